@@ -1,0 +1,244 @@
+//! Running goroutines: `run`, `go!`, and what a goroutine asks of the scheduler.
+
+use std::marker::PhantomData;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe, Location};
+use std::sync::Arc;
+
+use crate::runtime::chan::Wait;
+use crate::runtime::embedder::Event;
+use crate::runtime::lock::Locked;
+use crate::runtime::proc::{self, newproc, procs};
+use crate::runtime::sema::WaitError;
+use crate::runtime::waitreason::WaitReason;
+
+/// Starts `f` as a goroutine: `go!(closure)` or `go!(f(args))`.
+///
+/// The arguments are evaluated now, the call happens in the new goroutine (as in Go). Works from
+/// goroutines and from any thread; the first one starts the runtime.
+///
+/// Blocks: nothing. Panics: if no thread can be had to run it.
+///
+/// # Examples
+/// ```
+/// fn add(wg: std::sync::Arc<go_lib::sync::WaitGroup>, _n: u32) {
+///     wg.done();
+/// }
+/// go_lib::run(|| {
+///     let wg = std::sync::Arc::new(go_lib::sync::WaitGroup::new());
+///     wg.add(2);
+///     go_lib::go!(add(wg.clone(), 1));
+///     let wg2 = wg.clone();
+///     go_lib::go!(move || wg2.done());
+///     wg.wait();
+/// });
+/// ```
+#[macro_export]
+macro_rules! go {
+    ($f:ident ( $($arg:expr),* $(,)? )) => { $crate::go!(@call $f, $($arg),*) };
+    ($p:ident :: $($f:ident)::+ ( $($arg:expr),* $(,)? )) => {
+        $crate::go!(@call $p::$($f)::+, $($arg),*)
+    };
+    (@call $f:expr, $($arg:expr),*) => {{
+        let args = ($($arg,)*);
+        $crate::go(move || { $crate::__apply!($f, args, $($arg),*); })
+    }};
+    ($f:expr) => { $crate::go($f) };
+}
+
+/// Calls a function with the elements of a tuple. Not for users: `go!` expands to it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __apply {
+    ($f:expr, $t:ident,) => {
+        $f()
+    };
+    ($f:expr, $t:ident, $a:expr) => {
+        $f($t.0)
+    };
+    ($f:expr, $t:ident, $a:expr, $b:expr) => {
+        $f($t.0, $t.1)
+    };
+    ($f:expr, $t:ident, $a:expr, $b:expr, $c:expr) => {
+        $f($t.0, $t.1, $t.2)
+    };
+    ($f:expr, $t:ident, $a:expr, $b:expr, $c:expr, $d:expr) => {
+        $f($t.0, $t.1, $t.2, $t.3)
+    };
+    ($f:expr, $t:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => {
+        $f($t.0, $t.1, $t.2, $t.3, $t.4)
+    };
+    ($f:expr, $t:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr, $g:expr) => {
+        $f($t.0, $t.1, $t.2, $t.3, $t.4, $t.5)
+    };
+}
+
+/// The function behind [`go!`].
+///
+/// Panics: if no thread can be had to run it.
+#[track_caller]
+pub fn go<R>(f: impl FnOnce() -> R + Send + 'static) {
+    spawn_at(0, f, Location::caller());
+}
+
+/// A goroutine with its own stack limit in bytes (64 KiB to 1 GiB; other wishes are clamped,
+/// sizes are rounded up to a power of two). Memory is committed as it is used.
+///
+/// Panics: if no thread can be had to run it.
+///
+/// # Examples
+/// ```
+/// go_lib::run(|| {
+///     let (tx, rx) = go_lib::chan::chan(0);
+///     go_lib::spawn_with_stack(256 << 10, move || tx.send(1));
+///     assert_eq!(rx.recv(), Some(1));
+/// });
+/// ```
+#[track_caller]
+pub fn spawn_with_stack<R>(bytes: usize, f: impl FnOnce() -> R + Send + 'static) {
+    spawn_at(bytes.max(1), f, Location::caller());
+}
+
+fn spawn_at<R>(
+    bytes: usize,
+    f: impl FnOnce() -> R + Send + 'static,
+    at: &'static Location<'static>,
+) {
+    let start = Box::new(move || {
+        f();
+    });
+    if let Err(e) = newproc::newproc_go(start, bytes, at) {
+        std::panic::panic_any(format!("go: no thread to run a goroutine: {e}"));
+    }
+}
+
+/// Runs `f` as a goroutine and waits for it on the calling thread; its value.
+///
+/// Starts the runtime with `GOMAXPROCS` processors (default: the CPUs this process may use). The
+/// runtime stays for later `run`s, also concurrent ones. Other goroutines go on when it returns.
+/// Inside a goroutine `f` is simply called.
+///
+/// Blocks: the calling thread. Panics: with `f`'s payload if `f` panics.
+///
+/// # Examples
+/// ```
+/// assert_eq!(go_lib::run(|| 6 * 7), 42);
+/// ```
+#[track_caller]
+pub fn run<F, R>(f: F) -> R
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    if !proc::current_goroutine().is_null() {
+        return f();
+    }
+    let done = Arc::new(Event::new());
+    let result = Arc::new(Locked::new(None));
+    let (done2, result2) = (done.clone(), result.clone());
+    go(move || {
+        let r = catch_unwind(AssertUnwindSafe(f));
+        *result2.lock() = Some(r);
+        done2.set();
+    });
+    // Nobody interrupts a Rust program's thread; a deadlock ends the process in checkdead.
+    while let Err(WaitError::Interrupted) = done.wait(Wait::Block, WaitReason::Join) {}
+    let outcome = result.lock().take();
+    match outcome {
+        Some(Ok(value)) => value,
+        Some(Err(payload)) => resume_unwind(payload),
+        None => proc::throw("run: the main goroutine ended without a result"),
+    }
+}
+
+/// Lets other runnable goroutines run first.
+///
+/// # Examples
+/// ```
+/// go_lib::run(|| go_lib::gosched());
+/// ```
+pub fn gosched() {
+    proc::park::gosched();
+}
+
+/// How many processors run goroutines at the same time.
+///
+/// # Examples
+/// ```
+/// assert!(go_lib::gomaxprocs() >= 1);
+/// ```
+pub fn gomaxprocs() -> usize {
+    procs::gomaxprocs()
+}
+
+/// Sets [`gomaxprocs`] (clamped to 1..=256) and returns the former value. Processors beyond `n`
+/// have stopped when it returns.
+///
+/// # Examples
+/// ```
+/// let old = go_lib::set_gomaxprocs(1);
+/// assert_eq!(go_lib::set_gomaxprocs(old), 1);
+/// ```
+pub fn set_gomaxprocs(n: usize) -> usize {
+    procs::set_gomaxprocs(n)
+}
+
+/// How many goroutines live.
+///
+/// # Examples
+/// ```
+/// assert!(go_lib::run(go_lib::num_goroutine) >= 1);
+/// ```
+pub fn num_goroutine() -> usize {
+    proc::stats::num_goroutine()
+}
+
+/// Runs `f`, which blocks in the kernel, and lets this goroutine's processor go on meanwhile.
+///
+/// Ordinary blocking calls are noticed too, some milliseconds later.
+///
+/// # Examples
+/// ```
+/// let n = go_lib::run(|| go_lib::with_syscall(|| std::fs::read_dir(".").map_or(0, |d| d.count())));
+/// assert!(n > 0);
+/// ```
+pub fn with_syscall<R>(f: impl FnOnce() -> R) -> R {
+    struct Exit;
+    impl Drop for Exit {
+        fn drop(&mut self) {
+            proc::syscall::exitsyscall();
+        }
+    }
+    proc::syscall::entersyscall();
+    let _exit = Exit;
+    f()
+}
+
+/// Keeps the goroutine on its OS thread until dropped. Made by [`lock_os_thread`].
+#[derive(Debug)]
+pub struct LockOsThread {
+    /// Dropped where it was made.
+    not_send: PhantomData<*mut ()>,
+}
+
+/// Keeps the calling goroutine on its OS thread; nests.
+///
+/// # Examples
+/// ```
+/// go_lib::run(|| {
+///     let _here = go_lib::lock_os_thread();
+///     let before = std::thread::current().id();
+///     go_lib::gosched();
+///     assert_eq!(std::thread::current().id(), before);
+/// });
+/// ```
+#[must_use]
+pub fn lock_os_thread() -> LockOsThread {
+    proc::locked::lock_os_thread();
+    LockOsThread { not_send: PhantomData }
+}
+
+impl Drop for LockOsThread {
+    fn drop(&mut self) {
+        proc::locked::unlock_os_thread();
+    }
+}

@@ -1,0 +1,60 @@
+//! Goroutines, channels and select for Rust: the architecture of Go's M:N runtime.
+//!
+//! ```
+//! use go_lib::chan::chan;
+//!
+//! go_lib::run(|| {
+//!     let (tx, rx) = chan::<u32>(0);
+//!     go_lib::go!(move || {
+//!         for i in 0..3 {
+//!             tx.send(i);
+//!         }
+//!     });
+//!     assert_eq!(rx.iter().sum::<u32>(), 3);
+//! });
+//! ```
+//!
+//! A goroutine is an ordinary function on a stack of its own: it may block anywhere, call C, hold
+//! a `std::sync::Mutex`, recurse deep. One that blocks in the kernel or computes for long loses
+//! its processor to another thread; nothing is interrupted at an arbitrary instruction.
+//!
+//! # Thread-locals
+//! After any operation that can park, the goroutine may be on another OS thread: do not keep a
+//! reference into a `thread_local!` across one. [`lock_os_thread`] keeps it where it is.
+
+#![deny(missing_docs)]
+// Under loom whole parts (asm, threads, signals) stand still.
+#![cfg_attr(golib_loom, allow(dead_code, unused_imports, reason = "models run parts"))]
+
+pub mod chan;
+mod go;
+mod panic;
+pub(crate) mod prim;
+pub mod runtime;
+pub mod select;
+pub mod sync;
+pub(crate) mod sys;
+pub mod time;
+
+pub use go::{
+    go, gomaxprocs, gosched, lock_os_thread, num_goroutine, run, set_gomaxprocs, spawn_with_stack,
+    with_syscall, LockOsThread,
+};
+pub use panic::{set_panic_handler, GoroutinePanic};
+pub use time::sleep;
+
+/// Tools for looking at a running program.
+pub mod debug {
+    /// Every live goroutine in Go's format.
+    ///
+    /// # Examples
+    /// ```
+    /// let dump = go_lib::run(go_lib::debug::stacks);
+    /// assert!(dump.contains("[running]"));
+    /// ```
+    pub fn stacks() -> String {
+        crate::runtime::traceback::all()
+    }
+
+    pub use crate::runtime::proc::procs::set_max_threads;
+}

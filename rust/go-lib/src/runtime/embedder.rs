@@ -1,0 +1,346 @@
+//! The host's face: the table by which a host gives goroutines an exclusive interpreter, and the
+//! operations it needs in a form that reports instead of panicking.
+//!
+//! A *host goroutine* runs with the interpreter attached. At most one does so at a time, on the P
+//! that has the right (P 0). While its M goes from one host goroutine to the next it keeps the
+//! interpreter and only swaps the goroutines' states.
+//!
+//! # Invariants
+//! 1. `attach`, `detach`, `swap` and `discard` are called on g0, with no lock held and every
+//!    scheduler structure consistent: they may wait for the interpreter, and other threads run
+//!    runtime code meanwhile.
+//! 2. A state is attached on at most one thread. It is detached before its P is given away.
+//! 3. `main` runs on the goroutine's stack with the state attached. No frame of ours below it has
+//!    a landing pad, so a host may end the thread there by forced unwinding.
+
+use std::io;
+
+use crate::prim::Ordering;
+use crate::runtime::g::{self, G};
+use crate::runtime::proc;
+pub use crate::runtime::waitreason::WaitReason;
+
+pub use crate::runtime::chan::{CloseOfClosed, Hchan, RecvError, SendError, Wait};
+pub use crate::runtime::proc::exit::stop_the_ms;
+#[cfg(not(golib_loom))]
+pub use crate::runtime::proc::fork::{after_fork_in_child, ForkChild};
+pub use crate::runtime::proc::procs::{set_max_threads, ThreadLimit};
+pub use crate::runtime::proc::stats::Stats;
+pub use crate::runtime::sched::set_debug_migrate;
+pub use crate::runtime::select::{selectgo, Case, SelectError, Selected};
+pub use crate::runtime::sema::{
+    MutexCore, UnlockOfUnlocked, WaitError, WaitGroupCore, WaitGroupError,
+};
+pub use crate::runtime::time::sleep_until;
+
+/// The host's functions. All are `unsafe`: the runtime keeps the module's invariants.
+pub struct Embedder {
+    /// A goroutine got the stack `[lo, hi)`: makes a state for it. Returns the state and the
+    /// address below which the goroutine's frames start. Runs on g0, interpreter held or not.
+    pub bind: unsafe fn(lo: usize, hi: usize) -> Option<(*mut (), usize)>,
+    /// Attaches `state` to this thread, waiting for the interpreter.
+    pub attach: unsafe fn(state: *mut ()),
+    /// Detaches `state` and gives the interpreter up.
+    pub detach: unsafe fn(state: *mut ()),
+    /// Attaches `to` instead of `from`, keeping the interpreter.
+    pub swap: unsafe fn(from: *mut (), to: *mut ()),
+    /// Runs the goroutine whose payload is `host`. True: the state may serve the next goroutine.
+    pub main: unsafe extern "C-unwind" fn(host: *mut (), state: *mut ()) -> bool,
+    /// Deletes the attached `state` after its goroutine ended; the interpreter is given up.
+    pub discard: unsafe fn(state: *mut ()),
+    /// May the parked goroutine with `state` go on on another thread? `caller` is what the host
+    /// left by [`set_caller`] before the operation.
+    pub may_migrate: unsafe fn(state: *mut (), caller: *const ()) -> bool,
+    /// Nobody holds the interpreter: the running host goroutine sits in a call outside.
+    pub is_free: unsafe fn() -> bool,
+    /// A thread of the host is about to sleep in the runtime; the token goes to `thread_unpark`.
+    pub thread_park: unsafe fn() -> *mut (),
+    /// It woke up.
+    pub thread_unpark: unsafe fn(token: *mut ()),
+    /// Whether a signal came that this thread is to handle; None: it handles none. Called without
+    /// the interpreter.
+    pub thread_signal: unsafe fn() -> Option<bool>,
+    /// A signal came while it slept: true if the operation is to return interrupted. Called with
+    /// the interpreter given up; takes it for itself if it needs it.
+    pub thread_poll: unsafe fn(token: *mut ()) -> bool,
+    /// Every goroutine and every thread the runtime knows is asleep for good. The host looks
+    /// whether a thread that only it knows could wake them; if not it ends the main wait by
+    /// [`GRef::deadlock`]. Called on sysmon's thread; may take the interpreter. False: it could not
+    /// tell now and wants to be asked again.
+    pub deadlock: unsafe fn() -> bool,
+}
+
+/// std's also in models: a static cannot be loom's.
+static TABLE: std::sync::atomic::AtomicPtr<Embedder> =
+    std::sync::atomic::AtomicPtr::new(std::ptr::null_mut());
+
+/// Installs the host's table, once, before its first goroutine.
+pub fn install(table: &'static Embedder) {
+    // Release: publishes the table; pairs with Acquire in `table`.
+    TABLE.store(table as *const Embedder as *mut Embedder, Ordering::Release);
+}
+
+/// The installed table.
+#[inline(always)]
+pub(crate) fn table() -> Option<&'static Embedder> {
+    // Acquire: pairs with install. SAFETY: only install writes it, from a 'static reference.
+    unsafe { TABLE.load(Ordering::Acquire).as_ref() }
+}
+
+/// One goroutine, as long as its `goid` matches: a G is reused after its goroutine's end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GRef {
+    pub(crate) gp: *mut G,
+    goid: u64,
+}
+
+// SAFETY: a G is never freed and its shared fields are atomics.
+unsafe impl Send for GRef {}
+// SAFETY: as Send.
+unsafe impl Sync for GRef {}
+
+impl GRef {
+    pub(crate) fn new(gp: *mut G) -> GRef {
+        // SAFETY: Gs are never freed.
+        GRef { gp, goid: unsafe { (*gp).goid.load(Ordering::Relaxed) } }
+    }
+
+    fn g(&self) -> &G {
+        // SAFETY: Gs are never freed.
+        unsafe { &*self.gp }
+    }
+
+    /// The goroutine's number.
+    pub fn goid(self) -> u64 {
+        self.goid
+    }
+
+    /// True while the goroutine has not ended.
+    pub fn is_alive(self) -> bool {
+        self.g().goid.load(Ordering::Acquire) == self.goid
+            && self.g().status.load(Ordering::Acquire) != g::GDEAD
+    }
+
+    /// `runnable`, `running`, a wait reason, or `dead`.
+    pub fn status_text(self) -> &'static str {
+        if !self.is_alive() {
+            return "dead";
+        }
+        proc::status::text(self.g())
+    }
+
+    /// How long it has been waiting, in nanoseconds; 0 if it is not.
+    pub fn wait_ns(self) -> u64 {
+        if self.is_alive() {
+            proc::status::wait_ns(self.g())
+        } else {
+            0
+        }
+    }
+
+    /// Where it was made: the parent's number.
+    pub fn created_by(self) -> u64 {
+        self.g().created.get().goid
+    }
+
+    /// Where it was made, for a goroutine of a Rust function.
+    pub(crate) fn location(self) -> Option<&'static std::panic::Location<'static>> {
+        self.g().created.get().location
+    }
+
+    /// The host's payload; null once it has ended.
+    pub fn host(self) -> *mut () {
+        if self.is_alive() {
+            self.g().host.load(Ordering::Acquire)
+        } else {
+            std::ptr::null_mut()
+        }
+    }
+
+    /// The host's state; null before the first run.
+    pub fn state(self) -> *mut () {
+        self.g().host_state.load(Ordering::Acquire)
+    }
+
+    /// The `pthread_t` of the OS thread that runs it now; 0 if none does.
+    pub fn pthread(self) -> u64 {
+        let g = self.g();
+        let m = g.m.load(Ordering::Acquire);
+        let runs = g.status.load(Ordering::Acquire) == g::GRUNNING;
+        if m.is_null() || !runs || !self.is_alive() {
+            return 0;
+        }
+        // SAFETY: Ms are never freed.
+        unsafe { (*m).pthread.load(Ordering::Relaxed) }
+    }
+
+    /// Ends its wait because nothing else can. False if it is not waiting any more.
+    pub fn deadlock(self) -> bool {
+        let claimed = self.is_alive() && self.g().wait.claim_deadlock();
+        if claimed {
+            // SAFETY: we claimed the wait.
+            unsafe { proc::park::goready(self.gp) };
+        }
+        claimed
+    }
+
+    /// The dump's first line: `goroutine 7 [chan receive, 2 minutes]:`.
+    pub fn header(self) -> String {
+        crate::runtime::traceback::header(self)
+    }
+
+    /// Ends its wait with an interrupt, or leaves the interrupt pending for its next wait.
+    pub fn interrupt(self) {
+        if self.is_alive() && self.g().wait.interrupt() {
+            // SAFETY: we claimed the wait.
+            unsafe { proc::park::goready(self.gp) };
+        }
+    }
+}
+
+/// A new runnable goroutine of the host with the payload `host`.
+///
+/// # Errors
+/// No thread can be had to run it.
+///
+/// # Safety
+/// `host` stays valid until the table's `main` has returned for it.
+pub unsafe fn spawn(host: *mut (), stack_bytes: usize) -> io::Result<GRef> {
+    // SAFETY: the caller's duty.
+    unsafe { proc::newproc::newproc_host(host, stack_bytes) }
+}
+
+/// The running goroutine; None on a thread that is none of ours.
+pub fn current() -> Option<GRef> {
+    let gp = proc::current_goroutine();
+    (!gp.is_null()).then(|| GRef::new(gp))
+}
+
+/// The payload of the running host goroutine, or null.
+#[inline]
+pub fn current_host() -> *mut () {
+    let gp = proc::current_goroutine();
+    if gp.is_null() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the current goroutine is valid.
+    unsafe { (*gp).host.load(Ordering::Relaxed) }
+}
+
+/// Takes the payload from the running host goroutine, which is about to end: from now on nobody finds
+/// it by way of the goroutine.
+pub fn forget_host() {
+    let gp = proc::current_goroutine();
+    if !gp.is_null() {
+        // SAFETY: the current goroutine is valid. Release: pairs with the Acquire in GRef::host.
+        unsafe { (*gp).host.store(std::ptr::null_mut(), Ordering::Release) };
+    }
+}
+
+/// Leaves what `may_migrate` will be asked with when this goroutine parks.
+#[inline(always)]
+pub fn set_caller(caller: *const ()) {
+    proc::set_caller(caller);
+}
+
+/// Takes the running goroutine's (or thread's) pending interrupt; true if there was one.
+pub fn take_interrupt() -> bool {
+    // SAFETY: getg is the caller's own G.
+    unsafe { (*proc::getg()).wait.take_pending() }
+}
+
+/// The calling thread's own G, so that another thread can interrupt its wait.
+pub fn current_or_thread() -> GRef {
+    GRef::new(proc::getg())
+}
+
+/// See [`crate::gosched`]. Returns false if an interrupt is pending.
+pub fn gosched() -> bool {
+    proc::park::gosched();
+    // SAFETY: our own G.
+    unsafe { !(*proc::getg()).wait.is_pending() }
+}
+
+/// Sleeps for ever; only an interrupt or the deadlock detector ends it.
+pub fn park_forever(reason: WaitReason) -> WaitError {
+    proc::park::park_forever(reason)
+}
+
+/// How many goroutines live.
+pub fn num_goroutine() -> usize {
+    proc::stats::num_goroutine()
+}
+
+/// GOMAXPROCS.
+pub fn gomaxprocs() -> usize {
+    proc::procs::gomaxprocs()
+}
+
+/// Sets GOMAXPROCS; the former value. Ps beyond `n` have stopped when it returns.
+pub fn set_gomaxprocs(n: usize) -> usize {
+    proc::procs::set_gomaxprocs(n)
+}
+
+/// Calls `f` with every live goroutine.
+pub fn for_each_g(f: &mut dyn FnMut(GRef)) {
+    proc::stats::for_each_g(f);
+}
+
+/// Keeps the calling goroutine on its OS thread; nests. A host also counts its thread-owned locks
+/// here.
+pub fn lock_os_thread() {
+    proc::locked::lock_os_thread();
+}
+
+/// Undoes one [`lock_os_thread`]. False if there was none.
+pub fn unlock_os_thread() -> bool {
+    proc::locked::unlock_os_thread()
+}
+
+/// Announces a blocking call of the running goroutine.
+pub fn entersyscall() {
+    proc::syscall::entersyscall();
+}
+
+/// Ends it.
+pub fn exitsyscall() {
+    proc::syscall::exitsyscall();
+}
+
+/// OS threads of the host that sleep in the runtime.
+pub fn threads_asleep() -> usize {
+    crate::runtime::sched::sched().threads_asleep.load(Ordering::Relaxed)
+}
+
+/// Why no thread can be had (`errno` from a refused [`spawn`]), in words: the limits in force.
+pub fn thread_limit_text(errno: i32) -> String {
+    proc::procs::limit_text(crate::runtime::sched::sched(), errno)
+}
+
+/// Counters of the scheduler.
+pub fn stats() -> Stats {
+    proc::stats::stats()
+}
+
+/// The host is ending: [`stop_the_ms`] was called.
+pub fn is_exiting() -> bool {
+    crate::runtime::sched::sched().exiting.load(Ordering::Relaxed)
+}
+
+/// True while everything the runtime knows of is asleep for good.
+pub fn is_dead() -> bool {
+    proc::checkdead::is_dead(crate::runtime::sched::sched())
+}
+
+/// Starts the runtime if it has not been started.
+pub fn start() {
+    proc::procs::ensure_started();
+}
+
+/// Nanoseconds of the monotonic clock, in which deadlines are given.
+pub fn nanotime() -> i64 {
+    crate::sys::clock::nanotime()
+}
+
+/// A one-shot event: set once, wakes all waiters.
+pub use crate::runtime::sema::Event;

@@ -1,0 +1,161 @@
+//! The runtime's mutex: three states, a short spin, then the kernel. Held for a few instructions.
+//!
+//! # Invariants
+//! 1. No lock is held across `gopark`/`goready`, a host call or a wait for the interpreter.
+//! 2. `state`: 0 unlocked, 1 locked, 2 locked and somebody may sleep.
+//!
+//! # Memory ordering
+//! Acquire when the CAS from 0 wins, Release when the word goes back to 0: what one holder wrote,
+//! the next one sees.
+//!
+//! Go: runtime/lock_futex.go
+
+use std::cell::UnsafeCell;
+use std::ops::{Deref, DerefMut};
+
+use crate::prim::{futex_wait, futex_wake, spin_hint, AtomicU32, Ordering};
+
+const UNLOCKED: u32 = 0;
+const LOCKED: u32 = 1;
+const CONTENDED: u32 = 2;
+/// Spins before sleeping: about a microsecond, longer than any section is held.
+#[cfg(not(golib_loom))]
+const SPINS: u32 = 60;
+#[cfg(golib_loom)]
+const SPINS: u32 = 0;
+
+/// A lock without data; see [`Locked`] for one that owns what it guards.
+pub(crate) struct Mutex {
+    state: AtomicU32,
+}
+
+impl Mutex {
+    #[cfg(not(golib_loom))]
+    pub(crate) const fn new() -> Self {
+        Mutex { state: AtomicU32::new(UNLOCKED) }
+    }
+
+    #[cfg(golib_loom)]
+    pub(crate) fn new() -> Self {
+        Mutex { state: AtomicU32::new(UNLOCKED) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn lock(&self) {
+        // Acquire: pairs with the Release of unlock.
+        if self
+            .state
+            .compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            self.lock_slow();
+        }
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> bool {
+        // Acquire: as in lock.
+        self.state.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(&self) {
+        for _ in 0..SPINS {
+            if self.state.load(Ordering::Relaxed) == UNLOCKED && self.try_lock() {
+                return;
+            }
+            spin_hint();
+        }
+        // Acquire: as in lock. Whoever slept must assume that others sleep too, hence CONTENDED.
+        while self.state.swap(CONTENDED, Ordering::Acquire) != UNLOCKED {
+            futex_wait(&self.state, CONTENDED, None);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn unlock(&self) {
+        // Release: publishes the section; pairs with the Acquire of the next lock.
+        if self.state.swap(UNLOCKED, Ordering::Release) == CONTENDED {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake(&self) {
+        futex_wake(&self.state, 1);
+    }
+}
+
+/// A value and the lock that guards it.
+pub(crate) struct Locked<T> {
+    lock: Mutex,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock gives exclusive access to the value.
+unsafe impl<T: Send> Sync for Locked<T> {}
+// SAFETY: owning the lock is owning the value.
+unsafe impl<T: Send> Send for Locked<T> {}
+
+impl<T> Locked<T> {
+    #[cfg(not(golib_loom))]
+    pub(crate) const fn new(value: T) -> Self {
+        Locked { lock: Mutex::new(), value: UnsafeCell::new(value) }
+    }
+
+    #[cfg(golib_loom)]
+    pub(crate) fn new(value: T) -> Self {
+        Locked { lock: Mutex::new(), value: UnsafeCell::new(value) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
+        self.lock.lock();
+        Guard { of: self }
+    }
+
+    /// The value without the lock.
+    ///
+    /// # Safety
+    /// Nobody else can reach it (a forked child's only thread).
+    pub(crate) unsafe fn get_behind_lock(&self) -> &T {
+        // SAFETY: the caller's duty.
+        unsafe { &*self.value.get() }
+    }
+
+    /// The guard if the lock is free.
+    #[cfg(golib_loom)]
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        self.lock.try_lock().then(|| Guard { of: self })
+    }
+}
+
+/// Access to a [`Locked`] value until dropped.
+pub(crate) struct Guard<'a, T> {
+    of: &'a Locked<T>,
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: the guard exists only while the lock is held.
+        unsafe { &*self.of.value.get() }
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard exists only while the lock is held, and we are borrowed mutably.
+        unsafe { &mut *self.of.value.get() }
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.of.lock.unlock();
+    }
+}

@@ -1,0 +1,71 @@
+//! A one-shot event on which one OS thread sleeps.
+//!
+//! # Invariants
+//! 1. `wakeup` before `sleep` is not lost: the sleeper finds the word set.
+//! 2. Only the owner calls `clear`, and looks afterwards at what its wakers set before `wakeup`.
+//!
+//! Go: runtime/lock_futex.go (note)
+
+use crate::prim::{futex_wait, futex_wake, AtomicU32, FutexWait, Ordering};
+
+/// The event.
+pub(crate) struct Note {
+    key: AtomicU32,
+}
+
+impl Note {
+    #[cfg(not(golib_loom))]
+    pub(crate) const fn new() -> Self {
+        Note { key: AtomicU32::new(0) }
+    }
+
+    #[cfg(golib_loom)]
+    pub(crate) fn new() -> Self {
+        Note { key: AtomicU32::new(0) }
+    }
+
+    /// Readies the note for another round.
+    pub(crate) fn clear(&self) {
+        // Acquire: a wakeup that is wiped out here has published what the owner looks at next.
+        self.key.swap(0, Ordering::Acquire);
+    }
+
+    /// Wakes the sleeper, now or when it comes.
+    pub(crate) fn wakeup(&self) {
+        // Release: what the waker did happens before the sleeper goes on; pairs with sleep.
+        if self.key.swap(1, Ordering::Release) == 0 {
+            futex_wake(&self.key, 1);
+        }
+    }
+
+    /// Sleeps until woken.
+    pub(crate) fn sleep(&self) {
+        while !self.woken() {
+            futex_wait(&self.key, 0, None);
+        }
+    }
+
+    /// Sleeps until woken or `deadline_ns`; false on a timeout.
+    pub(crate) fn sleep_until(&self, deadline_ns: i64) -> bool {
+        while !self.woken() {
+            if futex_wait(&self.key, 0, Some(deadline_ns)) == FutexWait::TimedOut {
+                return self.woken();
+            }
+        }
+        true
+    }
+
+    /// One wait, which a signal may end.
+    pub(crate) fn sleep_once(&self, deadline_ns: Option<i64>) -> FutexWait {
+        if self.woken() {
+            return FutexWait::Woken;
+        }
+        futex_wait(&self.key, 0, deadline_ns)
+    }
+
+    /// True once `wakeup` was called.
+    pub(crate) fn woken(&self) -> bool {
+        // Acquire: pairs with the Release of wakeup.
+        self.key.load(Ordering::Acquire) != 0
+    }
+}

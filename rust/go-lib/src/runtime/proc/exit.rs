@@ -1,0 +1,58 @@
+//! The host's end: stopping the Ms that can be stopped.
+//!
+//! # Invariants
+//! 1. After `stop_the_ms` no M attaches the interpreter from g0: each one stops at its next look.
+//!    A goroutine that runs goes on until it parks, as a daemon thread would.
+
+use crate::prim::{heavy_fence, Ordering};
+use crate::runtime::m::M;
+use crate::runtime::proc::schedule::detach;
+use crate::runtime::sched::{sched, Sched};
+use crate::sys::clock::nanotime;
+use crate::sys::thread;
+
+/// Stops scheduling for good; waits, a second at most, until every M that was about to attach the
+/// interpreter has stopped. The caller has given the interpreter up. True if all did.
+pub fn stop_the_ms() -> bool {
+    const PATIENCE_NS: i64 = 1_000_000_000;
+    const LOOK_NS: i64 = 50_000;
+    let s = sched();
+    s.exiting.store(true, Ordering::SeqCst);
+    if s.gomaxprocs.load(Ordering::Acquire) == 0 {
+        return true;
+    }
+    heavy_fence();
+    let end = nanotime() + PATIENCE_NS;
+    while nanotime() < end {
+        s.sysmon_note.wakeup();
+        if s.sysmon_stopped.load(Ordering::SeqCst) && none_schedules(s) {
+            return true;
+        }
+        thread::usleep_ns(LOOK_NS);
+    }
+    false
+}
+
+/// No M is on its way to a host goroutine.
+fn none_schedules(s: &Sched) -> bool {
+    let inner = s.inner.lock();
+    inner.allm.iter().all(|&m| {
+        // SAFETY: Ms are never freed.
+        let mr = unsafe { &*m };
+        mr.in_rt.load(Ordering::Acquire) == 0
+            || mr.stopped.load(Ordering::Acquire) != 0
+            || inner.midle.contains(&m)
+            || !mr.lockedg.get().is_null()
+    })
+}
+
+/// Ends this M's work; the thread sleeps until the process ends.
+#[cold]
+pub(crate) fn stop_this_m(m: &'static M) -> ! {
+    detach(m);
+    m.stopped.store(1, Ordering::Release);
+    loop {
+        m.park.clear();
+        m.park.sleep();
+    }
+}

@@ -1,0 +1,87 @@
+//! Goroutines that keep their M: locked by the user, pinned by foreign frames or a panic.
+//!
+//! A pinned goroutine that parks keeps its M to itself: the M gives its P away and sleeps until
+//! the goroutine is picked to run, and runs nothing else meanwhile. An M shared with a pinned
+//! goroutine would let two goroutines into one thread-owned lock, or stall one for the other.
+//!
+//! # Invariants
+//! 1. From `keep_m` until it runs again, `gp.lockedm == m` and `m.lockedg == gp`.
+//!
+//! Go: runtime/proc.go (stoplockedm, startlockedm, LockOSThread)
+
+use std::ptr;
+
+use crate::prim::Ordering;
+use crate::runtime::g::G;
+use crate::runtime::m::M;
+use crate::runtime::proc::schedule::detach;
+use crate::runtime::proc::{checkdead, exit, getg, newproc, wake};
+use crate::runtime::sched::sched;
+
+/// Ties the goroutine that is leaving to this M.
+pub(crate) fn keep_m(m: &M, gp: *mut G) {
+    m.lockedg.set(gp);
+    // SAFETY: gp is leaving this M. Release: published with the G itself.
+    unsafe { (*gp).lockedm.store((m as *const M).cast_mut(), Ordering::Release) };
+}
+
+/// Sleeps until this M's goroutine is to run; returns it, with a P acquired.
+pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
+    detach(m);
+    let s = sched();
+    if !m.pp().is_null() {
+        let p = wake::releasep(m);
+        wake::handoffp(s, p);
+    }
+    let gp = m.lockedg.get();
+    checkdead::locked_sleeps(s, 1);
+    checkdead::look(s);
+    m.park.sleep();
+    m.park.clear();
+    checkdead::locked_sleeps(s, -1);
+    if s.exiting.load(Ordering::Relaxed) {
+        exit::stop_this_m(m);
+    }
+    let p = m.nextp.swap(ptr::null_mut(), Ordering::Acquire);
+    // SAFETY: startlockedm handed us a P and the G.
+    unsafe {
+        wake::acquirep(m, &*p);
+        (*gp).lockedm.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+    m.lockedg.set(ptr::null_mut());
+    newproc::ready_to_run(m, gp);
+    gp
+}
+
+/// Hands this M's P to the M that is kept for `gp`, and sleeps.
+pub(crate) fn startlockedm(m: &'static M, gp: *mut G) {
+    // SAFETY: gp came from a queue: ours; its lockedm is never freed.
+    let mp = unsafe { &*(*gp).lockedm.load(Ordering::Acquire) };
+    wake::reset_spinning(m);
+    detach(m);
+    let p = wake::releasep(m);
+    // Release: the other M owns the P when it wakes.
+    mp.nextp.store(std::ptr::from_ref(p).cast_mut(), Ordering::Release);
+    mp.park.wakeup();
+    wake::stopm(m);
+}
+
+/// See `embedder::lock_os_thread`.
+pub(crate) fn lock_os_thread() {
+    // SAFETY: our own G.
+    unsafe {
+        let depth = &(*getg()).lock_depth;
+        depth.set(depth.get() + 1);
+    }
+}
+
+/// See `embedder::unlock_os_thread`.
+pub(crate) fn unlock_os_thread() -> bool {
+    // SAFETY: our own G.
+    unsafe {
+        let depth = &(*getg()).lock_depth;
+        let held = depth.get() > 0;
+        depth.set(depth.get().saturating_sub(1));
+        held
+    }
+}

@@ -1,0 +1,324 @@
+//! Making and ending goroutines.
+//!
+//! # Invariants
+//! 1. A dead G is on exactly one free list: its P's, or the scheduler's.
+//! 2. Stacks are given at the first run and taken back at the end: see `stacks`.
+//!
+//! Go: runtime/proc.go (newproc, goexit0, gfget, gfput)
+
+use std::io;
+use std::panic::{catch_unwind, AssertUnwindSafe, Location};
+use std::ptr;
+
+use crate::prim::Ordering;
+use crate::runtime::embedder::{self, GRef};
+use crate::runtime::g::{CreatedBy, GoFn, Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
+use crate::runtime::m::M;
+use crate::runtime::p::GList;
+use crate::runtime::proc::park::{leave_host_without_p, mcall};
+use crate::runtime::proc::schedule::{detach, goentry};
+use crate::runtime::proc::status::casgstatus;
+use crate::runtime::proc::{enter_rt, leave_rt, procs, stacks, wake};
+use crate::runtime::sched::{sched, GPtr, Sched};
+use crate::sys::arch;
+
+/// Dead Gs moved between a P and the scheduler at a time.
+const BATCH: u32 = 32;
+/// Dead Gs a P keeps.
+const KEEP: u32 = 2 * BATCH;
+/// Gs made at a time.
+const SLAB: usize = 64;
+/// Pause before a stack is asked for again.
+const RETRY_NS: i64 = 1_000_000;
+/// Goroutine numbers a P reserves at a time.
+const GOIDS: u64 = 16;
+
+/// Makes a goroutine of a Rust function.
+pub(crate) fn newproc_go(
+    f: GoFn,
+    stack_bytes: usize,
+    location: &'static Location<'static>,
+) -> io::Result<GRef> {
+    newproc(Kind::Go, Some(f), ptr::null_mut(), stack_bytes, Some(location))
+}
+
+/// Makes a goroutine of the host.
+///
+/// # Safety
+/// See `embedder::spawn`.
+pub(crate) unsafe fn newproc_host(host: *mut (), stack_bytes: usize) -> io::Result<GRef> {
+    newproc(Kind::Host, None, host, stack_bytes, None)
+}
+
+fn newproc(
+    kind: Kind,
+    f: Option<GoFn>,
+    host: *mut (),
+    stack_bytes: usize,
+    location: Option<&'static Location<'static>>,
+) -> io::Result<GRef> {
+    let s = procs::ensure_started();
+    if s.refused.load(Ordering::Relaxed) != 0 {
+        report_refusal(s)?;
+    }
+    let size = s.stacks.size_for(stack_bytes);
+    let m = enter_rt();
+    let gp = gfget(m, s);
+    // SAFETY: gp is dead and off every list: ours.
+    let g = unsafe { &*gp };
+    let parent = m.curg.get();
+    g.created.set(CreatedBy {
+        // SAFETY: curg is valid.
+        goid: if parent.is_null() { 0 } else { unsafe { (*parent).goid.load(Ordering::Relaxed) } },
+        location,
+    });
+    g.kind.set(kind);
+    g.lock_depth.set(0);
+    g.syscalls.store(0, Ordering::Relaxed);
+    g.wait.take_pending();
+    g.stack_bytes.store(size, Ordering::Relaxed);
+    if size != s.stacks.size_for(0) {
+        // Of an unusual size there is no cache: the caller learns at once if it cannot be had.
+        if let Err(e) = stacks::give(m, gp) {
+            gfput(m, s, gp);
+            if !m.curg.get().is_null() {
+                leave_rt(m);
+            }
+            return Err(e);
+        }
+    }
+    g.host.store(host, Ordering::Relaxed);
+    // SAFETY: as above.
+    unsafe { *g.start.get() = f };
+    g.goid.store(next_goid(m, s), Ordering::Release);
+    add_gcount(m, s, 1);
+    g.sched_sp.set(0);
+    casgstatus(g, GDEAD, GRUNNABLE);
+    let r = GRef::new(gp);
+    // SAFETY: runnable, in no queue.
+    unsafe { wake::runqput_any(m, gp, kind == Kind::Go) };
+    if !m.curg.get().is_null() {
+        leave_rt(m);
+    }
+    Ok(r)
+}
+
+/// A thread or a stack was refused since the last spawn: if that is still so, say it.
+#[cold]
+fn report_refusal(s: &'static Sched) -> io::Result<()> {
+    let errno = s.refused.swap(0, Ordering::Relaxed) as i32;
+    let again = if errno == libc::ENOMEM { stacks::probe(s) } else { procs::probe_thread(s) };
+    if let Err(e) = again {
+        s.refused.store(errno as u32, Ordering::Relaxed);
+        return Err(e);
+    }
+    Ok(())
+}
+
+#[inline]
+fn next_goid(m: &M, s: &Sched) -> u64 {
+    let pp = m.pp();
+    if pp.is_null() {
+        return s.goid.fetch_add(1, Ordering::Relaxed) + 1;
+    }
+    // SAFETY: inside the runtime the P is ours.
+    let p = unsafe { &*pp };
+    if p.goid_next.get() == p.goid_end.get() {
+        let first = s.goid.fetch_add(GOIDS, Ordering::Relaxed) + 1;
+        p.goid_next.set(first);
+        p.goid_end.set(first + GOIDS);
+    }
+    p.goid_next.replace(p.goid_next.get() + 1)
+}
+
+#[inline]
+fn add_gcount(m: &M, s: &Sched, n: i64) {
+    let pp = m.pp();
+    if pp.is_null() {
+        s.gcount.fetch_add(n, Ordering::Relaxed);
+    } else {
+        // SAFETY: inside the runtime the P is ours.
+        unsafe { (*pp).add_gcount(n) };
+    }
+}
+
+/// A dead G.
+#[inline]
+fn gfget(m: &M, s: &'static Sched) -> *mut G {
+    let pp = m.pp();
+    if pp.is_null() {
+        // SAFETY: the lock is held.
+        let gp = unsafe { s.inner.lock().gfree.pop() };
+        return if gp.is_null() { make_g(s, None) } else { gp };
+    }
+    // SAFETY: inside the runtime the P is ours, and so is its list.
+    unsafe {
+        let list = &(*pp).gfree;
+        let gp = list.pop();
+        if gp.is_null() {
+            gf_refill(s, list)
+        } else {
+            gp
+        }
+    }
+}
+
+/// Fills a P's empty list from the scheduler's and returns one more; new Gs if there is none.
+#[cold]
+#[inline(never)]
+fn gf_refill(s: &'static Sched, list: &GList) -> *mut G {
+    {
+        let inner = s.inner.lock();
+        // SAFETY: the lock is held; the P's list is ours.
+        unsafe {
+            while list.len.get() < BATCH {
+                let gp = inner.gfree.pop();
+                if gp.is_null() {
+                    break;
+                }
+                list.push(gp);
+            }
+            let gp = list.pop();
+            if !gp.is_null() {
+                return gp;
+            }
+        }
+    }
+    make_g(s, Some(list))
+}
+
+/// A new G; with a list, a slab of them.
+#[cold]
+fn make_g(s: &'static Sched, list: Option<&GList>) -> *mut G {
+    let n = if list.is_some() { SLAB } else { 1 };
+    let slab: &'static mut [G] = Vec::leak((0..n).map(|_| G::new(Kind::Go)).collect::<Vec<_>>());
+    let mut allgs = s.allgs.lock();
+    let mut first: *mut G = ptr::null_mut();
+    for g in slab {
+        casgstatus(g, GIDLE, GDEAD);
+        let gp: *mut G = g;
+        allgs.push(GPtr(gp));
+        match list {
+            Some(list) if !first.is_null() => {
+                // SAFETY: a new G, our list.
+                unsafe { list.push(gp) }
+            }
+            _ => first = gp,
+        }
+    }
+    first
+}
+
+/// Gives `gp` its stack, its host state and its first frame if it has not run yet. False: there
+/// is no memory for a stack now; the G waits in the queue.
+#[inline(always)]
+pub(crate) fn ready_to_run(m: &'static M, gp: *mut G) -> bool {
+    wake::reset_spinning(m);
+    // SAFETY: taken from a queue: ours.
+    unsafe { (*gp).sched_sp.get() != 0 || first_run(m, gp) }
+}
+
+#[inline]
+fn first_run(m: &'static M, gp: *mut G) -> bool {
+    match stacks::give(m, gp) {
+        Ok(top) => {
+            // SAFETY: taken from a queue: ours; nothing runs on the stack yet.
+            unsafe { (*gp).sched_sp.set(arch::init_stack(top & !15, goentry)) };
+            true
+        }
+        Err(e) => no_stack(m, sched(), gp, &e),
+    }
+}
+
+/// No stack to be had: `gp` waits until others have ended; the next spawn is told.
+#[cold]
+fn no_stack(m: &'static M, s: &Sched, gp: *mut G, e: &io::Error) -> bool {
+    let errno = e.raw_os_error().unwrap_or(libc::ENOMEM);
+    if s.refused.swap(errno as u32, Ordering::Relaxed) == 0 {
+        eprintln!("go-lib: goroutines wait for memory for their stack: {e}");
+    }
+    // SAFETY: runnable, in no queue.
+    unsafe { wake::runqput_any(m, gp, false) };
+    detach(m);
+    crate::sys::thread::usleep_ns(RETRY_NS);
+    false
+}
+
+/// Runs a Rust goroutine's function; a panic ends only that goroutine.
+///
+/// # Safety
+/// Called by `goentry` on the stack of `gp`.
+pub(crate) unsafe fn run_start(gp: *mut G) {
+    // SAFETY: our own G.
+    let f = unsafe { (*(*gp).start.get()).take() };
+    if let Some(f) = f {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+            crate::panic::goroutine_panicked(GRef::new(gp), payload);
+        }
+    }
+}
+
+/// Ends the running goroutine. `clean`: its host state may serve another.
+///
+/// # Safety
+/// Called on the stack of `gp`, on which nothing is left to run.
+pub(crate) unsafe fn goexit(gp: *mut G, clean: bool) -> ! {
+    let m = enter_rt();
+    // SAFETY: as above; nobody resumes this context.
+    unsafe { mcall(m, gp, if clean { goexit0 } else { goexit_unclean }) };
+    crate::runtime::proc::throw("a dead goroutine was resumed")
+}
+
+/// The state must not be used again: the host deletes it while it is attached.
+unsafe fn goexit_unclean(m: *mut M, gp: *mut G) {
+    // SAFETY: on g0 with the goroutine that just ended; its state is attached here.
+    unsafe {
+        let state = (*gp).host_state.swap(ptr::null_mut(), Ordering::AcqRel);
+        (*m).attached.set(ptr::null_mut());
+        if let Some(t) = embedder::table() {
+            (t.discard)(state);
+        }
+        goexit0(m, gp);
+    }
+}
+
+unsafe fn goexit0(m: *mut M, gp: *mut G) {
+    // SAFETY: on g0 with the goroutine that just ended.
+    let (m, g) = unsafe { (&*m, &*gp) };
+    leave_host_without_p(m);
+    g.host.store(ptr::null_mut(), Ordering::Release);
+    casgstatus(g, GRUNNING, GDEAD);
+    m.curg.set(ptr::null_mut());
+    let s = sched();
+    add_gcount(m, s, -1);
+    stacks::take_back(m, s, g);
+    gfput(m, s, gp);
+}
+
+/// Puts a dead G where the next goroutine finds it.
+fn gfput(m: &M, s: &Sched, gp: *mut G) {
+    let pp = m.pp();
+    // SAFETY: gp is dead and on no list; inside the runtime the P and its list are ours.
+    unsafe {
+        if pp.is_null() {
+            s.inner.lock().gfree.push(gp);
+            return;
+        }
+        let list = &(*pp).gfree;
+        list.push(gp);
+        if list.len.get() >= KEEP {
+            gf_spill(s, list);
+        }
+    }
+}
+
+/// Moves a batch from a P's full list to the scheduler's.
+#[cold]
+#[inline(never)]
+fn gf_spill(s: &Sched, list: &GList) {
+    let inner = s.inner.lock();
+    for _ in 0..BATCH {
+        // SAFETY: our list, the lock is held.
+        unsafe { inner.gfree.push(list.pop()) };
+    }
+}

@@ -1,0 +1,350 @@
+//! Leaving the CPU and coming back: gopark, goready, gosched.
+//!
+//! # The hand-shake of a wait
+//! The waiter links its sudogs under the channel's lock and calls `gopark`, which leaves the
+//! goroutine's stack. On g0 `park_m` makes the status Gwaiting, opens the claim word, arms the
+//! timer and only then calls `unlockf`, which lets go of the lock: so whoever can find the sudogs
+//! finds a G that may be readied. A timer or an interrupt can win before `unlockf` has run; the G
+//! then runs elsewhere and waits for the channel's lock, since it must take its sudogs out.
+//!
+//! Go: runtime/proc.go (gopark, park_m, goready, Gosched)
+
+use crate::prim::{fence, FutexWait, Ordering};
+use crate::runtime::embedder;
+use crate::runtime::g::{Kind, Wake, G, GRUNNABLE, GRUNNING, GWAITING};
+use crate::runtime::m::{McallFn, ParkArgs, M, NEVER};
+use crate::runtime::proc::schedule::detach;
+use crate::runtime::proc::status::casgstatus;
+use crate::runtime::proc::{
+    checkdead, enter_rt, getm, leave_rt, locked, pinned_by_panic, procs, thread, wake,
+};
+use crate::runtime::sched::sched;
+use crate::runtime::sema::WaitError;
+use crate::runtime::timers::Timers;
+use crate::runtime::waitreason::WaitReason;
+use crate::sys::clock::nanotime;
+
+/// Leaves the running goroutine's stack; `f` runs on g0. Returns when the goroutine goes on,
+/// perhaps on another thread.
+///
+/// # Safety
+/// Called on a goroutine's stack, inside the runtime.
+#[inline(always)]
+pub(crate) unsafe fn mcall(m: &M, gp: *mut G, f: McallFn) {
+    m.mcall_fn.set(Some(f));
+    // SAFETY: g0_sp was saved when this goroutine was entered; the loop on g0 waits there.
+    #[cfg(not(golib_loom))]
+    unsafe {
+        crate::sys::arch::switch((*gp).sched_sp.as_ptr(), m.g0_sp.get());
+    }
+    #[cfg(golib_loom)]
+    let _ = gp;
+}
+
+/// Parks the calling goroutine or thread until somebody claims its wait; who did.
+///
+/// `unlockf(gp, arg)` is called once the wait can be claimed. After any result but `Peer` the
+/// caller takes its own sudogs out of their queues.
+///
+/// # Safety
+/// The locks that `unlockf` releases are held; `arg` is what it expects.
+#[inline]
+pub(crate) unsafe fn gopark(
+    unlockf: unsafe fn(*mut G, *mut ()),
+    arg: *mut (),
+    reason: WaitReason,
+    deadline_ns: Option<i64>,
+) -> Wake {
+    let m = getm();
+    let gp = m.curg.get();
+    // SAFETY: curg is valid and ours.
+    let g = unsafe { &*gp };
+    g.waitreason.set(reason);
+    if g.kind.get() == Kind::Thread {
+        // SAFETY: the caller's duty.
+        return unsafe { thread_park(m, gp, unlockf, arg, deadline_ns) };
+    }
+    let m = enter_rt();
+    m.park_args.set(ParkArgs { unlockf, arg, deadline_ns: deadline_ns.unwrap_or(NEVER) });
+    // SAFETY: on the goroutine's stack, inside the runtime. The loop left the runtime again.
+    unsafe { mcall(m, gp, park_m) };
+    let wake = g.wait.end();
+    if deadline_ns.is_some() && wake != Wake::Timeout {
+        // SAFETY: the timer is ours.
+        unsafe { Timers::disarm(&g.timer) };
+    }
+    wake
+}
+
+/// The second half of `gopark`, on g0.
+///
+/// # Safety
+/// `gp` just left its stack on `m`, which is inside the runtime; `park_args` are its own.
+pub(crate) unsafe fn park_m(m: *mut M, gp: *mut G) {
+    // SAFETY: g0's caller passes its own M and the goroutine that just left.
+    let (m, g) = unsafe { (&*m, &*gp) };
+    let args = m.park_args.get();
+    pin_if_needed(m, gp);
+    leave_host_without_p(m);
+    casgstatus(g, GRUNNING, GWAITING);
+    m.curg.set(std::ptr::null_mut());
+    g.waitsince.store(0, Ordering::Relaxed);
+    let generation = g.wait.next_generation();
+    let opened = g.wait.begin();
+    if opened && args.deadline_ns != NEVER {
+        wake::arm_timer(m, gp, args.deadline_ns, generation);
+    }
+    // SAFETY: the parker's duty. From here on another M may run gp.
+    unsafe { (args.unlockf)(gp, args.arg) };
+    if !opened {
+        // An interrupt was pending: nobody else can ready it.
+        casgstatus(g, GWAITING, GRUNNABLE);
+        // SAFETY: runnable, in no queue.
+        unsafe { wake::runqput_any(m, gp, true) };
+    }
+}
+
+/// An M that lost its P gives the interpreter up before its goroutine can be found: another M may
+/// attach the same state at once. With P 0 nobody else can, so the state stays attached.
+#[inline(always)]
+pub(crate) fn leave_host_without_p(m: &M) {
+    if m.pp().is_null() {
+        detach(m);
+    }
+}
+
+/// Keeps the M for `gp` if it must go on on this thread.
+pub(crate) fn pin_if_needed(m: &M, gp: *mut G) {
+    // SAFETY: gp just left this M.
+    let g = unsafe { &*gp };
+    let caller = m.caller.replace(std::ptr::null());
+    let pinned = g.lock_depth.get() > 0
+        || match g.kind.get() {
+            Kind::Host => match embedder::table() {
+                // SAFETY: the goroutine's state is attached here and the goroutine is parked.
+                Some(t) => unsafe {
+                    !(t.may_migrate)(g.host_state.load(Ordering::Relaxed), caller)
+                },
+                None => true,
+            },
+            _ => pinned_by_panic(g),
+        };
+    if pinned {
+        locked::keep_m(m, gp);
+    }
+}
+
+/// Readies a G whose wait the caller claimed.
+///
+/// # Safety
+/// The caller won the claim; no runtime lock is held.
+#[inline]
+pub(crate) unsafe fn goready(gp: *mut G) {
+    // SAFETY: Gs are never freed.
+    let g = unsafe { &*gp };
+    if g.kind.get() == Kind::Thread {
+        // A thread-G's M is its own. SAFETY: Ms are never freed.
+        unsafe { (*g.m.load(Ordering::Relaxed)).park.wakeup() };
+        return;
+    }
+    let m = enter_rt();
+    // SAFETY: the claim made us the owner.
+    unsafe { ready(m, gp, true) };
+    if !m.curg.get().is_null() {
+        leave_rt(m);
+    }
+}
+
+/// `goready` inside the runtime.
+///
+/// # Safety
+/// As `goready`; the calling thread is inside the runtime with `m`.
+#[inline(always)]
+pub(crate) unsafe fn ready(m: &M, gp: *mut G, next: bool) {
+    // SAFETY: Gs are never freed.
+    unsafe {
+        if (*gp).kind.get() == Kind::Thread {
+            (*(*gp).m.load(Ordering::Relaxed)).park.wakeup();
+            return;
+        }
+        casgstatus(&*gp, GWAITING, GRUNNABLE);
+        wake::runqput_any(m, gp, next);
+    }
+}
+
+/// Lets the other runnable goroutines run first.
+pub(crate) fn gosched() {
+    let m = getm();
+    let gp = m.curg.get();
+    // SAFETY: curg is valid.
+    if unsafe { (*gp).kind.get() } == Kind::Thread {
+        std::thread::yield_now();
+        return;
+    }
+    let m = enter_rt();
+    if !others_want_p(m) {
+        leave_rt(m);
+        return;
+    }
+    // SAFETY: on the goroutine's stack, inside the runtime.
+    unsafe { mcall(m, gp, gosched_m) };
+}
+
+/// True if a switch could run somebody else: the common case of a lone goroutine stays on its
+/// stack.
+#[inline]
+fn others_want_p(m: &M) -> bool {
+    let pp = m.pp();
+    if pp.is_null() {
+        return true;
+    }
+    // SAFETY: inside the runtime the P is ours.
+    let p = unsafe { &*pp };
+    !p.is_idle_inside()
+        || p.timers.next_when() != NEVER
+        || sched().runqsize.load(Ordering::Relaxed) != 0
+        || p.stop.load(Ordering::Relaxed)
+        || sched().exiting.load(Ordering::Relaxed)
+        || crate::runtime::sched::debug_migrate()
+}
+
+unsafe fn gosched_m(m: *mut M, gp: *mut G) {
+    // SAFETY: as park_m.
+    let (m, g) = unsafe { (&*m, &*gp) };
+    pin_if_needed(m, gp);
+    leave_host_without_p(m);
+    casgstatus(g, GRUNNING, GRUNNABLE);
+    m.curg.set(std::ptr::null_mut());
+    // SAFETY: runnable, in no queue, its context saved.
+    unsafe { wake::runqput_any(m, gp, false) };
+}
+
+/// A wait of an OS thread: the same protocol, sleeping on the M's note.
+unsafe fn thread_park(
+    m: &M,
+    gp: *mut G,
+    unlockf: unsafe fn(*mut G, *mut ()),
+    arg: *mut (),
+    deadline_ns: Option<i64>,
+) -> Wake {
+    // SAFETY: a thread-G belongs to its thread.
+    let g = unsafe { &*gp };
+    m.park.clear();
+    casgstatus(g, GRUNNING, GWAITING);
+    let opened = g.wait.begin();
+    // SAFETY: the parker's duty.
+    unsafe { unlockf(gp, arg) };
+    if opened {
+        thread_sleep(m, g, deadline_ns);
+    }
+    casgstatus(g, GWAITING, GRUNNABLE);
+    casgstatus(g, GRUNNABLE, GRUNNING);
+    g.wait.end()
+}
+
+/// Sleeps until the wait is claimed, by whom soever: also by this thread's deadline or signal.
+fn thread_sleep(m: &M, g: &G, deadline_ns: Option<i64>) {
+    if m.park.woken() {
+        return;
+    }
+    let table = embedder::table();
+    // SAFETY: we are a thread of the host about to sleep, no lock held.
+    let token = table.map(|t| unsafe { (t.thread_park)() });
+    // A wait for ever may be a deadlock, which sysmon has to find.
+    #[cfg(not(golib_loom))]
+    let s = if deadline_ns.is_none() { procs::ensure_started() } else { sched() };
+    #[cfg(golib_loom)]
+    let s = sched();
+    // One with a deadline wakes by itself: it does not sleep for good.
+    let for_good = usize::from(deadline_ns.is_none());
+    s.threads_asleep.fetch_add(for_good, Ordering::Relaxed);
+    // Pairs with the fence in checkdead: one of us sees the other.
+    fence(Ordering::SeqCst);
+    checkdead::look(s);
+    let generation = g.wait.next_generation().wrapping_sub(1 << 8);
+    let mut look_ns = FIRST_LOOK_NS;
+    let claimed_itself = loop {
+        if m.park.woken() {
+            break false;
+        }
+        if s.exiting.load(Ordering::Relaxed) && g.wait.claim_deadlock() {
+            break true;
+        }
+        let wait = sleep_or_signal(m, deadline_ns, look_ns);
+        look_ns = LATER_LOOKS_NS;
+        let claimed = match wait {
+            FutexWait::Woken => false,
+            FutexWait::TimedOut => g.wait.claim_timer(generation),
+            FutexWait::Interrupted => was_interrupted(token) && g.wait.interrupt(),
+        };
+        if claimed {
+            break true;
+        }
+        if wait == FutexWait::TimedOut && !m.park.woken() {
+            // Somebody claimed us first and is about to wake us.
+            m.park.sleep();
+        }
+    };
+    debug_assert!(claimed_itself || m.park.woken());
+    s.threads_asleep.fetch_sub(for_good, Ordering::Relaxed);
+    if let (Some(t), Some(token)) = (table, token) {
+        // SAFETY: the token is this sleep's.
+        unsafe { (t.thread_unpark)(token) };
+    }
+}
+
+/// When a thread that handles the host's signals first looks whether one came just before it slept,
+/// and how often it does afterwards.
+const FIRST_LOOK_NS: i64 = 20_000_000;
+const LATER_LOOKS_NS: i64 = 1_000_000_000;
+
+/// Sleeps once on the M's note. A signal that came between the host's last look and the sleep does
+/// not interrupt it: so the thread that handles signals sleeps `look_ns` at most, then looks.
+fn sleep_or_signal(m: &M, deadline_ns: Option<i64>, look_ns: i64) -> FutexWait {
+    // SAFETY: asked without the interpreter, as the host expects.
+    let signal = || embedder::table().and_then(|t| unsafe { (t.thread_signal)() });
+    match signal() {
+        None => m.park.sleep_once(deadline_ns),
+        Some(true) => FutexWait::Interrupted,
+        Some(false) => {
+            let look = nanotime() + look_ns;
+            let wait = m.park.sleep_once(Some(deadline_ns.map_or(look, |d| d.min(look))));
+            let timed_out = wait == FutexWait::TimedOut;
+            if timed_out && deadline_ns.is_none_or(|d| nanotime() < d) {
+                // Only a look: the caller's loop asks the host again.
+                return if signal() == Some(true) {
+                    FutexWait::Interrupted
+                } else {
+                    FutexWait::Woken
+                };
+            }
+            wait
+        }
+    }
+}
+
+/// Asks the host what the signal that just came means for this sleep.
+///
+/// The host runs signal handlers there, which may use the runtime themselves: they do so as
+/// another thread-G, since this one waits.
+fn was_interrupted(token: Option<*mut ()>) -> bool {
+    match (embedder::table(), token) {
+        // SAFETY: the token is this sleep's.
+        (Some(t), Some(token)) => thread::as_another_g(|| unsafe { (t.thread_poll)(token) }),
+        _ => false,
+    }
+}
+
+unsafe fn nothing_to_unlock(_: *mut G, _: *mut ()) {}
+
+/// Parks without a waker; only an interrupt or the deadlock detector ends it.
+pub(crate) fn park_forever(reason: WaitReason) -> WaitError {
+    loop {
+        // SAFETY: no locks to release.
+        match unsafe { gopark(nothing_to_unlock, std::ptr::null_mut(), reason, None) } {
+            Wake::Interrupt => return WaitError::Interrupted,
+            Wake::Deadlock => return WaitError::Deadlock,
+            Wake::Peer | Wake::Timeout => {}
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Start-up, GOMAXPROCS, new threads.
+//!
+//! Go: runtime/proc.go (schedinit, procresize, newm, mstart)
+
+use std::ffi::c_void;
+use std::io;
+use std::ptr;
+
+use crate::prim::Ordering;
+use crate::runtime::m::M;
+use crate::runtime::p::{P, PDEAD};
+use crate::runtime::proc::{enter_rt, getm, leave_rt, park, schedule, sysmon, wake};
+use crate::runtime::sched::{sched, set_debug_migrate, Sched, MAX_PROCS};
+use crate::sys::{cpus, membarrier, signal, thread, tls};
+
+/// The scheduler, started.
+#[inline(always)]
+pub(crate) fn ensure_started() -> &'static Sched {
+    let s = sched();
+    // Acquire: pairs with the Release at the end of start.
+    if s.gomaxprocs.load(Ordering::Acquire) == 0 {
+        start(s);
+    }
+    s
+}
+
+#[cold]
+#[inline(never)]
+fn start(s: &'static Sched) {
+    s.resize.lock();
+    if s.gomaxprocs.load(Ordering::Relaxed) == 0 {
+        membarrier::init();
+        signal::install_guard_handler();
+        read_debug_env();
+        grow(s, 0, cpus::default_procs().min(MAX_PROCS));
+        if let Err(e) = sysmon::start(s) {
+            // Without sysmon nothing is handed off: say so, go on.
+            eprintln!("go-lib: no thread for sysmon: {e}");
+        }
+    }
+    s.resize.unlock();
+}
+
+/// `GOLIB_DEBUG`: comma-separated switches; `migrate=1` is ours.
+fn read_debug_env() {
+    let switches = std::env::var("GOLIB_DEBUG").unwrap_or_default();
+    if switches.split(',').any(|s| s.trim() == "migrate=1") {
+        set_debug_migrate(true);
+    }
+}
+
+/// Makes Ps `from..to` idle and usable.
+fn grow(s: &'static Sched, from: usize, to: usize) {
+    let mut inner = s.inner.lock();
+    for i in from..to {
+        if s.p(i).is_null() {
+            // Release: publishes the P.
+            s.allp[i].store(Box::into_raw(Box::new(P::new(i as u32))), Ordering::Release);
+        }
+        // SAFETY: just made, or retired earlier; never freed.
+        let p = unsafe { &*s.p(i) };
+        p.stop.store(false, Ordering::Relaxed);
+        wake::pidleput(s, &mut inner, p);
+    }
+    // Release: the Ps below are ready; pairs with ensure_started.
+    s.gomaxprocs.store(to, Ordering::Release);
+}
+
+/// GOMAXPROCS.
+pub(crate) fn gomaxprocs() -> usize {
+    ensure_started().gomaxprocs.load(Ordering::Acquire)
+}
+
+/// Sets GOMAXPROCS (clamped to 1..=256); the former value. Ps beyond `n` have stopped on return.
+pub(crate) fn set_gomaxprocs(n: usize) -> usize {
+    let s = ensure_started();
+    let n = n.clamp(1, MAX_PROCS);
+    s.resize.lock();
+    let old = s.gomaxprocs.load(Ordering::Relaxed);
+    if n > old {
+        grow(s, old, n);
+    } else if n < old {
+        shrink(s, n, old);
+    }
+    s.resize.unlock();
+    if n > old {
+        let m = enter_rt();
+        wake::wakep(s);
+        if !m.curg.get().is_null() {
+            leave_rt(m);
+        }
+    } else if n < old {
+        // Our own P may be one of those that must stop: the goroutine goes on on another.
+        park::gosched();
+    }
+    old
+}
+
+/// Stops the Ps `n..old`, all but the caller's own.
+fn shrink(s: &'static Sched, n: usize, old: usize) {
+    s.gomaxprocs.store(n, Ordering::Release);
+    // SAFETY: Ps are never freed.
+    let leaving = || (n..old).map(|i| unsafe { &*s.p(i) });
+    for p in leaving() {
+        p.stop.store(true, Ordering::Relaxed);
+    }
+    let own = getm().pp();
+    for p in leaving().filter(|&p| !ptr::eq(p, own)) {
+        while p.status.load(Ordering::Relaxed) != PDEAD {
+            if wake::pidletake(s, &mut s.inner.lock(), p) || sysmon::take_p(p) {
+                retire(s, p);
+            } else {
+                thread::usleep_ns(50_000);
+            }
+        }
+    }
+}
+
+/// Ends a P that is the caller's: its goroutines go to the global queue; its timers stay, and are
+/// run by whoever looks for work.
+fn retire(s: &'static Sched, p: &P) {
+    let mut inner = s.inner.lock();
+    loop {
+        // SAFETY: the P is ours.
+        let (gp, _) = unsafe { p.runq.get(true) };
+        if gp.is_null() {
+            break;
+        }
+        // SAFETY: runnable, just taken out.
+        unsafe { s.globrunqput(&mut inner, gp) };
+    }
+    p.status.store(PDEAD, Ordering::Relaxed);
+    drop(inner);
+    wake::wakep(s);
+}
+
+/// This M's P must stop.
+#[cold]
+pub(crate) fn give_up_p(m: &'static M) {
+    schedule::detach(m);
+    let p = wake::releasep(m);
+    retire(sched(), p);
+}
+
+/// The thread limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThreadLimit {
+    /// The limit in force.
+    pub limit: usize,
+    /// Threads alive.
+    pub threads: usize,
+}
+
+/// Sets how many OS threads the runtime may use; the former limit.
+pub fn set_max_threads(n: usize) -> usize {
+    sched().max_threads.swap(n, Ordering::Relaxed)
+}
+
+/// Why no thread can be had, in words.
+pub(crate) fn limit_text(s: &Sched, errno: i32) -> String {
+    let ThreadLimit { limit, threads } = thread_limit(s);
+    if threads >= limit {
+        return format!(
+            "{threads} threads are in use, blocked outside or kept by pinned goroutines, and \
+             set_max_threads allows {limit}"
+        );
+    }
+    let pids = match cpus::pids_max() {
+        Some(n) => format!("; pids.max of the control group is {n}"),
+        None => String::new(),
+    };
+    let os = io::Error::from_raw_os_error(errno);
+    format!("the OS refuses one more than {threads}: {os}{pids}")
+}
+
+/// The threads in use and the limit.
+pub(crate) fn thread_limit(s: &Sched) -> ThreadLimit {
+    ThreadLimit {
+        limit: s.max_threads.load(Ordering::Relaxed),
+        threads: s.nthreads.load(Ordering::Relaxed),
+    }
+}
+
+/// Starts a new M that runs with `p`.
+///
+/// # Errors
+/// The limit of `set_max_threads` (EAGAIN), or the OS's error. `p` stays the caller's.
+pub(crate) fn newm(s: &'static Sched, p: &P, spinning: bool) -> io::Result<()> {
+    if s.nthreads.fetch_add(1, Ordering::Relaxed) >= s.max_threads.load(Ordering::Relaxed) {
+        s.nthreads.fetch_sub(1, Ordering::Relaxed);
+        return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+    }
+    let id = s.mid.fetch_add(1, Ordering::Relaxed) + 1;
+    let m: &'static M = Box::leak(Box::new(M::new(id, false, s)));
+    m.spinning.set(spinning);
+    m.nextp.store((p as *const P).cast_mut(), Ordering::Relaxed);
+    let at = (m as *const M).cast_mut();
+    s.inner.lock().allm.push(at);
+    // SAFETY: mstart expects an M of its own.
+    let started = unsafe { thread::spawn(mstart, at.cast()) };
+    if started.is_err() {
+        s.nthreads.fetch_sub(1, Ordering::Relaxed);
+        s.inner.lock().allm.retain(|&q| q != at);
+        // SAFETY: no thread ever saw it.
+        drop(unsafe { Box::from_raw(at) });
+    }
+    started
+}
+
+/// A new thread's first function; its M never ends.
+extern "C" fn mstart(arg: *mut c_void) -> *mut c_void {
+    // SAFETY: newm leaked the M for this thread.
+    let m: &'static M = unsafe { &*arg.cast::<M>() };
+    tls::set(arg.cast());
+    signal::use_signal_stack();
+    m.tid.store(thread::gettid() as u32, Ordering::Relaxed);
+    m.pthread.store(thread::pthread(), Ordering::Relaxed);
+    // SAFETY: newm handed us a P.
+    wake::acquirep(m, unsafe { &*m.nextp.swap(ptr::null_mut(), Ordering::Acquire) });
+    schedule::schedule(m)
+}
+
+/// A thread was refused earlier: is there one now for the goroutines that wait for it?
+pub(crate) fn probe_thread(s: &'static Sched) -> io::Result<()> {
+    // SAFETY: P 0 always exists.
+    let host = unsafe { &*s.p(0) };
+    if host.is_idle_inside() || !wake::pidletake(s, &mut s.inner.lock(), host) {
+        return Ok(());
+    }
+    if wake::startm(s, host, false) {
+        return Ok(());
+    }
+    Err(io::Error::from_raw_os_error(s.refused.load(Ordering::Relaxed) as i32))
+}

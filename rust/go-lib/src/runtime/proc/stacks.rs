@@ -1,0 +1,196 @@
+//! Which goroutine gets which stack: the P's cache, the scheduler's pool, a new one.
+//!
+//! # Invariants
+//! 1. A stack (with the host's state bound to it) is with one live goroutine, or in one cache.
+//! 2. Deep pages go back to the kernel: of the stacks used since, when their P goes idle; of one
+//!    stack in `TRIM_EVERY` at once; of every stack that enters the pool beyond `WARM`.
+
+use std::io;
+use std::ptr;
+
+use crate::prim::Ordering;
+use crate::runtime::embedder;
+use crate::runtime::g::{Kind, G};
+use crate::runtime::m::M;
+use crate::runtime::p::P;
+use crate::runtime::sched::{sched, Sched};
+use crate::runtime::stack::{Bound, Stack};
+
+/// Stacks moved between a P and the pool at a time.
+const BATCH: usize = 32;
+/// Stacks a P keeps.
+const KEEP: usize = 2 * BATCH;
+/// Stacks in the pool that are not trimmed.
+const WARM: usize = 1024;
+/// See invariant 2.
+const TRIM_EVERY: u32 = 64;
+
+fn list_of(kind: Kind) -> usize {
+    usize::from(kind == Kind::Host)
+}
+
+/// Gives `gp`, which the caller owns, a stack and the host's state for it, unless it has one; the
+/// address below which its frames start. Inside the runtime.
+///
+/// # Errors
+/// No address space, no mapping, no memory for a host state.
+#[inline]
+pub(crate) fn give(m: &M, gp: *mut G) -> io::Result<usize> {
+    // SAFETY: Gs are never freed.
+    let g = unsafe { &*gp };
+    let s = sched();
+    let size = g.stack_bytes.load(Ordering::Relaxed);
+    let list = list_of(g.kind.get());
+    // SAFETY: the caller owns the goroutine, which has not run yet.
+    if !unsafe { (*g.stack.get()).is_none() } {
+        return Ok(g.stack_top.get());
+    }
+    let bound = if size == s.stacks.size_for(0) {
+        // SAFETY: on g0 the P is ours, and so is its cache.
+        let cache = unsafe { &mut *(*m.pp()).stacks[list].get() };
+        match cache.pop() {
+            Some(bound) => bound,
+            None => refill(s, cache, list, size)?,
+        }
+    } else {
+        sized(s, list, size)?
+    };
+    // SAFETY: as above.
+    unsafe { *g.stack.get() = bound.stack };
+    g.host_state.store(bound.state, Ordering::Release);
+    g.stack_top.set(bound.top);
+    Ok(bound.top)
+}
+
+/// A new stack of `size`, bound to the host if it is for a host goroutine.
+#[cold]
+fn make(s: &Sched, list: usize, size: usize) -> io::Result<Bound> {
+    let stack = s.stacks.cut(size)?;
+    bind(stack, list)
+}
+
+/// Binds the host's state to a stack.
+fn bind(stack: Stack, list: usize) -> io::Result<Bound> {
+    if list == list_of(Kind::Go) {
+        return Ok(Bound { stack, state: ptr::null_mut(), top: stack.hi });
+    }
+    // SAFETY: the stack is the caller's alone.
+    embedder::table()
+        .and_then(|t| unsafe { (t.bind)(stack.lo, stack.hi) })
+        .map(|(state, top)| Bound { stack, state, top })
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
+#[cold]
+#[inline(never)]
+fn refill(s: &Sched, cache: &mut Vec<Bound>, list: usize, size: usize) -> io::Result<Bound> {
+    {
+        let mut inner = s.inner.lock();
+        let pool = &mut inner.stack_pool[list];
+        let from = pool.len() - pool.len().min(BATCH);
+        cache.extend(pool.drain(from..));
+    }
+    match cache.pop() {
+        Some(bound) => Ok(bound),
+        None => make(s, list, size),
+    }
+}
+
+#[cold]
+fn sized(s: &Sched, list: usize, size: usize) -> io::Result<Bound> {
+    {
+        let mut inner = s.inner.lock();
+        let host = list == list_of(Kind::Host);
+        let at = inner.stacks_sized.iter().position(|e| e.0 == size && e.1 == host);
+        if let Some(i) = at {
+            return Ok(inner.stacks_sized.swap_remove(i).2);
+        }
+    }
+    make(s, list, size)
+}
+
+/// Takes the stack of a goroutine that ended. On g0.
+#[inline]
+pub(crate) fn take_back(m: &M, s: &Sched, g: &G) {
+    let size = g.stack_bytes.load(Ordering::Relaxed);
+    let list = list_of(g.kind.get());
+    // SAFETY: the goroutine has ended: its G is ours.
+    let stack = unsafe { ptr::replace(g.stack.get(), Stack::NONE) };
+    let state = g.host_state.swap(ptr::null_mut(), Ordering::Relaxed);
+    let mut bound = Bound { stack, state, top: g.stack_top.get() };
+    if state.is_null() && g.kind.get() == Kind::Host {
+        // Its state was discarded: another one for the next goroutine.
+        match bind(stack, list) {
+            Ok(new) => bound = new,
+            // No memory for a state now: the stack is lost, nothing else is.
+            Err(_) => return,
+        }
+    }
+    let pp = m.pp();
+    if size != s.stacks.size_for(0) {
+        // SAFETY: nothing runs on it.
+        unsafe { stack.trim() };
+        let host = list == list_of(Kind::Host);
+        s.inner.lock().stacks_sized.push((size, host, bound));
+        return;
+    }
+    if pp.is_null() {
+        pool_put(s, list, bound);
+        return;
+    }
+    // SAFETY: on g0 the P is ours, and so is its cache.
+    unsafe {
+        let exits = (*pp).exits.get().wrapping_add(1);
+        (*pp).exits.set(exits);
+        if exits % TRIM_EVERY == 0 {
+            stack.trim();
+        }
+        let cache = &mut *(*pp).stacks[list].get();
+        cache.push(bound);
+        if cache.len() >= KEEP {
+            spill(s, cache, list);
+        }
+    }
+}
+
+/// Moves the older half of a P's full cache to the pool.
+#[cold]
+#[inline(never)]
+fn spill(s: &Sched, cache: &mut Vec<Bound>, list: usize) {
+    let cold = s.inner.lock().stack_pool[list].len() >= WARM;
+    if cold {
+        for bound in &cache[..BATCH] {
+            // SAFETY: nothing runs on a cached stack.
+            unsafe { bound.stack.trim() };
+        }
+    }
+    s.inner.lock().stack_pool[list].extend(cache.drain(..BATCH));
+}
+
+/// Is there room for a stack again? One goes to the pool if so.
+#[cold]
+pub(crate) fn probe(s: &Sched) -> io::Result<()> {
+    let bound = make(s, list_of(Kind::Go), s.stacks.size_for(0))?;
+    s.inner.lock().stack_pool[list_of(Kind::Go)].push(bound);
+    Ok(())
+}
+
+#[cold]
+fn pool_put(s: &Sched, list: usize, bound: Bound) {
+    // SAFETY: nothing runs on it.
+    unsafe { bound.stack.trim() };
+    s.inner.lock().stack_pool[list].push(bound);
+}
+
+/// Trims the stacks used since the last time; called when `p` goes idle.
+pub(crate) fn trim_cached(p: &P) {
+    let used = p.exits.replace(0) as usize;
+    for cache in &p.stacks {
+        // SAFETY: the caller holds the P. Caches are LIFO: the newest were used last.
+        let cache = unsafe { &*cache.get() };
+        for bound in cache.iter().rev().take(used) {
+            // SAFETY: nothing runs on a cached stack.
+            unsafe { bound.stack.trim() };
+        }
+    }
+}

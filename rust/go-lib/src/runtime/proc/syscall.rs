@@ -1,0 +1,73 @@
+//! Announced blocking calls: Go's entersyscall and exitsyscall.
+//!
+//! Nothing needs them: sysmon finds a blocked goroutine too. Announced, its P goes on at once.
+//!
+//! Go: runtime/proc.go (entersyscall, exitsyscall, handoffp)
+
+use crate::prim::Ordering;
+use crate::runtime::g::{Kind, G, GRUNNABLE, GRUNNING};
+use crate::runtime::m::M;
+use crate::runtime::proc::park::{mcall, pin_if_needed};
+use crate::runtime::proc::status::casgstatus;
+use crate::runtime::proc::{enter_rt, getm, leave_rt, sysmon, wake};
+use crate::runtime::sched::sched;
+
+/// A blocking call begins. A Rust goroutine's P goes to another M at once if there is work for
+/// it; a host goroutine keeps it until it gives up the interpreter, which sysmon notices.
+pub(crate) fn entersyscall() {
+    let gp = getm().curg.get();
+    // SAFETY: our own G.
+    let g = unsafe { &*gp };
+    if g.kind.get() == Kind::Thread {
+        return;
+    }
+    // Relaxed: one writer; sysmon wants a hint.
+    g.syscalls.store(g.syscalls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    let m = enter_rt();
+    let pp = m.pp();
+    if !pp.is_null() {
+        let s = sched();
+        // SAFETY: inside the runtime the P is ours.
+        let work = !unsafe { (*pp).is_idle_inside() } || s.runqsize.load(Ordering::Relaxed) > 0;
+        if work && g.kind.get() == Kind::Go {
+            let p = wake::releasep(m);
+            wake::handoffp(s, p);
+        } else if work {
+            sysmon::kick(s);
+        }
+    }
+    leave_rt(m);
+}
+
+/// The call has returned: the goroutine goes on if there is a P for it, else it waits for one.
+pub(crate) fn exitsyscall() {
+    let gp = getm().curg.get();
+    // SAFETY: our own G.
+    let g = unsafe { &*gp };
+    if g.kind.get() == Kind::Thread {
+        return;
+    }
+    // Relaxed: as above.
+    g.syscalls.store(g.syscalls.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+    if g.kind.get() == Kind::Host {
+        return;
+    }
+    let m = enter_rt();
+    if !m.pp().is_null() || wake::take_any_idle_p(m, sched()) {
+        leave_rt(m);
+        return;
+    }
+    // SAFETY: on the goroutine's stack, inside the runtime.
+    unsafe { mcall(m, gp, exitsyscall0) };
+}
+
+/// No P: the goroutine queues for one.
+unsafe fn exitsyscall0(m: *mut M, gp: *mut G) {
+    // SAFETY: on g0 with the goroutine that just left.
+    let (m, g) = unsafe { (&*m, &*gp) };
+    pin_if_needed(m, gp);
+    casgstatus(g, GRUNNING, GRUNNABLE);
+    m.curg.set(std::ptr::null_mut());
+    // SAFETY: runnable, in no queue.
+    unsafe { wake::runqput_any(m, gp, false) };
+}

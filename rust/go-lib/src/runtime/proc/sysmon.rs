@@ -1,0 +1,249 @@
+//! The monitor: a thread without a P that takes Ps back and watches over timers and deadlocks.
+//!
+//! A P whose tick has not moved is with a goroutine that does not come back. sysmon hands it to
+//! another M when something waits for it and
+//! - the goroutine is the host's and nobody holds the interpreter in two looks running: it is
+//!   blocked in a call outside;
+//! - the goroutine announced a blocking call, or its OS thread sleeps in the kernel in two looks;
+//! - or 10 ms have passed: it computes. It goes on without a P; the next M competes for the CPU
+//!   (and for the interpreter).
+//!
+//! # Invariants
+//! 1. sysmon never takes the interpreter but through the host's deadlock hook.
+//! 2. While nothing runs it sleeps until kicked; while something waits for a P that does not come
+//!    back, 1 ms at most.
+//!
+//! Go: runtime/proc.go (sysmon, retake)
+
+use std::ffi::c_void;
+use std::io;
+use std::ptr;
+
+use crate::prim::{heavy_fence, Ordering};
+use crate::runtime::embedder;
+use crate::runtime::g::{Kind, G};
+use crate::runtime::m::{M, NEVER};
+use crate::runtime::p::{P, PRUNNING};
+use crate::runtime::proc::{checkdead, wake};
+use crate::runtime::sched::{Sched, MAX_PROCS};
+use crate::sys::clock::nanotime;
+use crate::sys::thread;
+
+const SHORT_NS: i64 = 20_000;
+const WAITING_NS: i64 = 500_000;
+const LONG_NS: i64 = 10_000_000;
+/// A goroutine's time slice.
+const SLICE_NS: i64 = 10_000_000;
+/// Looks without news before the sleeps grow.
+const BUSY_LOOKS: u32 = 50;
+/// How long at most between two looks at what may be a deadlock.
+const LOOK_AGAIN_NS: i64 = 1_000_000_000;
+/// Short looks after a kick.
+const KICKED_LOOKS: u32 = 10;
+
+/// What sysmon remembers of a P.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    tick: u32,
+    since: i64,
+    /// Looks running in which the goroutine was seen blocked.
+    blocked: u32,
+}
+
+/// Starts the monitor of `s`.
+pub(crate) fn start(s: &'static Sched) -> io::Result<()> {
+    s.nthreads.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: sysmon_main expects a scheduler that is never freed.
+    let started = unsafe { thread::spawn(sysmon_main, (s as *const Sched).cast_mut().cast()) };
+    if started.is_err() {
+        s.nthreads.fetch_sub(1, Ordering::Relaxed);
+    }
+    started
+}
+
+/// Wakes sysmon if it sleeps for long: there is something for it to watch.
+#[inline(always)]
+pub(crate) fn kick(s: &Sched) {
+    if s.sysmon_sleeps.load(Ordering::Relaxed) != 0 {
+        kick_slow(s);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn kick_slow(s: &Sched) {
+    // Relaxed: two kicks at once are as good as one.
+    s.sysmon_sleeps.store(0, Ordering::Relaxed);
+    s.sysmon_note.wakeup();
+}
+
+extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
+    // SAFETY: start passed a scheduler that is never freed.
+    let s: &'static Sched = unsafe { &*arg.cast::<Sched>() };
+    let mut seen = [Seen::default(); MAX_PROCS];
+    let mut quiet = 0u32;
+    let mut delay = SHORT_NS;
+    let mut look_again = 0;
+    loop {
+        if sleep(s, delay, look_again) {
+            // Kicked: something waits now, or soon.
+            quiet = BUSY_LOOKS - KICKED_LOOKS;
+            delay = SHORT_NS;
+        }
+        if s.exiting.load(Ordering::SeqCst) {
+            s.sysmon_stopped.store(true, Ordering::SeqCst);
+            return ptr::null_mut();
+        }
+        if s.maybe_dead.swap(false, Ordering::AcqRel) {
+            look_again = match checkdead::verify(s) {
+                true => (look_again * 2).clamp(LONG_NS, LOOK_AGAIN_NS),
+                false => 0,
+            };
+        }
+        let (took, waiting) = retake(s, &mut seen);
+        quiet = if took { 0 } else { quiet.saturating_add(1) };
+        let idle =
+            s.npidle.load(Ordering::Relaxed) as usize >= s.gomaxprocs.load(Ordering::Relaxed);
+        delay = match () {
+            () if idle => NEVER,
+            () if quiet < BUSY_LOOKS => SHORT_NS,
+            () if waiting => (delay * 2).min(WAITING_NS),
+            () => (delay * 2).min(LONG_NS),
+        };
+        if idle {
+            quiet = 0;
+        } else {
+            look_again = 0;
+        }
+    }
+}
+
+/// Sleeps for `delay` ns, until the earliest timer, or until kicked (true). While nothing runs and
+/// `look_again` is set, only so long, then suspects a deadlock again.
+fn sleep(s: &Sched, delay: i64, look_again: i64) -> bool {
+    if delay <= WAITING_NS {
+        thread::usleep_ns(delay);
+        return false;
+    }
+    s.sysmon_note.clear();
+    s.sysmon_sleeps.store(1, Ordering::Relaxed);
+    // Pairs with the light fences of submitters: either they see sysmon_sleeps, or the checks
+    // below see their work.
+    heavy_fence();
+    let idle = s.npidle.load(Ordering::Relaxed) as usize >= s.gomaxprocs.load(Ordering::Relaxed);
+    let kicked = if s.exiting.load(Ordering::Relaxed) || s.maybe_dead.load(Ordering::Relaxed) {
+        false
+    } else if delay == NEVER && idle {
+        // Nothing runs: idle Ms watch the timers. What makes something wait kicks us.
+        if look_again == 0 {
+            s.sysmon_note.sleep();
+            true
+        } else {
+            let kicked = s.sysmon_note.sleep_until(nanotime() + look_again);
+            if !kicked {
+                s.maybe_dead.store(true, Ordering::Relaxed);
+            }
+            kicked
+        }
+    } else {
+        let now = nanotime();
+        let delay = if delay == NEVER { WAITING_NS } else { delay };
+        let timer = wake::earliest_timer(s).max(now + SHORT_NS);
+        s.sysmon_note.sleep_until((now + delay).min(timer))
+    };
+    s.sysmon_sleeps.store(0, Ordering::Relaxed);
+    kicked
+}
+
+/// Looks at every P: (took one away, something waits for one that does not come back).
+fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
+    let now = nanotime();
+    let (mut took, mut waiting) = (false, false);
+    for p in s.procs() {
+        let last = &mut seen[p.id as usize];
+        if p.status.load(Ordering::Relaxed) != PRUNNING {
+            // An idle P with a due timer and nobody to watch it.
+            if p.timers.next_when() <= now && s.poll_until.load(Ordering::Relaxed) == NEVER {
+                let taken = wake::pidletake(s, &mut s.inner.lock(), p);
+                if taken {
+                    took |= wake::startm(s, p, false);
+                }
+            }
+            continue;
+        }
+        let tick = p.schedtick.load(Ordering::Relaxed);
+        if tick != last.tick {
+            *last = Seen { tick, since: now, blocked: 0 };
+        }
+        let due = p.timers.next_when() <= now;
+        if due {
+            p.timers_due.store(true, Ordering::Relaxed);
+        }
+        let wanted = due
+            || !p.is_idle_inside()
+            || s.runqsize.load(Ordering::Relaxed) > 0
+            || p.stop.load(Ordering::Relaxed);
+        waiting |= wanted || p.timers.next_when() != NEVER;
+        if !wanted {
+            last.since = last.since.max(now - SLICE_NS / 2);
+            continue;
+        }
+        let (blocked, announced) = is_blocked(p);
+        last.blocked = if blocked { last.blocked + 1 } else { 0 };
+        if (last.blocked >= 2 || announced || now - last.since >= SLICE_NS) && take_p(p) {
+            *last = Seen { tick, since: now, blocked: 0 };
+            s.handoffs.fetch_add(1, Ordering::Relaxed);
+            wake::handoffp(s, p);
+            took = true;
+        }
+    }
+    (took, waiting)
+}
+
+/// (the goroutine on `p` sits in a call outside, it said so itself).
+fn is_blocked(p: &P) -> (bool, bool) {
+    let m = p.m.load(Ordering::Acquire);
+    if m.is_null() {
+        return (false, false);
+    }
+    // SAFETY: Ms are never freed. curg may change meanwhile: a wrong answer costs a look, since
+    // take_p decides.
+    unsafe {
+        let gp: *mut G = ptr::read_volatile((*m).curg.as_ptr());
+        if gp.is_null() || (*m).in_rt.load(Ordering::Relaxed) != 0 {
+            return (false, false);
+        }
+        let announced = (*gp).syscalls.load(Ordering::Relaxed) != 0;
+        match ptr::read_volatile((*gp).kind.as_ptr()) {
+            Kind::Host => {
+                let free = embedder::table().is_some_and(|t| (t.is_free)());
+                (free, free && announced)
+            }
+            _ => (announced || thread::sleeps((*m).tid.load(Ordering::Relaxed)), announced),
+        }
+    }
+}
+
+/// Takes `p` from its M if that is outside the runtime; true: it is the caller's. See the biased
+/// lock in `proc`.
+pub(crate) fn take_p(p: &P) -> bool {
+    let m = p.m.load(Ordering::Acquire);
+    if m.is_null() {
+        return false;
+    }
+    // SAFETY: Ms are never freed.
+    let m: &M = unsafe { &*m };
+    m.retake_lock.lock();
+    m.retake.store(1, Ordering::Relaxed);
+    // Pairs with the light fence in enter_rt.
+    heavy_fence();
+    // Acquire: pairs with leave_rt: what the M did with the P is ours to see.
+    let outside = m.in_rt.load(Ordering::Acquire) == 0 && ptr::eq(m.p.load(Ordering::Relaxed), p);
+    if outside {
+        m.p.store(ptr::null_mut(), Ordering::Relaxed);
+        p.m.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+    m.retake.store(0, Ordering::Release);
+    m.retake_lock.unlock();
+    outside
+}

@@ -1,0 +1,199 @@
+//! A P's queue of runnable Rust goroutines: a ring of 256 and `runnext`.
+//!
+//! # Invariants
+//! 1. Only the P's owner moves `tail` and writes slots; anybody may advance `head` by CAS.
+//! 2. `tail - head` is the length, at most `CAP`; both only grow (wrapping).
+//! 3. A slot is read before the CAS on `head` that takes it and not used if the CAS fails.
+//!
+//! # Memory ordering
+//! The owner publishes slots by a Release store of `tail`; thieves load `tail` Acquire. A consumer
+//! gives slots back by a Release CAS on `head`; the owner loads `head` Acquire before it reuses
+//! them.
+//!
+//! Go: runtime/proc.go (runqput, runqget, runqsteal)
+
+use std::ptr;
+
+use crate::prim::{AtomicPtr, AtomicU32, Ordering};
+use crate::runtime::g::G;
+
+/// Slots of a ring; four under loom, to reach the full ring in few steps.
+#[cfg(not(golib_loom))]
+pub(crate) const CAP: u32 = 256;
+/// See above.
+#[cfg(golib_loom)]
+pub(crate) const CAP: u32 = 4;
+
+/// The ring.
+pub(crate) struct RunQ {
+    head: AtomicU32,
+    tail: AtomicU32,
+    /// The G that runs next, ahead of the ring: readied by the running goroutine.
+    next: AtomicPtr<G>,
+    slots: [AtomicPtr<G>; CAP as usize],
+}
+
+/// What did not fit: the G and half of the ring, for the global queue.
+pub(crate) type Overflow = Vec<*mut G>;
+
+impl RunQ {
+    pub(crate) fn new() -> Self {
+        RunQ {
+            head: AtomicU32::new(0),
+            tail: AtomicU32::new(0),
+            next: AtomicPtr::new(ptr::null_mut()),
+            slots: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
+        }
+    }
+
+    /// Puts `gp` at the ring's end, or (`next`) in front, kicking the former `runnext` to the end.
+    /// Gs that do not fit are returned for the global queue.
+    ///
+    /// # Safety
+    /// The caller owns the P; `gp` is runnable and in no queue.
+    #[inline]
+    pub(crate) unsafe fn put(&self, mut gp: *mut G, next: bool) -> Option<Overflow> {
+        if next {
+            // AcqRel: Release publishes gp to a thief of runnext; Acquire takes the old one over.
+            gp = self.next.swap(gp, Ordering::AcqRel);
+            if gp.is_null() {
+                return None;
+            }
+        }
+        // Acquire: slots given back by consumers may be reused; pairs with their CAS.
+        let head = self.head.load(Ordering::Acquire);
+        let tail = self.tail.load(Ordering::Relaxed);
+        if tail.wrapping_sub(head) < CAP {
+            self.slots[(tail % CAP) as usize].store(gp, Ordering::Relaxed);
+            // Release: publishes the slot and the G; pairs with Acquire in grab.
+            self.tail.store(tail.wrapping_add(1), Ordering::Release);
+            return None;
+        }
+        Some(self.overflow(gp, head))
+    }
+
+    /// Takes half of a full ring, to go to the global queue together with `gp`.
+    #[cold]
+    #[inline(never)]
+    fn overflow(&self, gp: *mut G, head: u32) -> Overflow {
+        let n = CAP / 2;
+        let mut batch: Overflow = (0..n)
+            .map(|i| self.slots[(head.wrapping_add(i) % CAP) as usize].load(Ordering::Relaxed))
+            .collect();
+        // Release: gives the slots back; by 3 a failed CAS means that thieves made room.
+        if self
+            .head
+            .compare_exchange(head, head.wrapping_add(n), Ordering::Release, Ordering::Relaxed)
+            .is_err()
+        {
+            batch.clear();
+        }
+        batch.push(gp);
+        batch
+    }
+
+    /// Takes the next G; null if there is none. The flag: it came from `runnext` and inherits the
+    /// time slice.
+    ///
+    /// # Safety
+    /// The caller owns the P.
+    #[inline]
+    pub(crate) unsafe fn get(&self, allow_next: bool) -> (*mut G, bool) {
+        if allow_next && !self.next.load(Ordering::Relaxed).is_null() {
+            // AcqRel: as in put; a thief may have been faster.
+            let gp = self.next.swap(ptr::null_mut(), Ordering::AcqRel);
+            if !gp.is_null() {
+                return (gp, true);
+            }
+        }
+        // Acquire: pairs with the Release CAS of thieves.
+        let mut head = self.head.load(Ordering::Acquire);
+        loop {
+            let tail = self.tail.load(Ordering::Relaxed);
+            if tail == head {
+                break;
+            }
+            let gp = self.slots[(head % CAP) as usize].load(Ordering::Relaxed);
+            // Release: gives the slot back; pairs with Acquire in put.
+            match self.head.compare_exchange_weak(
+                head,
+                head.wrapping_add(1),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return (gp, false),
+                Err(now) => head = now,
+            }
+        }
+        if !allow_next && !self.next.load(Ordering::Relaxed).is_null() {
+            // AcqRel: as above. The ring is empty, so runnext is all there is.
+            return (self.next.swap(ptr::null_mut(), Ordering::AcqRel), false);
+        }
+        (ptr::null_mut(), false)
+    }
+
+    /// Moves half of `self`'s Gs (with `steal_next`, also a lone `runnext`) to the thief's ring
+    /// `to` and returns one of them to run; null if there was nothing.
+    ///
+    /// # Safety
+    /// The caller owns the P of `to`, whose ring is empty.
+    pub(crate) unsafe fn steal_into(&self, to: &RunQ, steal_next: bool) -> *mut G {
+        let tail = to.tail.load(Ordering::Relaxed);
+        let mut n = self.grab(to, tail, steal_next);
+        if n == 0 {
+            return ptr::null_mut();
+        }
+        n -= 1;
+        let gp = to.slots[(tail.wrapping_add(n) % CAP) as usize].load(Ordering::Relaxed);
+        if n > 0 {
+            // Release: as in put.
+            to.tail.store(tail.wrapping_add(n), Ordering::Release);
+        }
+        gp
+    }
+
+    /// Copies half of `self` to `to`'s slots from `tail` on; how many.
+    fn grab(&self, to: &RunQ, tail: u32, steal_next: bool) -> u32 {
+        loop {
+            // Acquire: pairs with other consumers' CAS on head and with put's store of tail.
+            let h = self.head.load(Ordering::Acquire);
+            let t = self.tail.load(Ordering::Acquire);
+            let len = t.wrapping_sub(h);
+            let n = len - len / 2;
+            if n == 0 {
+                if steal_next && !self.next.load(Ordering::Relaxed).is_null() {
+                    // AcqRel: as in put.
+                    let gp = self.next.swap(ptr::null_mut(), Ordering::AcqRel);
+                    if gp.is_null() {
+                        continue;
+                    }
+                    to.slots[(tail % CAP) as usize].store(gp, Ordering::Relaxed);
+                    return 1;
+                }
+                return 0;
+            }
+            if n > CAP / 2 {
+                continue; // h and t were read at different times
+            }
+            for i in 0..n {
+                let gp = self.slots[(h.wrapping_add(i) % CAP) as usize].load(Ordering::Relaxed);
+                to.slots[(tail.wrapping_add(i) % CAP) as usize].store(gp, Ordering::Relaxed);
+            }
+            // Release: gives the slots back; pairs with Acquire in put.
+            if self
+                .head
+                .compare_exchange(h, h.wrapping_add(n), Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+            {
+                return n;
+            }
+        }
+    }
+
+    /// True if it looks empty; exact only for the owner.
+    pub(crate) fn is_empty(&self) -> bool {
+        // Acquire: the callers decide about sleeping after a fence of their own.
+        self.head.load(Ordering::Acquire) == self.tail.load(Ordering::Acquire)
+            && self.next.load(Ordering::Acquire).is_null()
+    }
+}

@@ -1,0 +1,277 @@
+//! What all Ms share: idle lists, the global queue, all Gs, Ms and Ps.
+//!
+//! # Invariants
+//! 1. `inner` is behind one lock (Go's sched.lock); no other lock is taken under it.
+//! 2. `npidle` and `nmspinning` are hints read without the lock; whoever decides to sleep re-reads
+//!    the queues after a SeqCst fence that pairs with the one in `proc::wake` (see there).
+//! 3. The scheduler is a value: a model or a forked child builds a new one.
+//!
+//! Go: runtime/runtime2.go (schedt)
+
+use std::ptr;
+
+use crate::prim::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::runtime::g::G;
+use crate::runtime::lock::Locked;
+use crate::runtime::m::M;
+use crate::runtime::note::Note;
+use crate::runtime::p::{GList, P};
+use crate::runtime::stack::{Bound, Stacks};
+
+/// The most Ps; a model has few.
+pub(crate) const MAX_PROCS: usize = if cfg!(golib_loom) { 2 } else { 256 };
+/// Go's limit of threads.
+const DEFAULT_MAX_THREADS: usize = 10_000;
+
+/// Guarded by `Sched::inner`.
+pub(crate) struct Inner {
+    /// Idle Ps; P 0 is taken last by Rust work.
+    pub(crate) pidle: Vec<*mut P>,
+    /// Ms asleep on their note.
+    pub(crate) midle: Vec<*mut M>,
+    /// The idle M that sleeps until the earliest timer; also in `midle`.
+    pub(crate) poller: *mut M,
+    /// The global queue, linked by `schedlink`.
+    pub(crate) runq_first: *mut G,
+    pub(crate) runq_last: *mut G,
+    /// All Ms of ours.
+    pub(crate) allm: Vec<*mut M>,
+    /// Ms of foreign threads that ended.
+    pub(crate) free_foreign: Vec<*mut M>,
+    /// Dead Gs.
+    pub(crate) gfree: GList,
+    /// Unused stacks of the default size: Rust's, the host's.
+    pub(crate) stack_pool: [Vec<Bound>; 2],
+    /// Unused stacks of other sizes: (size, the host's, stack).
+    pub(crate) stacks_sized: Vec<(usize, bool, Bound)>,
+    /// Ms of foreign threads in use.
+    pub(crate) foreign: Vec<*mut M>,
+    /// Ms asleep for their pinned goroutine.
+    pub(crate) locked_asleep: usize,
+}
+
+// SAFETY: the raw pointers are to things that are never freed; the lock orders access.
+unsafe impl Send for Inner {}
+
+/// The scheduler.
+pub(crate) struct Sched {
+    pub(crate) inner: Locked<Inner>,
+    /// Length of the global queue.
+    pub(crate) runqsize: AtomicUsize,
+    pub(crate) npidle: AtomicU32,
+    pub(crate) nmspinning: AtomicU32,
+    /// All Ps that ever were; the first `gomaxprocs` are in use.
+    pub(crate) allp: [AtomicPtr<P>; MAX_PROCS],
+    pub(crate) gomaxprocs: AtomicUsize,
+    /// Every G of a goroutine.
+    pub(crate) allgs: Locked<Vec<GPtr>>,
+    /// Thread-Gs that sleep in the runtime without a deadline.
+    pub(crate) threads_asleep: AtomicUsize,
+    pub(crate) goid: AtomicU64,
+    /// Goroutines made minus ended without a P.
+    pub(crate) gcount: AtomicI64,
+    /// The poller sleeps until then; i64::MAX: nobody polls or no timer.
+    pub(crate) poll_until: AtomicI64,
+    /// sysmon's sleep.
+    pub(crate) sysmon_note: Note,
+    /// 1: sysmon sleeps until kicked; 2: for long.
+    pub(crate) sysmon_sleeps: AtomicU32,
+    pub(crate) exiting: AtomicBool,
+    pub(crate) nthreads: AtomicUsize,
+    pub(crate) max_threads: AtomicUsize,
+    /// A thread or a stack was refused lately (errno); the next spawn reports it.
+    pub(crate) refused: AtomicU32,
+    pub(crate) stacks: Stacks,
+    /// Serialises start-up and GOMAXPROCS changes.
+    pub(crate) resize: crate::runtime::lock::Mutex,
+    /// Everything looked asleep: sysmon is to make sure.
+    pub(crate) maybe_dead: AtomicBool,
+    /// sysmon has stopped (`proc::exit`).
+    pub(crate) sysmon_stopped: AtomicBool,
+    /// Ms made since the start; for ids.
+    pub(crate) mid: AtomicU32,
+    /// Ps taken from Ms, for stats.
+    pub(crate) handoffs: AtomicU64,
+}
+
+/// A pointer to a G, which is never freed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GPtr(pub(crate) *mut G);
+// SAFETY: Gs are Sync and never freed.
+unsafe impl Send for GPtr {}
+
+impl Sched {
+    pub(crate) fn new() -> Sched {
+        Sched {
+            inner: Locked::new(Inner {
+                pidle: Vec::new(),
+                midle: Vec::new(),
+                poller: ptr::null_mut(),
+                runq_first: ptr::null_mut(),
+                runq_last: ptr::null_mut(),
+                allm: Vec::new(),
+                free_foreign: Vec::new(),
+                gfree: GList::new(),
+                stack_pool: [Vec::new(), Vec::new()],
+                stacks_sized: Vec::new(),
+                foreign: Vec::new(),
+                locked_asleep: 0,
+            }),
+            runqsize: AtomicUsize::new(0),
+            npidle: AtomicU32::new(0),
+            nmspinning: AtomicU32::new(0),
+            allp: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
+            gomaxprocs: AtomicUsize::new(0),
+            allgs: Locked::new(Vec::new()),
+            threads_asleep: AtomicUsize::new(0),
+            goid: AtomicU64::new(0),
+            gcount: AtomicI64::new(0),
+            poll_until: AtomicI64::new(i64::MAX),
+            sysmon_note: Note::new(),
+            sysmon_sleeps: AtomicU32::new(0),
+            exiting: AtomicBool::new(false),
+            nthreads: AtomicUsize::new(0),
+            max_threads: AtomicUsize::new(DEFAULT_MAX_THREADS),
+            refused: AtomicU32::new(0),
+            stacks: Stacks::new(),
+            resize: crate::runtime::lock::Mutex::new(),
+            maybe_dead: AtomicBool::new(false),
+            sysmon_stopped: AtomicBool::new(false),
+            mid: AtomicU32::new(0),
+            handoffs: AtomicU64::new(0),
+        }
+    }
+
+    /// P number `i`; null if it never was.
+    #[inline(always)]
+    pub(crate) fn p(&self, i: usize) -> *mut P {
+        // Acquire: pairs with the Release in procs::resize.
+        self.allp[i].load(Ordering::Acquire)
+    }
+
+    /// Every P that ever was: also those that GOMAXPROCS retired, whose timers still count.
+    pub(crate) fn every_p(&self) -> impl Iterator<Item = &P> + '_ {
+        // SAFETY: Ps are never freed.
+        (0..MAX_PROCS).map_while(|i| unsafe { self.p(i).as_ref() })
+    }
+
+    /// The Ps in use.
+    pub(crate) fn procs(&self) -> impl Iterator<Item = &P> + '_ {
+        let n = self.gomaxprocs.load(Ordering::Acquire);
+        // SAFETY: Ps are never freed; those below gomaxprocs exist.
+        (0..n).map(|i| unsafe { &*self.p(i) })
+    }
+
+    /// In a forked child: makes the waits of all goroutines and threads but `except` unclaimable.
+    ///
+    /// # Safety
+    /// The process has one thread. A lock may be held by a thread that is gone, so none is taken.
+    pub(crate) unsafe fn kill_waits_behind_locks(&self, except: *mut G) {
+        // SAFETY: nobody else exists to change what the locks guard.
+        unsafe {
+            for gp in self.allgs.get_behind_lock().iter().filter(|gp| gp.0 != except) {
+                (*gp.0).wait.kill();
+            }
+            for &m in &self.inner.get_behind_lock().foreign {
+                if !std::ptr::eq(&(*m).g0, except) {
+                    (*m).g0.wait.kill();
+                }
+            }
+        }
+    }
+
+    /// Appends `gp` to the global queue.
+    ///
+    /// # Safety
+    /// `gp` is runnable and in no queue.
+    pub(crate) unsafe fn globrunqput(&self, inner: &mut Inner, gp: *mut G) {
+        // SAFETY: the caller's duty; the lock is held.
+        unsafe {
+            (*gp).schedlink.set(ptr::null_mut());
+            if inner.runq_last.is_null() {
+                inner.runq_first = gp;
+            } else {
+                (*inner.runq_last).schedlink.set(gp);
+            }
+        }
+        inner.runq_last = gp;
+        // Relaxed: under the lock; readers without it take a hint.
+        self.runqsize.store(self.runqsize.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Takes the first G of the global queue; null when empty.
+    pub(crate) fn globrunqpop(&self, inner: &mut Inner) -> *mut G {
+        let gp = inner.runq_first;
+        if !gp.is_null() {
+            // SAFETY: queued Gs are valid; the lock is held.
+            inner.runq_first = unsafe { (*gp).schedlink.get() };
+            if inner.runq_first.is_null() {
+                inner.runq_last = ptr::null_mut();
+            }
+            self.runqsize.store(self.runqsize.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        }
+        gp
+    }
+}
+
+#[cfg(not(golib_loom))]
+static SCHED: std::sync::atomic::AtomicPtr<Sched> =
+    std::sync::atomic::AtomicPtr::new(ptr::null_mut());
+
+/// The scheduler of this process.
+#[cfg(not(golib_loom))]
+#[inline(always)]
+pub(crate) fn sched() -> &'static Sched {
+    // Acquire: pairs with the Release below. SAFETY: never freed once set.
+    match unsafe { SCHED.load(Ordering::Acquire).as_ref() } {
+        Some(s) => s,
+        None => make_sched(),
+    }
+}
+
+#[cfg(not(golib_loom))]
+#[cold]
+fn make_sched() -> &'static Sched {
+    let new = Box::into_raw(Box::new(Sched::new()));
+    // AcqRel: Release publishes the new one, Acquire sees the one that was faster.
+    match SCHED.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
+        // SAFETY: just leaked.
+        Ok(_) => unsafe { &*new },
+        Err(theirs) => {
+            // SAFETY: ours was never published; theirs is never freed.
+            unsafe {
+                drop(Box::from_raw(new));
+                &*theirs
+            }
+        }
+    }
+}
+
+/// Replaces the scheduler in a forked child; the old one stays as it is.
+#[cfg(not(golib_loom))]
+pub(crate) fn replace_sched() -> &'static Sched {
+    let new = Box::into_raw(Box::new(Sched::new()));
+    SCHED.store(new, Ordering::Release);
+    // SAFETY: just leaked.
+    unsafe { &*new }
+}
+
+/// In a model the scheduler hangs on the thread's M.
+#[cfg(golib_loom)]
+pub(crate) fn sched() -> &'static Sched {
+    // SAFETY: models make an M, with its scheduler, for each of their threads first.
+    unsafe { &*(*crate::sys::tls::get().cast::<M>()).sched.get() }
+}
+
+static DEBUG_MIGRATE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// A debug switch: every movable host goroutine goes on on another OS thread after each park.
+pub fn set_debug_migrate(on: bool) {
+    DEBUG_MIGRATE.store(on, Ordering::Relaxed);
+}
+
+/// See [`set_debug_migrate`].
+#[inline(always)]
+pub(crate) fn debug_migrate() -> bool {
+    DEBUG_MIGRATE.load(Ordering::Relaxed)
+}

@@ -1,0 +1,248 @@
+//! The goroutines' mutex, with Go's two modes.
+//!
+//! *Normal*: a waiter that is woken competes with those who just come; they run already, so they
+//! often win, which is what makes it fast. *Starving*: a waiter that lost for more than a
+//! millisecond asks to be next; unlock then hands the mutex over in order of arrival, and newcomers
+//! queue up. The last waiter, or one that waited less, ends that mode.
+//!
+//! # Invariants
+//! 1. `state`: LOCKED; WOKEN: a waiter was woken and has not yet looked; STARVING; WAITED: the
+//!    queue may not be empty. STARVING implies LOCKED.
+//! 2. The word is changed without the queue's lock only by 0 → LOCKED, LOCKED → 0, and setting
+//!    LOCKED when neither LOCKED nor STARVING is set. So under the queue's lock the holder alone
+//!    decides.
+//! 3. Not LOCKED and the queue not empty implies WOKEN: nobody is forgotten.
+//!
+//! # Memory ordering
+//! Taking LOCKED is Acquire, clearing it Release. A hand-over is ordered by the queue's lock and by
+//! readying the waiter.
+//!
+//! Go: internal/sync/mutex.go
+
+use std::fmt;
+
+use crate::prim::{spin_hint, AtomicU32, Ordering};
+use crate::runtime::chan::Wait;
+use crate::runtime::g::Kind;
+use crate::runtime::proc::park::goready;
+use crate::runtime::proc::{getg, procs};
+use crate::runtime::sema::{deadline, At, SemaQ, WaitError};
+use crate::runtime::waitreason::WaitReason;
+use crate::sys::clock::nanotime;
+
+const LOCKED: u32 = 1;
+const WOKEN: u32 = 2;
+const STARVING: u32 = 4;
+const WAITED: u32 = 8;
+
+/// A waiter that loses for longer asks for the hand-over. In a model, where time does not pass,
+/// it does so at once.
+const STARVING_NS: i64 = if cfg!(golib_loom) { -1 } else { 1_000_000 };
+
+/// Rounds of spinning and pauses in each, before the first wait: Go's.
+const SPIN_ROUNDS: u32 = 4;
+const SPIN_PAUSES: u32 = 30;
+
+/// The mutex was not locked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnlockOfUnlocked;
+
+impl fmt::Display for UnlockOfUnlocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sync: unlock of unlocked mutex")
+    }
+}
+
+impl std::error::Error for UnlockOfUnlocked {}
+
+/// A mutex without data.
+pub struct MutexCore {
+    state: AtomicU32,
+    q: SemaQ,
+}
+
+impl Default for MutexCore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MutexCore {
+    /// An unlocked mutex.
+    pub fn new() -> Self {
+        MutexCore { state: AtomicU32::new(0), q: SemaQ::new() }
+    }
+
+    /// True if somebody holds it.
+    pub fn is_locked(&self) -> bool {
+        // Relaxed: a snapshot.
+        self.state.load(Ordering::Relaxed) & LOCKED != 0
+    }
+
+    /// Takes it if it is free and nobody starves.
+    #[inline]
+    pub fn try_lock(&self) -> bool {
+        let old = self.state.load(Ordering::Relaxed);
+        // Acquire: pairs with the Release in unlock.
+        old & (LOCKED | STARVING) == 0
+            && self
+                .state
+                .compare_exchange(old, old | LOCKED, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Locks it.
+    ///
+    /// Blocks: the goroutine or the OS thread.
+    ///
+    /// # Errors
+    /// See [`WaitError`]; then it is not held.
+    #[inline]
+    pub fn lock(&self, wait: Wait) -> Result<(), WaitError> {
+        // Acquire: pairs with the Release in unlock.
+        if self.state.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            return Ok(());
+        }
+        self.lock_slow(wait)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(&self, wait: Wait) -> Result<(), WaitError> {
+        if self.try_lock() || (wait != Wait::Try && self.spin()) {
+            return Ok(());
+        }
+        let mut since = 0;
+        // What we clear when we look: the WOKEN that was set for us.
+        let mut awoke = 0;
+        let mut starving = 0;
+        loop {
+            self.q.lock.lock();
+            if self.take_or_announce(awoke, starving) {
+                self.q.lock.unlock();
+                return Ok(());
+            }
+            let deadline = match deadline(wait) {
+                Ok(deadline) => deadline,
+                Err(e) => {
+                    // WAITED may be set in vain, which the next unlock finds out; by 1 and 3 that
+                    // unlock also wakes whoever else waits.
+                    self.q.lock.unlock();
+                    return Err(e);
+                }
+            };
+            let at = if since == 0 { At::Back } else { At::Front };
+            if since == 0 {
+                since = nanotime();
+            }
+            let left = |empty| {
+                if empty {
+                    // Relaxed: the lock orders it.
+                    self.state.fetch_and(!(WAITED | STARVING), Ordering::Relaxed);
+                }
+            };
+            // SAFETY: the lock is held.
+            let handed_over =
+                unsafe { self.q.park(at, since as usize, WaitReason::MutexLock, deadline, left)? };
+            if handed_over {
+                return Ok(());
+            }
+            awoke = WOKEN;
+            if nanotime() - since > STARVING_NS {
+                starving = STARVING;
+            }
+        }
+    }
+
+    /// Under the queue's lock: takes the mutex (true), or announces a waiter.
+    fn take_or_announce(&self, awoke: u32, starving: u32) -> bool {
+        let mut old = self.state.load(Ordering::Relaxed);
+        loop {
+            let free = old & (LOCKED | STARVING) == 0;
+            let new = if free { old | LOCKED } else { old | WAITED | starving } & !awoke;
+            // Acquire: pairs with the Release in unlock.
+            match self.state.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return free,
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Waits a little for a holder that runs on another CPU; true if that got the mutex.
+    fn spin(&self) -> bool {
+        // SAFETY: our own G. A host's goroutines never run beside their holder.
+        let may_run_beside = unsafe { (*getg()).kind.get() } != Kind::Host;
+        if cfg!(golib_loom) || !may_run_beside || procs::gomaxprocs() < 2 {
+            return false;
+        }
+        for _ in 0..SPIN_ROUNDS {
+            for _ in 0..SPIN_PAUSES {
+                spin_hint();
+            }
+            let old = self.state.load(Ordering::Relaxed);
+            if old & STARVING != 0 {
+                return false;
+            }
+            if old & LOCKED == 0 && self.try_lock() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Unlocks it; not necessarily by who locked it.
+    ///
+    /// # Errors
+    /// It is not locked.
+    #[inline]
+    pub fn unlock(&self) -> Result<(), UnlockOfUnlocked> {
+        // Release: pairs with Acquire in lock.
+        if self.state.compare_exchange(LOCKED, 0, Ordering::Release, Ordering::Relaxed).is_ok() {
+            return Ok(());
+        }
+        self.unlock_slow()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unlock_slow(&self) -> Result<(), UnlockOfUnlocked> {
+        self.q.lock.lock();
+        let old = self.state.load(Ordering::Relaxed);
+        if old & LOCKED == 0 {
+            self.q.lock.unlock();
+            return Err(UnlockOfUnlocked);
+        }
+        let mut new = old & !(LOCKED | WAITED);
+        let mut sg = std::ptr::null_mut();
+        if old & STARVING != 0 || old & WOKEN == 0 {
+            // SAFETY: the lock is held; readied below.
+            sg = unsafe { self.q.q.dequeue_claimed() };
+        }
+        let more = if self.q.q.is_empty() { 0 } else { WAITED };
+        if old & STARVING == 0 {
+            if !sg.is_null() {
+                new |= WOKEN;
+            }
+        } else if sg.is_null() {
+            new &= !STARVING;
+        } else {
+            // SAFETY: a claimed sudog is ours until its G is readied.
+            let since = unsafe {
+                (*sg).success.set(true);
+                (*sg).tag as i64
+            };
+            new |= LOCKED;
+            if more == 0 || nanotime() - since <= STARVING_NS {
+                new &= !STARVING;
+            }
+        }
+        // Release: pairs with Acquire in lock. By 2 nobody else changes the word now.
+        self.state.store(new | more, Ordering::Release);
+        self.q.lock.unlock();
+        if !sg.is_null() {
+            // SAFETY: claimed above; its sudog is gone once it runs, so its G is read before.
+            unsafe { goready((*sg).g) };
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! Goroutine stacks: reserved large, committed by the kernel page by page, never moved.
+//!
+//! ```text
+//!  slab (one mapping, MAP_NORESERVE)
+//!  | pad | guard | usable ............ top | guard | usable ............ top | …
+//!        ^lo-GUARD ^lo                  ^hi
+//! ```
+//! The pad puts a stack's boundary in the middle of a 2 MiB page-table page, so that a stack's top
+//! page and the next stack's guard share one: 4 KiB of page tables a stack instead of 8.
+//!
+//! # Invariants
+//! 1. A stack, once made, is for ever: a goroutine's end leaves it, with the host's state that was
+//!    made for it, in a cache for the next goroutine's first run.
+//! 2. `[lo, hi)` is writable; the `GUARD_BYTES` below `lo` fault.
+//! 3. Pages below `hi - WARM_BYTES` of a cached stack are given back by `trim`.
+//!
+//! Go: runtime/stack.go (ours neither grow nor move)
+
+use std::io;
+
+use crate::runtime::lock::Locked;
+use crate::sys::mem;
+
+/// The smallest stack.
+pub(crate) const MIN_BYTES: usize = 64 * 1024;
+/// The largest.
+pub(crate) const MAX_BYTES: usize = 1 << 30;
+/// What a goroutine gets without a wish: what a thread would, and room for deep recursion.
+const DEFAULT_BYTES: usize = 64 << 20;
+/// The same where address space is dear (strict overcommit, RLIMIT_AS).
+const DEAR_DEFAULT_BYTES: usize = 1 << 20;
+/// The guard: C code without stack probes may jump over one page.
+const GUARD_BYTES: usize = 32 * 1024;
+/// How much of a cached stack stays committed.
+const WARM_BYTES: usize = 16 * 1024;
+/// Page-table pages cover 2 MiB; see the header for the pad.
+const TABLE_BYTES: usize = 2 << 20;
+
+/// The usable part of a stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stack {
+    pub(crate) lo: usize,
+    pub(crate) hi: usize,
+}
+
+impl Stack {
+    /// No stack yet.
+    pub(crate) const NONE: Stack = Stack { lo: 0, hi: 0 };
+
+    pub(crate) fn is_none(self) -> bool {
+        self.hi == 0
+    }
+
+    /// The size a user names: guard included.
+    pub(crate) fn bytes(self) -> usize {
+        if self.is_none() {
+            0
+        } else {
+            self.hi - self.lo + GUARD_BYTES
+        }
+    }
+
+    /// True if `addr` lies in the guard below this stack.
+    pub(crate) fn guards(self, addr: usize) -> bool {
+        !self.is_none() && addr < self.lo && addr >= self.lo - GUARD_BYTES
+    }
+
+    /// Gives the deep pages back.
+    ///
+    /// # Safety
+    /// Nothing runs on the stack.
+    pub(crate) unsafe fn trim(self) {
+        // SAFETY: by 2 our own mapping; the caller says that nothing there is of value.
+        unsafe { mem::discard(self.lo, self.hi - WARM_BYTES - self.lo) };
+    }
+}
+
+/// A stack and what the host bound to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) stack: Stack,
+    /// The host's state; null for a Rust goroutine's stack.
+    pub(crate) state: *mut (),
+    /// Below it a goroutine's frames start.
+    pub(crate) top: usize,
+}
+
+// SAFETY: a cached bundle belongs to whoever takes it.
+unsafe impl Send for Bound {}
+
+/// A size class's slab: the part that is not yet cut into stacks.
+#[derive(Clone, Copy)]
+struct Slab {
+    next: usize,
+    end: usize,
+    /// Stacks in the last slab: the next one is twice as large.
+    count: usize,
+}
+
+/// Cuts stacks out of slabs, one slab list a power of two.
+pub(crate) struct Stacks {
+    slabs: Locked<[Slab; CLASSES]>,
+    default_bytes: usize,
+}
+
+const CLASSES: usize = (MAX_BYTES / MIN_BYTES).trailing_zeros() as usize + 1;
+
+/// The wish as a size class's bytes; 0 is the default.
+fn class_bytes(wish: usize, default: usize) -> usize {
+    let wish = if wish == 0 { default } else { wish };
+    wish.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two()
+}
+
+impl Stacks {
+    pub(crate) fn new() -> Self {
+        let none = Slab { next: 0, end: 0, count: 0 };
+        let dear = mem::address_space_is_dear();
+        Stacks {
+            slabs: Locked::new([none; CLASSES]),
+            default_bytes: if dear { DEAR_DEFAULT_BYTES } else { DEFAULT_BYTES },
+        }
+    }
+
+    /// The size that a wish of `bytes` (0: none) leads to.
+    pub(crate) fn size_for(&self, bytes: usize) -> usize {
+        class_bytes(bytes, self.default_bytes)
+    }
+
+    /// A new stack of the class of `bytes` (a result of [`Stacks::size_for`]).
+    ///
+    /// # Errors
+    /// The kernel's when there is no address space or no mapping left.
+    pub(crate) fn cut(&self, bytes: usize) -> io::Result<Stack> {
+        debug_assert!(bytes.is_power_of_two() && bytes >= MIN_BYTES);
+        let class = (bytes / MIN_BYTES).trailing_zeros() as usize;
+        let base = {
+            let mut slabs = self.slabs.lock();
+            let slab = &mut slabs[class];
+            if slab.next == slab.end {
+                *slab = reserve_slab(bytes, slab.count)?;
+            }
+            let base = slab.next;
+            slab.next += bytes;
+            base
+        };
+        // SAFETY: the range was cut for us alone.
+        unsafe { mem::guard(base, GUARD_BYTES)? };
+        Ok(Stack { lo: base + GUARD_BYTES, hi: base + bytes })
+    }
+}
+
+/// The next slab: twice the last one's stacks, fewer if the kernel refuses.
+fn reserve_slab(bytes: usize, last_count: usize) -> io::Result<Slab> {
+    let most = ((64 << 30) / bytes).clamp(4, 1024);
+    let mut count = (last_count * 2).clamp(16, most.max(16));
+    loop {
+        match mem::reserve(count * bytes + 2 * TABLE_BYTES) {
+            Ok(at) => {
+                let aligned = at.next_multiple_of(TABLE_BYTES);
+                let next = aligned + TABLE_BYTES / 2;
+                return Ok(Slab { next, end: next + count * bytes, count });
+            }
+            Err(_) if count > 1 => count /= 2,
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Called on a signal stack with a fault's address: if it lies in the running goroutine's guard,
+/// prints Go's report and returns true.
+pub(crate) fn report_guard_hit(addr: usize) -> bool {
+    let gp = crate::runtime::proc::current_goroutine();
+    if gp.is_null() {
+        return false;
+    }
+    // SAFETY: the running goroutine's stack bounds do not change while it runs.
+    let stack = unsafe { *(*gp).stack.get() };
+    if !stack.guards(addr) {
+        return false;
+    }
+    let who = crate::runtime::embedder::GRef::new(gp);
+    eprintln!(
+        "runtime: goroutine stack exceeds {}-byte limit\nfatal error: stack overflow\n\n{}",
+        stack.bytes(),
+        crate::runtime::traceback::header(who),
+    );
+    true
+}
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use super::{Stacks, GUARD_BYTES, MAX_BYTES, MIN_BYTES};
+
+    #[test]
+    fn a_stack_is_writable_from_end_to_end_and_sized_as_wished() {
+        let stacks = Stacks::new();
+        for wish in [1, MIN_BYTES, 100_000, 1 << 20, 512 << 20, MAX_BYTES, usize::MAX / 4] {
+            let bytes = stacks.size_for(wish);
+            assert!(bytes >= wish.min(MAX_BYTES));
+            let s = stacks.cut(bytes).expect("address space");
+            assert_eq!(s.bytes(), bytes);
+            assert!(s.guards(s.lo - 1) && s.guards(s.lo - GUARD_BYTES));
+            assert!(!s.guards(s.lo) && !s.guards(s.lo - GUARD_BYTES - 1));
+            // SAFETY: the stack is ours and nothing runs on it.
+            unsafe {
+                (s.lo as *mut u8).write(1);
+                ((s.hi - 1) as *mut u8).write(2);
+                s.trim();
+                assert_eq!((s.lo as *mut u8).read(), 0, "deep pages were given back");
+                assert_eq!(((s.hi - 1) as *mut u8).read(), 2, "the top stays");
+            }
+        }
+    }
+
+    #[test]
+    fn stacks_of_one_class_do_not_overlap() {
+        let stacks = Stacks::new();
+        let mut all: Vec<_> =
+            (0..50).map(|_| stacks.cut(MIN_BYTES).expect("address space")).collect();
+        all.sort_by_key(|s| s.lo);
+        assert!(all.windows(2).all(|w| w[0].hi <= w[1].lo - GUARD_BYTES));
+    }
+}

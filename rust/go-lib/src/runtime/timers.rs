@@ -1,0 +1,352 @@
+//! The timers of one P: a 4-ary heap, ordered by when they are due.
+//!
+//! The heap is passive: it says who is due, `proc` readies them. A wait has one deadline at most,
+//! so each G embeds the one [`Timer`] it can need and arming allocates nothing but heap slots.
+//!
+//! # Invariants
+//! 1. `heap[i].when <= heap[c].when` for each child `c` in `4i+1 ..= 4i+4`.
+//! 2. A timer is in one heap at most. `Timer::heap` names it, `Timer::index` is its slot there;
+//!    both are written under that heap's lock.
+//! 3. A timer and the `Timers` it is in stay where they are and valid while it is armed.
+//! 4. `earliest` is the root's `when`, or [`NEVER`] for an empty heap, whenever the lock is free.
+//! 5. What a timer that was popped does is decided by the claim word: its generation makes a timer
+//!    that comes too late harmless, so firing needs no lock and a disarm need not wait for it.
+//!
+//! Go: runtime/time.go (timers)
+
+use std::cell::Cell;
+use std::ptr;
+
+use crate::prim::{AtomicI64, AtomicPtr, Ordering};
+use crate::runtime::g::G;
+use crate::runtime::lock::Locked;
+
+/// The `when` of no timer.
+pub(crate) const NEVER: i64 = i64::MAX;
+
+/// Timers fired between two acquisitions of the lock.
+const BATCH: usize = 32;
+
+/// What a timer does when it is due.
+#[derive(Clone, Copy)]
+enum Action {
+    /// Not armed yet.
+    Nothing,
+    /// Ends the wait `generation` of `gp`.
+    Wake { gp: *mut G, generation: u64 },
+}
+
+/// One timer, embedded in what it belongs to.
+pub(crate) struct Timer {
+    /// The heap it is in, null for none. By 2.
+    heap: AtomicPtr<Timers>,
+    /// Its slot in that heap. Guarded by the heap's lock.
+    index: Cell<usize>,
+    /// Guarded by the heap's lock.
+    action: Cell<Action>,
+}
+
+impl Timer {
+    pub(crate) fn new() -> Self {
+        Timer {
+            heap: AtomicPtr::new(ptr::null_mut()),
+            index: Cell::new(0),
+            action: Cell::new(Action::Nothing),
+        }
+    }
+}
+
+/// A slot of the heap: 16 bytes, so that four children share a cache line.
+#[derive(Clone, Copy)]
+struct Entry {
+    when: i64,
+    timer: *const Timer,
+}
+
+// SAFETY: by 3 the timer outlives its entry, and its fields are only used under the heap's lock.
+unsafe impl Send for Entry {}
+
+/// The timers of one P.
+pub(crate) struct Timers {
+    heap: Locked<Vec<Entry>>,
+    /// By 4. Written under the lock, read without.
+    earliest: AtomicI64,
+}
+
+impl Timers {
+    pub(crate) fn new() -> Self {
+        Timers { heap: Locked::new(Vec::new()), earliest: AtomicI64::new(NEVER) }
+    }
+
+    /// When the first timer is due, [`NEVER`] if there is none.
+    #[inline]
+    pub(crate) fn next_when(&self) -> i64 {
+        // Relaxed: a hint; whoever acts on it takes the lock. A sleeper that read it too early is
+        // woken by the armer, which `arm` tells so.
+        self.earliest.load(Ordering::Relaxed)
+    }
+
+    /// Arms `gp`'s timer to end the wait `generation` at `when_ns`. True: it is now the earliest,
+    /// whoever sleeps until the next timer must be told.
+    ///
+    /// # Safety
+    /// `gp` is valid for ever (g.rs, 1), its timer is not armed, and `self` does not move or end
+    /// while it is.
+    pub(crate) unsafe fn arm(&self, gp: *mut G, when_ns: i64, generation: u64) -> bool {
+        // SAFETY: the caller's duty.
+        let timer = unsafe { &(*gp).timer };
+        let when = when_ns.min(NEVER - 1);
+        let mut heap = self.heap.lock();
+        debug_assert!(timer.heap.load(Ordering::Relaxed).is_null());
+        timer.action.set(Action::Wake { gp, generation });
+        // Release: a disarm that finds this heap sees it as the armer did; pairs with the Acquire
+        // in disarm. Index and action are ordered by the lock.
+        timer.heap.store(ptr::from_ref(self).cast_mut(), Ordering::Release);
+        let i = heap.len();
+        heap.push(Entry { when, timer });
+        // SAFETY: the lock is held; by 3 the entries are valid.
+        unsafe { sift_up(&mut heap, i) };
+        self.publish(&heap);
+        ptr::eq(heap[0].timer, timer)
+    }
+
+    /// Takes `timer` out of whichever heap it is in. False: it is not armed, or it has just fired
+    /// (then the claim word decides).
+    ///
+    /// # Safety
+    /// The `Timers` that `timer` may be in are valid (by 3).
+    pub(crate) unsafe fn disarm(timer: &Timer) -> bool {
+        loop {
+            // Acquire: pairs with the Release in arm.
+            let of = timer.heap.load(Ordering::Acquire);
+            if of.is_null() {
+                return false;
+            }
+            // SAFETY: by 3; the Ps live as long as the scheduler.
+            let timers = unsafe { &*of };
+            let mut heap = timers.heap.lock();
+            // Relaxed: by 2 the lock orders it. It fired meanwhile, and may be armed elsewhere.
+            if timer.heap.load(Ordering::Relaxed) != of {
+                continue;
+            }
+            // SAFETY: the lock is held and the timer is in this heap at its index.
+            unsafe { remove(&mut heap, timer.index.get()) };
+            timers.publish(&heap);
+            return true;
+        }
+    }
+
+    /// Fires what is due at `now_ns`: each G whose wait was won goes to `ready`, outside the lock.
+    /// Returns when the next timer is due.
+    ///
+    /// # Safety
+    /// The invariants of the module; `ready` takes over the duty to ready the G.
+    pub(crate) unsafe fn run_expired(&self, now_ns: i64, ready: &mut dyn FnMut(*mut G)) -> i64 {
+        loop {
+            if self.next_when() > now_ns {
+                return self.next_when();
+            }
+            let mut due = [Action::Nothing; BATCH];
+            let mut n = 0;
+            {
+                let mut heap = self.heap.lock();
+                while n < BATCH && heap.first().is_some_and(|e| e.when <= now_ns) {
+                    // SAFETY: the lock is held; by 3 the entries are valid.
+                    due[n] = unsafe { remove(&mut heap, 0) };
+                    n += 1;
+                }
+                self.publish(&heap);
+            }
+            for action in &due[..n] {
+                if let Action::Wake { gp, generation } = *action {
+                    // SAFETY: a G is never freed (g.rs, 1).
+                    if unsafe { (*gp).wait.claim_timer(generation) } {
+                        ready(gp);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Restores 4, under the lock.
+    fn publish(&self, heap: &[Entry]) {
+        // Relaxed: see next_when.
+        self.earliest.store(heap.first().map_or(NEVER, |e| e.when), Ordering::Relaxed);
+    }
+}
+
+/// Writes `e` into slot `i`.
+///
+/// # Safety
+/// The heap's lock is held and `e.timer` is valid.
+unsafe fn place(heap: &mut [Entry], i: usize, e: Entry) {
+    heap[i] = e;
+    // SAFETY: the caller's duty.
+    unsafe { (*e.timer).index.set(i) };
+}
+
+/// Moves the entry at `i` towards the root until 1 holds.
+///
+/// # Safety
+/// The heap's lock is held and its entries are valid.
+unsafe fn sift_up(heap: &mut [Entry], mut i: usize) {
+    let e = heap[i];
+    while i > 0 {
+        let parent = (i - 1) / 4;
+        if heap[parent].when <= e.when {
+            break;
+        }
+        // SAFETY: the caller's duty.
+        unsafe { place(heap, i, heap[parent]) };
+        i = parent;
+    }
+    // SAFETY: the caller's duty.
+    unsafe { place(heap, i, e) };
+}
+
+/// Moves the entry at `i` away from the root until 1 holds.
+///
+/// # Safety
+/// The heap's lock is held and its entries are valid.
+unsafe fn sift_down(heap: &mut [Entry], mut i: usize) {
+    let e = heap[i];
+    loop {
+        let first = 4 * i + 1;
+        if first >= heap.len() {
+            break;
+        }
+        let last = (first + 4).min(heap.len());
+        let mut child = first;
+        for c in first + 1..last {
+            if heap[c].when < heap[child].when {
+                child = c;
+            }
+        }
+        if heap[child].when >= e.when {
+            break;
+        }
+        // SAFETY: the caller's duty.
+        unsafe { place(heap, i, heap[child]) };
+        i = child;
+    }
+    // SAFETY: the caller's duty.
+    unsafe { place(heap, i, e) };
+}
+
+/// Takes the entry at `i` out and returns what it was to do.
+///
+/// # Safety
+/// The heap's lock is held, its entries are valid and `i` is one of them.
+unsafe fn remove(heap: &mut Vec<Entry>, i: usize) -> Action {
+    let out = heap.swap_remove(i);
+    if i < heap.len() {
+        // SAFETY: the caller's duty. The entry that came from the end may have to go either way.
+        unsafe {
+            sift_down(heap, i);
+            sift_up(heap, i);
+        }
+    }
+    // SAFETY: by 3 the timer is still valid under the lock.
+    unsafe {
+        // Release: the slot is free when a disarm or the next arm sees null.
+        (*out.timer).heap.store(ptr::null_mut(), Ordering::Release);
+        (*out.timer).action.get()
+    }
+}
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use super::{Timers, NEVER};
+    use crate::runtime::g::{Kind, G};
+
+    #[allow(clippy::vec_box, reason = "a G must not move: timers point into it")]
+    fn gs(n: usize) -> Vec<Box<G>> {
+        (0..n).map(|_| Box::new(G::new(Kind::Go))).collect()
+    }
+
+    /// A G that waits, and the generation of that wait.
+    fn waiting(g: &mut G) -> (*mut G, u64) {
+        let generation = g.wait.next_generation();
+        assert!(g.wait.begin());
+        (g, generation)
+    }
+
+    #[test]
+    fn random_arms_and_disarms_fire_the_rest_in_order() {
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = move || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        let timers = Timers::new();
+        let other = Timers::new();
+        let mut all = gs(2000);
+        let mut left = Vec::new();
+        for g in &mut all {
+            let when = (next() % 1000) as i64;
+            let (gp, generation) = waiting(g);
+            let to = if next() % 2 == 0 { &timers } else { &other };
+            let before = to.next_when();
+            // SAFETY: the Gs and the heaps outlive the test.
+            let first = unsafe { to.arm(gp, when, generation) };
+            assert_eq!(first, when < before);
+            left.push((when, gp));
+        }
+        for i in (0..left.len()).rev() {
+            if next() % 3 == 0 {
+                let (_, gp) = left.swap_remove(i);
+                // SAFETY: as above.
+                assert!(unsafe { Timers::disarm(&(*gp).timer) });
+                // SAFETY: as above.
+                assert!(!unsafe { Timers::disarm(&(*gp).timer) });
+            }
+        }
+        let when = |gp| left.iter().find(|(_, l)| *l == gp).map(|(w, _)| *w);
+        let mut count = 0;
+        for heap in [&timers, &other] {
+            let mut fired = Vec::new();
+            for now in [100, 500, 1000] {
+                // SAFETY: as above.
+                let after = unsafe { heap.run_expired(now, &mut |gp| fired.push(gp)) };
+                assert!(after > now && after == heap.next_when());
+            }
+            assert_eq!(heap.next_when(), NEVER);
+            let order: Vec<_> = fired.iter().map(|gp| when(*gp)).collect();
+            assert!(order.iter().all(Option::is_some) && order.is_sorted());
+            count += order.len();
+        }
+        assert_eq!(count, left.len());
+    }
+
+    #[test]
+    fn a_timer_of_an_earlier_wait_wakes_nobody() {
+        let timers = Timers::new();
+        let mut g = gs(1);
+        let (gp, generation) = waiting(&mut g[0]);
+        // SAFETY: the G and the heap outlive the test.
+        unsafe {
+            timers.arm(gp, 5, generation);
+            assert!((*gp).wait.claim_peer());
+            (*gp).wait.end();
+            assert!((*gp).wait.begin());
+            assert_eq!(timers.run_expired(9, &mut |_| panic!("woke a later wait")), NEVER);
+            assert!((*gp).wait.is_waiting());
+        }
+    }
+
+    #[test]
+    fn a_deadline_at_the_end_of_time_is_still_a_timer() {
+        let timers = Timers::new();
+        let mut g = gs(1);
+        let (gp, generation) = waiting(&mut g[0]);
+        // SAFETY: the G and the heap outlive the test.
+        unsafe {
+            assert!(timers.arm(gp, i64::MAX, generation));
+            assert_ne!(timers.next_when(), NEVER);
+            assert!(Timers::disarm(&(*gp).timer));
+        }
+        assert_eq!(timers.next_when(), NEVER);
+    }
+}

@@ -1,0 +1,59 @@
+//! Dumps in Go's format.
+//!
+//! ```text
+//! goroutine 7 [chan receive, 2 minutes]:
+//! created at src/main.rs:12:5 in goroutine 1
+//! ```
+//!
+//! Go: runtime/traceback.go
+
+use std::fmt::Write as _;
+
+use crate::runtime::embedder::GRef;
+use crate::runtime::g::Kind;
+use crate::runtime::proc::stats::for_each_g;
+use crate::runtime::proc::status::text;
+
+/// `goroutine 7 [chan receive, 2 minutes]:`
+pub(crate) fn header(r: GRef) -> String {
+    const MINUTE_NS: u64 = 60_000_000_000;
+    let minutes = r.wait_ns() / MINUTE_NS;
+    // SAFETY: Gs are never freed.
+    let g = unsafe { &*r.gp };
+    let mut line = format!("goroutine {} [{}", r.goid(), text(g));
+    if minutes > 0 {
+        let _ = write!(line, ", {minutes} minutes");
+    }
+    if g.lock_depth.get() > 0 {
+        line.push_str(", locked to thread");
+    }
+    line.push_str("]:");
+    line
+}
+
+/// Every live goroutine.
+pub(crate) fn all() -> String {
+    let mut out = String::new();
+    for_each_g(&mut |r| {
+        // SAFETY: Gs are never freed.
+        let g = unsafe { &*r.gp };
+        let _ = writeln!(out, "{}", header(r));
+        let created = g.created.get();
+        if g.kind.get() == Kind::Go {
+            if let Some(at) = created.location {
+                let _ = write!(out, "created at {at}");
+                if created.goid != 0 {
+                    let _ = write!(out, " in goroutine {}", created.goid);
+                }
+                out.push('\n');
+            }
+        }
+        out.push('\n');
+    });
+    out
+}
+
+/// Prints every goroutine to stderr.
+pub(crate) fn print_all_raw() {
+    eprint!("{}", all());
+}

@@ -1,0 +1,86 @@
+//! The guard's handler: tells a goroutine's stack overflow from any other SIGSEGV.
+//!
+//! # Invariants
+//! 1. The handler runs on the M's signal stack (the goroutine's own is full) and only reads what
+//!    cannot move: the M and its current G.
+//! 2. A fault that is not in a goroutine's guard goes to the handler that was there before.
+
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::sys::mem;
+
+/// Room for the handler and the report.
+const SIGNAL_STACK_BYTES: usize = 64 * 1024;
+
+/// Asked with the fault's address; true: it was a goroutine's guard and has been reported.
+type GuardHit = fn(usize) -> bool;
+
+struct Previous(UnsafeCell<[MaybeUninit<libc::sigaction>; 2]>);
+// SAFETY: written once before INSTALLED, read afterwards.
+unsafe impl Sync for Previous {}
+
+static PREVIOUS: Previous = Previous(UnsafeCell::new([MaybeUninit::uninit(); 2]));
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+const SIGNALS: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
+
+/// Installs the handler once a process.
+pub(crate) fn install_guard_handler() {
+    if INSTALLED.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    for (i, &signal) in SIGNALS.iter().enumerate() {
+        // SAFETY: a zeroed sigaction is valid; the handler's signature fits SA_SIGINFO.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_fault as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigemptyset(&mut action.sa_mask);
+            let previous = &mut (*PREVIOUS.0.get())[i];
+            libc::sigaction(signal, &action, previous.as_mut_ptr());
+        }
+    }
+}
+
+/// Gives the calling thread a signal stack.
+pub(crate) fn use_signal_stack() {
+    if let Ok(at) = mem::reserve(SIGNAL_STACK_BYTES) {
+        let stack =
+            libc::stack_t { ss_sp: at as *mut c_void, ss_flags: 0, ss_size: SIGNAL_STACK_BYTES };
+        // SAFETY: a fresh mapping that lives as long as the thread, which never ends.
+        unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
+    }
+}
+
+unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes a valid siginfo for a synchronous fault.
+    let addr = unsafe { (*info).si_addr() } as usize;
+    const HIT: GuardHit = crate::runtime::stack::report_guard_hit;
+    if HIT(addr) {
+        // SAFETY: no destructors: other threads still run.
+        unsafe { libc::_exit(2) };
+    }
+    let i = usize::from(signal == libc::SIGBUS);
+    // SAFETY: written before the handler was installed; called as the kernel would have.
+    unsafe {
+        let previous = (*PREVIOUS.0.get())[i].assume_init();
+        match previous.sa_sigaction {
+            libc::SIG_DFL | libc::SIG_IGN => {
+                // Back to the default: the fault repeats and ends the process as it should.
+                libc::sigaction(signal, &previous, ptr::null_mut());
+            }
+            handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
+                let f: unsafe extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void) =
+                    std::mem::transmute(handler);
+                f(signal, info, context);
+            }
+            handler => {
+                let f: unsafe extern "C" fn(i32) = std::mem::transmute(handler);
+                f(signal);
+            }
+        }
+    }
+}

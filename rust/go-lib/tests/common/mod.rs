@@ -1,0 +1,173 @@
+//! What the integration tests share: each runs alone in its process's turn, as a goroutine and as
+//! a plain thread, under a watchdog, and must end with no goroutine more than it began with.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+static TURN: Mutex<()> = Mutex::new(());
+/// The running test's number; 0 between tests.
+static RUNNING: AtomicU64 = AtomicU64::new(0);
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs a test: alone, watched, and checked for goroutines that it leaves.
+pub fn alone(test: impl FnOnce()) {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    go_lib::run(|| ()); // the runtime's own goroutines exist from here on
+    let before = go_lib::num_goroutine();
+    let number = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
+    RUNNING.store(number, Ordering::SeqCst);
+    std::thread::spawn(move || {
+        std::thread::sleep(LIMIT);
+        if RUNNING.load(Ordering::SeqCst) == number {
+            eprintln!("the test hangs; all goroutines:\n{}", go_lib::debug::stacks());
+            std::process::abort();
+        }
+    });
+    let result = catch_unwind(AssertUnwindSafe(test));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while go_lib::num_goroutine() > before && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let after = go_lib::num_goroutine();
+    RUNNING.store(0, Ordering::SeqCst);
+    if let Err(payload) = result {
+        std::panic::resume_unwind(payload);
+    }
+    if after > before {
+        panic!("{} goroutines left behind:\n{}", after - before, go_lib::debug::stacks());
+    }
+}
+
+/// A goroutine or a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Goroutine,
+    Thread,
+}
+
+/// Who runs the test, and who its peers are.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    pub me: Kind,
+    pub peer: Kind,
+}
+
+impl Way {
+    /// Starts a peer; its panic fails `join`.
+    pub fn start<R: Send + 'static>(self, f: impl FnOnce() -> R + Send + 'static) -> Peer<R> {
+        start(self.peer, f)
+    }
+}
+
+/// Something that runs beside the test.
+pub struct Peer<R> {
+    result: go_lib::chan::Receiver<std::thread::Result<R>>,
+}
+
+impl<R> Peer<R> {
+    pub fn join(self) -> R {
+        match self.result.recv() {
+            Some(Ok(r)) => r,
+            Some(Err(payload)) => std::panic::resume_unwind(payload),
+            None => panic!("the peer ended without a result"),
+        }
+    }
+}
+
+/// Starts `f` as a goroutine or a thread.
+pub fn start<R: Send + 'static>(kind: Kind, f: impl FnOnce() -> R + Send + 'static) -> Peer<R> {
+    let (tx, result) = go_lib::chan::chan(1);
+    let body = move || tx.send(catch_unwind(AssertUnwindSafe(f)));
+    match kind {
+        Kind::Goroutine => go_lib::go(body),
+        Kind::Thread => drop(std::thread::spawn(body)),
+    }
+    Peer { result }
+}
+
+/// Runs `test` in all four combinations of goroutines and threads.
+pub fn every_way(test: impl Fn(Way) + Send + Sync + 'static) {
+    let test = Arc::new(test);
+    alone(|| {
+        for me in [Kind::Goroutine, Kind::Thread] {
+            for peer in [Kind::Goroutine, Kind::Thread] {
+                let test = test.clone();
+                start(me, move || test(Way { me, peer })).join();
+            }
+        }
+    });
+}
+
+/// Waits until `ready`, without parking for good: for what another thread is about to do.
+pub fn until(mut ready: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT / 2;
+    while !ready() {
+        assert!(Instant::now() < deadline, "waited in vain");
+        go_lib::sleep(Duration::from_micros(50));
+    }
+}
+
+/// The words of a panic.
+pub fn panic_text(f: impl FnOnce()) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("it did not panic");
+    payload
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string))
+        .expect("the payload is no text")
+}
+
+/// Random numbers from a seed that a failure prints.
+#[derive(Clone)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    /// Seeded by `GOLIB_TEST_SEED`, else by the clock.
+    pub fn new(test: &str) -> Rng {
+        let seed = match std::env::var("GOLIB_TEST_SEED") {
+            Ok(s) => s.parse().expect("GOLIB_TEST_SEED is a number"),
+            Err(_) => std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .expect("after 1970")
+                .as_nanos() as u64,
+        };
+        eprintln!("{test}: GOLIB_TEST_SEED={seed}");
+        Rng(seed | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        (self.next() >> 11) % n
+    }
+}
+
+/// A value that counts how many of it live.
+#[derive(Debug)]
+pub struct Counted {
+    pub value: u64,
+    live: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    pub fn new(value: u64, live: &Arc<AtomicUsize>) -> Self {
+        live.fetch_add(1, Ordering::SeqCst);
+        Counted { value, live: live.clone() }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.live.fetch_sub(1, Ordering::SeqCst);
+    }
+}

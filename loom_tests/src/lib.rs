@@ -1,0 +1,30 @@
+//! Models of go-lib's own source, explored by loom.
+//!
+//! The crate compiles go-lib's modules by path, so that models reach what is `pub(crate)` and run
+//! the lines that ship; `cfg(golib_loom)` exchanges only `prim` (atomics, futex) and what a model
+//! has no use for (threads, assembly). Run by `make loom`.
+//!
+//! A model says what it `Proves`, its `Bound` (preemptions per thread schedule; loom explores all
+//! schedules with that many), and under `Fails without` what was removed from the source to see it
+//! fail. Weak memory is explored without a bound. A lost wake-up shows as loom's "deadlock".
+//!
+//! What a model cannot show: the values of plain cells in the runtime are not tracked by loom; the
+//! locks and claims that guard them are, by passing [`models::Token`]s, which are.
+
+#![cfg(golib_loom)]
+#![cfg_attr(
+    golib_loom,
+    allow(dead_code, unused_imports, missing_docs, reason = "models run parts of the source")
+)]
+
+#[path = "../../rust/go-lib/src/panic.rs"]
+mod panic;
+#[path = "../../rust/go-lib/src/prim/mod.rs"]
+mod prim;
+#[path = "../../rust/go-lib/src/runtime/mod.rs"]
+mod runtime;
+#[path = "../../rust/go-lib/src/sys/mod.rs"]
+mod sys;
+
+#[cfg(test)]
+mod models;

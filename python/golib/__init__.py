@@ -1,0 +1,84 @@
+"""Goroutines, channels and select for Python, on a port of Go's scheduler.
+
+>>> import golib
+>>> def main() -> int:
+...     results = golib.Chan[int]()
+...     for n in range(3):
+...         golib.go(results.send, n * n)
+...     return sum(results.recv() for _ in range(3))
+>>> golib.run(main)
+5
+
+A goroutine is an ordinary function with a stack of its own: it may block anywhere. Everything
+here works from goroutines and from ordinary threads alike; go() may be called from any of them,
+at any time. Importing starts no thread and patches nothing.
+"""
+
+from __future__ import annotations
+
+from golib import runtime, sync
+from golib._errors import Cancelled, ChanClosed, CloseOfClosed, Deadlock, Goexit, SendOnClosed
+from golib._golib import (
+    Case,
+    Chan,
+    Goroutine,
+    Receiver,
+    RecvChan,
+    Select,
+    SendChan,
+    Sender,
+    __version__,
+    channel,
+    go,
+    goexit,
+    gomaxprocs,
+    gosched,
+    nil,
+    num_goroutine,
+    recv,
+    select,
+    send,
+    sleep,
+    spawn,
+)
+from golib._report import set_panic_handler
+from golib._results import Recv, Selected
+from golib._run import blocking, main, run
+
+__all__ = [
+    "Cancelled",
+    "Case",
+    "Chan",
+    "ChanClosed",
+    "CloseOfClosed",
+    "Deadlock",
+    "Goexit",
+    "Goroutine",
+    "Receiver",
+    "Recv",
+    "RecvChan",
+    "Select",
+    "Selected",
+    "SendChan",
+    "SendOnClosed",
+    "Sender",
+    "__version__",
+    "blocking",
+    "channel",
+    "go",
+    "goexit",
+    "gomaxprocs",
+    "gosched",
+    "main",
+    "nil",
+    "num_goroutine",
+    "recv",
+    "run",
+    "runtime",
+    "select",
+    "send",
+    "set_panic_handler",
+    "sleep",
+    "spawn",
+    "sync",
+]

@@ -1,0 +1,93 @@
+"""The exceptions. The compiled part finds them here."""
+
+from __future__ import annotations
+
+__all__ = ["Cancelled", "ChanClosed", "CloseOfClosed", "Deadlock", "Goexit", "SendOnClosed"]
+
+
+class ChanClosed(Exception):
+    """A receive found the channel closed and drained.
+
+    Go gives a zero value there; `recv_ok()` is the form without an exception.
+
+    >>> ch = golib.Chan()
+    >>> ch.close()
+    >>> ch.recv()
+    Traceback (most recent call last):
+    golib.ChanClosed: receive on closed channel
+    """
+
+
+class SendOnClosed(ChanClosed):
+    """A send found the channel closed: "send on closed channel". Go panics there.
+
+    >>> ch = golib.Chan()
+    >>> ch.close()
+    >>> ch.send(1)
+    Traceback (most recent call last):
+    golib.SendOnClosed: send on closed channel
+    """
+
+
+class CloseOfClosed(ChanClosed):
+    """The channel was closed before: "close of closed channel". Go panics there.
+
+    >>> ch = golib.Chan()
+    >>> ch.close()
+    >>> ch.close()
+    Traceback (most recent call last):
+    golib.CloseOfClosed: close of closed channel
+    """
+
+
+class Cancelled(BaseException):
+    """Raised in a goroutine that was cancelled, at its current or next blocking point.
+
+    A goroutine that ends by it is not reported; join() raises it.
+    """
+
+
+class Goexit(BaseException):
+    """What goexit() raises: ends the goroutine, `finally` blocks run, join() returns None.
+
+    >>> def work() -> None:
+    ...     try:
+    ...         golib.goexit()
+    ...     finally:
+    ...         print('cleaned up')
+    >>> golib.go(work).join()
+    cleaned up
+    """
+
+
+class Deadlock(RuntimeError):
+    """Everything waits for everything else: "all goroutines are asleep - deadlock!".
+
+    Raised in the main goroutine of run(), or in the main thread's blocking call; Go ends the
+    process there. `dump` shows all goroutines as they were.
+
+    >>> try:
+    ...     golib.run(golib.Chan().recv)
+    ... except golib.Deadlock as error:
+    ...     print(error)
+    all goroutines are asleep - deadlock!
+    """
+
+    dump: str
+
+    def __init__(
+        self, message: str = "all goroutines are asleep - deadlock!", dump: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.dump = dump
+
+
+for _class in (Cancelled, ChanClosed, CloseOfClosed, Deadlock, Goexit, SendOnClosed):
+    _class.__module__ = "golib"
+
+
+def deadlock() -> Deadlock:
+    """The exception with the dump; called by the compiled part."""
+    from golib._report import all_stacks
+
+    return Deadlock(dump=all_stacks())

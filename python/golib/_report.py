@@ -1,0 +1,165 @@
+"""Reports: exceptions that nobody reads, and dumps of goroutines in Go's format."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn, TextIO
+
+from golib import _golib
+
+__all__ = ["all_stacks", "own_stack", "set_panic_handler", "stack_of"]
+
+_PanicHandler = Callable[["_golib.Goroutine[Any]", BaseException], None]
+_panic_handler: _PanicHandler | None = None
+
+
+def set_panic_handler(fn: _PanicHandler | None) -> None:
+    """Sets what is called with the goroutine and its exception when nobody will read it.
+
+    None restores the default, which prints both to stderr. The process goes on either way,
+    unless the environment says GOLIB_PANIC=exit; Go's ends.
+
+    Blocks: nothing. The handler itself may block; it runs where the exception was found to be
+        unread, usually in the goroutine itself.
+    Raises: TypeError if fn is neither callable nor None.
+
+    >>> golib.set_panic_handler(lambda g, error: print(g.name, repr(error)))
+    >>> g = golib.spawn(int, ('x',), name='parser')
+    >>> while not g.done():
+    ...     golib.gosched()
+    >>> del g
+    parser ValueError("invalid literal for int() with base 10: 'x'")
+    >>> golib.set_panic_handler(None)
+    """
+    global _panic_handler
+    if fn is not None and not callable(fn):
+        raise TypeError(f"a panic handler must be callable, not {type(fn).__name__}")
+    _panic_handler = fn
+
+
+def uncaught(g: _golib.Goroutine[Any], error: BaseException) -> None:
+    """Reports an exception that nobody has read; called by the compiled part, once."""
+    handler = _panic_handler
+    if handler is not None:
+        try:
+            handler(g, error)
+        except BaseException as broken:
+            _print(f"the panic handler failed:\n{_format(broken)}{_panic_text(g, error)}")
+    else:
+        _print(_panic_text(g, error))
+    if os.environ.get("GOLIB_PANIC") == "exit":
+        _flush()
+        os._exit(2)
+
+
+def end_of_child(error: BaseException | None) -> NoReturn:
+    """Ends a forked child with the goroutine that forked; called by the compiled part."""
+    status = 0
+    if isinstance(error, SystemExit):
+        status = _exit_status(error)
+    elif error is not None:
+        sys.excepthook(type(error), error, error.__traceback__)
+        status = 1
+    try:
+        import atexit
+
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    finally:
+        _flush()
+        os._exit(status)
+
+
+def _exit_status(error: SystemExit) -> int:
+    code = error.code
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    _print(f"{code}\n")
+    return 1
+
+
+def _panic_text(g: _golib.Goroutine[Any], error: BaseException) -> str:
+    text = f"goroutine {g.id} [running]: {g.name}\n{_format(error)}{_created_by(g, False)}"
+    if os.environ.get("GOLIB_TRACEBACK") == "all":
+        text += f"\n{all_stacks()}"
+    return text
+
+
+def _format(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except BaseException:
+        return f"{type(error).__name__}: <no text>\n"
+
+
+def _print(text: str) -> None:
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        pass  # there is nowhere left to say it
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # closed or missing
+
+
+def _created_by(g: _golib.Goroutine[Any], by_whom: bool = True) -> str:
+    origin = g._origin()
+    if origin is None:
+        return ""
+    code, line, parent = origin
+    where = f"created by {code.co_name} at {code.co_filename}:{line}"
+    return f"{where} in goroutine {parent}\n" if parent and by_whom else f"{where}\n"
+
+
+def summary_of(frame: FrameType | None) -> traceback.StackSummary:
+    """The frames from the oldest to `frame`."""
+    summary = (
+        traceback.StackSummary.extract(traceback.walk_stack(frame))
+        if frame
+        else traceback.StackSummary()
+    )
+    summary.reverse()
+    return summary
+
+
+def stack_of(g: _golib.Goroutine[Any], frame: FrameType | None = None) -> str:
+    """The dump of one goroutine; `frame` is its newest frame if it is the caller."""
+    lines = "".join(summary_of(frame or g._frame()).format())
+    return f"{g._header()} {g.name}\n{lines}{_created_by(g)}"
+
+
+def own_stack(frame: FrameType) -> str:
+    """The dump of the caller, whose newest frame to show is `frame`."""
+    g = _golib._current()
+    if g is not None:
+        return stack_of(g, frame)
+    lines = "".join(summary_of(frame).format())
+    return f"thread {threading.current_thread().name} [running]:\n{lines}"
+
+
+def all_stacks() -> str:
+    """The dump of all goroutines, by number."""
+    live = sorted(_golib.goroutines(), key=lambda g: g.id)
+    return "\n".join(stack_of(g) for g in live)
+
+
+def print_all(file: TextIO | None) -> None:
+    """Writes all goroutines to `file`, or to stderr if there is one."""
+    out = file if file is not None else sys.stderr
+    if out is not None:
+        out.write(all_stacks())
+        out.flush()

@@ -1,0 +1,66 @@
+"""golib.sync: waiting for others, and keeping them out.
+
+>>> wg = golib.sync.WaitGroup()
+>>> for i in range(3):
+...     wg.go(golib.gosched)
+>>> wg.wait()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec
+
+from golib import _golib
+from golib._golib import Mutex
+
+__all__ = ["Mutex", "WaitGroup"]
+
+P = ParamSpec("P")
+
+
+class WaitGroup(_golib.WaitGroup):
+    """Waits for a number of things to be done: Go's sync.WaitGroup.
+
+    It may be used again after each wait, and from goroutines and threads alike.
+
+    >>> wg = golib.sync.WaitGroup()
+    >>> wg.add(2)
+    >>> for i in range(2):
+    ...     _ = golib.go(wg.done)
+    >>> wg.wait()
+    """
+
+    __slots__ = ()
+
+    def go(self, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Adds one, runs fn(*args, **kwargs) as a goroutine, and is done when it ends.
+
+        An exception of fn is reported as that of any goroutine whose handle nobody holds.
+
+        Blocks: nothing.
+        Raises: as golib.go(); then nothing was added.
+
+        >>> wg = golib.sync.WaitGroup()
+        >>> wg.go(print, 'hello')
+        >>> wg.wait()
+        hello
+        """
+        if not callable(fn):
+            raise TypeError(f"a goroutine needs a callable, not {type(fn).__name__}")
+        self.add(1)
+        name = getattr(fn, "__name__", None) or type(fn).__name__
+        try:
+            _golib.spawn(_call, (self, fn, args, kwargs), name=name, _skip=1)
+        except BaseException:
+            self.done()
+            raise
+
+
+def _call(
+    wg: WaitGroup, fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+) -> None:
+    try:
+        fn(*args, **kwargs)
+    finally:
+        wg.done()

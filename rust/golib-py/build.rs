@@ -1,0 +1,118 @@
+//! Compiles the C shim (`cpython/`) against the private headers of the interpreter that PyO3 builds for.
+//!
+//! The shim is compiled without sibling calls, because its entries leave their frame record on the stack for the callee,
+//! and as C11 with warnings as errors; CPython's own headers are system headers, so theirs do not count.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const SOURCES: &[&str] = &[
+    "call.c",
+    "cfi.c",
+    "context.c",
+    "gil.c",
+    "identity.c",
+    "identity_locks.c",
+    "identity_signals.c",
+    "identity_sqlite.c",
+    "init.c",
+    "movable.c",
+    "object.c",
+    "swap.c",
+    "tls_scan.c",
+    "tstate.c",
+    "x86_insn.c",
+];
+const HEADERS: &[&str] =
+    &["golib_shim.h", "internal.h", "movable.h", "object.h", "patch.h", "versions.h"];
+
+fn main() {
+    pyo3_build_config::use_pyo3_cfgs();
+    if let Err(message) = compile_shim() {
+        println!("cargo::error={message}");
+    }
+}
+
+fn compile_shim() -> Result<(), String> {
+    let include = include_dir()?;
+    let headers_of_3_14 = include.join("internal/mimalloc");
+    let mut build = cc::Build::new();
+    build.opt_level(2).pic(true).std("gnu11").warnings_into_errors(true).extra_warnings(true);
+    build.flag("-fno-optimize-sibling-calls").flag("-fvisibility=hidden");
+    build.include("cpython");
+    let mut system = vec![include.clone(), include.join("internal"), headers_of_3_14];
+    system.extend(multiarch_dir(&include));
+    for dir in system.iter().filter(|dir| dir.is_dir()) {
+        build.flag("-isystem").flag(dir);
+    }
+    if let Some(parent) = include.parent() {
+        // Debian's pyconfig.h includes <multiarch/python3.x/pyconfig.h>. After the system's own directories: the parent
+        // may hold another libc's headers.
+        build.flag("-idirafter").flag(parent);
+    }
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed=cpython/{source}");
+        build.file(Path::new("cpython").join(source));
+    }
+    for header in HEADERS {
+        println!("cargo::rerun-if-changed=cpython/{header}");
+    }
+    build.try_compile("golib_shim").map_err(|e| format!("the C shim does not compile: {e}"))
+}
+
+/// The directory of `Python.h`: `GOLIB_PYTHON_INCLUDE` if set (cross builds), else what the interpreter says.
+fn include_dir() -> Result<PathBuf, String> {
+    println!("cargo::rerun-if-env-changed=GOLIB_PYTHON_INCLUDE");
+    if let Some(dir) = std::env::var_os("GOLIB_PYTHON_INCLUDE") {
+        return Ok(PathBuf::from(dir));
+    }
+    let config = pyo3_build_config::get();
+    let python = config
+        .executable()
+        .ok_or("PyO3 found no Python interpreter to build for; set PYO3_PYTHON")?;
+    println!("cargo::rerun-if-changed={python}");
+    let script = "import sysconfig; print(sysconfig.get_path('include'))";
+    let output = Command::new(python)
+        .args(["-I", "-c", script])
+        .output()
+        .map_err(|e| format!("{python} does not run: {e}"))?;
+    let reported = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let found = relocated(Path::new(python), &reported).ok_or_else(|| {
+        format!("no Python.h in {}: install Python's headers", reported.display())
+    })?;
+    Ok(found)
+}
+
+/// `reported`, or the same path below the root that the interpreter was unpacked into.
+fn relocated(python: &Path, reported: &Path) -> Option<PathBuf> {
+    if reported.join("Python.h").is_file() {
+        let below_root = root_of(python).map(|root| root.join(strip_root(reported)));
+        return Some(
+            below_root
+                .filter(|dir| dir.join("Python.h").is_file())
+                .unwrap_or_else(|| reported.to_owned()),
+        );
+    }
+    let dir = root_of(python)?.join(strip_root(reported));
+    dir.join("Python.h").is_file().then_some(dir)
+}
+
+/// The directory that holds the interpreter's `usr/bin`, symbolic links (virtual environments) followed.
+fn root_of(python: &Path) -> Option<PathBuf> {
+    let real = python.canonicalize().ok()?;
+    let bin = real.parent()?;
+    (bin.ends_with("usr/bin"))
+        .then(|| bin.parent().and_then(Path::parent).map(Path::to_owned))
+        .flatten()
+}
+
+fn strip_root(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+/// Debian's `/usr/include/<multiarch>/python3.x` beside `/usr/include/python3.x`.
+fn multiarch_dir(include: &Path) -> Option<PathBuf> {
+    let target = std::env::var("TARGET").ok()?;
+    let multiarch = target.replace("-unknown", "");
+    Some(include.parent()?.join(multiarch).join(include.file_name()?))
+}

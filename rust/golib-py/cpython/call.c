@@ -1,0 +1,104 @@
+/* The outermost call of a goroutine.
+ *
+ * The movability test (movable.c) counts on the shape of this: golib_call, CPython's helpers, one eval loop that runs a
+ * Python function, entered the same way each time. A callable of any other kind is therefore called from a Python function of ours: `go(con.execute, q)`
+ * then has sqlite's frames above an eval loop, where the walk sees them.
+ */
+#include "internal.h"
+
+/* What calls everything that is no Python function. */
+static PyObject *caller;
+
+int golib_call_init(void)
+{
+    static const char source[] = "def call(fn, args, kwargs):\n    return fn(*args, **(kwargs or {}))\n";
+    if (caller)
+        return 0;
+    PyObject *code = Py_CompileString(source, "<golib>", Py_file_input);
+    PyObject *globals = code ? PyDict_New() : NULL;
+    PyObject *done = NULL;
+    if (globals && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0)
+        done = PyEval_EvalCode(code, globals, globals);
+    if (done)
+        caller = Py_XNewRef(PyDict_GetItemString(globals, "call"));
+    Py_XDECREF(done);
+    Py_XDECREF(globals);
+    Py_XDECREF(code);
+    if (!caller && !PyErr_Occurred())
+        PyErr_SetString(PyExc_SystemError, "golib: cannot make its calling function");
+    return caller ? 0 : -1;
+}
+
+/* Arguments of a vectorcall, in a buffer of its own where the tuple's items do not do. */
+typedef struct {
+    PyObject **items, *few[8];
+    Py_ssize_t n;           /* positional ones */
+    PyObject *kwnames;
+} arguments;
+
+/* `first` (may be NULL), then args, then the values of kwargs (may be NULL): borrowed, kwargs is not changed meanwhile.
+ * 0, or -1 with an exception set. */
+static int lay_out(arguments *a, PyObject *first, PyObject *args, PyObject *kwargs)
+{
+    Py_ssize_t n_args = PyTuple_GET_SIZE(args), n_kw = kwargs ? PyDict_GET_SIZE(kwargs) : 0, at = 0, pos = 0, name = 0;
+    PyObject *key, *value;
+    a->items = a->few;
+    a->kwnames = NULL;
+    if (!first && !n_kw) {
+        a->items = &PyTuple_GET_ITEM(args, 0);
+        a->n = n_args;
+        return 0;
+    }
+    if (1 + n_args + n_kw > (Py_ssize_t)(sizeof a->few / sizeof *a->few)) {
+        a->items = PyMem_Malloc((size_t)(1 + n_args + n_kw) * sizeof *a->items);
+        if (!a->items) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    if (first)
+        a->items[at++] = first;
+    for (Py_ssize_t i = 0; i < n_args; i++)
+        a->items[at++] = PyTuple_GET_ITEM(args, i);
+    a->n = at;
+    if (!n_kw)
+        return 0;
+    if (!(a->kwnames = PyTuple_New(n_kw))) {
+        if (a->items != a->few)
+            PyMem_Free(a->items);
+        return -1;
+    }
+    while (PyDict_Next(kwargs, &pos, &key, &value)) {
+        a->items[at++] = value;
+        PyTuple_SET_ITEM(a->kwnames, name++, Py_NewRef(key));
+    }
+    return 0;
+}
+
+/* One call site, whatever is called: movable.c relies on it. */
+__attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, PyObject *fn, PyObject *args, PyObject *kwargs)
+{
+    PyObject *others[] = {fn, args, kwargs ? kwargs : Py_None}, *own = NULL, *result;
+    arguments a = {.items = others, .n = 3};
+    (void)ts;
+    if (PyFunction_Check(fn)) {
+        own = args;
+        if (lay_out(&a, NULL, args, kwargs) < 0)
+            return NULL;
+    }
+    else if (PyMethod_Check(fn) && PyFunction_Check(PyMethod_GET_FUNCTION(fn))) {
+        own = args;
+        if (lay_out(&a, PyMethod_GET_SELF(fn), args, kwargs) < 0)
+            return NULL;
+        fn = PyMethod_GET_FUNCTION(fn);
+    }
+    else
+        fn = caller;
+    result = PyObject_Vectorcall(fn, a.items, (size_t)a.n, a.kwnames);
+    if (own) {
+        Py_XDECREF(a.kwnames);
+        if (a.items != a.few && a.items != &PyTuple_GET_ITEM(args, 0))
+            PyMem_Free(a.items);
+    }
+    return result;
+}

@@ -1,0 +1,23 @@
+/* Looking at the GIL from outside. */
+#include "internal.h"
+
+int golib_gil_locked(void)
+{
+    return golib_gil_word(golib_gil(PyInterpreterState_Main())) > 0;
+}
+
+int golib_finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+void golib_gil_settle(PyInterpreterState *interp)
+{
+    struct _gil_runtime_state *gil = golib_gil(interp);
+    pthread_mutex_lock(&gil->mutex);
+    pthread_mutex_unlock(&gil->mutex);
+}

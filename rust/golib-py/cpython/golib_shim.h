@@ -1,0 +1,182 @@
+/* The only door between golib and CPython's private state.
+ *
+ * Everything that depends on the layout or the habits of one CPython version is behind these functions; versions.h is
+ * the file that knows the versions, and nothing outside this folder does. CPython's own headers are not needed to use
+ * this one.
+ *
+ * # Words
+ * attached   a thread state is attached when it is the current one of an OS thread that holds the GIL.
+ * bound      CPython remembers per OS thread the state that PyGILState_* should use (a TSS key). From 3.12 on the state
+ *            carries a bit that says so, and CPython writes that bit into whatever state was bound last. Hence:
+ *
+ * # Invariants
+ * 1. A goroutine's state is bound to an OS thread only while it is attached there: detach and delete unbind it, so no
+ *    later bind writes into a state that another OS thread uses or that is freed.
+ * 2. gil->last_holder is the attached state whenever the GIL is held: take_gil sets requests in it (3.13+).
+ * 3. A state is freed only after gil->mutex was free once since it stopped being last_holder (golib_ts_delete).
+ * 4. The first datastack chunk of a goroutine's state lies in its C stack. CPython would free it as a mapping of its
+ *    own: it is unlinked before every Clear, in a forked child, and at exit.
+ */
+#ifndef GOLIB_SHIM_H
+#define GOLIB_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct _object PyObject;
+typedef struct _ts PyThreadState;
+
+/* ---- init.c ---- */
+
+/* At import, GIL held: refuses an interpreter that this build does not fit (ImportError), finds and verifies what the
+ * cheap swap needs. 0, or -1 with an exception set. */
+int golib_shim_init(void);
+
+/* ---- tstate.c: one thread state per goroutine ---- */
+
+/* A new thread state that is neither attached nor bound. Callable with or without the GIL. NULL: out of memory, no
+ * exception set. */
+PyThreadState *golib_ts_new(void);
+
+/* Before a goroutine's first run on the stack [stack_lo, stack_hi): puts the state's first datastack chunk at the top of
+ * the stack and tells CPython where the stack ends. stack_hi is page-aligned, stack_lo is the first usable byte above
+ * the guard. Returns the address (16-byte aligned) below which the C stack may start. The state must be new, or have
+ * passed golib_ts_scrub; it must not be attached. */
+char *golib_ts_arm(PyThreadState *ts, char *stack_lo, char *stack_hi);
+
+/* The ident that threading.get_ident(), sys._current_frames() and faulthandler show for this state. */
+void golib_ts_set_ident(PyThreadState *ts, unsigned long ident);
+unsigned long golib_ts_ident(PyThreadState *ts);
+
+/* The ident for goroutine number `goid`: never a pthread_t (those are aligned addresses, idents are odd). */
+unsigned long golib_ident_of(uint64_t goid);
+int golib_ident_is_goroutine(unsigned long ident);
+
+/* At a goroutine's end, its state attached: drops what the goroutine left in it (this may run finalizers). 1: as good as
+ * new, may be armed for another goroutine; 0: delete it. */
+int golib_ts_scrub(PyThreadState *ts);
+
+/* Clears and frees the attached state and releases the GIL; nothing is bound to this OS thread afterwards. */
+void golib_ts_delete_current(PyThreadState *ts);
+
+/* Clears and frees a detached state; the GIL is held with another one. */
+void golib_ts_delete(PyThreadState *ts);
+
+/* Takes the in-stack chunk out of one state, or of all states except `except` (may be NULL), so that CPython can delete
+ * them. Frames that are still in use there stay readable as long as the stack is mapped. GIL held. */
+void golib_ts_unlink_chunk(PyThreadState *ts);
+void golib_ts_unlink_all(PyThreadState *except);
+
+/* ---- swap.c: which state is attached ---- */
+
+/* Takes the GIL on this OS thread for `ts`, which is then attached and bound. May not return during finalization
+ * (3.11-3.13: pthread_exit; later: hangs). */
+void golib_ts_attach(PyThreadState *ts);
+
+/* Releases the GIL and leaves no state bound to this OS thread. For an OS thread that has a state of its own (every one
+ * that Python started), use golib_thread_save/restore instead: they keep the binding. */
+void golib_ts_detach(PyThreadState *ts);
+
+/* PyEval_SaveThread / PyEval_RestoreThread for the OS thread's own state; restore binds it again. */
+PyThreadState *golib_thread_save(void);
+void golib_thread_restore(PyThreadState *ts);
+
+/* `from` is attached; `to` is afterwards, on the same OS thread. Usually a few stores; honours requests to drop the GIL,
+ * so other threads may have run in between. `from` must not be attached elsewhere before this returns. */
+void golib_ts_swap(PyThreadState *from, PyThreadState *to);
+
+/* The attached state, or NULL. */
+PyThreadState *golib_ts_current(void);
+
+/* 1 if golib_ts_swap writes CPython's slot directly, 0 if it goes through PyThreadState_Swap. */
+int golib_swap_is_direct(void);
+
+/* ---- gil.c ---- */
+
+/* Somebody holds the GIL. Needs nothing; for sysmon. */
+int golib_gil_locked(void);
+
+/* The interpreter is going away: an attach from now on does not return. */
+int golib_finalizing(void);
+
+/* ---- context.c: contextvars ---- */
+
+/* What a goroutine spawned now should start with: *out is a new reference to a copy of the current context, or NULL
+ * when there is none or it is empty. 0, or -1 with an exception set. GIL held. */
+int golib_ctx_copy_for(PyObject **out);
+
+/* Makes `ctx` (stolen, may be NULL) the context of `ts`. GIL held. */
+void golib_ts_set_context(PyThreadState *ts, PyObject *ctx);
+
+/* ---- call.c ---- */
+
+/* fn(*args, **kwargs) as the outermost call of a goroutine; `ts` is attached. args is a tuple, kwargs a dict or NULL.
+ * There is nothing to unwind between here and the eval loop, so a forced unwinding may pass (rule: no landing pads). */
+PyObject *golib_call(PyThreadState *ts, PyObject *fn, PyObject *args, PyObject *kwargs);
+
+/* ---- movable.c ---- */
+
+/* The frame record of one of our C-level entries, as pushed by its prologue: where it was called from. */
+typedef struct golib_caller {
+    void *frame;    /* the caller's frame pointer */
+    void *ret;      /* the caller's return address */
+} golib_caller;
+
+/* May the goroutine of `ts`, now inside an entry of ours with this frame record, go on on another OS thread? */
+int golib_may_migrate(PyThreadState *ts, void *frame_address, void *return_address);
+
+/* How often the answer was yes by the short cut, after a whole walk, no. For tests. */
+void golib_movable_counts(uint64_t out[3]);
+
+/* Entries in C (Rust has its own macro). Files that use these are compiled without sibling calls: the record must stay
+ * on the stack while `target` runs. */
+#define GOLIB_HERE ((const golib_caller *)__builtin_frame_address(0))
+#define GOLIB_ENTRY_O(name, target)                                                                                 \
+    PyObject *target(PyObject *, PyObject *, const golib_caller *);                                                 \
+    PyObject *name(PyObject *self, PyObject *arg) { return target(self, arg, GOLIB_HERE); }
+#define GOLIB_ENTRY_NOARGS(name, target) GOLIB_ENTRY_O(name, target)
+#define GOLIB_ENTRY_FASTCALL(name, target)                                                                          \
+    PyObject *target(PyObject *, PyObject *const *, Py_ssize_t, const golib_caller *);                              \
+    PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t n) { return target(self, args, n, GOLIB_HERE); }
+#define GOLIB_ENTRY_KEYWORDS(name, target)                                                                          \
+    PyObject *target(PyObject *, PyObject *const *, Py_ssize_t, PyObject *, const golib_caller *);                  \
+    PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw)                               \
+    { return target(self, args, n, kw, GOLIB_HERE); }
+#define GOLIB_ENTRY_ITERNEXT(name, target)                                                                          \
+    PyObject *target(PyObject *, const golib_caller *);                                                             \
+    PyObject *name(PyObject *self) { return target(self, GOLIB_HERE); }
+
+/* ---- identity.c ---- */
+
+/* What the identity patches ask of the runtime. Any member may be NULL. All are called with the GIL held. */
+typedef struct golib_host {
+    /* The running goroutine took (+) or gave back (-) locks that CPython keys by OS thread. While it holds any, it
+     * keeps its M when it parks. A no-op on an ordinary thread. */
+    void (*hold)(int delta);
+    /* 1 on a goroutine, 0 on an ordinary thread. */
+    int (*in_goroutine)(void);
+    /* 1 in the main goroutine of a run() that was called on the main thread. */
+    int (*in_main_goroutine)(void);
+    /* The pthread_t that runs the goroutine with this ident now, 0 if none does. */
+    unsigned long (*pthread_of)(unsigned long ident);
+    /* Runs call(arg) on the main thread, which waits in run(), with its own thread state attached, and waits for it.
+     * 0, or -1 with an exception set if the main thread cannot. */
+    int (*on_main_thread)(void (*call)(void *), void *arg);
+} golib_host;
+
+void golib_set_host(const golib_host *host);
+
+/* Makes the builtins that CPython keys by OS thread follow the goroutine; idempotent. 0, or -1 with an exception set. */
+int golib_identity_install(void);
+
+/* For every state that ended with its ident seen: no dummy thread stays in threading._active. Called by scrub. */
+void golib_identity_forget(PyThreadState *ts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

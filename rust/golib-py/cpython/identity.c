@@ -1,0 +1,190 @@
+/* What CPython keys by OS thread, made to follow the goroutine.
+ *
+ * A goroutine's thread state has an ident of its own. _thread.get_ident() returns it instead of the OS thread's, and with
+ * it threading, importlib's module locks and Python's own RLock follow the goroutine. What C code keys by OS thread is in
+ * identity_locks.c, identity_signals.c and identity_sqlite.c.
+ *
+ * # Invariants
+ * 1. Nothing is patched before the first go(); then all or nothing.
+ * 2. On an ordinary thread every patched builtin does what it did.
+ * 3. A goroutine's ident never reaches the C library, which would take it for the address of a thread.
+ */
+#include "patch.h"
+
+static const golib_host no_host;
+const golib_host *golib_host_table = &no_host;
+
+void golib_set_host(const golib_host *host)
+{
+    golib_host_table = host ? host : &no_host;
+}
+
+/* ---- patching ---- */
+
+static PyMethodDef *def_of(PyObject *holder, const char *name)
+{
+    PyMethodDef *def = NULL;
+    PyObject *builtin = PyObject_GetAttrString(holder, name);
+    if (!builtin)
+        return NULL;
+    if (PyCFunction_Check(builtin))
+        def = ((PyCFunctionObject *)builtin)->m_ml;
+    else if (Py_IS_TYPE(builtin, &PyMethodDescr_Type))
+        def = ((PyMethodDescrObject *)builtin)->d_method;
+    if (!def)
+        PyErr_Format(PyExc_RuntimeError, "golib: %s is not the builtin that it was: %R", name, builtin);
+    Py_DECREF(builtin);
+    return def;
+}
+
+int golib_patch_find(golib_patch *patch, PyObject *holder)
+{
+    enum { WAYS = METH_VARARGS | METH_KEYWORDS | METH_NOARGS | METH_O | METH_FASTCALL | METH_METHOD };
+    if (patch->def)
+        return 0;
+    PyMethodDef *def = def_of(holder, patch->name);
+    if (!def) {
+        if (patch->optional && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_Clear();
+            return 0;
+        }
+        return -1;
+    }
+    int way = def->ml_flags & WAYS, known = 0;
+    switch (way) {
+    case METH_NOARGS: case METH_O: case METH_VARARGS: known = patch->two != NULL; break;
+    case METH_VARARGS | METH_KEYWORDS: known = patch->three != NULL; break;
+    case METH_FASTCALL: known = patch->fast != NULL; break;
+    case METH_FASTCALL | METH_KEYWORDS: known = patch->fast_kw != NULL; break;
+    default: break;
+    }
+    if (!known) {
+        PyErr_Format(PyExc_RuntimeError, "golib: this CPython's %s takes its arguments in an unknown way (flags 0x%x)",
+                     patch->name, (unsigned)def->ml_flags);
+        return -1;
+    }
+    patch->original = def->ml_meth;
+    patch->flags = way;
+    patch->def = def;
+    return 0;
+}
+
+void golib_patch_apply(golib_patch *patch)
+{
+    if (!patch->def || patch->def->ml_meth != patch->original)
+        return;     /* missing, or done */
+    switch (patch->flags) {
+    case METH_VARARGS | METH_KEYWORDS: patch->def->ml_meth = (PyCFunction)(void (*)(void))patch->three; break;
+    case METH_FASTCALL: patch->def->ml_meth = (PyCFunction)(void (*)(void))patch->fast; break;
+    case METH_FASTCALL | METH_KEYWORDS: patch->def->ml_meth = (PyCFunction)(void (*)(void))patch->fast_kw; break;
+    default: patch->def->ml_meth = patch->two; break;
+    }
+}
+
+/* ---- get_ident ---- */
+
+/* Until 3.12 threading leaves a dummy thread in its table when an unknown thread asks who it is. Those states whose ident
+ * was asked for are marked, in a field that CPython uses for threads that Python started only. */
+#define GOLIB_DUMMIES_STAY (PY_VERSION_HEX < 0x030d0000)
+
+#if GOLIB_DUMMIES_STAY
+static char ident_was_seen;
+#endif
+
+static PyObject *get_ident(PyObject *module, PyObject *unused)
+{
+    PyThreadState *ts = golib_ts_current();
+    (void)module;
+    (void)unused;
+#if GOLIB_DUMMIES_STAY
+    if (golib_ident_is_goroutine(ts->thread_id) && !ts->on_delete)
+        ts->on_delete_data = &ident_was_seen;
+#endif
+    return PyLong_FromUnsignedLong(ts->thread_id);
+}
+
+static golib_patch patch_get_ident = {.name = "get_ident", .two = get_ident};
+
+#if GOLIB_DUMMIES_STAY
+
+void golib_identity_forget(PyThreadState *ts)
+{
+    if (ts->on_delete_data != &ident_was_seen)
+        return;
+    ts->on_delete_data = NULL;
+    PyObject *modules = PyImport_GetModuleDict();   /* borrowed */
+    PyObject *threading = modules ? PyDict_GetItemString(modules, "threading") : NULL;
+    PyObject *active = threading ? PyObject_GetAttrString(threading, "_active") : NULL;
+    PyObject *ident = active && PyDict_Check(active) ? PyLong_FromUnsignedLong(ts->thread_id) : NULL;
+    if (ident && PyDict_Contains(active, ident) == 1)
+        PyDict_DelItem(active, ident);
+    Py_XDECREF(ident);
+    Py_XDECREF(active);
+    PyErr_Clear();
+}
+
+#else
+
+/* threading's own finaliser, in the goroutine's threading.local, does it. */
+void golib_identity_forget(PyThreadState *ts)
+{
+    (void)ts;
+}
+
+#endif
+
+/* ---- fork ---- */
+
+/* Before a fork: gives the goroutine its entry in threading's table. In the child threading looks itself up there; from 3.13
+ * on, what it makes when it finds nothing must have the OS thread's ident (an assertion says so on stderr). */
+static PyObject *before_fork(PyObject *self, PyObject *unused)
+{
+    PyObject *modules = PyImport_GetModuleDict();   /* borrowed */
+    PyObject *threading = modules ? PyDict_GetItemString(modules, "threading") : NULL;
+    (void)self;
+    (void)unused;
+    if (threading && golib_ident_is_goroutine(golib_ts_current()->thread_id)) {
+        PyObject *thread = PyObject_CallMethod(threading, "current_thread", NULL);
+        Py_XDECREF(thread);
+        PyErr_Clear();
+    }
+    Py_RETURN_NONE;
+}
+
+static int watch_forks(void)
+{
+    static PyMethodDef def = {"before_fork", before_fork, METH_NOARGS, NULL};
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *watch = os ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
+    PyObject *hook = watch ? PyCFunction_New(&def, NULL) : NULL;
+    PyObject *none = PyTuple_New(0), *how = hook ? Py_BuildValue("{s:O}", "before", hook) : NULL;
+    PyObject *done = none && how ? PyObject_Call(watch, none, how) : NULL;
+    Py_XDECREF(done);
+    Py_XDECREF(how);
+    Py_XDECREF(none);
+    Py_XDECREF(hook);
+    Py_XDECREF(watch);
+    Py_XDECREF(os);
+    return done ? 0 : -1;
+}
+
+/* ---- installing ---- */
+
+int golib_identity_install(void)
+{
+    static int installed;
+    if (GOLIB_LIKELY(installed))
+        return 0;
+    PyObject *thread = PyImport_ImportModule("_thread");
+    int failed = !thread || golib_patch_find(&patch_get_ident, thread) < 0 || golib_locks_find() < 0 ||
+                 golib_signals_find() < 0 || golib_sqlite_find() < 0 || watch_forks() < 0;
+    Py_XDECREF(thread);
+    if (failed)
+        return -1;
+    golib_patch_apply(&patch_get_ident);
+    golib_locks_apply();
+    golib_signals_apply();
+    golib_sqlite_apply();
+    installed = 1;
+    return 0;
+}

@@ -1,0 +1,29 @@
+/* Start-up: does this build fit this interpreter? */
+#include "internal.h"
+
+int golib_shim_init(void)
+{
+    unsigned long running = Py_Version;
+    if ((running >> 16) != (PY_VERSION_HEX >> 16)) {
+        PyErr_Format(PyExc_ImportError, "this golib was built for CPython %d.%d and cannot run on %lu.%lu",
+                     PY_MAJOR_VERSION, PY_MINOR_VERSION, running >> 24, (running >> 16) & 0xff);
+        return -1;
+    }
+    PyObject *flags = PySys_GetObject("abiflags");  /* borrowed */
+    if (flags && PyUnicode_Check(flags)) {
+        Py_ssize_t n = PyUnicode_GET_LENGTH(flags);
+        for (Py_ssize_t i = 0; i < n; i++) {
+            if (PyUnicode_READ_CHAR(flags, i) == 't') {
+                PyErr_SetString(PyExc_ImportError, "golib does not support free-threaded CPython yet");
+                return -1;
+            }
+        }
+    }
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "golib works in the main interpreter only");
+        return -1;
+    }
+    if (golib_swap_init() < 0 || golib_call_init() < 0 || golib_movable_init() < 0 || golib_fork_init() < 0)
+        return -1;
+    return 0;
+}

@@ -1,0 +1,177 @@
+/* May a goroutine go on on another OS thread?
+ *
+ * Only if every native frame between our entry and golib_call may. The frames are walked by their return addresses: each
+ * address leads to a step (how far to the next return address) and a verdict, both found on first sight (.eh_frame, and
+ * where the address lies) and kept in a table, so that a known frame costs a hash and two loads.
+ *
+ * | a frame of | verdict |
+ * |---|---|
+ * | golib_call | the end: the goroutine may move |
+ * | the interpreter | goes on, unless the function is on the list of tls_scan.c |
+ * | this library otherwise (a PyO3 method that called back) | pins: PyO3 counts attachments per OS thread |
+ * | any other library, JIT code, what cannot be walked | pins |
+ *
+ * # The short cut
+ * golib_call enters its eval loop in one way only (call.c), so the native frames from there to the top of the stack always
+ * take the same room. An eval loop's frame that ends exactly there is the outermost one: nothing foreign can be above it.
+ * The room is learnt from the first walk that reaches golib_call; the top is known by the in-stack datastack chunk.
+ */
+#include "internal.h"
+#include "movable.h"
+
+#include <string.h>
+
+enum { TABLE_BITS = 12, TABLE_SIZE = 1 << TABLE_BITS, MOST_FRAMES = 4096, MOST_TEXTS = 8 };
+
+typedef enum { UNKNOWN, GO_ON, EVAL, END, PIN } verdict;
+
+typedef struct {
+    const void *ret;
+    golib_step step;
+    uint8_t verdict;
+} known;
+
+/* Guarded by the GIL. An entry of another address in the same place is overwritten. Code of a verdict other than PIN is
+ * never unloaded, so an entry stays true. */
+static known table[TABLE_SIZE];
+
+static struct {
+    int ready;
+    golib_range texts[MOST_TEXTS];
+    int n_texts;
+    const golib_range *immovable;
+    int n_immovable;
+    golib_range end;        /* golib_call */
+    golib_range eval;       /* the eval loop */
+    ptrdiff_t room;         /* from the outermost eval loop's CFA to the top of the stack; 0: not known */
+} places;
+
+int golib_movable_init(void)
+{
+    return 0;
+}
+
+static inline int is_in(const void *p, const golib_range *range)
+{
+    return (const uint8_t *)p >= range->begin && (const uint8_t *)p < range->end;
+}
+
+/* On first use rather than at import: it looks at every byte of the interpreter's code. */
+static void find_places(void)
+{
+    places.ready = 1;
+    places.n_texts = golib_text_of((const void *)&PyEval_EvalCode, places.texts, MOST_TEXTS);
+    places.n_immovable = golib_scan_immovable(&places.immovable);
+    golib_cfi_function((const void *)&golib_call, &places.end);
+    golib_cfi_function((const void *)&_PyEval_EvalFrameDefault, &places.eval);
+}
+
+static int is_immovable(const void *pc)
+{
+    int low = 0, high = places.n_immovable;
+    if (high < 0)
+        return 1;
+    while (low < high) {
+        int mid = (low + high) / 2;
+        if ((const uint8_t *)pc < places.immovable[mid].begin)
+            high = mid;
+        else if ((const uint8_t *)pc >= places.immovable[mid].end)
+            low = mid + 1;
+        else
+            return 1;
+    }
+    return 0;
+}
+
+static verdict judge(const void *pc)
+{
+    if (is_in(pc, &places.end))
+        return END;
+    for (int i = 0; i < places.n_texts; i++) {
+        if (is_in(pc, &places.texts[i])) {
+            if (is_immovable(pc))
+                return PIN;
+            return is_in(pc, &places.eval) ? EVAL : GO_ON;
+        }
+    }
+    return PIN;
+}
+
+__attribute__((noinline, cold)) static void learn(known *k, const void *ret)
+{
+    const void *pc = (const char *)ret - 1;     /* inside the call, which may be a function's last instruction */
+    if (!places.ready)
+        find_places();
+    memset(k, 0, sizeof *k);
+    k->ret = ret;
+    k->verdict = judge(pc);
+    if ((k->verdict == GO_ON || k->verdict == EVAL) && !golib_cfi_step(pc, &k->step))
+        k->verdict = PIN;
+}
+
+static inline known *look_up(const void *ret)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)ret * UINT64_C(0x9e3779b97f4a7c15);
+    known *k = &table[hash >> (64 - TABLE_BITS)];
+    if (GOLIB_UNLIKELY(k->ret != ret))
+        learn(k, ret);
+    return k;
+}
+
+/* The in-stack chunk, which marks the top of the stack; NULL if it is not near. */
+static inline const char *stack_top(const PyThreadState *ts)
+{
+    const _PyStackChunk *chunk = ts->datastack_chunk;
+    for (int i = 0; chunk && i < 4; i++, chunk = chunk->previous) {
+        if (golib_chunk_is_in_stack(chunk))
+            return (const char *)chunk;
+    }
+    return NULL;
+}
+
+typedef enum { PINNED, WALKED, SHORT } outcome;
+
+static outcome walk(const char *frame, const void *ret, const char *top)
+{
+    const char *cfa = frame + sizeof(golib_caller), *fp = ((const golib_caller *)frame)->frame;
+    const char *outermost = top - places.room, *last_eval = NULL;
+    for (int n = 0; n < MOST_FRAMES; n++) {
+        const known *k = look_up(ret);
+        if (k->verdict == END) {
+            if (top && last_eval)
+                places.room = top - last_eval;
+            return WALKED;
+        }
+        if (k->verdict == PIN)
+            return PINNED;
+        const char *next = (k->step.from_fp ? fp : cfa) + k->step.cfa_off;
+        if (next <= cfa)
+            return PINNED;
+        if (k->verdict == EVAL) {
+            if (next == outermost && top)
+                return SHORT;
+            last_eval = next;
+        }
+        if (k->step.fp_saved)
+            fp = *(const char *const *)(next + k->step.fp_at);
+        ret = *(const void *const *)(next + k->step.ret_at);
+        cfa = next;
+    }
+    return PINNED;
+}
+
+static uint64_t counts[3];
+
+void golib_movable_counts(uint64_t out[3])
+{
+    out[0] = counts[SHORT];
+    out[1] = counts[WALKED];
+    out[2] = counts[PINNED];
+}
+
+int golib_may_migrate(PyThreadState *ts, void *frame_address, void *return_address)
+{
+    outcome way = walk(frame_address, return_address, stack_top(ts));
+    counts[way]++;
+    return way != PINNED;
+}

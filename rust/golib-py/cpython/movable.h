@@ -1,0 +1,48 @@
+/* The parts of the movability test: rules for stepping from frame to frame (cfi.c), and which functions of the
+ * interpreter keep thread-local addresses (tls_scan.c, x86_insn.c). */
+#ifndef GOLIB_MOVABLE_H
+#define GOLIB_MOVABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* How to get from one frame to its caller's, at one return address. The CFA (canonical frame address) is the stack pointer
+ * before the call; "fp" is the frame pointer register, which compilers also use for other things. */
+typedef struct golib_step {
+    uint8_t from_fp;        /* the CFA is counted from fp, not from the callee's CFA (= our stack pointer at the call) */
+    uint8_t fp_saved;       /* fp was saved at CFA + fp_at; otherwise it is unchanged */
+    int32_t cfa_off;
+    int32_t fp_at;
+    int32_t ret_at;         /* the return address is at CFA + ret_at */
+} golib_step;
+
+typedef struct golib_range {
+    const uint8_t *begin, *end;
+} golib_range;
+
+/* The function around pc, as far as .eh_frame knows. 0 if it does not. */
+int golib_cfi_function(const void *pc, golib_range *out);
+/* The step at pc (the call's own bytes, one before the return address). 0: cannot be told. */
+int golib_cfi_step(const void *pc, golib_step *out);
+
+/* The executable segments of the module around an address; count of them, at most `most`. */
+int golib_text_of(const void *address, golib_range *out, int most);
+
+/* The functions of the interpreter that may not be left to another OS thread while they run. Sets *ranges (sorted, lives
+ * for ever); returns their number, or -1 if that cannot be found out: then everything pins. GIL held. */
+int golib_scan_immovable(const golib_range **ranges);
+
+/* ---- x86_insn.c ---- */
+
+/* What one instruction does to a set of registers that hold a thread-local address. */
+typedef struct golib_insn {
+    int length;             /* 0: not understood */
+    enum { GOLIB_NEXT, GOLIB_CALL, GOLIB_JUMP, GOLIB_BRANCH, GOLIB_END, GOLIB_UNKNOWN_JUMP } flow;
+    const uint8_t *target;  /* of a direct jump or branch */
+    uint16_t tainted;       /* registers that hold such an address afterwards */
+    int spilled;            /* it went to memory, or where we do not follow */
+} golib_insn;
+
+golib_insn golib_x86_decode(const uint8_t *at, const uint8_t *end, uint16_t tainted);
+
+#endif

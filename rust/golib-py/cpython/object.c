@@ -1,0 +1,73 @@
+/* What the Python types of the extension ask of CPython's private layouts. */
+#include "internal.h"
+#include "object.h"
+
+void golib_trashcan(PyObject *op, void (*dealloc)(PyObject *), void (*body)(PyObject *))
+{
+    (void)dealloc;  /* 3.14+ does not ask for it */
+    Py_TRASHCAN_BEGIN(op, dealloc)
+    body(op);
+    Py_TRASHCAN_END
+}
+
+/* The newest frame of `ts` that runs Python code. */
+static _PyInterpreterFrame *python_frame(PyThreadState *ts)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    return _PyThreadState_GetFrame(ts);
+#else
+    _PyInterpreterFrame *f = ts->cframe->current_frame;
+    while (f && _PyFrame_IsIncomplete(f))
+        f = f->previous;
+    return f;
+#endif
+}
+
+static PyCodeObject *code_of(_PyInterpreterFrame *f)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    return _PyFrame_GetCode(f);
+#else
+    return f->f_code;
+#endif
+}
+
+PyObject *golib_origin(int skip, int *lasti)
+{
+    _PyInterpreterFrame *f = python_frame(golib_ts_current());
+    while (f && skip-- > 0) {
+        f = f->previous;
+        while (f && _PyFrame_IsIncomplete(f))
+            f = f->previous;
+    }
+    if (!f)
+        return NULL;
+    *lasti = _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT);
+    return Py_NewRef(code_of(f));
+}
+
+int golib_is_async(PyObject *fn)
+{
+    if (PyMethod_Check(fn))
+        fn = PyMethod_GET_FUNCTION(fn);
+    if (!PyFunction_Check(fn))
+        return 0;
+    PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(fn);
+    return (code->co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR)) != 0;
+}
+
+PyObject *golib_qualname(PyObject *fn)
+{
+    if (PyMethod_Check(fn))
+        fn = PyMethod_GET_FUNCTION(fn);
+    return PyFunction_Check(fn) ? Py_NewRef(((PyFunctionObject *)fn)->func_qualname) : NULL;
+}
+
+int golib_signal_tripped(void)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    return __atomic_load_n((int *)&_PyRuntime.signals.is_tripped, __ATOMIC_RELAXED);
+#else
+    return __atomic_load_n((int *)&_PyRuntime.ceval.signals_pending, __ATOMIC_RELAXED);
+#endif
+}

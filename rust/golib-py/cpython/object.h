@@ -1,0 +1,24 @@
+/* For the extension's Python types; see object.c. The GIL is held. */
+#ifndef GOLIB_OBJECT_H
+#define GOLIB_OBJECT_H
+
+typedef struct _object PyObject;
+
+/* Runs body(op), or puts it off when deallocations are nested too deep. `op` is untracked, `dealloc` its tp_dealloc,
+ * which called this. */
+void golib_trashcan(PyObject *op, void (*dealloc)(PyObject *), void (*body)(PyObject *));
+
+/* The code that runs now, `skip` Python frames below the newest: a new reference and the offset of its instruction; NULL
+ * if there is none. */
+PyObject *golib_origin(int skip, int *lasti);
+
+/* A function or method defined by `async def`. */
+int golib_is_async(PyObject *fn);
+
+/* The qualified name of a Python function or method, a new reference; NULL (no exception) for other callables. */
+PyObject *golib_qualname(PyObject *fn);
+
+/* A signal came whose Python handler has not run yet. Needs nothing. */
+int golib_signal_tripped(void);
+
+#endif

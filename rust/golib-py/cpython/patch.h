@@ -1,0 +1,88 @@
+/* Replacing a builtin in place: the PyMethodDef that a builtin function or method descriptor points to gets another
+ * function of the same flags. Whoever has imported the builtin, or specialised a call to it, gets the new one.
+ *
+ * A PyMethodDef carries no data, so every patched builtin needs functions of its own, one per way of passing arguments,
+ * because that differs between CPython's versions. GOLIB_WRAP writes them for the common case: call the original, then look
+ * at the result. */
+#ifndef GOLIB_PATCH_H
+#define GOLIB_PATCH_H
+
+#include "internal.h"
+
+typedef PyObject *(*golib_fast)(PyObject *, PyObject *const *, Py_ssize_t);
+typedef PyObject *(*golib_fast_kw)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+
+typedef struct golib_patch {
+    const char *name;
+    int optional;               /* not in every version */
+    PyCFunction two;            /* METH_NOARGS, METH_O, METH_VARARGS */
+    PyCFunctionWithKeywords three;  /* METH_VARARGS | METH_KEYWORDS */
+    golib_fast fast;            /* METH_FASTCALL */
+    golib_fast_kw fast_kw;      /* METH_FASTCALL | METH_KEYWORDS */
+    /* found by golib_patch_find: */
+    PyMethodDef *def;
+    PyCFunction original;
+    int flags;
+} golib_patch;
+
+/* Looks the builtin up in a module or type, and chooses the wrapper. 0, or -1 with an exception set: it is missing, is no
+ * builtin, or takes its arguments in a way for which there is no wrapper. */
+int golib_patch_find(golib_patch *patch, PyObject *holder);
+/* Swaps the function. */
+void golib_patch_apply(golib_patch *patch);
+
+/* Calls a two-argument original. */
+static inline PyObject *golib_call_two(const golib_patch *p, PyObject *self, PyObject *arg)
+{
+    return p->original(self, arg);
+}
+static inline PyObject *golib_call_three(const golib_patch *p, PyObject *self, PyObject *args, PyObject *kw)
+{
+    return ((PyCFunctionWithKeywords)(void (*)(void))p->original)(self, args, kw);
+}
+static inline PyObject *golib_call_fast(const golib_patch *p, PyObject *self, PyObject *const *args, Py_ssize_t n)
+{
+    return ((golib_fast)(void (*)(void))p->original)(self, args, n);
+}
+static inline PyObject *golib_call_fast_kw(const golib_patch *p, PyObject *self, PyObject *const *args, Py_ssize_t n,
+                                           PyObject *kwnames)
+{
+    return ((golib_fast_kw)(void (*)(void))p->original)(self, args, n, kwnames);
+}
+
+/* Defines the patch `id` for the builtin `name_`: BEFORE(self) runs first, AFTER(result) gets the result (NULL on error)
+ * and returns it. */
+#define GOLIB_WRAP(id, name_, optional_, BEFORE, AFTER)                                                             \
+    static golib_patch id;                                                                                          \
+    static PyObject *id##_two(PyObject *self, PyObject *arg)                                                        \
+    {                                                                                                               \
+        BEFORE(self);                                                                                               \
+        return AFTER(golib_call_two(&id, self, arg));                                                               \
+    }                                                                                                               \
+    static PyObject *id##_three(PyObject *self, PyObject *args, PyObject *kw)                                       \
+    {                                                                                                               \
+        BEFORE(self);                                                                                               \
+        return AFTER(golib_call_three(&id, self, args, kw));                                                        \
+    }                                                                                                               \
+    static PyObject *id##_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)                                 \
+    {                                                                                                               \
+        BEFORE(self);                                                                                               \
+        return AFTER(golib_call_fast(&id, self, args, n));                                                          \
+    }                                                                                                               \
+    static PyObject *id##_fast_kw(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)           \
+    {                                                                                                               \
+        BEFORE(self);                                                                                               \
+        return AFTER(golib_call_fast_kw(&id, self, args, n, kwnames));                                              \
+    }                                                                                                               \
+    static golib_patch id = {.name = name_, .optional = optional_, .two = id##_two, .three = id##_three,            \
+                             .fast = id##_fast, .fast_kw = id##_fast_kw}
+
+/* The parts of the identity patches. find: 0 or -1 with an exception set, nothing changed yet; apply: cannot fail. */
+int golib_locks_find(void);
+void golib_locks_apply(void);
+int golib_signals_find(void);
+void golib_signals_apply(void);
+int golib_sqlite_find(void);
+void golib_sqlite_apply(void);
+
+#endif

@@ -1,0 +1,479 @@
+/* A scheduler of two hundred lines to try the shim without the rest of golib: `harness.go(fn, *args)`, `gosched()`,
+ * `run(ms)`. With one M goroutines are swapped on one OS thread; with more, every movable goroutine is handed to the next
+ * M at each gosched. No timers, no exit handling; x86_64 only. See run.py. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+typedef struct G {
+    void *sp;
+    PyThreadState *ts;
+    PyObject *fn, *args, *ctx;
+    struct G *next;
+    char *stack;
+    int done, may_move, holds, pinned_to;
+    uint64_t id;
+} G;
+
+typedef struct {
+    G *cur;
+    void *sp;
+    int id;
+    G *handed;
+} M;
+
+enum { MS = 8 };
+static size_t stack_bytes = 1 << 20;
+void harness_switch(void **save, void *to);
+__asm__(".text\n.globl harness_switch\n.hidden harness_switch\nharness_switch:\n"
+        "pushq %rbp\n pushq %rbx\n pushq %r12\n pushq %r13\n pushq %r14\n pushq %r15\n"
+        "movq %rsp,(%rdi)\n movq %rsi,%rsp\n"
+        "popq %r15\n popq %r14\n popq %r13\n popq %r12\n popq %rbx\n popq %rbp\n ret\n");
+
+static __thread M *tls_m;
+static M *__attribute__((noinline)) getm(void)
+{
+    __asm__ volatile("");
+    return tls_m;
+}
+
+static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t cv[MS];
+static struct { G *head, *tail; } q[MS];
+static int ms = 1;
+static long live, migrations, pinned;
+static uint64_t ids;
+static G *pool_g;
+static PyThreadState *pool_ts[4096];
+static int npool;
+static M one;
+static int stopping;
+static int strict;  /* scrub failures, for tests */
+
+static void push(int m, G *g)
+{
+    g->next = NULL;
+    if (q[m].tail)
+        q[m].tail->next = g;
+    else
+        q[m].head = g;
+    q[m].tail = g;
+}
+
+static G *pop(int m)
+{
+    G *g = q[m].head;
+    if (g) {
+        q[m].head = g->next;
+        if (!q[m].head)
+            q[m].tail = NULL;
+    }
+    return g;
+}
+
+static void gmain(void)
+{
+    G *g = getm()->cur;
+    PyObject *r = golib_call(g->ts, g->fn, g->args, NULL);
+    if (!r)
+        PyErr_WriteUnraisable(g->fn);
+    Py_XDECREF(r);
+    Py_CLEAR(g->fn);
+    Py_CLEAR(g->args);
+    if (!golib_ts_scrub(g->ts))
+        g->done = 2;
+    else
+        g->done = 1;
+    void *junk;
+    harness_switch(&junk, getm()->sp);
+    abort();
+}
+
+static void start(G *g)
+{
+    if (!g->stack) {
+        g->stack = mmap(NULL, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        mprotect(g->stack, 4096, PROT_NONE);
+    }
+    if (!(g->ts = npool ? pool_ts[--npool] : golib_ts_new()))
+        abort();
+    golib_ts_set_ident(g->ts, golib_ident_of(g->id));
+    golib_ts_set_context(g->ts, g->ctx);
+    g->ctx = NULL;
+    uint64_t *sp = (uint64_t *)golib_ts_arm(g->ts, g->stack + 4096, g->stack + stack_bytes);
+    *--sp = 0;
+    *--sp = (uint64_t)gmain;
+    for (int i = 0; i < 6; i++)
+        *--sp = 0;
+    g->sp = sp;
+    g->done = 0;
+}
+
+static void finish(G *g)
+{
+    if (npool < 4096 && g->done == 1)
+        pool_ts[npool++] = g->ts;
+    else {
+        strict++;
+        golib_ts_delete(g->ts);
+    }
+    g->ts = NULL;
+    g->next = pool_g;
+    pool_g = g;
+    live--;
+}
+
+static PyObject *h_go(PyObject *self, PyObject *const *a, Py_ssize_t n)
+{
+    (void)self;
+    if (golib_identity_install() < 0)
+        return NULL;
+    pthread_mutex_lock(&mu);
+    G *g = pool_g;
+    if (g)
+        pool_g = g->next;
+    else
+        g = calloc(1, sizeof *g);
+    g->id = ++ids;
+    g->fn = Py_NewRef(a[0]);
+    g->args = PyTuple_New(n - 1);
+    for (Py_ssize_t i = 1; i < n; i++)
+        PyTuple_SET_ITEM(g->args, i - 1, Py_NewRef(a[i]));
+    g->sp = NULL;
+    g->holds = 0;
+    if (golib_ctx_copy_for(&g->ctx) < 0)
+        abort();
+    live++;
+    M *m = getm();
+    push(m ? m->id : 0, g);
+    pthread_cond_signal(&cv[0]);
+    pthread_mutex_unlock(&mu);
+    Py_RETURN_NONE;
+}
+
+/* ---- one M: swaps ---- */
+
+static PyObject *h_gosched_at(PyObject *self, PyObject *x, const golib_caller *at)
+{
+    M *m = getm();
+    G *g = m ? m->cur : NULL;
+    (void)self;
+    (void)x;
+    if (!g)
+        Py_RETURN_NONE;
+    g->may_move = golib_may_migrate(g->ts, (void *)at, at->ret) && !g->holds;
+    if (ms == 1) {
+        if (stopping) {
+            harness_switch(&g->sp, m->sp);
+            abort();
+        }
+        G *n = pop(0);
+        if (!n)
+            Py_RETURN_NONE;
+        push(0, g);
+        if (!n->sp)
+            start(n);
+        m->cur = n;
+        golib_ts_swap(g->ts, n->ts);
+        harness_switch(&g->sp, n->sp);
+        Py_RETURN_NONE;
+    }
+    harness_switch(&g->sp, m->sp);
+    Py_RETURN_NONE;
+}
+GOLIB_ENTRY_NOARGS(h_gosched, h_gosched_at)
+
+static PyObject *h_gosched1_at(PyObject *self, PyObject *x, const golib_caller *at)
+{
+    PyObject *r = h_gosched_at(self, NULL, at);
+    Py_XDECREF(r);
+    return Py_NewRef(x);
+}
+GOLIB_ENTRY_O(h_gosched1, h_gosched1_at)
+
+static PyObject *h_movable_at(PyObject *self, PyObject *x, const golib_caller *at)
+{
+    (void)self;
+    (void)x;
+    return PyBool_FromLong(golib_may_migrate(PyThreadState_Get(), (void *)at, at->ret));
+}
+GOLIB_ENTRY_NOARGS(h_movable, h_movable_at)
+static PyObject *h_movable1_at(PyObject *self, PyObject *x, const golib_caller *at)
+{
+    return h_movable_at(self, x, at);
+}
+GOLIB_ENTRY_O(h_movable1, h_movable1_at)
+static PyObject *h_movable_fast_at(PyObject *self, PyObject *const *a, Py_ssize_t n, const golib_caller *at)
+{
+    (void)a;
+    (void)n;
+    return h_movable_at(self, NULL, at);
+}
+GOLIB_ENTRY_FASTCALL(h_movable_fast, h_movable_fast_at)
+static PyObject *h_movable_kw_at(PyObject *self, PyObject *const *a, Py_ssize_t n, PyObject *k, const golib_caller *at)
+{
+    (void)a;
+    (void)n;
+    (void)k;
+    return h_movable_at(self, NULL, at);
+}
+GOLIB_ENTRY_KEYWORDS(h_movable_kw, h_movable_kw_at)
+
+static void run_one(void)
+{
+    PyThreadState *base = PyThreadState_Get();
+    tls_m = &one;
+    one.id = 0;
+    for (G *g; (g = pop(0)) != NULL;) {
+        if (!g->sp)
+            start(g);
+        one.cur = g;
+        golib_ts_swap(base, g->ts);
+        harness_switch(&one.sp, g->sp);
+        g = one.cur;
+        golib_ts_swap(g->ts, base);
+        one.cur = NULL;
+        if (g->done)
+            finish(g);
+        if (stopping)
+            break;
+    }
+    tls_m = NULL;
+}
+
+/* ---- several Ms: attach and detach ---- */
+
+static void *mloop(void *arg)
+{
+    M *m = arg;
+    tls_m = m;
+    for (;;) {
+        pthread_mutex_lock(&mu);
+        G *g;
+        while (!(g = pop(m->id)) && live)
+            pthread_cond_wait(&cv[m->id], &mu);
+        if (!g) {
+            for (int i = 0; i < ms; i++)
+                pthread_cond_broadcast(&cv[i]);
+            pthread_mutex_unlock(&mu);
+            return NULL;
+        }
+        if (!g->sp)
+            start(g);
+        pthread_mutex_unlock(&mu);
+        m->cur = g;
+        golib_ts_attach(g->ts);
+        harness_switch(&m->sp, g->sp);
+        g = m->cur;
+        m->cur = NULL;
+        if (PyThreadState_Get() != g->ts || PyGILState_GetThisThreadState() != g->ts)
+            abort();
+        if (g->done == 2) {
+            PyThreadState *ts = g->ts;
+            golib_ts_delete_current(ts);
+            pthread_mutex_lock(&mu);
+            g->next = pool_g;
+            pool_g = g;
+            live--;
+            strict++;
+            g = NULL;
+        }
+        else {
+            golib_ts_detach(g->ts);
+            pthread_mutex_lock(&mu);
+            if (g->done) {
+                finish(g);
+                g = NULL;
+            }
+        }
+        if (g) {
+            int to = g->may_move ? (m->id + 1) % ms : m->id;
+            migrations += g->may_move;
+            pinned += !g->may_move;
+            push(to, g);
+            pthread_cond_signal(&cv[to]);
+        }
+        pthread_mutex_unlock(&mu);
+    }
+}
+
+static PyObject *h_run(PyObject *self, PyObject *arg)
+{
+    static M many[MS];
+    pthread_t th[MS];
+    (void)self;
+    ms = (int)PyLong_AsLong(arg);
+    if (ms == 1) {
+        run_one();
+        Py_RETURN_NONE;
+    }
+    PyThreadState *me = golib_thread_save();
+    for (int i = 0; i < ms; i++) {
+        pthread_cond_init(&cv[i], NULL);
+        many[i].id = i;
+    }
+    for (int i = 0; i < ms; i++)
+        pthread_create(&th[i], NULL, mloop, &many[i]);
+    for (int i = 0; i < ms; i++)
+        pthread_join(th[i], NULL);
+    golib_thread_restore(me);
+    ms = 1;
+    return Py_BuildValue("lli", migrations, pinned, strict);
+}
+
+/* ---- measuring ---- */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static PyObject *h_swapbench(PyObject *self, PyObject *arg)
+{
+    long n = PyLong_AsLong(arg);
+    PyThreadState *a = PyThreadState_Get(), *b = golib_ts_new();
+    (void)self;
+    double t0 = now();
+    for (long i = 0; i < n; i++) {
+        golib_ts_swap(a, b);
+        golib_ts_swap(b, a);
+    }
+    double swap = (now() - t0) / (2.0 * (double)n);
+    t0 = now();
+    for (long i = 0; i < n / 10; i++) {
+        golib_mark_bound(b, 0);
+        PyThreadState_Swap(b);
+        golib_mark_bound(a, 0);
+        PyThreadState_Swap(a);
+    }
+    double slow = (now() - t0) / (2.0 * (double)n / 10);
+    golib_bind(a);
+    t0 = now();
+    for (long i = 0; i < n; i++)
+        strict += !golib_ts_scrub(b);
+    double scrub = (now() - t0) / (double)n;
+    golib_ts_delete(b);
+    return Py_BuildValue("ddd", swap, slow, scrub);
+}
+
+static PyObject *h_walkbench_at(PyObject *self, PyObject *arg, const golib_caller *at)
+{
+    long n = PyLong_AsLong(arg);
+    PyThreadState *ts = PyThreadState_Get();
+    (void)self;
+    double t0 = now();
+    long yes = 0;
+    for (long i = 0; i < n; i++)
+        yes += golib_may_migrate(ts, (void *)at, at->ret);
+    return Py_BuildValue("dl", (now() - t0) / (double)n, yes);
+}
+GOLIB_ENTRY_O(h_walkbench, h_walkbench_at)
+
+static PyObject *h_check(PyObject *self, PyObject *x)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+    M *m = getm();
+    int ok = state == PyGILState_LOCKED && PyGILState_GetThisThreadState() == PyThreadState_Get() && PyGILState_Check() &&
+             golib_ts_current() == PyThreadState_Get() && golib_gil_locked() && !golib_finalizing() &&
+             (!m || !m->cur || m->cur->ts == PyThreadState_Get());
+    PyGILState_Release(state);
+    (void)self;
+    (void)x;
+    return PyBool_FromLong(ok);
+}
+
+static PyObject *h_stats(PyObject *self, PyObject *x)
+{
+    uint64_t c[3];
+    (void)self;
+    (void)x;
+    golib_movable_counts(c);
+    return Py_BuildValue("{s:i,s:K,s:K,s:K,s:l,s:l,s:i,s:i,s:k}", "direct", golib_swap_is_direct(), "quick",
+                         (unsigned long long)c[0], "walked", (unsigned long long)c[1], "pinned", (unsigned long long)c[2],
+                         "migrations", migrations, "live", live, "deleted", strict, "pool", npool, "os",
+                         (unsigned long)pthread_self());
+}
+
+static void host_hold(int delta)
+{
+    M *m = getm();
+    if (m && m->cur)
+        m->cur->holds += delta;
+}
+static int host_in_goroutine(void)
+{
+    M *m = getm();
+    return m && m->cur;
+}
+static unsigned long host_pthread_of(unsigned long ident)
+{
+    M *m = getm();
+    return m && m->cur && golib_ts_ident(m->cur->ts) == ident ? (unsigned long)pthread_self() : 0;
+}
+static const golib_host host = {host_hold, host_in_goroutine, NULL, host_pthread_of, NULL};
+
+static PyObject *h_holds(PyObject *self, PyObject *x)
+{
+    M *m = getm();
+    (void)self;
+    (void)x;
+    return PyLong_FromLong(m && m->cur ? m->cur->holds : -1);
+}
+
+/* For goroutines that get a new stack from now on. */
+static PyObject *h_stack(PyObject *self, PyObject *bytes)
+{
+    (void)self;
+    stack_bytes = PyLong_AsSize_t(bytes);
+    Py_RETURN_NONE;
+}
+
+/* Makes run(1) return with all goroutines parked for ever. */
+static PyObject *h_stop(PyObject *self, PyObject *x)
+{
+    (void)self;
+    (void)x;
+    stopping = 1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *h_unlink(PyObject *self, PyObject *x)
+{
+    (void)self;
+    (void)x;
+    golib_ts_unlink_all(PyThreadState_Get());
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"stack", h_stack, METH_O, NULL},
+    {"stop", h_stop, METH_NOARGS, NULL},
+    {"unlink", h_unlink, METH_NOARGS, NULL},
+    {"go", (PyCFunction)(void *)h_go, METH_FASTCALL, NULL},
+    {"gosched", h_gosched, METH_NOARGS, NULL},
+    {"gosched1", h_gosched1, METH_O, NULL},
+    {"movable", h_movable, METH_NOARGS, NULL},
+    {"movable1", h_movable1, METH_O, NULL},
+    {"movable_fast", (PyCFunction)(void *)h_movable_fast, METH_FASTCALL, NULL},
+    {"movable_kw", (PyCFunction)(void *)h_movable_kw, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"run", h_run, METH_O, NULL},
+    {"swapbench", h_swapbench, METH_O, NULL},
+    {"walkbench", h_walkbench, METH_O, NULL},
+    {"check", h_check, METH_NOARGS, NULL},
+    {"holds", h_holds, METH_NOARGS, NULL},
+    {"stats", h_stats, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "harness", NULL, -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit_harness(void)
+{
+    if (golib_shim_init() < 0)
+        return NULL;
+    golib_set_host(&host);
+    return PyModule_Create(&module);
+}

@@ -1,0 +1,189 @@
+"""Tries the shim without the rest of golib: `python cpython/tests/run.py` with any supported CPython.
+
+Compiles the harness (harness.c and the shim) against the running interpreter, then runs each test in a process of its own.
+"""
+
+import pathlib
+import subprocess
+import sys
+import sysconfig
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+SHIM = HERE.parent
+
+TESTS = {
+    "the swap writes the slot, and PyGILState agrees": """
+assert h.stats()["direct"] == 1 and h.check()
+h.swapbench(1000)
+assert h.check()
+""",
+    "generators, __init__, properties, decorated calls and context managers move; buffered files and ctypes pin": """
+import contextlib, ctypes, io
+seen = {}
+class K:
+    def __init__(self): seen["init"] = h.movable()
+    @property
+    def p(self): return h.movable()
+@contextlib.contextmanager
+def cm():
+    seen["cm"] = h.movable()
+    yield
+class Raw(io.RawIOBase):
+    def readable(self): return True
+    def readinto(self, b):
+        seen["buffered"] = h.movable()
+        return 0
+def gen(): yield h.movable()
+def body():
+    seen["direct"] = h.movable()
+    seen["gen"] = next(gen())
+    seen["property"] = K().p
+    seen["star"] = (lambda *a, **k: h.movable(*a, **k))()
+    seen["sorted"] = sorted([1], key=lambda _: seen.update(key=h.movable()) or 0) and seen["key"]
+    with cm(): pass
+    io.BufferedReader(Raw()).read(1)
+    ctypes.CFUNCTYPE(None)(lambda: seen.update(ctypes=h.movable()))()
+h.go(body)
+h.run(1)
+pinned = {name for name, movable in seen.items() if not movable}
+assert pinned == {"buffered", "ctypes"}, seen
+""",
+    "goroutines that move at every park keep their exceptions, context and thread-locals": """
+import contextvars, sys, threading
+var, local, done = contextvars.ContextVar("v"), threading.local(), []
+def gen(i):
+    for k in range(3):
+        h.gosched()
+        yield i, k
+def body(i):
+    var.set(i)
+    local.x = i
+    for _ in range(20):
+        try:
+            raise KeyError(i)
+        except KeyError as e:
+            h.gosched()
+            assert sys.exc_info()[1] is e
+        assert list(gen(i)) == [(i, k) for k in range(3)]
+        assert sorted([2, 1], key=lambda v: (h.gosched(), v)[1]) == [1, 2]
+        assert (var.get(), local.x) == (i, i) and h.check()
+    done.append(i)
+for i in range(50): h.go(body, i)
+h.run(3)
+assert sorted(done) == list(range(50)) and h.stats()["migrations"] > 0, h.stats()
+""",
+    "a reused state shows nothing of its last goroutine": """
+import contextvars, sys, threading
+var, local, seen = contextvars.ContextVar("v", default=0), threading.local(), []
+def leave():
+    var.set(41)
+    local.x = 1
+    sys.settrace(lambda *a: None)
+    threading.current_thread()
+def look(): seen.append((var.get(), hasattr(local, "x"), sys.gettrace()))
+for _ in range(5):
+    h.go(leave)
+    h.run(1)
+    h.go(look)
+    h.run(1)
+assert seen == [(0, False, None)] * 5, seen
+assert list(threading._active) == [threading.get_ident()]
+""",
+    "holds of RLocks and the import lock are counted, and idents follow the goroutine": """
+import _imp, signal, threading
+main, seen = threading.get_ident(), []
+def body():
+    me = threading.get_ident()
+    assert me != main and threading.current_thread().ident == me
+    lock = threading.RLock()
+    with lock:
+        lock.acquire()
+        assert h.holds() == 2
+        state = lock._release_save()
+        assert h.holds() == 0
+        lock._acquire_restore(state)
+        lock.release()
+        h.gosched()
+    _imp.acquire_lock()
+    assert h.holds() == 1
+    _imp.release_lock()
+    assert h.holds() == 0 and threading.get_ident() == me
+    try:
+        signal.pthread_kill(me + 2000, 0)
+    except ProcessLookupError:
+        seen.append(me)
+for _ in range(10): h.go(body)
+h.run(1)
+assert len(set(seen)) == 10 and threading.get_ident() == main
+""",
+    "recursion ends in RecursionError on the smallest stack": """
+h.stack(512 << 10)
+seen = []
+def deep(): return sorted([1], key=lambda _: deep() and 0)
+def body():
+    try:
+        deep()
+    except RecursionError:
+        seen.append(1)
+h.go(body)
+h.run(1)
+assert seen == [1]
+""",
+    "a fork in a goroutine leaves a usable child": """
+import gc, os, threading, warnings
+warnings.simplefilter("ignore")
+codes = []
+def parked():
+    for _ in range(4): h.gosched()
+def forker():
+    h.gosched()
+    pid = os.fork()
+    if not pid:
+        gc.collect()
+        os._exit(len(threading.enumerate()) - 1)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+for fn in [parked] * 20 + [forker] + [parked] * 5: h.go(fn)
+h.run(1)
+assert codes == [0], codes
+""",
+    "the interpreter exits with goroutines parked": """
+def park(n):
+    if n: return park(n - 1)
+    while True: h.gosched()
+for i in range(50): h.go(park, i * 10)
+h.go(lambda: (h.gosched(), h.stop(), h.gosched()))
+h.run(1)
+h.unlink()
+""",
+}
+
+
+def build(into: pathlib.Path) -> None:
+    include = pathlib.Path(sysconfig.get_path("include"))
+    command = ["cc", "-std=gnu11", "-O2", "-g", "-fPIC", "-shared", "-fno-optimize-sibling-calls", "-fvisibility=hidden"]
+    for directory in (include, include / "internal", include / "internal" / "mimalloc"):
+        command += ["-isystem", str(directory)]
+    command += ["-idirafter", str(include.parent), f"-I{SHIM}"]
+    command += [str(source) for source in sorted(SHIM.glob("*.c"))]
+    command += [str(HERE / "harness.c"), "-o", str(into / "harness.so"), "-ldl", "-lpthread"]
+    subprocess.run(command, check=True)
+
+
+def main() -> int:
+    failed = 0
+    with tempfile.TemporaryDirectory() as directory:
+        build(pathlib.Path(directory))
+        for name, body in TESTS.items():
+            program = f"import sys\nsys.path.insert(0, {directory!r})\nimport harness as h\n{body}"
+            run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+            good = run.returncode == 0 and not run.stderr
+            failed += not good
+            print("ok    " if good else "FAILED", name)
+            if not good:
+                print(run.stderr or f"exit status {run.returncode}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,350 @@
+/* Which functions of the interpreter must not be left to another OS thread while they run.
+ *
+ * 1. Those that keep a thread-local address (of the current state, of errno) in a saved register or in memory across a
+ *    call: after the call they would use the old thread's variable. Compilers do that where the address is worth keeping:
+ *    in shared builds of 3.12+, where it takes a call to find. Found by following each such address through the machine
+ *    code until it is dead; a function in which that cannot be followed counts too.
+ * 2. _io's buffered objects: they hold a lock that remembers the OS thread while they call the raw object.
+ *
+ * Found once, on first use: a few milliseconds for the bytes of the interpreter's text.
+ */
+#include "internal.h"
+#include "movable.h"
+
+#include <elf.h>
+#include <link.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_RANGES = 4096, MOST_STATES = 2048, MOST_TEXTS = 8, MOST_SLOTS = 16 };
+
+static struct {
+    golib_range ranges[MOST_RANGES];
+    int n;
+    int full;
+} found;
+
+static void add(golib_range range)
+{
+    for (int i = 0; i < found.n; i++) {
+        if (found.ranges[i].begin == range.begin)
+            return;
+    }
+    if (found.n == MOST_RANGES)
+        found.full = 1;
+    else
+        found.ranges[found.n++] = range;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const golib_range *x = a, *y = b;
+    return x->begin < y->begin ? -1 : x->begin > y->begin;
+}
+
+/* ---- 1. thread-local addresses ---- */
+
+#if defined(__x86_64__)
+
+/* Pointers through which the interpreter calls what returns a thread-local address. */
+static struct {
+    const void *slots[MOST_SLOTS];
+    int n;
+} getters;
+
+struct module_search {
+    ElfW(Addr) address;
+};
+
+/* Fills `getters` from the relocations of the module around an address. */
+static int find_getters(struct dl_phdr_info *module, size_t size, void *arg)
+{
+    const struct module_search *search = arg;
+    const ElfW(Dyn) *dynamic = NULL;
+    int ours = 0;
+    (void)size;
+    for (int i = 0; i < module->dlpi_phnum; i++) {
+        const ElfW(Phdr) *ph = &module->dlpi_phdr[i];
+        if (ph->p_type == PT_LOAD && search->address - (module->dlpi_addr + ph->p_vaddr) < ph->p_memsz)
+            ours = 1;
+        if (ph->p_type == PT_DYNAMIC)
+            dynamic = (const ElfW(Dyn) *)(module->dlpi_addr + ph->p_vaddr);
+    }
+    if (!ours || !dynamic)
+        return 0;
+    const ElfW(Sym) *symbols = NULL;
+    const char *names = NULL;
+    struct { const ElfW(Rela) *begin; size_t bytes; } tables[2] = {{NULL, 0}, {NULL, 0}};
+    for (const ElfW(Dyn) *d = dynamic; d->d_tag != DT_NULL; d++) {
+        switch (d->d_tag) {     /* glibc has relocated the addresses in here */
+        case DT_SYMTAB: symbols = (const ElfW(Sym) *)d->d_un.d_ptr; break;
+        case DT_STRTAB: names = (const char *)d->d_un.d_ptr; break;
+        case DT_JMPREL: tables[0].begin = (const ElfW(Rela) *)d->d_un.d_ptr; break;
+        case DT_PLTRELSZ: tables[0].bytes = d->d_un.d_val; break;
+        case DT_RELA: tables[1].begin = (const ElfW(Rela) *)d->d_un.d_ptr; break;
+        case DT_RELASZ: tables[1].bytes = d->d_un.d_val; break;
+        default: break;
+        }
+    }
+    for (int t = 0; t < 2 && symbols && names; t++) {
+        const ElfW(Rela) *r = tables[t].begin;
+        for (size_t i = 0; r && i < tables[t].bytes / sizeof *r; i++) {
+            unsigned type = ELF64_R_TYPE(r[i].r_info);
+            if (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT)
+                continue;
+            const char *name = names + symbols[ELF64_R_SYM(r[i].r_info)].st_name;
+            if ((!strcmp(name, "__tls_get_addr") || !strcmp(name, "__errno_location")) && getters.n < MOST_SLOTS)
+                getters.slots[getters.n++] = (const void *)(module->dlpi_addr + r[i].r_offset);
+        }
+    }
+    return 1;
+}
+
+static int is_getter_slot(const uint8_t *next, const uint8_t *rel)
+{
+    int32_t off;
+    memcpy(&off, rel, 4);
+    for (int i = 0; i < getters.n; i++) {
+        if ((const uint8_t *)getters.slots[i] == next + off)
+            return 1;
+    }
+    return 0;
+}
+
+/* Does a call to `target` go through one of the slots? */
+static int is_getter_stub(const uint8_t *target, const golib_range *text)
+{
+    static const uint8_t endbr[4] = {0xf3, 0x0f, 0x1e, 0xfa};
+    if (target < text->begin || target + 16 > text->end)
+        return 0;
+    if (!memcmp(target, endbr, 4))
+        target += 4;
+    if (*target == 0xf2)
+        target++;
+    return target[0] == 0xff && target[1] == 0x25 && is_getter_slot(target + 6, target + 2);
+}
+
+/* Is a thread-local address in a register after the instruction at p? Its register, or -1; *next is what follows. */
+static int address_made_at(const uint8_t *p, const golib_range *text, const uint8_t **next)
+{
+    if (*p == 0xe8) {
+        int32_t off;
+        memcpy(&off, p + 1, 4);
+        *next = p + 5;
+        return is_getter_stub(p + 5 + off, text) ? 0 : -1;
+    }
+    if (p[0] == 0xff && p[1] == 0x15) {
+        *next = p + 6;
+        return is_getter_slot(p + 6, p + 2) ? 0 : -1;
+    }
+    /* mov %fs:0, %reg and add %fs:0, %reg */
+    if (p[0] == 0x64 && (p[1] & 0xfb) == 0x48 && (p[2] == 0x8b || p[2] == 0x03) && (p[3] & 0xc7) == 0x04 && p[4] == 0x25 &&
+        !p[5] && !p[6] && !p[7] && !p[8]) {
+        *next = p + 9;
+        return ((p[3] >> 3) & 7) | ((p[1] & 4) ? 8 : 0);
+    }
+    return -1;
+}
+
+/* rbx, rbp, r12 to r15: they outlive a call. rdi, rsi, rdx, rcx, r8, r9: they hand the address on, and the callee may keep
+ * it; its frame lies above ours as long as it runs, so pinning us pins it. */
+#define LIVE_ACROSS_CALL (0xf028u | 0x03c6u)
+
+/* Follows an address in `reg` from `at` until it is dead. 1: it outlives a call, or cannot be followed. */
+static int is_kept(const uint8_t *at, int reg, const golib_range *text)
+{
+    static struct { const uint8_t *at; uint16_t tainted; } states[MOST_STATES];
+    int n = 0, done = 0;
+    states[n].at = at;
+    states[n++].tainted = (uint16_t)(1u << reg);
+    while (done < n) {
+        const uint8_t *p = states[done].at;
+        uint16_t tainted = states[done++].tainted;
+        while (tainted) {
+            if (p < text->begin || p + 16 > text->end)
+                return 1;
+            golib_insn in = golib_x86_decode(p, text->end, tainted);
+            if (!in.length || in.spilled)
+                return 1;
+            tainted = in.tainted;
+            if (in.flow == GOLIB_CALL) {
+                if (tainted & LIVE_ACROSS_CALL)
+                    return 1;
+                break;  /* the others are dead after a call */
+            }
+            if (in.flow == GOLIB_END)
+                break;
+            if (in.flow == GOLIB_UNKNOWN_JUMP)
+                return 1;
+            if (in.flow == GOLIB_NEXT) {
+                p += in.length;
+                continue;
+            }
+            for (int i = 0; i < n; i++) {
+                if (states[i].at == in.target && (states[i].tainted | tainted) == states[i].tainted)
+                    goto known;
+            }
+            if (n == MOST_STATES)
+                return 1;
+            states[n].at = in.target;
+            states[n++].tainted = tainted;
+        known:
+            if (in.flow == GOLIB_JUMP)
+                break;
+            p += in.length;
+        }
+    }
+    return 0;
+}
+
+/* The rest of a function that the compiler has split (hot and cold parts jump into each other): where a jump out of
+ * `range` lands in the middle of things, that is where a frame exists already, rather than at a function's start. */
+static void add_other_parts(golib_range range, const golib_range *text)
+{
+    golib_step at_target;
+    golib_range other;
+    for (const uint8_t *p = range.begin; p < range.end;) {
+        golib_insn in = golib_x86_decode(p, text->end, 0);
+        const uint8_t *target = in.target;
+        p += in.length ? in.length : 1;
+        if (!target || target < text->begin || target >= text->end || (target >= range.begin && target < range.end))
+            continue;
+        if (!golib_cfi_function(target, &other))
+            continue;
+        if (golib_cfi_step(target, &at_target) && !at_target.from_fp && at_target.cfa_off == 8)
+            continue;   /* a sibling call: our frame is gone */
+        add(other);
+    }
+}
+
+static void scan_text(const golib_range *text)
+{
+    golib_range seen = {NULL, NULL};
+    int seen_kept = 0;
+    for (const uint8_t *p = text->begin; p + 32 < text->end; p++) {
+        const uint8_t *next;
+        int reg;
+        if (*p != 0xe8 && *p != 0xff && *p != 0x64)
+            continue;
+        if ((reg = address_made_at(p, text, &next)) < 0)
+            continue;
+        if (seen_kept && p >= seen.begin && p < seen.end)
+            continue;
+        if (!is_kept(next, reg, text))
+            continue;
+        if (!golib_cfi_function(p, &seen))
+            continue;   /* cannot be walked, so it pins anyway */
+        seen_kept = 1;
+        add(seen);
+    }
+}
+
+static int scan_thread_local(const void *interpreter)
+{
+    golib_range texts[MOST_TEXTS];
+    struct module_search search = {(ElfW(Addr))interpreter};
+    int n = golib_text_of(interpreter, texts, MOST_TEXTS);
+    if (n <= 0)
+        return -1;
+    dl_iterate_phdr(find_getters, &search);
+    for (int i = 0; i < n; i++)
+        scan_text(&texts[i]);
+    for (int i = 0; i < found.n; i++) {     /* grows while it is walked */
+        for (int t = 0; t < n; t++) {
+            if (found.ranges[i].begin >= texts[t].begin && found.ranges[i].begin < texts[t].end)
+                add_other_parts(found.ranges[i], &texts[t]);
+        }
+    }
+    return 0;
+}
+
+#else
+
+/* No decoder for this CPU: everything that is nested pins. */
+static int scan_thread_local(const void *interpreter)
+{
+    (void)interpreter;
+    return -1;
+}
+
+#endif
+
+/* ---- 2. buffered files ---- */
+
+static void add_function(const void *function, golib_range *into, int *n, int most)
+{
+    if (function && *n < most && golib_cfi_function(function, &into[*n]))
+        (*n)++;
+}
+
+/* The functions of bufferedio.c: those that its types name, and what lies between them where they lie close together (the
+ * helpers that the named ones call; the compiler keeps a file's functions together). */
+static int scan_buffered(void)
+{
+    enum { MOST = 512, CLOSE = 4096 };
+    static golib_range functions[MOST];
+    static const char *const names[] = {"BufferedReader", "BufferedWriter", "BufferedRandom", "BufferedRWPair"};
+    int n = 0;
+    PyObject *io = PyImport_ImportModule("_io");
+    for (size_t i = 0; io && i < sizeof names / sizeof *names; i++) {
+        PyTypeObject *type = (PyTypeObject *)PyObject_GetAttrString(io, names[i]);
+        if (!type || !PyType_Check(type))
+            break;
+        for (const PyMethodDef *m = type->tp_methods; m && m->ml_name; m++)
+            add_function((const void *)m->ml_meth, functions, &n, MOST);
+        for (const PyGetSetDef *g = type->tp_getset; g && g->name; g++)
+            add_function((const void *)g->get, functions, &n, MOST);
+        add_function((const void *)type->tp_init, functions, &n, MOST);
+        add_function((const void *)type->tp_iternext, functions, &n, MOST);
+        add_function((const void *)type->tp_dealloc, functions, &n, MOST);
+        Py_DECREF(type);
+    }
+    Py_XDECREF(io);
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        return -1;
+    }
+    qsort(functions, (size_t)n, sizeof *functions, compare);
+    for (int i = 0; i < n;) {
+        golib_range cluster = functions[i++];
+        const void *generic[] = {(const void *)PyObject_GenericGetAttr, (const void *)PyType_GenericNew};
+        for (; i < n && functions[i].begin - cluster.end < CLOSE; i++)
+            cluster.end = functions[i].end > cluster.end ? functions[i].end : cluster.end;
+        int shared = 0;     /* a slot that is not bufferedio.c's own */
+        for (size_t g = 0; g < sizeof generic / sizeof *generic; g++)
+            shared |= cluster.begin == generic[g];
+        if (!shared)
+            add(cluster);
+    }
+    return 0;
+}
+
+/* Ranges may contain each other (a cluster of buffered functions contains one that keeps errno's address). */
+static void merge(void)
+{
+    int n = 0;
+    for (int i = 0; i < found.n; i++) {
+        if (n && found.ranges[i].begin < found.ranges[n - 1].end) {
+            if (found.ranges[i].end > found.ranges[n - 1].end)
+                found.ranges[n - 1].end = found.ranges[i].end;
+        }
+        else
+            found.ranges[n++] = found.ranges[i];
+    }
+    found.n = n;
+}
+
+int golib_scan_immovable(const golib_range **ranges)
+{
+    static int result = -2;
+    if (result == -2) {
+        result = -1;
+        if (scan_thread_local((const void *)&PyEval_EvalCode) == 0 && scan_buffered() == 0 && !found.full) {
+            qsort(found.ranges, (size_t)found.n, sizeof *found.ranges, compare);
+            merge();
+            result = found.n;
+        }
+    }
+    *ranges = found.ranges;
+    return result;
+}

@@ -1,0 +1,300 @@
+/* One thread state per goroutine: making, arming, emptying and freeing it.
+ *
+ * # The first datastack chunk
+ * CPython keeps Python frames in chunks of 16 KiB that it maps one by one. A goroutine's first chunk lies in the top page
+ * of its C stack instead, so that a parked goroutine costs one page, and two system calls less. CPython never frees the
+ * root chunk while the state lives; it would when the state is cleared (invariant 4 of golib_shim.h). Ours is told from
+ * CPython's by its size.
+ */
+#include "internal.h"
+
+#include <dlfcn.h>
+
+enum {
+    /* Room for the frames of a goroutine that waits a few calls deep; the rest of the page is for its C frames. */
+    CHUNK_BYTES = 1088,
+    /* The hungriest recursion there is, nested sorted(key=...), takes 1.7 KiB a level of 3.11's one limit and up to 4 KiB
+     * a level of the later versions' limit for C (measured). 3.11's default limit of 1000 then fits 2 MiB. */
+    C_LEVEL_BYTES = 4 * 1024,
+    WHOLE_RECURSION_BYTES = 2 * 1024 * 1024,
+};
+
+#if GOLIB_HAS_C_RECURSION
+/* What CPython gives a new state. */
+static int c_recursion_limit;
+#endif
+
+PyThreadState *golib_ts_new(void)
+{
+    /* PyThreadState_New binds the new state to this OS thread if nothing is bound yet. */
+    PyThreadState *bound = golib_bound();
+    PyThreadState *ts = PyThreadState_New(PyInterpreterState_Main());
+    if (!ts)
+        return NULL;
+    if (!bound) {
+        golib_mark_bound(ts, 0);
+        golib_bind(NULL);
+    }
+    /* As for a thread that Python started: PyGILState_Release must not delete it. */
+    if (ts->gilstate_counter < 1)
+        ts->gilstate_counter = 1;
+#if GOLIB_HAS_C_RECURSION
+    c_recursion_limit = ts->c_recursion_remaining;
+#endif
+    return ts;
+}
+
+void golib_ts_set_ident(PyThreadState *ts, unsigned long ident)
+{
+    ts->thread_id = ident;
+}
+
+unsigned long golib_ts_ident(PyThreadState *ts)
+{
+    return ts->thread_id;
+}
+
+unsigned long golib_ident_of(uint64_t goid)
+{
+    return ((unsigned long)goid << 1) | 1;
+}
+
+int golib_ident_is_goroutine(unsigned long ident)
+{
+    return (int)(ident & 1);
+}
+
+/* ---- arming ---- */
+
+#if GOLIB_HAS_STACK_LIMITS
+
+typedef int (*set_stack_protection)(PyThreadState *, void *, size_t);
+
+static void set_limits(PyThreadState *ts, char *lo, char *hi)
+{
+    /* Not in the first releases of 3.14; then the fields themselves, with CPython's margins. */
+    static set_stack_protection set;
+    static int looked;
+    if (!looked) {
+        set = (set_stack_protection)dlsym(RTLD_DEFAULT, "PyUnstable_ThreadState_SetStackProtection");
+        looked = 1;
+    }
+    if (set && set(ts, lo, (size_t)(hi - lo)) == 0)
+        return;
+    _PyThreadStateImpl *impl = (_PyThreadStateImpl *)ts;
+    impl->c_stack_top = (uintptr_t)hi;
+    impl->c_stack_hard_limit = (uintptr_t)lo + _PyOS_STACK_MARGIN_BYTES;
+    impl->c_stack_soft_limit = (uintptr_t)lo + _PyOS_STACK_MARGIN_BYTES * 2;
+}
+
+#elif GOLIB_HAS_C_RECURSION
+
+static void set_limits(PyThreadState *ts, char *lo, char *hi)
+{
+    size_t levels = (size_t)(hi - lo) / C_LEVEL_BYTES;
+    ts->c_recursion_remaining = levels < (size_t)c_recursion_limit ? (int)levels : c_recursion_limit;
+}
+
+#else
+
+/* C calls count together with Python's: on a small stack sys.getrecursionlimit() is not reached. */
+static void set_limits(PyThreadState *ts, char *lo, char *hi)
+{
+    size_t bytes = (size_t)(hi - lo), limit = (size_t)ts->recursion_limit;
+    ts->recursion_remaining = (int)(bytes < WHOLE_RECURSION_BYTES ? limit * bytes / WHOLE_RECURSION_BYTES : limit);
+}
+
+#endif
+
+char *golib_ts_arm(PyThreadState *ts, char *stack_lo, char *stack_hi)
+{
+    char *top = stack_hi - CHUNK_BYTES;
+    set_limits(ts, stack_lo, stack_hi);
+    if (ts->datastack_chunk && !golib_chunk_is_in_stack(ts->datastack_chunk))
+        return stack_hi;    /* a root chunk of CPython's own serves as well */
+    _PyStackChunk *chunk = (_PyStackChunk *)top;
+    chunk->previous = NULL;
+    chunk->size = CHUNK_BYTES;
+    chunk->top = 0;
+    ts->datastack_chunk = chunk;
+    ts->datastack_top = &chunk->data[1];    /* CPython leaves the root's first word free, so as never to pop the root */
+    ts->datastack_limit = (PyObject **)stack_hi;
+    return (char *)((uintptr_t)top & ~(uintptr_t)15);
+}
+
+/* ---- unlinking ---- */
+
+void golib_ts_unlink_chunk(PyThreadState *ts)
+{
+    _PyStackChunk *chunk = ts->datastack_chunk;
+    if (!chunk)
+        return;
+    if (golib_chunk_is_in_stack(chunk)) {
+        ts->datastack_chunk = NULL;
+        ts->datastack_top = NULL;
+        ts->datastack_limit = NULL;
+        return;
+    }
+    while (chunk->previous && !golib_chunk_is_in_stack(chunk->previous))
+        chunk = chunk->previous;
+    chunk->previous = NULL;
+}
+
+void golib_ts_unlink_all(PyThreadState *except)
+{
+    PyInterpreterState *interp = PyInterpreterState_Main();
+    for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts; ts = ts->next) {
+        if (ts != except)
+            golib_ts_unlink_chunk(ts);
+    }
+}
+
+/* fork() runs this in the child before CPython deletes the other threads' states there. A fork without the GIL (a C
+ * library's) leaves Python unusable in the child anyway. */
+static void in_forked_child(void)
+{
+    PyThreadState *current = golib_ts_current();
+    if (current && current->interp == PyInterpreterState_Main())
+        golib_ts_unlink_all(current);
+}
+
+int golib_fork_init(void)
+{
+    static int registered;
+    if (registered)
+        return 0;
+    if (pthread_atfork(NULL, NULL, in_forked_child) != 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    registered = 1;
+    return 0;
+}
+
+/* ---- the end ---- */
+
+/* The references that a goroutine may leave behind, beside those of one version only. */
+static inline int has_leftovers(const PyThreadState *ts)
+{
+    uintptr_t any = (uintptr_t)ts->dict | (uintptr_t)ts->async_exc | (uintptr_t)ts->context |
+                    (uintptr_t)ts->exc_state.exc_value | (uintptr_t)ts->c_profilefunc | (uintptr_t)ts->c_tracefunc |
+                    (uintptr_t)ts->c_profileobj | (uintptr_t)ts->c_traceobj | (uintptr_t)ts->async_gen_firstiter |
+                    (uintptr_t)ts->async_gen_finalizer | (uintptr_t)ts->coroutine_origin_tracking_depth;
+#if PY_VERSION_HEX >= 0x030c0000
+    any |= (uintptr_t)ts->current_exception;
+#else
+    any |= (uintptr_t)ts->curexc_type | (uintptr_t)ts->curexc_value | (uintptr_t)ts->curexc_traceback;
+#endif
+#if PY_VERSION_HEX < 0x030d0000
+    any |= (uintptr_t)ts->on_delete | (uintptr_t)ts->on_delete_data;
+#else
+    any |= (uintptr_t)ts->threading_local_key | (uintptr_t)ts->threading_local_sentinel;
+    any |= (uintptr_t)((const _PyThreadStateImpl *)ts)->asyncio_running_loop;
+#endif
+#if PY_VERSION_HEX >= 0x030e0000
+    any |= (uintptr_t)((const _PyThreadStateImpl *)ts)->asyncio_running_task;
+#endif
+    return any != 0;
+}
+
+/* What cannot be dropped from outside: a state in the middle of something. */
+static inline int is_whole(const PyThreadState *ts)
+{
+    const _PyStackChunk *chunk = ts->datastack_chunk;
+    int whole = ts->exc_info == &ts->exc_state && ts->tracing == 0 && ts->gilstate_counter == 1 && chunk &&
+                golib_chunk_is_in_stack(chunk) && ts->datastack_top == (PyObject **)&chunk->data[1];
+#if PY_VERSION_HEX >= 0x030f0000
+    whole = whole && ts->current_frame == ts->base_frame && !ts->delete_later && !ts->critical_section;
+#elif PY_VERSION_HEX >= 0x030d0000
+    whole = whole && !ts->current_frame && !ts->delete_later && !ts->critical_section;
+#elif PY_VERSION_HEX >= 0x030c0000
+    whole = whole && ts->cframe == &ts->root_cframe && !ts->trash.delete_later && !ts->trash.delete_nesting;
+#else
+    whole = whole && ts->cframe == &ts->root_cframe && !ts->trash_delete_later && !ts->trash_delete_nesting;
+#endif
+    return whole;
+}
+
+/* Drops references one by one, each field cleared before its destructor runs: destructors are Python code, which may
+ * park, and may fill a field again. */
+static void drop_leftovers(PyThreadState *ts)
+{
+    golib_identity_forget(ts);
+    if (ts->c_tracefunc || ts->c_traceobj)
+        PyEval_SetTrace(NULL, NULL);
+    if (ts->c_profilefunc || ts->c_profileobj)
+        PyEval_SetProfile(NULL, NULL);
+    Py_CLEAR(ts->async_gen_firstiter);
+    Py_CLEAR(ts->async_gen_finalizer);
+    ts->coroutine_origin_tracking_depth = 0;
+#if PY_VERSION_HEX >= 0x030d0000
+    Py_CLEAR(((_PyThreadStateImpl *)ts)->asyncio_running_loop);
+#endif
+#if PY_VERSION_HEX >= 0x030e0000
+    Py_CLEAR(((_PyThreadStateImpl *)ts)->asyncio_running_task);
+#endif
+#if PY_VERSION_HEX >= 0x030d0000
+    /* threading.local: the sentinel's weakref callback takes this thread's values out of every local, so it goes first. */
+    Py_CLEAR(ts->threading_local_sentinel);
+    Py_CLEAR(ts->threading_local_key);
+#endif
+    Py_CLEAR(ts->dict);
+    if (ts->context) {
+        /* ContextVar caches by state id and version: the next goroutine must not hit this one's values. */
+        PyObject *context = ts->context;
+        ts->context = NULL;
+        ts->context_ver++;
+        Py_DECREF(context);
+    }
+    Py_CLEAR(ts->async_exc);
+    Py_CLEAR(ts->exc_state.exc_value);
+    PyErr_Clear();
+}
+
+/* Until 3.12 _asyncio remembers the last running loop by the id of the thread state, beside the state's dict: a state
+ * that has run one cannot be told from its next user. */
+static int has_run_asyncio(PyThreadState *ts)
+{
+#if PY_VERSION_HEX < 0x030d0000
+    return ts->dict && PyDict_GetItemString(ts->dict, "__asyncio_running_event_loop__") != NULL;
+#else
+    (void)ts;
+    return 0;
+#endif
+}
+
+int golib_ts_scrub(PyThreadState *ts)
+{
+    int reusable = 1;
+    for (int tries = 0; GOLIB_UNLIKELY(has_leftovers(ts)); tries++) {
+        if (tries == 4)
+            return 0;   /* destructors that keep refilling it */
+#if PY_VERSION_HEX < 0x030d0000
+        if (ts->on_delete)
+            return 0;   /* threading.Thread's own; only CPython may call it */
+#endif
+        reusable &= !has_run_asyncio(ts);
+        drop_leftovers(ts);
+    }
+    return reusable && is_whole(ts);
+}
+
+void golib_ts_delete_current(PyThreadState *ts)
+{
+    golib_identity_forget(ts);
+    golib_ts_unlink_chunk(ts);
+    PyThreadState_Clear(ts);
+    /* Unbinds: the state is bound here (invariant 1). */
+    PyThreadState_DeleteCurrent();
+}
+
+void golib_ts_delete(PyThreadState *ts)
+{
+    golib_identity_forget(ts);
+    golib_ts_unlink_chunk(ts);
+    golib_mark_bound(ts, 0);
+    PyThreadState_Clear(ts);
+    /* A waiter for the GIL may have read last_holder while it was `ts`, and be about to set its request there. */
+    golib_gil_settle(ts->interp);
+    PyThreadState_Delete(ts);
+}

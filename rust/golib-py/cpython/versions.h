@@ -1,0 +1,108 @@
+/* What differs between CPython 3.11 and 3.15, under one set of names.
+ *
+ * Every `#if PY_VERSION_HEX` of golib is here or guards a whole small function beside its siblings. A new minor version
+ * starts with this file: compile, read what moved, run cpython/tests.
+ *
+ * | | 3.11 | 3.12 | 3.13 | 3.14 | 3.15 |
+ * |---|---|---|---|---|---|
+ * | current state | _PyRuntime.gilstate | thread-local slot | = | = | = |
+ * | bound state | autoTSSkey | + _status.bound_gilstate | = | = | slot, not key |
+ * | request to drop the GIL | interpreter's flag | = | bit in last_holder's eval_breaker | = | = |
+ * | C recursion | with Python's | c_recursion_remaining | = | stack limits | = |
+ */
+#ifndef GOLIB_VERSIONS_H
+#define GOLIB_VERSIONS_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#if PY_VERSION_HEX < 0x030b0000 || PY_VERSION_HEX >= 0x03100000
+#error "golib knows CPython 3.11 to 3.15"
+#endif
+#ifdef Py_GIL_DISABLED
+#error "golib does not support free-threaded CPython yet"
+#endif
+
+/* CPython's private headers ask for these; Python.h itself must not see them. */
+#define Py_BUILD_CORE 1
+#define Py_BUILD_CORE_MODULE 1
+#undef _PyGC_FINALIZED  /* 3.12: the public macro would rename the private function */
+#include "internal/pycore_runtime.h"
+#include "internal/pycore_interp.h"
+#include "internal/pycore_ceval.h"
+#include "internal/pycore_context.h"
+#include "internal/pycore_hamt.h"
+#include "internal/pycore_frame.h"
+#include "internal/pycore_gil.h"
+#if PY_VERSION_HEX >= 0x030d0000
+#include "internal/pycore_tstate.h"
+#endif
+#if PY_VERSION_HEX >= 0x030e0000
+#include "internal/pycore_interpframe.h"
+#endif
+#undef Py_BUILD_CORE
+#undef Py_BUILD_CORE_MODULE
+
+#include <pthread.h>
+
+#define GOLIB_HAS_TLS_SLOT (PY_VERSION_HEX >= 0x030c0000)
+#define GOLIB_DROP_BIT_IN_STATE (PY_VERSION_HEX >= 0x030d0000)
+#define GOLIB_HAS_C_RECURSION (PY_VERSION_HEX >= 0x030c0000 && PY_VERSION_HEX < 0x030e0000)
+#define GOLIB_HAS_STACK_LIMITS (PY_VERSION_HEX >= 0x030e0000)
+
+static inline struct _gil_runtime_state *golib_gil(PyInterpreterState *interp)
+{
+#if GOLIB_HAS_TLS_SLOT
+    return interp->ceval.gil;
+#else
+    return &interp->runtime->ceval.gil;
+#endif
+}
+
+/* 3.11 and 3.12 wrap these words in structs of their own; the word is the first member. */
+static inline int golib_gil_word(struct _gil_runtime_state *gil)
+{
+    return __atomic_load_n((int *)&gil->locked, __ATOMIC_RELAXED);
+}
+
+static inline PyThreadState *golib_last_holder(struct _gil_runtime_state *gil)
+{
+    return __atomic_load_n((PyThreadState **)&gil->last_holder, __ATOMIC_RELAXED);
+}
+
+/* Where an OS thread's bound state is kept: 3.15 has a thread-local slot for it, earlier versions a pthread key. */
+#define GOLIB_BOUND_IN_SLOT (PY_VERSION_HEX >= 0x030f0000)
+
+#if !GOLIB_BOUND_IN_SLOT
+static inline pthread_key_t golib_tss_key(void)
+{
+#if GOLIB_HAS_TLS_SLOT
+    return _PyRuntime.autoTSSkey._key;
+#else
+    return _PyRuntime.gilstate.autoTSSkey._key;
+#endif
+}
+#endif
+
+/* 3.13 keeps "holds the GIL" as a bit, 3.14 as a word; earlier versions do not keep it. */
+#if PY_VERSION_HEX >= 0x030e0000
+#define GOLIB_SET_HOLDS_GIL(ts, v) ((ts)->holds_gil = (v))
+#elif PY_VERSION_HEX >= 0x030d0000
+#define GOLIB_SET_HOLDS_GIL(ts, v) ((ts)->_status.holds_gil = (v))
+#endif
+
+/* CPython's own record of "bound"; 3.11 has none beside the key. */
+static inline void golib_mark_bound(PyThreadState *ts, int bound)
+{
+#if GOLIB_HAS_TLS_SLOT
+    ts->_status.bound_gilstate = (unsigned)bound & 1u;
+#else
+    (void)ts;
+    (void)bound;
+#endif
+}
+
+#endif

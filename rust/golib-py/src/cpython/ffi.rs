@@ -1,0 +1,56 @@
+//! Declarations of `cpython/golib_shim.h`, in its order.
+
+use std::os::raw::{c_char, c_int, c_ulong, c_void};
+
+use pyo3::ffi::{PyObject, PyThreadState};
+
+use super::entry::Caller;
+use super::identity::HostTable;
+
+extern "C" {
+    pub(super) fn golib_shim_init() -> c_int;
+
+    pub(super) fn golib_ts_new() -> *mut PyThreadState;
+    pub(super) fn golib_ts_arm(
+        ts: *mut PyThreadState,
+        lo: *mut c_char,
+        hi: *mut c_char,
+    ) -> *mut c_char;
+    pub(super) fn golib_ts_set_ident(ts: *mut PyThreadState, ident: c_ulong);
+    pub(super) fn golib_ts_ident(ts: *mut PyThreadState) -> c_ulong;
+    pub(super) fn golib_ident_of(goid: u64) -> c_ulong;
+    pub(super) fn golib_ts_scrub(ts: *mut PyThreadState) -> c_int;
+    pub(super) fn golib_ts_delete_current(ts: *mut PyThreadState);
+    pub(super) fn golib_ts_unlink_all(except: *mut PyThreadState);
+
+    pub(super) fn golib_ts_attach(ts: *mut PyThreadState);
+    pub(super) fn golib_ts_detach(ts: *mut PyThreadState);
+    pub(super) fn golib_thread_save() -> *mut PyThreadState;
+    pub(super) fn golib_thread_restore(ts: *mut PyThreadState);
+    pub(super) fn golib_ts_swap(from: *mut PyThreadState, to: *mut PyThreadState);
+    pub(super) fn golib_ts_current() -> *mut PyThreadState;
+    pub(super) fn golib_swap_is_direct() -> c_int;
+
+    pub(super) fn golib_gil_locked() -> c_int;
+    pub(super) fn golib_finalizing() -> c_int;
+
+    pub(super) fn golib_ctx_copy_for(out: *mut *mut PyObject) -> c_int;
+    pub(super) fn golib_ts_set_context(ts: *mut PyThreadState, ctx: *mut PyObject);
+
+    pub(super) fn golib_call(
+        ts: *mut PyThreadState,
+        function: *mut PyObject,
+        args: *mut PyObject,
+        kwargs: *mut PyObject,
+    ) -> *mut PyObject;
+
+    pub(super) fn golib_may_migrate(
+        ts: *mut PyThreadState,
+        frame_address: *const Caller,
+        return_address: *const c_void,
+    ) -> c_int;
+    pub(super) fn golib_movable_counts(out: *mut u64);
+
+    pub(super) fn golib_set_host(host: *const HostTable);
+    pub(super) fn golib_identity_install() -> c_int;
+}

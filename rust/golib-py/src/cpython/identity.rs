@@ -1,0 +1,50 @@
+//! What CPython keys by OS thread, made to follow the goroutine (`cpython/identity.c`), and what that asks of the runtime.
+
+use std::os::raw::{c_int, c_ulong, c_void};
+
+use super::ffi;
+
+/// The runtime's answers to the identity patches. All are called with the GIL held; `None` answers "no" or does nothing.
+/// An `extern "C"` function here must not unwind.
+#[repr(C)]
+#[derive(Debug)]
+pub struct HostTable {
+    /// The running goroutine took (+) or gave back (-) locks that CPython keys by OS thread. While its sum is above 0 it
+    /// keeps its M when it parks. Does nothing on an ordinary thread.
+    pub hold: Option<unsafe extern "C" fn(delta: c_int)>,
+    /// 1 on a goroutine, 0 on an ordinary thread.
+    pub in_goroutine: Option<unsafe extern "C" fn() -> c_int>,
+    /// 1 in the main goroutine of a `run` that was called on the main thread.
+    pub in_main_goroutine: Option<unsafe extern "C" fn() -> c_int>,
+    /// The `pthread_t` of the OS thread that runs the goroutine with this ident now; 0 if none does.
+    pub pthread_of: Option<unsafe extern "C" fn(ident: c_ulong) -> c_ulong>,
+    /// Runs `call(arg)` on the main thread, which waits in `run`, with its own thread state attached; returns when it has
+    /// run. 0, or -1 with a Python exception set when the main thread cannot.
+    pub on_main_thread: Option<
+        unsafe extern "C" fn(
+            call: unsafe extern "C" fn(arg: *mut c_void),
+            arg: *mut c_void,
+        ) -> c_int,
+    >,
+}
+
+/// Tells the patches whom to ask. Before [`install`].
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn set_host(table: &'static HostTable) {
+    // SAFETY: the table lives for ever; the GIL serialises this with its readers.
+    unsafe { ffi::golib_set_host(table) }
+}
+
+/// Installs the patches; on the first `go()`. Repeating it costs nothing.
+///
+/// # Errors
+/// -1: a Python exception is set.
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn install() -> c_int {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_identity_install() }
+}

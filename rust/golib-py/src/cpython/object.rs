@@ -1,0 +1,68 @@
+//! What the Python types of the extension ask of CPython's private layouts (`cpython/object.c`).
+
+use std::os::raw::c_int;
+
+use pyo3::ffi::PyObject;
+
+extern "C" {
+    fn golib_trashcan(
+        op: *mut PyObject,
+        dealloc: unsafe extern "C-unwind" fn(*mut PyObject),
+        body: unsafe extern "C-unwind" fn(*mut PyObject),
+    );
+    fn golib_origin(skip: c_int, lasti: *mut c_int) -> *mut PyObject;
+    fn golib_is_async(function: *mut PyObject) -> c_int;
+    fn golib_qualname(function: *mut PyObject) -> *mut PyObject;
+    fn golib_signal_tripped() -> c_int;
+}
+
+/// A signal came whose Python handler has not run yet. Callable without the GIL.
+pub fn signal_tripped() -> bool {
+    // SAFETY: reads one atomic word of the runtime.
+    unsafe { golib_signal_tripped() != 0 }
+}
+
+/// Runs `body(op)`, or puts it off when deallocations are nested too deep.
+///
+/// # Safety
+/// `op` is being deallocated by `dealloc`, its type's `tp_dealloc`, and is not tracked by the collector any more.
+pub unsafe fn trashcan(
+    op: *mut PyObject,
+    dealloc: unsafe extern "C-unwind" fn(*mut PyObject),
+    body: unsafe extern "C-unwind" fn(*mut PyObject),
+) {
+    // SAFETY: the caller's duty.
+    unsafe { golib_trashcan(op, dealloc, body) }
+}
+
+/// The code object that runs `skip` Python frames below the newest (a new reference, or null), and the offset of its
+/// current instruction, as `PyCode_Addr2Line` takes it.
+///
+/// # Safety
+/// The GIL is held.
+#[inline]
+pub unsafe fn origin(skip: c_int) -> (*mut PyObject, c_int) {
+    let mut lasti = 0;
+    // SAFETY: the GIL is held; the slot is ours.
+    let code = unsafe { golib_origin(skip, &mut lasti) };
+    (code, lasti)
+}
+
+/// True for a function or method made by `async def`.
+///
+/// # Safety
+/// The GIL is held; `function` is alive.
+#[inline]
+pub unsafe fn is_async(function: *mut PyObject) -> bool {
+    // SAFETY: the caller's duty.
+    unsafe { golib_is_async(function) != 0 }
+}
+
+/// The qualified name of a Python function or method (a new reference); null, without an exception, for others.
+///
+/// # Safety
+/// The GIL is held; `function` is alive.
+pub unsafe fn qualname(function: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the caller's duty.
+    unsafe { golib_qualname(function) }
+}

@@ -1,0 +1,240 @@
+//! Exceptions: the classes of the Python layer, and how the runtime's outcomes become them.
+
+use std::any::Any;
+use std::ffi::CStr;
+
+use go_lib::runtime::embedder::{self, WaitError};
+use pyo3::ffi::{self, Py_ssize_t};
+
+use crate::goroutine::GoroutineObj;
+use crate::obj::{Global, Raw};
+use crate::raw::unicode;
+
+/// `golib.ChanClosed` and its kin, found in `golib._errors` at import.
+pub(crate) static CHAN_CLOSED: Global = Global::new();
+pub(crate) static SEND_ON_CLOSED: Global = Global::new();
+pub(crate) static CLOSE_OF_CLOSED: Global = Global::new();
+pub(crate) static CANCELLED: Global = Global::new();
+pub(crate) static GOEXIT: Global = Global::new();
+/// `golib._errors.deadlock()`: makes the exception with the dump.
+pub(crate) static DEADLOCK: Global = Global::new();
+
+/// Finds the classes. False: an exception is set.
+///
+/// # Safety
+/// The GIL is held.
+pub(crate) unsafe fn init() -> bool {
+    // SAFETY: the GIL is held.
+    unsafe {
+        let module = ffi::PyImport_ImportModule(c"golib._errors".as_ptr());
+        if module.is_null() {
+            return false;
+        }
+        let names: [(&CStr, &Global); 6] = [
+            (c"ChanClosed", &CHAN_CLOSED),
+            (c"SendOnClosed", &SEND_ON_CLOSED),
+            (c"CloseOfClosed", &CLOSE_OF_CLOSED),
+            (c"Cancelled", &CANCELLED),
+            (c"Goexit", &GOEXIT),
+            (c"deadlock", &DEADLOCK),
+        ];
+        let found = names.iter().all(|(name, global)| {
+            global.set(ffi::PyObject_GetAttrString(module, name.as_ptr()));
+            !global.get().is_null()
+        });
+        ffi::Py_DECREF(module);
+        found
+    }
+}
+
+/// Raises `kind(text)`.
+///
+/// # Safety
+/// The GIL is held.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn set(kind: Raw, text: &str) {
+    // SAFETY: the GIL is held.
+    unsafe {
+        let text = unicode(text);
+        if !text.is_null() {
+            ffi::PyErr_SetObject(kind, text);
+            ffi::Py_DECREF(text);
+        }
+    }
+}
+
+/// Raises `kind(text)` and returns null.
+///
+/// # Safety
+/// The GIL is held.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn raise(kind: Raw, text: &str) -> Raw {
+    // SAFETY: the GIL is held.
+    unsafe { set(kind, text) };
+    std::ptr::null_mut()
+}
+
+/// Raises SendOnClosed.
+///
+/// # Safety
+/// The GIL is held.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn send_on_closed() -> Raw {
+    // SAFETY: the GIL is held.
+    unsafe { raise(SEND_ON_CLOSED.get(), "send on closed channel") }
+}
+
+/// Raises TimeoutError.
+///
+/// # Safety
+/// The GIL is held.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn timed_out(what: &str) -> Raw {
+    // SAFETY: the GIL is held.
+    unsafe { raise(ffi::PyExc_TimeoutError, &format!("{what} timed out")) }
+}
+
+/// Raises Deadlock with the dump.
+///
+/// # Safety
+/// The GIL is held.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn deadlock() -> Raw {
+    // SAFETY: the GIL is held.
+    unsafe {
+        let error = ffi::PyObject_CallNoArgs(DEADLOCK.get());
+        if !error.is_null() {
+            ffi::PyErr_SetObject(ffi::Py_TYPE(error).cast(), error);
+            ffi::Py_DECREF(error);
+        }
+    }
+    std::ptr::null_mut()
+}
+
+/// After an operation came back interrupted: true if it should be tried again; else an exception is set.
+///
+/// On a goroutine somebody left an exception for it. A thread was woken by a signal, whose handlers run now: the wait is
+/// over, so they may use golib as they like.
+///
+/// # Safety
+/// The GIL is held; no wait is under way.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn interrupted() -> bool {
+    embedder::take_interrupt();
+    let host = embedder::current_host();
+    // SAFETY: the GIL is held; a host goroutine's payload is its handle.
+    unsafe {
+        if host.is_null() {
+            // 3.11 takes its note of the signal back in the second only.
+            return ffi::PyErr_CheckSignals() == 0 && ffi::Py_MakePendingCalls() == 0;
+        }
+        let pending = GoroutineObj::take_pending(host.cast());
+        if pending.is_null() {
+            return true;
+        }
+        restore(pending);
+        false
+    }
+}
+
+/// What a wait's failure means: true if it should be tried again; else an exception is set.
+///
+/// # Safety
+/// As [`interrupted`].
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn again(error: WaitError, what: &str) -> bool {
+    // SAFETY: the caller's duty.
+    unsafe {
+        match error {
+            WaitError::Interrupted => return interrupted(),
+            WaitError::WouldBlock | WaitError::Timeout => timed_out(what),
+            WaitError::Deadlock => deadlock(),
+        };
+    }
+    false
+}
+
+/// The exception that is set, as an object with its traceback; the indicator is clear afterwards. Null if none is set.
+///
+/// # Safety
+/// The GIL is held.
+pub(crate) unsafe fn fetch() -> Raw {
+    // SAFETY: the GIL is held.
+    #[cfg(Py_3_12)]
+    unsafe {
+        ffi::PyErr_GetRaisedException()
+    }
+    // SAFETY: as above; the three references are ours.
+    #[cfg(not(Py_3_12))]
+    unsafe {
+        let (mut kind, mut value, mut tb) =
+            (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
+        ffi::PyErr_Fetch(&mut kind, &mut value, &mut tb);
+        ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut tb);
+        if !value.is_null() && !tb.is_null() {
+            ffi::PyException_SetTraceback(value, tb);
+        }
+        ffi::Py_XDECREF(kind);
+        ffi::Py_XDECREF(tb);
+        value
+    }
+}
+
+/// Raises the exception object `error`, whose reference is taken over; its traceback goes on.
+///
+/// # Safety
+/// The GIL is held.
+pub(crate) unsafe fn restore(error: Raw) {
+    // SAFETY: the GIL is held.
+    #[cfg(Py_3_12)]
+    unsafe {
+        ffi::PyErr_SetRaisedException(error);
+    }
+    // SAFETY: as above; Restore takes three references.
+    #[cfg(not(Py_3_12))]
+    unsafe {
+        let kind: Raw = ffi::Py_TYPE(error).cast();
+        ffi::Py_INCREF(kind);
+        ffi::PyErr_Restore(kind, error, ffi::PyException_GetTraceback(error));
+    }
+}
+
+/// Raises SystemError for a panic of the runtime.
+///
+/// # Safety
+/// The GIL is held.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn panicked(payload: Box<dyn Any + Send>) {
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "unknown".to_owned());
+    // SAFETY: the GIL is held.
+    unsafe { set(ffi::PyExc_SystemError, &format!("golib: internal error: {text}")) };
+}
+
+/// `str(object)` of a `str`, for messages.
+///
+/// # Safety
+/// The GIL is held; `object` is alive.
+pub(crate) unsafe fn text_of(object: Raw) -> String {
+    // SAFETY: the GIL is held; the buffer belongs to the object.
+    unsafe {
+        let mut len: Py_ssize_t = 0;
+        let utf8 = ffi::PyUnicode_AsUTF8AndSize(object, &mut len);
+        if utf8.is_null() {
+            ffi::PyErr_Clear();
+            return "?".to_owned();
+        }
+        String::from_utf8_lossy(std::slice::from_raw_parts(utf8.cast(), len as usize)).into_owned()
+    }
+}

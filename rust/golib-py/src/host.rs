@@ -1,0 +1,283 @@
+//! The embedder's hooks: how the runtime gives a goroutine the interpreter.
+//!
+//! A host state is a `PyThreadState`; a goroutine's payload is its Python `Goroutine` object (an
+//! owned reference that `goroutine_main` gives back).
+//!
+//! # Invariants
+//! 1. `attach`, `detach`, `swap` run on g0, where no PyO3 token exists.
+//! 2. `main` holds nothing that needs dropping while Python code runs above it: at interpreter
+//!    exit CPython may end the thread there by forced unwinding.
+//! 3. Every Python thread enters the runtime with the GIL held; `thread_park` gives it up.
+
+use std::os::raw::{c_int, c_ulong};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use go_lib::runtime::embedder::{self, Embedder, ForkChild, GRef};
+use pyo3::ffi;
+
+use crate::cpython::identity::HostTable;
+use crate::cpython::{self, movable, tstate, Caller, ThreadState};
+use crate::goroutine;
+
+/// Thread states made for goroutines and not deleted.
+static STATES: AtomicUsize = AtomicUsize::new(0);
+/// `threading.get_ident()` of the main thread.
+static MAIN_IDENT: AtomicU64 = AtomicU64::new(0);
+/// The main goroutines of the `run`s under way: whom a deadlock is told.
+static MAINS: Mutex<Vec<GRef>> = Mutex::new(Vec::new());
+/// The main thread's G, once it has slept in the runtime.
+static MAIN_THREAD: Mutex<Option<GRef>> = Mutex::new(None);
+
+static EMBEDDER: Embedder = Embedder {
+    bind,
+    attach,
+    detach,
+    swap,
+    main,
+    discard,
+    may_migrate,
+    is_free,
+    thread_park,
+    thread_unpark,
+    thread_signal,
+    thread_poll,
+    deadlock,
+};
+
+/// The identity patches' questions; `run` answers those about the main thread.
+static HOST_TABLE: HostTable = HostTable {
+    hold: Some(hold),
+    in_goroutine: Some(in_goroutine),
+    in_main_goroutine: Some(crate::run::in_main_goroutine),
+    pthread_of: Some(pthread_of),
+    on_main_thread: Some(crate::run::on_main_thread),
+};
+
+/// Installs the hooks, once, before the first goroutine.
+///
+/// # Safety
+/// The GIL is held. Called in a process whose interpreter passed `cpython::init`.
+pub unsafe fn install() {
+    embedder::install(&EMBEDDER);
+    // SAFETY: the GIL is held.
+    unsafe { cpython::identity::set_host(&HOST_TABLE) };
+}
+
+/// Notes the main thread's ident.
+pub fn set_main_ident(ident: u64) {
+    MAIN_IDENT.store(ident, Ordering::Relaxed);
+}
+
+/// The main thread's ident.
+pub fn main_ident() -> u64 {
+    MAIN_IDENT.load(Ordering::Relaxed)
+}
+
+/// True on the main OS thread (not: in the main goroutine).
+pub fn on_main_os_thread() -> bool {
+    // SAFETY: no requirements.
+    unsafe { libc_pthread_self() == main_ident() }
+}
+
+unsafe fn libc_pthread_self() -> u64 {
+    // SAFETY: pthread_self has no requirements; CPython's ident of a thread is its pthread_t.
+    unsafe { ffi::PyThread_get_thread_ident() as u64 }
+}
+
+/// A `run` waits for `main`: a deadlock will be raised there.
+pub fn push_main(main: GRef) {
+    MAINS.lock().unwrap_or_else(PoisonError::into_inner).push(main);
+}
+
+/// That `run` is over.
+pub fn pop_main(main: GRef) {
+    MAINS.lock().unwrap_or_else(PoisonError::into_inner).retain(|&m| m != main);
+}
+
+fn state_of(state: *mut ()) -> ThreadState {
+    match ThreadState::from_ptr(state.cast()) {
+        Some(ts) => ts,
+        // The runtime hands out what bind returned, which is never null.
+        None => std::process::abort(),
+    }
+}
+
+unsafe fn bind(lo: usize, hi: usize) -> Option<(*mut (), usize)> {
+    let ts = ThreadState::new()?;
+    STATES.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: a new state, and a stack that stays mapped for ever.
+    let top = unsafe { ts.arm(lo as *mut u8, hi as *mut u8) };
+    Some((ts.as_ptr().cast(), top as usize))
+}
+
+unsafe fn attach(state: *mut ()) {
+    // SAFETY: the runtime's invariants: on g0, attached nowhere.
+    unsafe { state_of(state).attach() }
+}
+
+unsafe fn detach(state: *mut ()) {
+    // SAFETY: attached on this M, which has no state of its own.
+    unsafe { state_of(state).detach() }
+}
+
+unsafe fn swap(from: *mut (), to: *mut ()) {
+    // SAFETY: `from` is attached here; only P 0's M, which we are, attaches either.
+    unsafe { state_of(from).swap(state_of(to)) }
+}
+
+unsafe extern "C-unwind" fn main(host: *mut (), state: *mut ()) -> bool {
+    let ts = state_of(state);
+    // SAFETY: the state is attached on this thread and the payload is a Goroutine's reference.
+    unsafe {
+        goroutine::goroutine_main(host.cast(), ts);
+        ts.scrub()
+    }
+}
+
+unsafe fn discard(state: *mut ()) {
+    STATES.fetch_sub(1, Ordering::Relaxed);
+    // SAFETY: attached here; its goroutine has ended.
+    unsafe { state_of(state).delete_current() }
+}
+
+unsafe fn may_migrate(state: *mut (), caller: *const ()) -> bool {
+    if caller.is_null() {
+        return false;
+    }
+    // SAFETY: attached here; the record is the parked entry's and lies on its stack.
+    unsafe { movable::may_migrate(state_of(state), &*caller.cast::<Caller>()) }
+}
+
+unsafe fn is_free() -> bool {
+    !cpython::gil_locked()
+}
+
+unsafe fn thread_park() -> *mut () {
+    if on_main_os_thread() {
+        let me = embedder::current_or_thread();
+        *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(me);
+    }
+    // SAFETY: by 3 the thread's own state is attached.
+    unsafe { tstate::thread_save().cast() }
+}
+
+unsafe fn thread_unpark(token: *mut ()) {
+    if embedder::is_exiting() && !on_main_os_thread() {
+        // A daemon thread, and the interpreter is going away: CPython would end the thread by
+        // unwinding it, through frames of ours that cannot be unwound so. It sleeps instead, as
+        // CPython 3.14 has it.
+        loop {
+            std::thread::park();
+        }
+    }
+    // SAFETY: the token is this thread's own state.
+    unsafe { tstate::thread_restore(token.cast()) }
+}
+
+unsafe fn thread_signal() -> Option<bool> {
+    on_main_os_thread().then(cpython::object::signal_tripped)
+}
+
+/// The main thread's operations return interrupted: handlers run outside the wait (`errors::interrupted`), so that they
+/// may wait themselves, and the operation is then tried again.
+unsafe fn thread_poll(_token: *mut ()) -> bool {
+    on_main_os_thread()
+}
+
+/// Everything the runtime knows is asleep. If no other Python thread is alive, the main wait ends
+/// with `Deadlock`.
+unsafe fn deadlock() -> bool {
+    if cpython::finalizing() {
+        return true;
+    }
+    // SAFETY: sysmon's thread has no state; Ensure makes one and Release deletes it.
+    let gil = unsafe { ffi::PyGILState_Ensure() };
+    // With the GIL held no Python thread can enter the runtime: what is dead stays dead.
+    let dead = embedder::is_dead();
+    let others = dead && (crate::run::others_can_wake() || other_threads_alive());
+    if dead && !others {
+        let mains = MAINS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !mains.iter().rev().any(|m| m.deadlock()) {
+            let thread = *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+            thread.map(GRef::deadlock);
+        }
+    }
+    // SAFETY: pairs with Ensure.
+    unsafe { ffi::PyGILState_Release(gil) };
+    !others
+}
+
+/// A Python thread that does not sleep in the runtime is alive.
+fn other_threads_alive() -> bool {
+    let mut states = 0;
+    // SAFETY: the GIL is held: no state is deleted meanwhile.
+    unsafe {
+        let mut ts = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Main());
+        while !ts.is_null() {
+            states += 1;
+            ts = ffi::PyThreadState_Next(ts);
+        }
+    }
+    // Goroutines' states, the threads that sleep here, and sysmon's own.
+    states > STATES.load(Ordering::Relaxed) + embedder::threads_asleep() + 1
+}
+
+/// At interpreter exit: stops the Ms that can be stopped.
+///
+/// # Safety
+/// Called by an atexit handler with the GIL held.
+pub unsafe fn at_exit() {
+    // SAFETY: the GIL is held by this thread's own state.
+    unsafe {
+        let token = tstate::thread_save();
+        embedder::stop_the_ms();
+        tstate::thread_restore(token);
+        tstate::unlink_all_chunks(ThreadState::current());
+    }
+}
+
+/// In a forked child: starts afresh. True: the forker is a goroutine.
+///
+/// # Safety
+/// Called once in the child, by its only thread, with the GIL held.
+pub unsafe fn after_fork() -> bool {
+    MAINS.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    // SAFETY: the only thread.
+    set_main_ident(unsafe { libc_pthread_self() });
+    // CPython deleted every state but ours in the child.
+    // SAFETY: the caller's duty.
+    let child = unsafe { embedder::after_fork_in_child() };
+    let goroutine = child == ForkChild::Goroutine;
+    STATES.store(usize::from(goroutine), Ordering::Relaxed);
+    goroutine
+}
+
+unsafe extern "C" fn hold(delta: c_int) {
+    if embedder::current().is_none() {
+        return;
+    }
+    if delta > 0 {
+        embedder::lock_os_thread();
+    } else {
+        embedder::unlock_os_thread();
+    }
+}
+
+unsafe extern "C" fn in_goroutine() -> c_int {
+    c_int::from(!embedder::current_host().is_null())
+}
+
+unsafe extern "C" fn pthread_of(ident: c_ulong) -> c_ulong {
+    let mut found = 0;
+    embedder::for_each_g(&mut |g| {
+        if let Some(ts) = ThreadState::from_ptr(g.state().cast()) {
+            // SAFETY: the GIL is held: a goroutine's state is not deleted meanwhile.
+            if unsafe { ts.ident() } == ident {
+                found = g.pthread();
+            }
+        }
+    });
+    found
+}

@@ -1,0 +1,143 @@
+//! Owned references to Python objects, without PyO3's bookkeeping.
+//!
+//! PyO3's `Py<T>` counts attachments per OS thread; a goroutine that parked may go on on another one. So values in
+//! channels are [`Obj`]s, whose drop is a plain `Py_DECREF`.
+//!
+//! # Invariants
+//! 1. An [`Obj`] is dropped, and a [`Global`] written, with the GIL held.
+//! 2. No [`Obj`] is dropped under a lock of the runtime: a finalizer may do anything.
+
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pyo3::ffi::{self, PyObject};
+
+/// A Python object as C sees it.
+pub(crate) type Raw = *mut PyObject;
+
+/// A new reference to `None`.
+#[inline]
+pub(crate) unsafe fn none() -> Raw {
+    // SAFETY: None lives for ever; the GIL is held.
+    unsafe {
+        let none = ffi::Py_None();
+        ffi::Py_INCREF(none);
+        none
+    }
+}
+
+/// A new reference to `True` or `False`.
+#[inline]
+pub(crate) unsafe fn boolean(value: bool) -> Raw {
+    // SAFETY: both live for ever; the GIL is held.
+    unsafe {
+        let object = if value { ffi::Py_True() } else { ffi::Py_False() };
+        ffi::Py_INCREF(object);
+        object
+    }
+}
+
+/// An owned reference.
+#[repr(transparent)]
+pub(crate) struct Obj(NonNull<PyObject>);
+
+// SAFETY: an owned reference may pass from one holder of the GIL to the next.
+unsafe impl Send for Obj {}
+
+impl Obj {
+    /// Takes over the caller's reference.
+    ///
+    /// # Safety
+    /// `raw` is an owned reference, not null.
+    #[inline]
+    pub(crate) unsafe fn owned(raw: Raw) -> Obj {
+        // SAFETY: the caller's duty.
+        Obj(unsafe { NonNull::new_unchecked(raw) })
+    }
+
+    /// Makes a reference of its own.
+    ///
+    /// # Safety
+    /// `raw` is alive; the GIL is held.
+    #[inline]
+    pub(crate) unsafe fn borrowed(raw: Raw) -> Obj {
+        // SAFETY: the caller's duty.
+        unsafe {
+            ffi::Py_INCREF(raw);
+            Obj::owned(raw)
+        }
+    }
+
+    /// The pointer, borrowed.
+    #[inline]
+    pub(crate) fn as_raw(&self) -> Raw {
+        self.0.as_ptr()
+    }
+
+    /// Gives the reference to the caller.
+    #[inline]
+    pub(crate) fn into_raw(self) -> Raw {
+        let raw = self.0.as_ptr();
+        std::mem::forget(self);
+        raw
+    }
+}
+
+impl Drop for Obj {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: by 1.
+        unsafe { ffi::Py_DECREF(self.0.as_ptr()) }
+    }
+}
+
+/// A reference that lives as long as the process: a type, a function of the Python layer.
+pub(crate) struct Global(AtomicPtr<PyObject>);
+
+impl Global {
+    /// Not yet set.
+    pub(crate) const fn new() -> Global {
+        Global(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// The object, borrowed; null if it was not set.
+    #[inline]
+    pub(crate) fn get(&self) -> Raw {
+        // Relaxed: written under the GIL, read under the GIL.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets it; the reference is taken over.
+    pub(crate) fn set(&self, object: Raw) {
+        self.0.store(object, Ordering::Relaxed);
+    }
+}
+
+/// Sets `slot` to null and drops what was in it.
+///
+/// # Safety
+/// `slot` is null or an owned reference; the GIL is held.
+pub(crate) unsafe fn clear(slot: *mut Raw) {
+    // SAFETY: the caller's duty; the slot is empty before the drop runs anything.
+    unsafe {
+        let old = ptr::replace(slot, ptr::null_mut());
+        ffi::Py_XDECREF(old);
+    }
+}
+
+/// Shows `object` to the collector, unless it is null.
+///
+/// # Safety
+/// Called from a `tp_traverse` with its own arguments.
+#[inline]
+pub(crate) unsafe fn visit(
+    object: Raw,
+    visit: ffi::visitproc,
+    arg: *mut std::os::raw::c_void,
+) -> i32 {
+    if object.is_null() {
+        return 0;
+    }
+    // SAFETY: the caller's duty.
+    unsafe { visit(object, arg) }
+}

@@ -1,0 +1,224 @@
+"""The frame around every test: random order, a hang watchdog, and the footprint check.
+
+After every test that passed, the process must be as it was before it: no goroutine, no thread state
+with a frame, no file descriptor, no golib object and no `Tracked` value more; a bounded number of OS
+threads; no exception that nobody asked for. A test that hangs prints all goroutines and ends the run.
+No watchdog thread exists while a test runs: another Python thread would switch deadlock detection off.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import golib
+import golib.runtime
+import pytest
+
+import support
+from support import PLACES, Tracked
+
+#: Seconds after which a test counts as hung; `@pytest.mark.hang(seconds)` changes it for one test.
+HANG_AFTER = 90.0
+
+#: Ms are pooled and never end, so their number is bounded rather than restored.
+MAX_OS_THREADS = 600
+
+_seed_key = pytest.StashKey[int]()
+_passed = pytest.StashKey[bool]()
+_footprint = pytest.StashKey["Footprint"]()
+_panics: list[tuple[Any, BaseException]] = []
+_panics_wanted = False
+_stderr = 2
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("golib")
+    group.addoption("--seed", default=os.environ.get("GOLIB_TEST_SEED"), help="seed of the order")
+    group.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _stderr
+    config.addinivalue_line("markers", "slow: minutes long; runs only with --slow")
+    config.addinivalue_line("markers", "hang(seconds): this test may take that long")
+    _stderr = os.dup(2)  # the real one: pytest has not redirected it yet
+    seed = config.getoption("--seed")
+    config.stash[_seed_key] = (
+        int(seed) if seed is not None else random.SystemRandom().getrandbits(32)
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"golib: order and random choices from --seed={config.stash[_seed_key]}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        skip = pytest.mark.skip(reason="slow: needs --slow")
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(skip)
+    items.sort(key=lambda item: item.nodeid)
+    random.Random(config.stash[_seed_key]).shuffle(items)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Starts the runtime, so that what it keeps for good is not taken for a leak of the first test."""
+
+    def warm_up() -> None:
+        golib.sleep(0.001)
+        golib.gosched()
+
+    golib.run(warm_up)
+    golib.go(int).join()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.collect()
+    gc.freeze()  # keeps the collections of the footprint check cheap
+
+
+# ---------------------------------------------------------------------------------------------
+# The watchdog
+
+
+def _dump_and_die(signum: int, frame: Any) -> None:
+    for script in support.running:
+        script.kill()
+    os.write(_stderr, b"\n==== the test hangs; all goroutines:\n")
+    with os.fdopen(os.dup(_stderr), "w") as err:
+        golib.runtime.print_stacks(err)
+    faulthandler.dump_traceback(_stderr, all_threads=True)
+    os._exit(3)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    marker = item.get_closest_marker("hang")
+    seconds = marker.args[0] if marker else HANG_AFTER
+    previous = signal.signal(signal.SIGALRM, _dump_and_die)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # The second line, when nothing runs Python code any more: a C thread without a thread state.
+    faulthandler.dump_traceback_later(seconds + 10, exit=True, file=_stderr)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+# ---------------------------------------------------------------------------------------------
+# The footprint
+
+
+class Footprint(NamedTuple):
+    """What a test may not leave more of."""
+
+    goroutines: int
+    thread_states: int
+    fds: int
+    golib_objects: int
+    tracked: int
+
+    @classmethod
+    def now(cls) -> Footprint:
+        gc.collect()
+        mine = sum(1 for o in gc.get_objects() if type(o).__module__.partition(".")[0] in _OURS)
+        return cls(
+            golib.num_goroutine(),
+            len(sys._current_frames()),
+            len(os.listdir("/proc/self/fd")),
+            mine,
+            Tracked.alive,
+        )
+
+    def within(self, other: Footprint) -> bool:
+        return all(a <= b for a, b in zip(self, other, strict=True))
+
+
+_OURS = frozenset({"golib", "_golib"})
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    global _panics_wanted
+    _panics_wanted = False
+    _panics.clear()
+    golib.set_panic_handler(lambda g, error: _panics.append((g, error)))
+    item.stash[_footprint] = Footprint.now()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    report = yield
+    if call.when == "call":
+        item.stash[_passed] = report.passed
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    result = yield
+    getattr(item, "funcargs", {}).clear()
+    if not item.stash.get(_passed, False):
+        _panics.clear()
+        golib.set_panic_handler(None)
+        return result
+    before = item.stash[_footprint]
+    unexpected = [] if _panics_wanted else [f"{g!r}: {error!r}" for g, error in _panics]
+    _panics.clear()
+    deadline = time.monotonic() + 5
+    after = Footprint.now()
+    while not after.within(before) and time.monotonic() < deadline:
+        golib.sleep(0.002)
+        after = Footprint.now()
+    golib.set_panic_handler(None)
+    if unexpected:
+        pytest.fail(f"exceptions that nobody asked for: {unexpected}", pytrace=False)
+    if not after.within(before):
+        dump = golib.runtime.stack(all=True)
+        pytest.fail(
+            f"the test left something behind\nbefore {before}\nafter  {after}\n{dump}",
+            pytrace=False,
+        )
+    threads = len(os.listdir("/proc/self/task"))
+    if threads > MAX_OS_THREADS:
+        pytest.fail(f"{threads} OS threads, at most {MAX_OS_THREADS} expected", pytrace=False)
+    return result
+
+
+# ---------------------------------------------------------------------------------------------
+# Fixtures
+
+
+@pytest.fixture
+def panics() -> Iterator[list[tuple[Any, BaseException]]]:
+    """What was reported to the panic handler during the test; asking for it makes reports legal."""
+    global _panics_wanted
+    _panics_wanted = True
+    yield _panics
+    _panics.clear()
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """A random generator whose seed is printed (pytest shows it when the test fails)."""
+    seed = f"{request.config.stash[_seed_key]}/{request.node.nodeid}"
+    print("seed:", seed)
+    return random.Random(seed)
+
+
+@pytest.fixture(params=list(PLACES))
+def place(request: pytest.FixtureRequest) -> Any:
+    """Calls a function from each place that a primitive works from: `place(fn, *args)`."""
+    return PLACES[request.param]

@@ -1,0 +1,213 @@
+"""What the tests share: waiting for a state, the places a call can come from, scripts in a subprocess.
+
+Nothing here sleeps "to let it run": `eventually` polls a state and fails with what it saw.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import golib
+
+#: How long a state may take on a busy machine before it counts as "never".
+PATIENCE = 20.0
+
+#: Whether the process runs on a machine so small that timing bounds are widened.
+SLACK = float(os.environ.get("GOLIB_TEST_SLACK", "1"))
+
+
+def eventually(predicate: Callable[[], Any], timeout: float = PATIENCE, what: str = "") -> Any:
+    """Polls `predicate` until it is true and returns its value; works on threads and in goroutines."""
+    deadline = time.monotonic() + timeout
+    pause = 0.0
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"never became true in {timeout} s: {what or predicate}")
+        golib.sleep(pause)
+        pause = min(pause + 0.0005, 0.01)
+
+
+def parked(g: Any, *statuses: str) -> Any:
+    """Waits until `g` is parked for one of the reasons (any reason when none is named); returns `g`."""
+    if statuses:
+        eventually(lambda: g.status() in statuses, what=f"{g!r} in {statuses}")
+    else:
+        eventually(lambda: g.status() not in ("runnable", "running"), what=f"{g!r} parked")
+    return g
+
+
+class Tracked:
+    """A value whose life is watched: `Tracked.alive` counts the instances."""
+
+    alive = 0
+
+    def __init__(self, tag: Any = None) -> None:
+        self.tag = tag
+        Tracked.alive += 1
+
+    def __del__(self) -> None:
+        Tracked.alive -= 1
+
+
+class Boom(Exception):
+    """The exception that tests raise on purpose."""
+
+
+def on_main(fn: Callable[..., Any], *args: Any) -> Any:
+    """Calls `fn` on the thread that runs the test."""
+    return fn(*args)
+
+
+def in_goroutine(fn: Callable[..., Any], *args: Any) -> Any:
+    """Calls `fn` in a new goroutine and waits for it."""
+    return golib.go(fn, *args).join()
+
+
+def under_run(fn: Callable[..., Any], *args: Any) -> Any:
+    """Calls `fn` as the main goroutine of `golib.run`."""
+    return golib.run(fn, *args)
+
+
+class Thread:
+    """A thread whose value or exception `join` hands over."""
+
+    def __init__(self, fn: Callable[..., Any], *args: Any) -> None:
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._call, args=(fn, args), daemon=True)
+        self._thread.start()
+
+    def _call(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        try:
+            self._value = fn(*args)
+        except BaseException as error:
+            self._error = error
+
+    def join(self, timeout: float = PATIENCE) -> Any:
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise AssertionError("the thread never ended")
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None
+        return self._value
+
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+
+def on_thread(fn: Callable[..., Any], *args: Any) -> Any:
+    """Calls `fn` on a new ordinary OS thread and waits for it."""
+    return Thread(fn, *args).join()
+
+
+#: Every place from which each primitive must work.
+PLACES = {"main": on_main, "goroutine": in_goroutine, "thread": on_thread, "run": under_run}
+
+
+class Output(NamedTuple):
+    """How a script ended and what it wrote."""
+
+    rc: int
+    out: str
+    err: str
+
+
+def script_environment(env: dict[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without golib's switches, with `tests` importable, with `env` added."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("GOLIB_", "GOMAXPROCS"))}
+    here = os.path.dirname(os.path.abspath(__file__))
+    clean["PYTHONPATH"] = os.pathsep.join(filter(None, [here, clean.get("PYTHONPATH", "")]))
+    clean["PYTHONUNBUFFERED"] = "1"
+    clean.update(env or {})
+    return clean
+
+
+#: Scripts that were started and not yet waited for; the hang watchdog kills them.
+running: set[subprocess.Popen[str]] = set()
+
+
+def start(command: list[str], env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Starts a command with pipes, in a session of its own."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=script_environment(env),
+        start_new_session=True,
+    )
+    running.add(process)
+    return process
+
+
+def start_script(code: str, *args: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Starts `code` in a fresh interpreter."""
+    return start([sys.executable, "-c", textwrap.dedent(code), *args], env)
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 60.0) -> Output:
+    """Waits for a started script; one that hangs is told to dump its stacks, killed, and reported."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGQUIT)
+        try:
+            out, err = process.communicate(timeout=2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+        else:
+            process.kill()
+        raise AssertionError(
+            f"the script hung for {timeout} s\n-- stdout\n{out}\n-- stderr\n{err}"
+        ) from None
+    finally:
+        running.discard(process)
+    return Output(process.returncode, out, err)
+
+
+def run_script(
+    code: str, *args: str, env: dict[str, str] | None = None, timeout: float = 60.0
+) -> Output:
+    """Runs `code` in a fresh interpreter and returns (rc, out, err)."""
+    return finish(start_script(code, *args, env=env), timeout)
+
+
+def run_ok(code: str, *args: str, env: dict[str, str] | None = None, timeout: float = 60.0) -> str:
+    """Runs `code`, asserts that it ended well and said nothing on stderr, and returns its output."""
+    result = run_script(code, *args, env=env, timeout=timeout)
+    assert result.rc == 0 and result.err == "", result
+    return result.out
+
+
+def wait_line(process: subprocess.Popen[str], text: str, timeout: float = PATIENCE) -> None:
+    """Reads the script's output until a line holds `text`."""
+    assert process.stdout is not None
+    fd, line, deadline = process.stdout.fileno(), b"", time.monotonic() + timeout
+    while select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        byte = os.read(fd, 1)
+        if not byte:
+            raise AssertionError(f"the script ended without {text!r}: {finish(process)}")
+        if byte != b"\n":
+            line += byte
+        elif text.encode() in line:
+            return
+        else:
+            line = b""
+    finish(process, 0)

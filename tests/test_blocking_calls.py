@@ -1,0 +1,230 @@
+"""Calls that block in C with the interpreter released, and code that never lets go of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import zlib
+
+import golib
+import pytest
+from golib import Chan, go, gosched
+
+from support import SLACK, Thread, run_ok, under_run
+
+pytestmark = pytest.mark.hang(240 * SLACK)
+
+
+def longest_gap(other, seconds=0.5):
+    """The longest gap between two ticks of a 1 ms ticker while `other()` runs in a goroutine."""
+
+    def main():
+        stop, gaps = [], []
+
+        def ticker():
+            last = time.perf_counter()
+            while not stop:
+                golib.sleep(0.001)
+                now = time.perf_counter()
+                gaps.append(now - last)
+                last = now
+
+        tick = go(ticker)
+        golib.sleep(0.02)
+        task = go(other)
+        golib.sleep(seconds)
+        task.join()
+        stop.append(1)
+        tick.join()
+        return max(gaps)
+
+    return under_run(main)
+
+
+def test_two_hundred_goroutines_in_time_sleep_take_about_a_second():
+    start = time.monotonic()
+    for g in [go(time.sleep, 1) for _ in range(200)]:
+        g.join()
+    assert 1 <= time.monotonic() - start < 1 + 2 * SLACK
+
+
+def test_a_c_call_of_300_ms_does_not_hold_up_a_ticker():
+    import ctypes
+
+    usleep = ctypes.CDLL(None).usleep
+    assert longest_gap(lambda: usleep(300_000)) < 0.1 * SLACK
+
+
+BLOCK = bytes(20_000_000)
+
+BLOCKING = {
+    "time.sleep": lambda: time.sleep(0.3),
+    "subprocess": lambda: subprocess.run(["sleep", "0.3"], check=True),
+    "select": lambda: __import__("select").select([], [], [], 0.3),
+    "os.read": lambda: _read_from_a_slow_pipe(),
+    "socket": lambda: _read_from_a_slow_socket(),
+    "sha256": lambda: [hashlib.sha256(BLOCK).digest() for _ in range(12)],
+    "zlib": lambda: zlib.compress(os.urandom(8_000_000), 9),
+    "lock": lambda: _wait_for_a_lock(),
+}
+
+
+def _read_from_a_slow_pipe():
+    r, w = os.pipe()
+    t = Thread(lambda: (time.sleep(0.3), os.write(w, b"x")))
+    assert os.read(r, 1) == b"x"
+    t.join()
+    os.close(r), os.close(w)
+
+
+def _read_from_a_slow_socket():
+    a, b = socket.socketpair()
+    with a, b:
+        t = Thread(lambda: (time.sleep(0.3), a.send(b"x")))
+        assert b.recv(1) == b"x"
+        t.join()
+
+
+def _wait_for_a_lock():
+    import threading
+
+    lock = threading.Lock()
+    lock.acquire()
+    t = Thread(lambda: (time.sleep(0.3), lock.release()))
+    with lock:
+        t.join()
+
+
+@pytest.mark.parametrize("name", list(BLOCKING))
+def test_a_blocking_call_blocks_only_its_own_thread(name):
+    assert longest_gap(BLOCKING[name]) < 0.15 * SLACK
+
+
+def test_a_cpu_bound_goroutine_is_preempted():
+    def hog():
+        end = time.monotonic() + 0.4
+        while time.monotonic() < end:
+            pass
+
+    assert longest_gap(hog) < 0.1 * SLACK
+
+
+def test_several_cpu_bound_goroutines_share_the_interpreter():
+    def main():
+        counts, stop = [0] * 3, []
+
+        def hog(k):
+            while not stop:
+                counts[k] += 1
+
+        hogs = [go(hog, k) for k in range(3)]
+        golib.sleep(0.5)
+        stop.append(1)
+        for g in hogs:
+            g.join()
+        return counts
+
+    counts = under_run(main)
+    assert min(counts) > max(counts) / 20, counts
+
+
+def test_a_hog_in_one_long_bytecode_does_not_starve_the_others_for_ever():
+    g = go(lambda: sorted(range(400_000, 0, -1), key=lambda x: x % 1000))
+    h = go(lambda: [gosched() for _ in range(100)])
+    h.join(60)
+    g.join(60)
+
+
+def test_a_goroutine_returning_from_a_long_call_goes_on_and_communicates():
+    ch = Chan()
+
+    def task(i):
+        time.sleep(0.05)
+        ch.send(i)
+        time.sleep(0.05)
+        return i
+
+    gs = [go(task, i) for i in range(20)]
+    assert sorted(ch.recv() for _ in range(20)) == list(range(20))
+    assert [g.join() for g in gs] == list(range(20))
+
+
+def test_a_call_that_blocks_again_and_again_keeps_few_threads():
+    out = run_ok(
+        """
+        import golib, os, time
+        def task():
+            for _ in range(40):
+                time.sleep(0.002)
+        for g in [golib.go(task) for _ in range(20)]:
+            g.join()
+        print(len(os.listdir("/proc/self/task")) < 60)
+        """
+    )
+    assert out == "True\n"
+
+
+def test_a_thousand_blocked_in_c_all_return():
+    out = run_ok(
+        """
+        import golib, time
+        start = time.monotonic()
+        for g in [golib.go(time.sleep, 1) for _ in range(1000)]:
+            g.join()
+        print("ok")
+        """,
+        timeout=120,
+    )
+    assert out == "ok\n"
+
+
+def test_two_cores_hash_in_parallel():
+    if len(os.sched_getaffinity(0)) < 2 or SLACK > 1:
+        pytest.skip("needs two idle cores")
+    block = b"x" * 30_000_000
+
+    def hashing(n):
+        start = time.monotonic()
+        for g in [go(lambda: hashlib.sha256(block).digest()) for _ in range(n)]:
+            g.join()
+        return time.monotonic() - start
+
+    hashing(2)
+    # Sequentially it would be 2.0; the machine may be busy with other things.
+    assert min(hashing(2) / hashing(1) for _ in range(5)) < 1.9
+
+
+def test_an_ordinary_python_thread_beside_busy_goroutines_gets_its_turn():
+    def main():
+        stop, late = [], []
+
+        def sleeper():
+            for _ in range(50):
+                start = time.perf_counter()
+                time.sleep(0.001)
+                late.append(time.perf_counter() - start)
+
+        def busy():
+            while not stop:
+                gosched()
+
+        gs = [go(busy), go(busy)]
+        Thread(sleeper).join()
+        stop.append(1)
+        for g in gs:
+            g.join()
+        return sorted(late)
+
+    late = under_run(main)
+    assert late[len(late) // 2] < 0.03 * SLACK, late
+    assert late[-1] < 0.3 * SLACK, late
+
+
+def test_the_switch_interval_is_left_alone():
+    before = sys.getswitchinterval()
+    go(int).join()
+    assert sys.getswitchinterval() == before

@@ -1,0 +1,219 @@
+"""Ctrl-C: KeyboardInterrupt in the main goroutine of run (or the main thread's call), nowhere else."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from support import Output, finish, start_script, wait_line
+
+PROGRAM = """
+    import golib, sys, threading, time
+    from golib import Chan, go
+
+    never = Chan()
+    disturbed = []
+
+    def bystander(wait):
+        try:
+            wait()
+        except BaseException as error:
+            disturbed.append(repr(error))
+            raise
+
+    def busy():
+        while True:
+            golib.gosched()
+
+    def wait_in_main():
+        {wait}
+
+    def main():
+        for wait in (never.recv, lambda: golib.sleep(3600), lambda: golib.select(never, Chan()), busy):
+            go(bystander, wait)
+        golib.sleep(0.02)
+        print("ready", flush=True)
+        try:
+            wait_in_main()
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        golib.sleep(0.05)
+        print("disturbed", disturbed, flush=True)
+    {start}
+    """
+
+WAITS = {
+    "recv": "Chan().recv()",
+    "send": "Chan().send(1)",
+    "timed recv": "Chan().recv(3600)",
+    "nil": "golib.nil.recv()",
+    "select": "golib.select(Chan(), Chan())",
+    "select of nothing": "golib.select()",
+    "prepared select": "golib.Select(golib.recv(Chan())).wait()",
+    "sleep": "golib.sleep(3600)",
+    "join": "go(Chan().recv).join()",
+    "wait group": "wg = golib.sync.WaitGroup(); wg.add(1); wg.wait()",
+    "mutex": "m = golib.sync.Mutex(); m.lock(); m.lock()",
+    "iteration": "list(Chan())",
+    # Not exec("…"): CPython remembers a KeyboardInterrupt that leaves it, and exits with SIGINT.
+    "gosched": "for _ in iter(int, 1): golib.gosched()",
+    "cpu": "for _ in iter(int, 1): pass",
+    "time.sleep": "time.sleep(3600)",
+    "lock": "l = threading.Lock(); l.acquire(); l.acquire()",
+}
+
+
+def interrupt(code: str, seconds: float = 20) -> tuple[Output, float]:
+    """Starts the script, presses Ctrl-C when it is ready, and returns how it ended and when."""
+    process = start_script(code)
+    wait_line(process, "ready")
+    time.sleep(0.1)  # no state tells from outside that main has begun to wait
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    return finish(process, seconds), time.monotonic() - start
+
+
+@pytest.mark.parametrize("start", ["golib.run(main)", "main()"], ids=["run", "main thread"])
+@pytest.mark.parametrize("wait", list(WAITS))
+def test_ctrl_c_interrupts_main_and_nobody_else(wait, start):
+    if wait in ("time.sleep", "lock") and start == "golib.run(main)":
+        pytest.skip("a C call that nothing interrupts: see below")
+    result, took = interrupt(PROGRAM.format(wait=WAITS[wait], start=start))
+    assert result == (0, "interrupted\ndisturbed []\n", "")
+    assert took < 5
+
+
+def test_main_in_a_c_call_that_nothing_interrupts_is_left_behind_within_about_a_second():
+    result, took = interrupt(
+        """
+        import golib, time
+        def main():
+            print("ready", flush=True)
+            time.sleep(15)
+        try:
+            golib.run(main)
+        except KeyboardInterrupt:
+            print("out of run", flush=True)
+        """
+    )
+    assert (result.rc, result.err) == (0, "")
+    assert result.out == "out of run\n"
+    assert took < 8
+
+
+def test_an_uncaught_ctrl_c_ends_the_program_as_python_does():
+    result, _ = interrupt(
+        """
+        import golib
+        def main():
+            print("ready", flush=True)
+            golib.Chan().recv(3600)
+        golib.run(main)
+        """
+    )
+    assert result.rc == -signal.SIGINT
+    assert result.err.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_an_interrupted_receive_loses_no_value():
+    result, _ = interrupt(
+        """
+        import golib
+        def main():
+            ch = golib.Chan()
+            print("ready", flush=True)
+            try:
+                ch.recv(3600)
+            except KeyboardInterrupt:
+                g = golib.go(ch.send, "kept")
+                print(ch.recv(), g.join())
+        golib.run(main)
+        """
+    )
+    assert result == (0, "kept None\n", "")
+
+
+def test_an_interrupted_mutex_is_not_held():
+    result, _ = interrupt(
+        """
+        import golib
+        def main():
+            m = golib.sync.Mutex()
+            m.lock()
+            print("ready", flush=True)
+            try:
+                m.acquire(timeout=3600)  # lock() would be a deadlock
+            except KeyboardInterrupt:
+                m.unlock()
+                print(m.try_lock(), m.try_lock())
+        golib.run(main)
+        """
+    )
+    assert result == (0, "True False\n", "")
+
+
+def test_ctrl_c_again_and_again_is_raised_each_time():
+    process = start_script(
+        """
+        import golib
+        def main():
+            for i in range(5):
+                try:
+                    print("ready", flush=True)
+                    golib.Chan().recv(3600)
+                except KeyboardInterrupt:
+                    pass
+            print("five", flush=True)
+        golib.run(main)
+        """
+    )
+    for _ in range(5):
+        wait_line(process, "ready")
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+    assert finish(process) == (0, "five\n", "")
+
+
+def test_an_ignored_sigint_stays_ignored():
+    process = start_script(
+        """
+        import golib, signal
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        def main():
+            print("ready", flush=True)
+            golib.sleep(0.3)
+            print("undisturbed", flush=True)
+        golib.run(main)
+        """
+    )
+    wait_line(process, "ready")
+    process.send_signal(signal.SIGINT)
+    assert finish(process) == (0, "undisturbed\n", "")
+
+
+def test_a_run_on_another_thread_does_not_see_ctrl_c():
+    process = start_script(
+        """
+        import golib, threading, time
+        seen = []
+        def main():
+            try:
+                golib.Chan().recv(1)
+            except TimeoutError:
+                seen.append("undisturbed")
+        t = threading.Thread(target=golib.run, args=(main,))
+        t.start()
+        print("ready", flush=True)
+        try:
+            time.sleep(30)
+        except KeyboardInterrupt:
+            t.join()
+            print(seen, flush=True)
+        """
+    )
+    wait_line(process, "ready")
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert finish(process) == (0, "['undisturbed']\n", "")

@@ -1,0 +1,240 @@
+"""Interpreter exit with goroutines in any state: the status is kept, nothing is printed, nothing hangs."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from support import SLACK, run_script
+
+pytestmark = pytest.mark.hang(240 * SLACK)
+
+#: How often each state is tried in the default run; the slow test does it 500 times in all.
+ROUNDS = int(os.environ.get("GOLIB_EXIT_ROUNDS", "3"))
+
+#: What a goroutine is doing when the interpreter exits.
+STATES = {
+    "receiving": "Chan().recv()",
+    "sending": "Chan().send(object())",
+    "selecting": "golib.select(Chan(), golib.send(Chan(), 1), timeout=3600)",
+    "sleeping": "golib.sleep(3600)",
+    "on a mutex": "m = golib.sync.Mutex(); m.lock(); m.lock()",
+    "on a wait group": "w = golib.sync.WaitGroup(); w.add(1); w.wait()",
+    "joining": "go(Chan().recv).join()",
+    "yielding": "exec('while True: golib.gosched()')",
+    "computing": "exec('while True: pass')",
+    "in a C call": "time.sleep(3600)",
+    "in a C call that returns during finalization": "time.sleep(0.01 + 0.0005 * i)",
+    "in short C calls": "exec('while True: time.sleep(0.0001)')",
+    "hashing": "exec('while True: hashlib.sha256(bytes(100000)).digest()')",
+    "waiting for a plain lock": "lock.acquire()",
+    "holding a plain lock": "lock2.acquire(); Chan().recv()",
+    "holding logging's lock": "handler.acquire(); Chan().recv()",
+    "holding an rlock": "rlock.acquire(); Chan().recv()",
+    "in a generator": "list(x for x in iter(Chan().recv, 0))",
+    "under a sort key": "sorted([2, 1], key=lambda x: Chan().recv())",
+    "in an async function": "asyncio.run(asyncio.sleep(3600))",
+    "locked to its thread": "golib.runtime.lock_os_thread().__enter__(); Chan().recv()",
+    "spawning": "exec('while True: go(int); golib.gosched()')",
+    "in finally": "exec('try:\\n Chan().recv()\\nfinally:\\n Chan().recv()')",
+}
+
+PROGRAM = """
+    import asyncio, atexit, hashlib, logging, sys, threading, time
+    import golib
+    from golib import Chan, go
+    handler = logging.StreamHandler()
+    logging.getLogger().addHandler(handler)
+    lock, lock2, rlock = threading.Lock(), threading.Lock(), threading.RLock()
+    lock.acquire()
+
+    def task(i):
+        {state}
+
+    def main():
+        for i in range({count}):
+            go(task, i)
+        golib.sleep(0.02)
+
+    {start}
+    {end}
+    """
+
+ENDS = {
+    "exit status": ("sys.exit(7)", 7, ""),
+    "the end of the file": ("", 0, ""),
+    "an exception": ("raise SystemExit('text')", 1, "text\n"),
+}
+
+
+def check_exit(state, start="golib.run(main)", end="exit status", count=5):
+    code, rc, err = ENDS[end]
+    result = run_script(
+        PROGRAM.format(state=STATES[state], start=start, end=code, count=count), timeout=60
+    )
+    assert result == (rc, "", err), (state, start, end)
+
+
+@pytest.mark.parametrize("state", list(STATES))
+def test_exit_keeps_the_status_and_says_nothing(state):
+    for i in range(ROUNDS):
+        end = list(ENDS)[i % len(ENDS)]
+        check_exit(state, ("golib.run(main)", "main()")[i % 2], end)
+
+
+@pytest.mark.slow
+@pytest.mark.hang(3600)
+def test_exit_five_hundred_times():
+    states = list(STATES)
+    for i in range(500):
+        check_exit(
+            states[i % len(states)],
+            ("golib.run(main)", "main()")[i // 2 % 2],
+            list(ENDS)[i % len(ENDS)],
+            1 + i % 7,
+        )
+
+
+def test_exit_inside_run_keeps_the_status():
+    result = run_script(
+        """
+        import golib, sys
+        def main():
+            golib.go(golib.Chan().recv)
+            golib.sleep(0.01)
+            sys.exit(5)
+        golib.run(main)
+        """
+    )
+    assert result == (5, "", "")
+
+
+def test_os_exit_in_a_goroutine_ends_the_process():
+    result = run_script("import golib, os; golib.go(os._exit, 6); golib.sleep(30)")
+    assert result == (6, "", "")
+
+
+def test_exit_without_a_single_goroutine_is_clean():
+    assert run_script("import golib; golib.Chan(1).send(1)") == (0, "", "")
+
+
+def test_exit_with_ten_thousand_parked_goroutines_is_quick_and_silent():
+    result = run_script(
+        """
+        import golib
+        ch = golib.Chan()
+        gs = [golib.go(ch.recv) for _ in range(10_000)]
+        golib.sleep(0.1)
+        """,
+        timeout=60,
+    )
+    assert result == (0, "", "")
+
+
+def test_goroutines_may_be_used_in_atexit_functions():
+    result = run_script(
+        """
+        import atexit, golib
+        def late():
+            ch = golib.Chan()
+            g = golib.go(ch.send, "late")
+            print(ch.recv(20), g.join(20))
+        atexit.register(late)
+        """
+    )
+    assert result == (0, "late None\n", "")
+
+
+def test_destructors_of_values_in_channels_run_at_exit_without_noise():
+    result = run_script(
+        """
+        import golib
+        class Last:
+            def __del__(self):
+                print("gone")
+        ch = golib.Chan(1)
+        ch.send(Last())
+        """
+    )
+    assert result == (0, "gone\n", "")
+
+
+def test_golib_calls_in_destructors_at_exit_do_no_harm():
+    result = run_script(
+        """
+        import golib
+        class Last:
+            def __init__(self, ch):
+                self.ch = ch
+            def __del__(self):
+                try:
+                    self.ch.try_send(1)
+                    self.ch.try_recv()
+                    golib.go(int)
+                    golib.gosched()
+                except BaseException:
+                    pass
+        kept = Last(golib.Chan(1))
+        golib.go(golib.Chan().recv)
+        golib.gosched()
+        """
+    )
+    assert result == (0, "", "")
+
+
+def test_exceptions_at_exit_are_reported_and_do_not_hang():
+    result = run_script(
+        """
+        import atexit, golib
+        class Bad:
+            def __del__(self):
+                raise ValueError("in del")
+        atexit.register(lambda: 1 / 0)
+        ch = golib.Chan(1)
+        ch.send(Bad())
+        golib.go(golib.Chan().recv)
+        golib.gosched()
+        """
+    )
+    assert result.rc == 0
+    assert "ZeroDivisionError" in result.err
+    assert "in del" in result.err
+
+
+def test_daemon_threads_inside_golib_calls_do_not_disturb_exit():
+    result = run_script(
+        """
+        import golib, sys, threading, time
+        for call in (golib.Chan().recv, golib.select, lambda: golib.sleep(3600),
+                     golib.sync.Mutex().lock):
+            threading.Thread(target=call, daemon=True).start()
+        def churn():
+            while True:
+                golib.go(int).join()
+        threading.Thread(target=churn, daemon=True).start()
+        time.sleep(0.05)
+        sys.exit(4)
+        """
+    )
+    assert result == (4, "", "")
+
+
+def test_ordinary_threads_are_still_waited_for_at_exit():
+    result = run_script(
+        """
+        import golib, threading
+        ch = golib.Chan()
+        golib.go(lambda: (golib.sleep(0.1), ch.send("sent")) and None)
+        threading.Thread(target=lambda: print(ch.recv())).start()
+        """
+    )
+    assert result == (0, "sent\n", "")
+
+
+def test_buffered_output_of_goroutines_is_flushed_at_exit():
+    result = run_script(
+        "import golib, sys; golib.go(sys.stdout.write, 'text').join()",
+        env={"PYTHONUNBUFFERED": ""},
+    )
+    assert result == (0, "text", "")

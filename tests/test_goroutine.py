@@ -1,0 +1,534 @@
+"""go, spawn and the handle: values, exceptions, status, stack, names, life time."""
+
+from __future__ import annotations
+
+import gc
+import math
+import threading
+import traceback
+import weakref
+
+import golib
+import pytest
+from golib import Chan, Goroutine, go, spawn
+
+from support import Boom, Thread, Tracked, eventually, parked
+
+# -- starting ----------------------------------------------------------------------------------
+
+
+def test_join_returns_the_value(place):
+    assert place(lambda: go(lambda: 42).join()) == 42
+
+
+def test_result_is_join():
+    assert go(lambda: 42).result() == 42
+
+
+def test_arguments_are_passed_through():
+    g = go(lambda *a, **k: (a, k), 1, 2, x=3, fn=4, args=5, kwargs=6, name=7)
+    assert g.join() == ((1, 2), {"x": 3, "fn": 4, "args": 5, "kwargs": 6, "name": 7})
+
+
+def test_spawn_takes_arguments_and_options():
+    g = spawn(lambda *a, **k: (a, k), (1, 2), {"x": 3}, name="crawl", stack_size=1 << 20)
+    assert g.name == "crawl"
+    assert g.join() == ((1, 2), {"x": 3})
+
+
+def test_spawn_takes_any_sequence_of_arguments():
+    assert spawn(lambda *a: a, [1, 2]).join() == (1, 2)
+    assert spawn(lambda: 3).join() == 3
+    assert spawn(lambda **k: k, kwargs={"a": 1}).join() == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "fn", [int, len, [].append, "x".upper, math.sqrt, threading.Lock, Chan], ids=repr
+)
+def test_any_callable_can_be_a_goroutine(fn):
+    args = {"len": ([],), "append": (1,), "sqrt": (4,)}.get(getattr(fn, "__name__", ""), ())
+    go(fn, *args).join()
+
+
+def test_a_callable_object_can_be_a_goroutine():
+    class Callable:
+        def __call__(self, x):
+            return x + 1
+
+    assert go(Callable(), 1).join() == 2
+
+
+def test_bound_methods_of_golib_can_be_goroutines():
+    ch = Chan(1)
+    go(ch.send, 1).join()
+    assert go(ch.recv).join() == 1
+
+
+@pytest.mark.parametrize("bad", [None, 1, "f", object(), [], Boom()], ids=repr)
+def test_what_is_not_callable_is_a_type_error_in_the_caller(bad, place):
+    for start in (go, spawn):
+        with pytest.raises(TypeError):
+            place(start, bad)
+
+
+def test_an_async_function_is_a_type_error_in_the_caller():
+    async def coroutine():
+        pass
+
+    for start in (go, spawn, golib.run, golib.main):
+        with pytest.raises(TypeError):
+            start(coroutine)
+
+
+def test_wrong_arguments_of_the_function_are_its_own_error():
+    g = go(lambda x: x)
+    assert isinstance(g.exception(), TypeError)
+
+
+def test_go_without_a_function_is_a_type_error():
+    with pytest.raises(TypeError):
+        go()
+    with pytest.raises(TypeError):
+        spawn()
+    with pytest.raises(TypeError):
+        spawn(int, nme="x")
+
+
+@pytest.mark.parametrize("size", [512 << 10, 1 << 20, 8 << 20, 1 << 30])
+def test_stack_sizes_up_to_a_gigabyte(size):
+    assert spawn(lambda: 1, stack_size=size).join() == 1
+
+
+@pytest.mark.parametrize("size", [1, 4096, 64 << 10])
+def test_a_smaller_stack_is_rounded_up(size):
+    assert spawn(lambda: repr([[[]]]), stack_size=size).join() == "[[[]]]"
+
+
+@pytest.mark.parametrize("size", [0, -1, (1 << 30) + 4096, 10**30, -(10**30)])
+def test_a_stack_size_outside_the_limits_is_a_value_error(size):
+    with pytest.raises(ValueError):
+        spawn(int, stack_size=size)
+
+
+@pytest.mark.parametrize("size", ["1", 1.5, []], ids=repr)
+def test_a_stack_size_of_a_wrong_type_is_a_type_error(size):
+    with pytest.raises(TypeError):
+        spawn(int, stack_size=size)
+
+
+def test_a_name_of_a_wrong_type_is_a_type_error():
+    with pytest.raises(TypeError):
+        spawn(int, name=3)
+
+
+def test_go_never_yields():
+    def main():
+        ran_first = 0
+        for _ in range(50):
+            seen = []
+            g = go(seen.append, 1)
+            ran_first += bool(seen)
+            g.join()
+        return ran_first
+
+    # A preemption by the operating system may let one in now and then.
+    assert golib.run(main) < 10
+
+
+def test_goroutines_start_from_any_place(place):
+    assert place(lambda: [go(lambda i=i: i * i).join() for i in range(5)]) == [0, 1, 4, 9, 16]
+
+
+def test_goroutines_start_goroutines():
+    def tree(depth):
+        if depth == 0:
+            return 1
+        return sum(g.join() for g in [go(tree, depth - 1) for _ in range(3)])
+
+    assert go(tree, 5).join() == 3**5
+
+
+# -- exceptions --------------------------------------------------------------------------------
+
+
+def test_join_raises_the_same_exception_object(place):
+    error = Boom("x")
+
+    def fail():
+        raise error
+
+    def check():
+        g = go(fail)
+        with pytest.raises(Boom) as caught:
+            g.join()
+        return caught.value is error
+
+    assert place(check) is True
+    error.__traceback__ = None
+
+
+def test_the_traceback_reaches_into_the_goroutine():
+    def inner():
+        raise Boom
+
+    def outer():
+        inner()
+
+    with pytest.raises(Boom) as caught:
+        go(outer).join()
+    names = [f.name for f in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[0].startswith("test_the_traceback")
+    assert names[-2:] == ["outer", "inner"]
+    caught.value.__traceback__ = None
+
+
+def test_join_raises_again_and_again():
+    def fail():
+        raise Boom
+
+    g = go(fail)
+    for _ in range(3):
+        with pytest.raises(Boom):
+            g.join()
+
+
+def test_exception_returns_it_without_raising():
+    def fail():
+        raise Boom("x")
+
+    assert isinstance(go(fail).exception(), Boom)
+    assert go(int).exception() is None
+
+
+def test_the_context_and_cause_of_an_exception_are_kept():
+    def fail():
+        try:
+            raise KeyError(1)
+        except KeyError as error:
+            raise Boom from error
+
+    error = go(fail).exception()
+    assert isinstance(error.__cause__, KeyError)
+    assert error.__context__ is error.__cause__
+
+
+def test_the_exception_of_the_joiner_does_not_leak_into_the_goroutine():
+    def fail():
+        raise Boom
+
+    try:
+        raise KeyError
+    except KeyError:
+        assert go(fail).exception().__context__ is None
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit, BaseException, StopIteration])
+def test_every_kind_of_exception_reaches_join(kind):
+    def fail():
+        raise kind("x")
+
+    g = go(fail)
+    with pytest.raises(kind):
+        g.join()
+
+
+# -- join --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("timeout", [0, -1, -math.inf, 0.002], ids=repr)
+def test_join_times_out(timeout, place):
+    ch = Chan()
+    g = parked(go(ch.recv))
+    for wait in (g.join, g.result, g.exception):
+        with pytest.raises(TimeoutError):
+            place(wait, timeout)
+        with pytest.raises(TimeoutError):
+            place(lambda w=wait: w(timeout=timeout))
+    ch.send(1)
+    assert g.join() == 1
+
+
+@pytest.mark.parametrize("timeout", [None, 0, -1, math.inf, 10**400, 1.5], ids=repr)
+def test_join_of_an_ended_goroutine_returns_under_any_timeout(timeout):
+    g = go(lambda: 1)
+    g.join()
+    assert g.join(timeout) == 1
+    assert g.exception(timeout) is None
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e300, 10**400, 3600], ids=repr)
+def test_join_with_a_long_timeout_waits(timeout, place):
+    ch = Chan()
+    g = go(ch.recv)
+    other = go(lambda: eventually(lambda: ch.try_send("x")))
+    assert place(g.join, timeout) == "x"
+    other.join()
+
+
+def test_a_nan_timeout_is_a_value_error():
+    g = go(int)
+    for wait in (g.join, g.result, g.exception):
+        with pytest.raises(ValueError):
+            wait(math.nan)
+    g.join()
+
+
+def test_many_joiners_all_get_the_value():
+    ch = Chan()
+    g = parked(go(ch.recv))
+    joiners = [go(g.join) for _ in range(10)] + [Thread(g.join) for _ in range(3)]
+    ch.send("x")
+    assert [j.join() for j in joiners] == ["x"] * 13
+
+
+def test_a_timed_out_joiner_does_not_disturb_the_others():
+    ch = Chan()
+    g = parked(go(ch.recv))
+    patient = [parked(go(g.join)) for _ in range(3)]
+    hasty = go(g.join, 0.002)
+    assert isinstance(hasty.exception(), TimeoutError)
+    ch.send("x")
+    assert [p.join() for p in patient] == ["x"] * 3
+
+
+def test_a_value_that_is_a_timeout_error_is_told_from_a_timeout():
+    def fail():
+        raise TimeoutError("mine")
+
+    with pytest.raises(TimeoutError, match="mine"):
+        go(fail).join(10)
+
+
+# -- the handle --------------------------------------------------------------------------------
+
+
+def test_the_handle_is_a_goroutine():
+    g = go(int)
+    assert isinstance(g, Goroutine)
+    g.join()
+
+
+def test_a_handle_cannot_be_made_by_hand():
+    with pytest.raises(TypeError):
+        Goroutine()
+
+
+def test_ids_are_positive_and_never_repeat():
+    ids = []
+    for _ in range(3):
+        batch = [go(int) for _ in range(100)]
+        ids += [g.id for g in batch]
+        for g in batch:
+            g.join()
+    assert len(set(ids)) == 300
+    assert all(isinstance(i, int) and i > 0 for i in ids)
+
+
+def crawl(ch):
+    return ch.recv()
+
+
+def test_the_name_is_that_of_the_function():
+    ch = Chan(1)
+    ch.send(1)
+    g = go(crawl, ch)
+    assert g.name == "crawl"
+    g.join()
+
+
+def test_a_callable_without_a_name_has_one_anyway():
+    import functools
+
+    g = go(functools.partial(int, "7"))
+    assert isinstance(g.name, str)
+    assert g.name
+    assert g.join() == 7
+
+
+def test_the_repr_shows_id_status_and_name():
+    ch = Chan()
+    g = parked(go(crawl, ch))
+    assert repr(g) == f"<goroutine {g.id} [chan receive] crawl>"
+    ch.send(1)
+    g.join()
+    assert repr(g) == f"<goroutine {g.id} [dead] crawl>"
+
+
+def test_done_tells_whether_it_ended(place):
+    ch = Chan()
+    g = parked(go(ch.recv))
+    assert place(g.done) is False
+    ch.send(1)
+    g.join()
+    assert place(g.done) is True
+
+
+def test_a_goroutine_that_raised_is_done():
+    def fail():
+        raise Boom
+
+    g = go(fail)
+    g.exception()
+    assert g.done()
+
+
+STATUSES = {
+    "chan receive": lambda ch: ch.recv(),
+    "chan send": lambda ch: ch.send(1),
+    "select": lambda ch: golib.select(ch, Chan()),
+    "sleep": lambda ch: golib.sleep(0.2),
+}
+
+
+@pytest.mark.parametrize("status", list(STATUSES))
+def test_the_status_is_gos_wait_reason(status, place):
+    ch = Chan()
+    g = parked(go(STATUSES[status], ch), status)
+    assert place(g.status) == status
+    if status == "chan send":
+        ch.recv()
+    elif status != "sleep":
+        ch.send(1)
+    g.join()
+    assert g.status() == "dead"
+
+
+def test_a_new_goroutine_is_runnable():
+    def main():
+        seen = set()
+        for _ in range(20):
+            g = go(int)
+            seen.add(g.status())
+            g.join()
+        return seen
+
+    assert "runnable" in golib.run(main)
+
+
+def test_a_goroutine_sees_itself_running():
+    mine = Chan(1)
+    g = go(lambda: mine.recv().status())
+    mine.send(g)
+    assert g.join() == "running"
+
+
+def test_the_stack_of_a_parked_goroutine_names_its_functions():
+    ch = Chan()
+
+    def deep():
+        return ch.recv()
+
+    def middle():
+        return deep()
+
+    g = parked(go(middle))
+    stack = g.stack()
+    assert isinstance(stack, traceback.StackSummary)
+    assert [f.name for f in stack] == ["middle", "deep"]
+    assert stack[-1].filename == __file__
+    assert "return ch.recv()" in stack[-1].line
+    ch.send(1)
+    g.join()
+
+
+def test_the_stack_of_an_ended_goroutine_is_empty():
+    g = go(int)
+    g.join()
+    assert list(g.stack()) == []
+
+
+def test_the_stack_of_the_caller_is_its_own():
+    mine = Chan(1)
+
+    def look():
+        return [f.name for f in mine.recv().stack()]
+
+    g = go(look)
+    mine.send(g)
+    assert "look" in g.join()
+
+
+def test_handles_are_equal_to_themselves_and_hashable():
+    a, b = go(int), go(int)
+    assert a == a
+    assert a != b
+    assert len({a, b, a}) == 2
+    a.join(), b.join()
+
+
+def test_handles_can_be_referenced_weakly():
+    g = go(int)
+    ref = weakref.ref(g)
+    assert ref() is g
+    g.join()
+    del g
+    gc.collect()
+    assert ref() is None
+
+
+# -- life time ---------------------------------------------------------------------------------
+
+
+def test_the_arguments_die_with_the_goroutine():
+    g = go(lambda t: None, Tracked())
+    g.join()
+    eventually(lambda: Tracked.alive == 0)
+
+
+def test_the_value_dies_with_the_handle():
+    g = go(Tracked)
+    g.join()
+    assert Tracked.alive == 1
+    del g
+    gc.collect()
+    assert Tracked.alive == 0
+
+
+def test_a_value_that_holds_its_own_handle_is_collected():
+    g = go(Tracked)
+    g.join().tag = g
+    del g
+    gc.collect()
+    assert Tracked.alive == 0
+
+
+def test_an_exception_that_holds_its_own_handle_is_collected():
+    def fail():
+        error = Boom()
+        error.tracked = Tracked()
+        raise error
+
+    g = go(fail)
+    g.exception().g = g
+    del g
+    gc.collect()
+    assert Tracked.alive == 0
+
+
+def test_a_goroutine_goes_on_without_its_handle():
+    ch = Chan(1)
+    go(lambda: ch.send("still here"))
+    gc.collect()
+    assert ch.recv() == "still here"
+
+
+def test_the_function_itself_is_released():
+    def make():
+        kept = Tracked()
+        return lambda: kept and None
+
+    go(make()).join()
+    gc.collect()
+    eventually(lambda: Tracked.alive == 0)
+
+
+def test_the_frames_of_a_failed_goroutine_die_with_its_exception():
+    def fail():
+        kept = Tracked()
+        raise Boom(kept.tag)
+
+    g = go(fail)
+    g.exception()
+    del g
+    gc.collect()
+    assert Tracked.alive == 0

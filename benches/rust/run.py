@@ -1,0 +1,127 @@
+"""Builds and measures the crate beside Go and tokio in one run, and prints the table.
+
+    run.py [--only PEER_OR_WORKLOAD ...] [--repeat 3]
+
+Each cell is the best (median) of the runs, each in a process of its own, the peers side by side in time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BUILT = HERE.parent.parent / "target" / "benches"
+
+PEERS = {
+    "golib": BUILT / "release" / "peer-golib",
+    "go": BUILT / "peer-go",
+    "tokio": BUILT / "release" / "peer-tokio",
+}
+#: workload -> the processors that it is measured with
+WORKLOADS = {
+    "yield": (1, 2),
+    "pingpong": (1, 2),
+    "select_fanin": (1, 2),
+    "sieve": (1, 2),
+    "prodcons": (1, 2),
+    "mpmc": (1, 2),
+    "spawn_batch": (1, 2),
+    "spawn_join": (1, 2),
+    "skynet": (1, 2),
+    "mutex": (1, 2),
+    "parked": (1,),
+    "timers": (1, 2),
+    "blocking": (1,),
+    "cpu_hog": (1,),
+    "parallel": (1, 2),
+}
+#: The figures of a workload that is not measured in ns an operation.
+FIGURES = {
+    "parked": ["ns_op", "rss_task", "pte_task"],
+    "timers": ["over_ms", "p50_us", "p99_us"],
+    "blocking": ["max_gap_us"],
+    "cpu_hog": ["max_gap_us"],
+}
+OPTIONS = {("tokio", "select_fanin"): ["opt=flume"]}  # with kanal it does not end
+#: Rows in which the crate is to be no slower than Go.
+NO_SLOWER_THAN_GO = {"yield", "pingpong", "select_fanin", "sieve", "prodcons", "spawn_batch"}
+
+
+def build() -> None:
+    environment = os.environ | {"CARGO_TARGET_DIR": str(BUILT)}
+    manifest = HERE / "Cargo.toml"
+    command = ["cargo", "build", "--quiet", "--release", "--manifest-path", str(manifest)]
+    subprocess.run(command, check=True, env=environment)
+    caches = {"GOCACHE": BUILT / "go-cache", "GOPATH": BUILT / "go-path", "GOTOOLCHAIN": "local"}
+    environment |= {name: str(value) for name, value in caches.items()}
+    command = ["go", "build", "-o", str(PEERS["go"]), "."]
+    subprocess.run(command, check=True, env=environment, cwd=HERE / "go")
+
+
+def run(peer: str, workload: str, procs: int) -> dict[str, str]:
+    """One run's figures; "error" if it failed or computed something wrong."""
+    command = [str(PEERS[peer]), workload, f"procs={procs}", *OPTIONS.get((peer, workload), [])]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return {"error": "no end after 60 s"}
+    figures = dict(re.findall(r"(\w+)=(\S+)", done.stdout))
+    if done.returncode or figures.get("check") != "ok":
+        return {"error": f"status {done.returncode}"}
+    return figures
+
+
+def show(x: float) -> str:
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
+
+def row(workload: str, procs: int, figure: str, runs: dict[str, list[dict[str, str]]]) -> str:
+    cells, best = [], {}
+    for peer in PEERS:
+        values = [float(r[figure]) for r in runs[peer] if figure in r]
+        errors = [r["error"] for r in runs[peer] if "error" in r]
+        if values:
+            best[peer] = min(values)
+        text = f"{show(min(values))} ({show(statistics.median(values))})" if values else "—"
+        cells.append(f"**{errors[0]}**" if errors else text)
+    ratio = f"{best['go'] / best['golib']:.2f} ×" if {"go", "golib"} <= best.keys() else ""
+    verdict = ""
+    if ratio and workload in NO_SLOWER_THAN_GO:
+        verdict = "met" if best["golib"] <= best["go"] else "missed"
+    return f"| {workload} | {procs} | {figure} | " + " | ".join([*cells, ratio, verdict]) + " |"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", default=[], metavar="PEER_OR_WORKLOAD")
+    parser.add_argument("--repeat", type=int, default=3)
+    arguments = parser.parse_args()
+    peers = [p for p in PEERS if p in arguments.only] or list(PEERS)
+    workloads = [w for w in WORKLOADS if w in arguments.only] or list(WORKLOADS)
+    build()
+    lines = []
+    for workload in workloads:
+        for procs in WORKLOADS[workload]:
+            runs: dict[str, list[dict[str, str]]] = defaultdict(list)
+            for _ in range(arguments.repeat):
+                for peer in peers:
+                    runs[peer].append(run(peer, workload, procs))
+            for figure in FIGURES.get(workload, ["ns_op"]):
+                lines.append(row(workload, procs, figure, runs))
+                print(lines[-1], flush=True)
+    columns = ["workload", "procs", "figure", *PEERS, "Go / golib", "no slower than Go"]
+    print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", *lines, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

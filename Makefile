@@ -1,0 +1,124 @@
+# golib's tasks. `make help` lists them.
+#
+# PYTHON chooses the interpreter; each has its own virtual environment and Cargo target directory, so switching between
+# interpreters rebuilds nothing. ARGS reaches the program that a task runs: make test-python ARGS="-k select --seed=7".
+
+PYTHON ?= python3
+VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+ARGS ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+py := $(VENV)/bin/python
+pip := $(py) -m pip --disable-pip-version-check
+# Absolute: recipes and the tests' subprocesses run in other directories.
+env := VIRTUAL_ENV=$(abspath $(VENV)) PATH=$(abspath $(VENV))/bin:$(PATH) PYO3_PYTHON=$(abspath $(py))
+target_dir := target/$(patsubst .%,%,$(notdir $(VENV)))
+# pip by which one environment fills another that was made without its own (see $(py)).
+outer_pip ?= $(firstword $(wildcard .venv/bin/python) $(PYTHON)) -m pip --disable-pip-version-check
+
+rust_sources := Cargo.toml $(wildcard Cargo.lock) $(shell find rust -type f \
+	\( -name '*.rs' -o -name '*.c' -o -name '*.h' -o -name Cargo.toml \) -not -path '*/tests/*')
+
+.PHONY: help
+help: ## list the tasks
+	@echo "usage: make TASK [PYTHON=python3.13] [ARGS=...]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## The environment and the build -------------------------------------------------------------------------------------
+
+# An interpreter without ensurepip gets its pip from another's.
+$(py):
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "golib needs CPython 3.11 or newer, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV) > /dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
+	$(py) -c 'import pip' 2> /dev/null || $(outer_pip) -q --python $(py) install pip \
+		|| { rm -rf $(VENV); echo "no pip for $(PYTHON): install the package python3-venv"; exit 1; }
+
+# One mark for each dependency group of pyproject.toml.
+groups := $(addprefix $(VENV)/.group-,build test lint bench bench-rust)
+$(groups): $(VENV)/.group-%: pyproject.toml | $(py)
+	$(pip) -q install 'pip>=25.1'
+	$(pip) -q install --group $*
+	@touch $@
+
+$(VENV)/.build: $(rust_sources) pyproject.toml | $(VENV)/.group-build
+	$(env) CARGO_TARGET_DIR=$(target_dir) maturin develop --release --quiet
+	@touch $@
+
+.PHONY: build
+build: $(VENV)/.build ## build golib and install it into the virtual environment, editable
+
+.PHONY: demo
+demo: build ## the main job on real input: index the interpreter's standard library
+	$(py) examples/python/index_tree.py $(ARGS)
+
+## Tests --------------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: test-rust loom test-python ## all tests: Rust, loom, Python
+
+.PHONY: test-rust
+test-rust: ## the crate's tests, and its examples
+	cargo test --quiet --package go-lib
+
+.PHONY: loom
+loom: ## the model checker on the scheduler's and the channels' own source
+	RUSTFLAGS="--cfg golib_loom" CARGO_TARGET_DIR=target/loom \
+		cargo test --quiet --release --manifest-path loom_tests/Cargo.toml
+
+.PHONY: test-python
+test-python: build $(VENV)/.group-test ## the Python tests (ARGS="-k name --seed=n" goes to pytest)
+	$(env) $(py) -m pytest $(ARGS)
+
+.PHONY: examples
+examples: build ## run every example
+	for file in examples/rust/*.rs; do \
+		name=$$(basename "$$file" .rs); echo "== $$file"; cargo run --quiet --package go-lib --example "$$name"; done
+	for file in examples/python/*.py; do echo "== $$file"; $(py) "$$file"; done
+
+## Quality ------------------------------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: build $(VENV)/.group-lint $(VENV)/.group-test ## formatting, clippy, ruff, mypy --strict, stubs against the module
+	cargo fmt --check
+	cargo fmt --check --manifest-path loom_tests/Cargo.toml
+	cargo fmt --check --all --manifest-path benches/rust/Cargo.toml
+	$(env) cargo clippy --quiet --workspace --all-targets -- -D warnings
+	$(env) ruff format --check python tests examples benches
+	$(env) ruff check python tests examples benches
+	$(env) mypy
+	$(env) python -m mypy.stubtest golib --mypy-config-file pyproject.toml \
+		$(if $(wildcard tests/stubtest-allowlist.txt),--allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist)
+
+.PHONY: format
+format: $(VENV)/.group-lint ## format the Rust and Python sources
+	cargo fmt
+	cargo fmt --manifest-path loom_tests/Cargo.toml
+	cargo fmt --all --manifest-path benches/rust/Cargo.toml
+	$(env) ruff format python tests examples benches
+	$(env) ruff check --fix python tests examples benches
+
+## Measuring ----------------------------------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: build $(VENV)/.group-bench ## golib beside its Python peers, in one run (ARGS="--workloads yield_,pingpong")
+	$(py) benches/python/run.py $(ARGS)
+
+.PHONY: bench-rust
+bench-rust: $(VENV)/.group-bench-rust ## the crate beside Go and tokio, in one run
+	$(env) $(py) benches/rust/run.py $(ARGS)
+
+## Packages -----------------------------------------------------------------------------------------------------------
+
+.PHONY: wheel
+wheel: $(VENV)/.group-build ## an sdist, and a wheel built from it, in target/dist
+	$(env) CARGO_TARGET_DIR=$(abspath $(target_dir)) maturin build --release --sdist --out target/dist
+
+.PHONY: clean
+clean: ## remove what the tasks made
+	rm -rf target .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find python -name '*.so' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

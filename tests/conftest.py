@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import importlib
 import os
 import random
 import signal
@@ -71,7 +72,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Starts the runtime, so that what it keeps for good is not taken for a leak of the first test."""
+    """Starts what keeps something for good, so that it is not taken for a leak of the first test: the
+    runtime, and ctypes, whose libffi may keep a descriptor."""
+    importlib.import_module("ctypes")
 
     def warm_up() -> None:
         golib.sleep(0.001)

@@ -34,14 +34,14 @@ STATES = {
     "holding an rlock": "rlock.acquire(); Chan().recv()",
     "in a generator": "list(x for x in iter(Chan().recv, 0))",
     "under a sort key": "sorted([2, 1], key=lambda x: Chan().recv())",
-    "in an async function": "asyncio.run(asyncio.sleep(3600))",
+    "in an async function": "import asyncio; asyncio.run(asyncio.sleep(3600))",
     "locked to its thread": "golib.runtime.lock_os_thread().__enter__(); Chan().recv()",
     "spawning": "exec('while True: go(int); golib.gosched()')",
     "in finally": "exec('try:\\n Chan().recv()\\nfinally:\\n Chan().recv()')",
 }
 
 PROGRAM = """
-    import asyncio, atexit, hashlib, logging, sys, threading, time
+    import hashlib, logging, sys, threading, time
     import golib
     from golib import Chan, go
     handler = logging.StreamHandler()

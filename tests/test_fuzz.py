@@ -22,6 +22,10 @@ from hypothesis.stateful import (
 import model
 from support import PLACES, Thread, eventually
 
+# Hypothesis keeps its generator in a threading.local, and warns if the collector knows of no referrer: the frozen
+# objects (conftest.py) are not searched, and from 3.14 on no frame holds it meanwhile.
+pytestmark = pytest.mark.filterwarnings("ignore:It looks like `register_random`")
+
 PARKED = ("chan send", "chan receive", "select")
 
 

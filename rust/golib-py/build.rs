@@ -11,6 +11,7 @@ const SOURCES: &[&str] = &[
     "cfi.c",
     "context.c",
     "gil.c",
+    "ident.c",
     "identity.c",
     "identity_locks.c",
     "identity_signals.c",

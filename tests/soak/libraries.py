@@ -44,7 +44,7 @@ def _generation() -> int:
     return generation
 
 
-@scenario(goroutines=100, tolerance=240)
+@scenario(goroutines=100)
 def event_loops(park, i, rng):
     async def child(k):
         await asyncio.sleep(0)

@@ -94,7 +94,7 @@ def a_plain_lock_under_a_sort_key(park, i, rng):
     park()
 
 
-@scenario(goroutines=60, tolerance=150)
+@scenario(goroutines=60)
 def conditions(park, i, rng):
     with _condition:
         _condition.notify_all()

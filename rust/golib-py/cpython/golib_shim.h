@@ -52,10 +52,6 @@ char *golib_ts_arm(PyThreadState *ts, char *stack_lo, char *stack_hi);
 void golib_ts_set_ident(PyThreadState *ts, unsigned long ident);
 unsigned long golib_ts_ident(PyThreadState *ts);
 
-/* The ident for goroutine number `goid`: never a pthread_t (those are aligned addresses, idents are odd). */
-unsigned long golib_ident_of(uint64_t goid);
-int golib_ident_is_goroutine(unsigned long ident);
-
 /* At a goroutine's end, its state attached: drops what the goroutine left in it (this may run finalizers). 1: as good as
  * new, may be armed for another goroutine; 0: delete it. */
 int golib_ts_scrub(PyThreadState *ts);
@@ -70,6 +66,12 @@ void golib_ts_delete(PyThreadState *ts);
  * them. Frames that are still in use there stay readable as long as the stack is mapped. GIL held. */
 void golib_ts_unlink_chunk(PyThreadState *ts);
 void golib_ts_unlink_all(PyThreadState *except);
+
+/* ---- ident.c ---- */
+
+/* The ident for goroutine number `goid`: never a pthread_t, but safe to be taken for one that is only read. */
+unsigned long golib_ident_of(uint64_t goid);
+int golib_ident_is_goroutine(unsigned long ident);
 
 /* ---- swap.c: which state is attached ---- */
 

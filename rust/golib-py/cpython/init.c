@@ -23,7 +23,8 @@ int golib_shim_init(void)
         PyErr_SetString(PyExc_ImportError, "golib works in the main interpreter only");
         return -1;
     }
-    if (golib_swap_init() < 0 || golib_call_init() < 0 || golib_movable_init() < 0 || golib_fork_init() < 0)
+    if (golib_ident_init() < 0 || golib_swap_init() < 0 || golib_call_init() < 0 || golib_movable_init() < 0 ||
+        golib_fork_init() < 0)
         return -1;
     return 0;
 }

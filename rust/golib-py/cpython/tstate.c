@@ -54,16 +54,6 @@ unsigned long golib_ts_ident(PyThreadState *ts)
     return ts->thread_id;
 }
 
-unsigned long golib_ident_of(uint64_t goid)
-{
-    return ((unsigned long)goid << 1) | 1;
-}
-
-int golib_ident_is_goroutine(unsigned long ident)
-{
-    return (int)(ident & 1);
-}
-
 /* ---- arming ---- */
 
 #if GOLIB_HAS_STACK_LIMITS

@@ -399,13 +399,14 @@ def test_pthread_kill_of_a_running_goroutines_ident_reaches_its_thread():
     out = run_ok(
         """
         import golib, signal, threading
+        from support import eventually
         def main():
             seen = []
             signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
             def task():
                 signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
             golib.go(task).join()
-            golib.sleep(0.05)
+            eventually(lambda: seen)
             print(seen)
         golib.run(main)
         """

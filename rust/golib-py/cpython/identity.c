@@ -89,6 +89,9 @@ void golib_patch_apply(golib_patch *patch)
 
 #if GOLIB_DUMMIES_STAY
 static char ident_was_seen;
+/* Made once: CPython's method cache keeps each name it was asked for by its address, and this is asked at the end of every
+ * goroutine. */
+static PyObject *name_threading, *name_active;
 #endif
 
 static PyObject *get_ident(PyObject *module, PyObject *unused)
@@ -113,8 +116,8 @@ void golib_identity_forget(PyThreadState *ts)
         return;
     ts->on_delete_data = NULL;
     PyObject *modules = PyImport_GetModuleDict();   /* borrowed */
-    PyObject *threading = modules ? PyDict_GetItemString(modules, "threading") : NULL;
-    PyObject *active = threading ? PyObject_GetAttrString(threading, "_active") : NULL;
+    PyObject *threading = modules ? PyDict_GetItemWithError(modules, name_threading) : NULL;
+    PyObject *active = threading ? PyObject_GetAttr(threading, name_active) : NULL;
     PyObject *ident = active && PyDict_Check(active) ? PyLong_FromUnsignedLong(ts->thread_id) : NULL;
     if (ident && PyDict_Contains(active, ident) == 1)
         PyDict_DelItem(active, ident);
@@ -181,6 +184,12 @@ int golib_identity_install(void)
     Py_XDECREF(thread);
     if (failed)
         return -1;
+#if GOLIB_DUMMIES_STAY
+    name_threading = PyUnicode_InternFromString("threading");
+    name_active = PyUnicode_InternFromString("_active");
+    if (!name_threading || !name_active)
+        return -1;
+#endif
     golib_patch_apply(&patch_get_ident);
     golib_locks_apply();
     golib_signals_apply();

@@ -22,7 +22,7 @@ use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 use crate::chan::free_instance;
 use crate::cpython::{object, tstate, ThreadState};
 use crate::errors;
-use crate::obj::{self, Global, Raw};
+use crate::obj::{self, Global, Name, Raw};
 use crate::raw::{self, arguments, guard, instance, parking, wait_of, Table};
 use crate::start;
 
@@ -416,6 +416,9 @@ extern "C" {
     fn libc_exit(status: c_int) -> !;
 }
 
+static QUALNAME: Name = Name::new(c"__qualname__");
+static NAME: Name = Name::new(c"__name__");
+
 /// The name of a goroutine that runs `function`; null (no exception) if it has none.
 unsafe fn name_of(function: Raw) -> Raw {
     // SAFETY: the GIL is held.
@@ -424,8 +427,8 @@ unsafe fn name_of(function: Raw) -> Raw {
         if !name.is_null() {
             return short_name(name);
         }
-        for attribute in [c"__qualname__", c"__name__"] {
-            let name = ffi::PyObject_GetAttrString(function, attribute.as_ptr());
+        for attribute in [&QUALNAME, &NAME] {
+            let name = attribute.of(function);
             if !name.is_null() && ffi::PyUnicode_Check(name) != 0 {
                 return name;
             }
@@ -433,7 +436,7 @@ unsafe fn name_of(function: Raw) -> Raw {
             ffi::PyErr_Clear();
         }
         let class: Raw = ffi::Py_TYPE(function).cast();
-        let name = ffi::PyObject_GetAttrString(class, c"__name__".as_ptr());
+        let name = NAME.of(class);
         if name.is_null() {
             ffi::PyErr_Clear();
         }

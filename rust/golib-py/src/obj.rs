@@ -7,6 +7,7 @@
 //! 1. An [`Obj`] is dropped, and a [`Global`] written, with the GIL held.
 //! 2. No [`Obj`] is dropped under a lock of the runtime: a finalizer may do anything.
 
+use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -110,6 +111,37 @@ impl Global {
     /// Sets it; the reference is taken over.
     pub(crate) fn set(&self, object: Raw) {
         self.0.store(object, Ordering::Relaxed);
+    }
+}
+
+/// The name of an attribute, made once. CPython's method cache keeps each name it was asked for by its address, so a
+/// `str` made for every look-up would fill it.
+pub(crate) struct Name {
+    text: &'static CStr,
+    object: Global,
+}
+
+impl Name {
+    /// The name `text`.
+    pub(crate) const fn new(text: &'static CStr) -> Name {
+        Name { text, object: Global::new() }
+    }
+
+    /// `object.<name>`: a new reference, or null with an exception set.
+    ///
+    /// # Safety
+    /// The GIL is held.
+    pub(crate) unsafe fn of(&self, object: Raw) -> Raw {
+        // SAFETY: the GIL is held.
+        unsafe {
+            if self.object.get().is_null() {
+                self.object.set(ffi::PyUnicode_InternFromString(self.text.as_ptr()));
+            }
+            if self.object.get().is_null() {
+                return ptr::null_mut();
+            }
+            ffi::PyObject_GetAttr(object, self.object.get())
+        }
     }
 }
 

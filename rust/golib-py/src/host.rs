@@ -195,7 +195,8 @@ unsafe fn deadlock() -> bool {
     let gil = unsafe { ffi::PyGILState_Ensure() };
     // With the GIL held no Python thread can enter the runtime: what is dead stays dead.
     let dead = embedder::is_dead();
-    let others = dead && (crate::run::others_can_wake() || other_threads_alive());
+    let others = dead
+        && (crate::run::others_can_wake() || other_threads_alive() || signal_under_way());
     if dead && !others {
         let mains = MAINS.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if !mains.iter().rev().any(|m| m.deadlock()) {
@@ -221,6 +222,17 @@ fn other_threads_alive() -> bool {
     }
     // Goroutines' states, the threads that sleep here, and sysmon's own.
     states > STATES.load(Ordering::Relaxed) + embedder::threads_asleep() + 1
+}
+
+/// A signal will run a Python handler on the main thread: the kernel has not delivered it yet, the thread has just been
+/// woken by it, or CPython knows of it. In this order: it leaves each of these only for the next.
+fn signal_under_way() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let mask = |name| field(name).and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0);
+    let pending = (mask("SigPnd:") | mask("ShdPnd:")) & !mask("SigBlk:");
+    let awake = field("State:").is_some_and(|state| !state.starts_with('S'));
+    pending != 0 || awake || cpython::object::signal_tripped()
 }
 
 /// At interpreter exit: stops the Ms that can be stopped.

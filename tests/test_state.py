@@ -385,3 +385,29 @@ def test_errno_of_a_ctypes_call_is_the_callers_own():
     import errno
 
     assert together(task) == [errno.EBADF] * 20
+
+
+def test_the_rounding_of_floating_point_is_each_goroutines_own():
+    import ctypes
+
+    libm = ctypes.CDLL("libm.so.6")
+    nearest, upward = 0, 0x800
+    turns = Chan()
+
+    def task(mode):
+        assert libm.fegetround() == nearest
+        libm.fesetround(mode)
+        try:
+            for _ in range(20):
+                gosched()
+                turns.send(1)
+                assert libm.fegetround() == mode
+        finally:
+            libm.fesetround(nearest)
+
+    gs = [go(task, mode) for mode in (nearest, upward, nearest, upward)]
+    for _ in range(80):
+        turns.recv()
+        assert libm.fegetround() == nearest
+    for g in gs:
+        g.join()

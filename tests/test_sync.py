@@ -11,7 +11,7 @@ import pytest
 from golib import go, gosched
 from golib.sync import Mutex, WaitGroup
 
-from support import Thread, Tracked, eventually, parked
+from support import Thread, Tracked, eventually, parked, run_ok
 
 # -- WaitGroup ---------------------------------------------------------------------------------
 
@@ -336,3 +336,26 @@ def test_sync_objects_take_no_arguments():
         with pytest.raises(TypeError):
             cls(1)
         assert golib.sync.__dict__[cls.__name__] is cls
+
+
+def test_waiting_for_a_contended_mutex_keeps_no_thread():
+    # Also of one that was woken, found the mutex taken and waits again in the same call.
+    out = run_ok(
+        """
+        import golib
+        from golib.sync import Mutex
+        lock = Mutex()
+        def task():
+            for i in range(3000):
+                with lock:
+                    if i % 50 == 0:
+                        golib.gosched()
+        def main():
+            for g in [golib.go(task) for _ in range(4)]:
+                g.join()
+            return golib.runtime.stats()
+        stats = golib.run(main)
+        print(stats["parks_pinned"], stats["parks_movable"] > 100)
+        """
+    )
+    assert out == "0 True\n"

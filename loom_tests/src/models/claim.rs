@@ -32,7 +32,7 @@ impl Wait {
 ///
 /// Bound: 4 threads, 3 preemptions.
 ///
-/// Fails without: Acquire or Release in `claim` or `claim_generation`; Acquire in `end` and
+/// Fails without: Acquire or Release in `claim` or `claim_generation`; Acquire in `outcome` and
 /// `is_waiting`; the CAS in `claim` (load and store instead).
 #[test]
 fn exactly_one_claimer_wins() {
@@ -49,7 +49,7 @@ fn exactly_one_claimer_wins() {
             while w.g.wait.is_waiting() {
                 loom::thread::yield_now();
             }
-            let wake = w.g.wait.end();
+            let wake = w.g.wait.outcome();
             match wake {
                 Wake::Peer => assert_eq!(w.peer.get(), 1),
                 Wake::Timeout => assert_eq!(w.timer.get(), 1),
@@ -117,9 +117,9 @@ fn an_interrupt_against_the_beginning_of_a_wait_is_not_lost() {
                 while w.g.wait.is_waiting() {
                     loom::thread::yield_now();
                 }
-                assert_eq!(w.g.wait.end(), Wake::Interrupt);
+                assert_eq!(w.g.wait.outcome(), Wake::Interrupt);
             } else {
-                assert_eq!(w.g.wait.end(), Wake::Interrupt);
+                assert_eq!(w.g.wait.outcome(), Wake::Interrupt);
             }
             assert!(w.g.wait.is_pending());
             assert_eq!(w.interrupter.get(), 1);
@@ -152,7 +152,7 @@ fn a_late_timer_does_not_end_the_next_wait() {
         while w.g.wait.is_waiting() {
             loom::thread::yield_now();
         }
-        let wake = w.g.wait.end();
+        let wake = w.g.wait.outcome();
         assert!(w.g.wait.begin());
         let timer = timer.join().unwrap();
         assert!(peer != timer && (wake == Wake::Timeout) == timer);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{explore, spawn, Token};
-use crate::runtime::lock::{Locked, Mutex};
+use crate::runtime::lock::{ChanLock, Locked, Mutex};
 
 /// Proves: one holder at a time, each sees what the last one wrote, and a thread that sleeps for
 /// the lock is woken.
@@ -64,5 +64,42 @@ fn a_try_lock_takes_all_or_nothing() {
         let sum = mine + thread.join().unwrap();
         assert_eq!(lock.lock().get(), sum);
         assert!(sum >= 1);
+    });
+}
+
+/// Proves: the lock of a host's channel excludes and publishes, though a holder gives the interpreter
+/// up before it unlocks, as a goroutine that parks without a P does.
+///
+/// Bound: 3 threads; 3 preemptions.
+///
+/// Fails without: the wait for a holder in `lock`; Acquire there; Release in `unlock`.
+#[test]
+fn the_lock_of_a_hosts_channel_excludes() {
+    explore("ChanLock: by host", 3, || {
+        let shared = Arc::new((Mutex::new(), ChanLock::new(true), Token::new(0)));
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let shared = shared.clone();
+                spawn(move || {
+                    let (interpreter, lock, token) = &*shared;
+                    interpreter.lock();
+                    lock.lock();
+                    token.add(1);
+                    interpreter.unlock();
+                    token.add(1);
+                    lock.unlock();
+                })
+            })
+            .collect();
+        let (interpreter, lock, token) = &*shared;
+        interpreter.lock();
+        lock.lock();
+        token.add(1);
+        lock.unlock();
+        interpreter.unlock();
+        for t in threads {
+            t.join().unwrap();
+        }
+        assert_eq!(token.get(), 5);
     });
 }

@@ -46,7 +46,7 @@ fn a_stop_against_a_timer_that_fires() {
         while s.g.wait.is_waiting() {
             loom::thread::yield_now();
         }
-        let wake = s.g.wait.end();
+        let wake = s.g.wait.outcome();
         assert_eq!(wake == Wake::Peer, peer);
         if wake != Wake::Timeout {
             // SAFETY: as above.

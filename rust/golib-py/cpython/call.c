@@ -6,27 +6,32 @@
  */
 #include "internal.h"
 
-/* What calls everything that is no Python function. */
-static PyObject *caller;
+/* What calls everything that is no Python function: without arguments, with positional ones, with any. */
+static PyObject *call_bare, *call_args, *call_any;
 
 int golib_call_init(void)
 {
-    static const char source[] = "def call(fn, args, kwargs):\n    return fn(*args, **(kwargs or {}))\n";
-    if (caller)
+    static const char source[] = "def bare(fn):\n    return fn()\n"
+                                 "def args(fn, args):\n    return fn(*args)\n"
+                                 "def any(fn, args, kwargs):\n    return fn(*args, **kwargs)\n";
+    if (call_any)
         return 0;
     PyObject *code = Py_CompileString(source, "<golib>", Py_file_input);
     PyObject *globals = code ? PyDict_New() : NULL;
     PyObject *done = NULL;
     if (globals && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0)
         done = PyEval_EvalCode(code, globals, globals);
-    if (done)
-        caller = Py_XNewRef(PyDict_GetItemString(globals, "call"));
+    if (done) {
+        call_bare = Py_XNewRef(PyDict_GetItemString(globals, "bare"));
+        call_args = Py_XNewRef(PyDict_GetItemString(globals, "args"));
+        call_any = Py_XNewRef(PyDict_GetItemString(globals, "any"));
+    }
     Py_XDECREF(done);
     Py_XDECREF(globals);
     Py_XDECREF(code);
-    if (!caller && !PyErr_Occurred())
-        PyErr_SetString(PyExc_SystemError, "golib: cannot make its calling function");
-    return caller ? 0 : -1;
+    if (!call_any && !PyErr_Occurred())
+        PyErr_SetString(PyExc_SystemError, "golib: cannot make its calling functions");
+    return call_any ? 0 : -1;
 }
 
 /* Arguments of a vectorcall, in a buffer of its own where the tuple's items do not do. */
@@ -78,7 +83,7 @@ static int lay_out(arguments *a, PyObject *first, PyObject *args, PyObject *kwar
 /* One call site, whatever is called: movable.c relies on it. */
 __attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, PyObject *fn, PyObject *args, PyObject *kwargs)
 {
-    PyObject *others[] = {fn, args, kwargs ? kwargs : Py_None}, *own = NULL, *result;
+    PyObject *others[] = {fn, args, kwargs}, *own = NULL, *result;
     arguments a = {.items = others, .n = 3};
     (void)ts;
     if (PyFunction_Check(fn)) {
@@ -92,8 +97,12 @@ __attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, PyObject *fn, 
             return NULL;
         fn = PyMethod_GET_FUNCTION(fn);
     }
-    else
-        fn = caller;
+    else if (kwargs)
+        fn = call_any;
+    else {
+        a.n = PyTuple_GET_SIZE(args) ? 2 : 1;
+        fn = a.n == 2 ? call_args : call_bare;
+    }
     result = PyObject_Vectorcall(fn, a.items, (size_t)a.n, a.kwnames);
     if (own) {
         Py_XDECREF(a.kwnames);

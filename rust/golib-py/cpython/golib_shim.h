@@ -128,7 +128,8 @@ typedef struct golib_caller {
     void *ret;      /* the caller's return address */
 } golib_caller;
 
-/* May the goroutine of `ts`, now inside an entry of ours with this frame record, go on on another OS thread? */
+/* May the goroutine of `ts`, now inside an entry of ours with this frame record, go on on another OS thread? Not without
+ * one (both addresses NULL). */
 int golib_may_migrate(PyThreadState *ts, void *frame_address, void *return_address);
 
 /* How often the answer was yes by the short cut, after a whole walk, no. For tests. */

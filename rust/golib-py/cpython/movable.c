@@ -109,10 +109,15 @@ __attribute__((noinline, cold)) static void learn(known *k, const void *ret)
         k->verdict = PIN;
 }
 
-static inline known *look_up(const void *ret)
+static inline known *place_of(const void *ret)
 {
     uint64_t hash = (uint64_t)(uintptr_t)ret * UINT64_C(0x9e3779b97f4a7c15);
-    known *k = &table[hash >> (64 - TABLE_BITS)];
+    return &table[hash >> (64 - TABLE_BITS)];
+}
+
+static inline known *look_up(const void *ret)
+{
+    known *k = place_of(ret);
     if (GOLIB_UNLIKELY(k->ret != ret))
         learn(k, ret);
     return k;
@@ -169,9 +174,29 @@ void golib_movable_counts(uint64_t out[3])
     out[2] = counts[PINNED];
 }
 
-int golib_may_migrate(PyThreadState *ts, void *frame_address, void *return_address)
+__attribute__((noinline)) static int walk_all(PyThreadState *ts, const char *frame, const void *ret)
 {
-    outcome way = walk(frame_address, return_address, stack_top(ts));
+    outcome way = walk(frame, ret, stack_top(ts));
     counts[way]++;
     return way != PINNED;
+}
+
+int golib_may_migrate(PyThreadState *ts, void *frame_address, void *return_address)
+{
+    const golib_caller *frame = frame_address;
+    if (GOLIB_UNLIKELY(!frame)) {
+        counts[PINNED]++;   /* nobody knows who called */
+        return 0;
+    }
+    const known *k = place_of(return_address);
+    const _PyStackChunk *chunk = ts->datastack_chunk;
+    /* The common case, without a walk: called by the outermost eval loop. */
+    if (GOLIB_LIKELY(k->ret == return_address && k->verdict == EVAL && golib_chunk_is_in_stack(chunk))) {
+        const char *cfa = (k->step.from_fp ? (const char *)frame->frame : (const char *)(frame + 1)) + k->step.cfa_off;
+        if (GOLIB_LIKELY(cfa == (const char *)chunk - places.room)) {
+            counts[SHORT]++;
+            return 1;
+        }
+    }
+    return walk_all(ts, frame_address, return_address);
 }

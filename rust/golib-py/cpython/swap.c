@@ -35,18 +35,6 @@
 
 /* ---- the slot ---- */
 
-#if GOLIB_HAS_TLS_SLOT
-
-/* Byte offset of CPython's thread-local current-state pointer from the thread pointer; 0: not known. It is the same in
- * every thread because the variable lies in the static TLS block (checked: it is near the thread pointer), and attach
- * checks it again on each OS thread. */
-static ptrdiff_t slot_offset;
-
-#if GOLIB_BOUND_IN_SLOT
-/* The same for the bound state. */
-static ptrdiff_t bound_offset;
-#endif
-
 static inline char *thread_pointer(void)
 {
 #if defined(__x86_64__)
@@ -61,6 +49,22 @@ static inline char *thread_pointer(void)
 #error "no thread pointer known for this CPU"
 #endif
 }
+
+#if !GOLIB_BOUND_IN_SLOT
+static void find_tss_slot(void);
+#endif
+
+#if GOLIB_HAS_TLS_SLOT
+
+/* Byte offset of CPython's thread-local current-state pointer from the thread pointer; 0: not known. It is the same in
+ * every thread because the variable lies in the static TLS block (checked: it is near the thread pointer), and attach
+ * checks it again on each OS thread. */
+static ptrdiff_t slot_offset;
+
+#if GOLIB_BOUND_IN_SLOT
+/* The same for the bound state. */
+static ptrdiff_t bound_offset;
+#endif
 
 static inline PyThreadState **slot(void)
 {
@@ -156,6 +160,9 @@ int golib_swap_init(void)
     }
     find_slots(now, probe);
     golib_ts_delete(probe);
+#if !GOLIB_BOUND_IN_SLOT
+    find_tss_slot();
+#endif
 #if GOLIB_BOUND_IN_SLOT
     if (!bound_offset) {
         PyErr_SetString(PyExc_ImportError, "golib cannot find where this CPython keeps a thread's state");
@@ -190,6 +197,7 @@ static inline PyThreadState **slot(void)
 
 int golib_swap_init(void)
 {
+    find_tss_slot();
     return 0;
 }
 
@@ -222,6 +230,11 @@ PyThreadState *golib_bound(void)
 
 #else
 
+/* Byte offset from the thread pointer of the word in which glibc keeps the value of CPython's key, the same in every thread
+ * for the first keys of a process; 0: not known. A swap writes it (pthread_setspecific: 35 instructions and a call through
+ * the PLT); the first bind on an OS thread goes through glibc, which notes there that the key is in use. */
+static ptrdiff_t tss_offset;
+
 static inline void set_bound(PyThreadState *ts)
 {
     pthread_setspecific(golib_tss_key(), ts);
@@ -232,7 +245,44 @@ PyThreadState *golib_bound(void)
     return pthread_getspecific(golib_tss_key());
 }
 
+/* Looks for the one word of the C library's record of this thread that follows what the key is set to. */
+static void find_tss_slot(void)
+{
+#if defined(__x86_64__) && defined(__GLIBC__)
+    enum { RECORD_BYTES = 1536 };   /* the inline table of the first 32 keys lies before that */
+    static char marks[2];
+    PyThreadState *bound = golib_bound();
+    ptrdiff_t found = 0;
+    int n = 0;
+    for (ptrdiff_t at = 0; at < RECORD_BYTES; at += (ptrdiff_t)sizeof(void *)) {
+        void *volatile *word = (void *volatile *)(thread_pointer() + at);
+        pthread_setspecific(golib_tss_key(), &marks[0]);
+        int follows = *word == &marks[0];
+        pthread_setspecific(golib_tss_key(), &marks[1]);
+        if (follows && *word == &marks[1]) {
+            found = at;
+            n++;
+        }
+    }
+    set_bound(bound);
+    if (n == 1)
+        tss_offset = found;
 #endif
+}
+
+#endif
+
+/* Binds `ts` where something is bound already. */
+static inline __attribute__((always_inline)) void rebind(PyThreadState *ts)
+{
+#if !GOLIB_BOUND_IN_SLOT
+    if (GOLIB_LIKELY(tss_offset)) {
+        *(PyThreadState **)(thread_pointer() + tss_offset) = ts;
+        return;
+    }
+#endif
+    set_bound(ts);
+}
 
 void golib_bind(PyThreadState *ts)
 {
@@ -262,6 +312,10 @@ void golib_ts_attach(PyThreadState *ts)
         slot_offset = 0;
 #else
     golib_bind(ts);
+#endif
+#if !GOLIB_BOUND_IN_SLOT
+    if (GOLIB_UNLIKELY(tss_offset && *(PyThreadState **)(thread_pointer() + tss_offset) != ts))
+        tss_offset = 0;
 #endif
     manners.seen_switches = golib_gil(ts->interp)->switch_number;
     manners.looks = 0;
@@ -414,7 +468,7 @@ static inline __attribute__((always_inline)) void swap_stores(PyThreadState *fro
     GOLIB_SET_HOLDS_GIL(to, 1);
 #endif
     __atomic_store_n(slot(), to, __ATOMIC_RELAXED);
-    set_bound(to);
+    rebind(to);
     __atomic_store_n((PyThreadState **)&golib_gil(from->interp)->last_holder, to, __ATOMIC_RELAXED);
 #if GOLIB_DROP_BIT_IN_STATE
     if (GOLIB_UNLIKELY(is_asked(from))) {

@@ -335,7 +335,8 @@ unsafe extern "C" fn repr(slf: Raw) -> Raw {
 /// # Safety
 /// The GIL is held; `class` is Chan or a subclass of it.
 pub(crate) unsafe fn make(class: *mut PyTypeObject, capacity: usize) -> Raw {
-    let Ok(core) = Hchan::<Obj>::try_new(capacity) else {
+    // SAFETY: every method, the collector and the deallocation run with the GIL held.
+    let Ok(core) = (unsafe { Hchan::<Obj>::try_new_in_host(capacity) }) else {
         // SAFETY: the GIL is held.
         return unsafe {
             errors::raise(ffi::PyExc_MemoryError, "the channel's buffer does not fit into memory")

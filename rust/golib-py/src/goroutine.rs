@@ -6,7 +6,9 @@
 //! 1. While the goroutine lives the runtime owns one reference, which [`goroutine_main`] gives back; before that it tells
 //!    the runtime to forget the payload.
 //! 2. `result` or `error` is set before `done` is, and not changed afterwards but by the collector.
-//! 3. On the stack of a goroutine, between its entry and its function, nothing needs dropping and nothing catches: at
+//! 3. The collector knows a handle once its goroutine has ended: until then the runtime holds it, so that it and what it
+//!    refers to are no garbage, and most handles never have to be looked at.
+//! 4. On the stack of a goroutine, between its entry and its function, nothing needs dropping and nothing catches: at
 //!    exit CPython may end the thread by unwinding it.
 //!
 //! Go: runtime/proc.go (newproc, goexit)
@@ -183,6 +185,8 @@ unsafe fn make(function: Raw, args: Raw, kwargs: Raw) -> Raw {
             ffi::Py_XDECREF(kwargs);
             return slf;
         }
+        // By 3.
+        ffi::PyObject_GC_UnTrack(slf.cast());
         let g = instance::<GoroutineObj>(slf);
         ffi::Py_INCREF(function);
         (*g).function = function;
@@ -331,7 +335,7 @@ unsafe fn copy_of(mapping: Raw) -> Raw {
 /// A goroutine's life, on its own stack.
 ///
 /// # Safety
-/// `slf` is a handle whose goroutine this is, `ts` its state, attached on this thread. By 1 and 3.
+/// `slf` is a handle whose goroutine this is, `ts` its state, attached on this thread. By 1 and 4.
 pub(crate) unsafe extern "C-unwind" fn goroutine_main(slf: Raw, ts: ThreadState) {
     // SAFETY: the caller's duty.
     unsafe {
@@ -375,6 +379,10 @@ unsafe fn finish(g: *mut GoroutineObj) {
         obj::clear(&raw mut (*g).args);
         obj::clear(&raw mut (*g).kwargs);
         obj::clear(&raw mut (*g).function);
+        if ffi::Py_REFCNT(g.cast()) > 1 {
+            // By 3.
+            ffi::PyObject_GC_Track(g.cast());
+        }
     }
 }
 

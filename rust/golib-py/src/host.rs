@@ -142,11 +142,8 @@ unsafe fn discard(state: *mut ()) {
 }
 
 unsafe fn may_migrate(state: *mut (), caller: *const ()) -> bool {
-    if caller.is_null() {
-        return false;
-    }
     // SAFETY: attached here; the record is the parked entry's and lies on its stack.
-    unsafe { movable::may_migrate(state_of(state), &*caller.cast::<Caller>()) }
+    unsafe { movable::may_migrate(state_of(state), caller.cast::<Caller>().as_ref()) }
 }
 
 unsafe fn is_free() -> bool {
@@ -195,8 +192,8 @@ unsafe fn deadlock() -> bool {
     let gil = unsafe { ffi::PyGILState_Ensure() };
     // With the GIL held no Python thread can enter the runtime: what is dead stays dead.
     let dead = embedder::is_dead();
-    let others = dead
-        && (crate::run::others_can_wake() || other_threads_alive() || signal_under_way());
+    let others =
+        dead && (crate::run::others_can_wake() || other_threads_alive() || signal_under_way());
     if dead && !others {
         let mains = MAINS.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if !mains.iter().rev().any(|m| m.deadlock()) {

@@ -15,9 +15,16 @@ mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
     use super::*;
 
-    parking!(golib_entry_gosched => gosched(_module, _arg) {
-        // SAFETY: a METH_NOARGS function.
-        unsafe { give_way() }
+    // METH_FASTCALL, though it takes none: the eval loop calls such a function directly, one of METH_NOARGS it does not.
+    parking!(golib_entry_gosched => gosched(_module, _args, n) {
+        // SAFETY: a METH_FASTCALL function.
+        unsafe {
+            if n != 0 {
+                let text = format!("gosched() takes no arguments ({n} given)");
+                return errors::raise(ffi::PyExc_TypeError, &text);
+            }
+            give_way()
+        }
     });
 
     parking!(golib_entry_sleep => sleep(_module, seconds) {
@@ -275,7 +282,7 @@ const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i
 pub(crate) static FUNCTIONS: Table<[PyMethodDef; 31]> = Table([
     raw::keywords(c"go", goroutine::go, GO_DOC),
     raw::keywords(c"spawn", goroutine::spawn, SPAWN_DOC),
-    raw::method(c"gosched", golib_entry_gosched, ffi::METH_NOARGS, GOSCHED_DOC),
+    raw::fast(c"gosched", golib_entry_gosched, GOSCHED_DOC),
     raw::method(c"sleep", golib_entry_sleep, ffi::METH_O, SLEEP_DOC),
     raw::method(c"goexit", goexit, ffi::METH_NOARGS, GOEXIT_DOC),
     raw::method(c"num_goroutine", num_goroutine, ffi::METH_NOARGS, NUM_GOROUTINE_DOC),

@@ -56,6 +56,19 @@ macro_rules! parking {
             $body
         }
     };
+    ($(#[$meta:meta])* $entry:ident => $target:ident($slf:ident, $args:ident, $n:ident) $body:block) => {
+        crate::raw_entry!(pub(crate) fn $entry(fastcall) => $target);
+        $(#[$meta])*
+        unsafe extern "C-unwind" fn $target(
+            $slf: crate::obj::Raw,
+            $args: *mut crate::obj::Raw,
+            $n: pyo3::ffi::Py_ssize_t,
+            caller: *const crate::cpython::Caller,
+        ) -> crate::obj::Raw {
+            go_lib::runtime::embedder::set_caller(caller.cast());
+            $body
+        }
+    };
     ($(#[$meta:meta])* $entry:ident => $target:ident($slf:ident, $args:ident, $n:ident, $kw:ident) $body:block) => {
         crate::raw_entry!(pub(crate) fn $entry(keywords) => $target);
         $(#[$meta])*
@@ -97,6 +110,20 @@ pub(crate) const fn method(
         ml_name: name.as_ptr(),
         ml_meth: PyMethodDefPointer { PyCFunction: call },
         ml_flags: flags,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
+/// A method of positional arguments, called without a tuple of them.
+pub(crate) const fn fast(
+    name: &'static CStr,
+    call: ffi::PyCFunctionFast,
+    doc: &'static CStr,
+) -> PyMethodDef {
+    PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: PyMethodDefPointer { PyCFunctionFast: call },
+        ml_flags: ffi::METH_FASTCALL,
         ml_doc: doc.as_ptr(),
     }
 }

@@ -16,7 +16,7 @@
 //!   63                              8   7       6..0
 //!  | generation of the wait          | PENDING | state |
 //!
-//!  IDLE ──begin──► WAITING ──claim──► PEER | TIMER | INTERRUPT | DEADLOCK ──end──► IDLE
+//!  IDLE ──begin──► WAITING ──claim──► PEER | TIMER | INTERRUPT | DEADLOCK ──begin──► WAITING
 //! ```
 //! A peer, a close, a timer, an interrupt compete by one CAS from WAITING. The winner must ready
 //! the G; the losers leave no trace (they go on to the next waiter). PENDING is an interrupt that
@@ -97,17 +97,21 @@ impl WaitWord {
     #[inline]
     pub(crate) fn begin(&self) -> bool {
         let old = self.0.load(Ordering::Relaxed);
-        debug_assert_eq!(old & STATE_MASK, IDLE);
-        let new = old.wrapping_add(GENERATION) | WAITING;
+        debug_assert_ne!(old & STATE_MASK, WAITING);
+        let new = (old & !(STATE_MASK | PENDING)).wrapping_add(GENERATION);
         // Release: what the G wrote before (its sudogs) is seen by who claims; pairs with the
         // Acquire of claim. The RMW makes begin and `interrupt` see one another.
         if old & PENDING == 0
-            && self.0.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
+            && self
+                .0
+                .compare_exchange(old, new | WAITING, Ordering::Release, Ordering::Relaxed)
+                .is_ok()
         {
             return true;
         }
-        // The word is idle and pending: nobody but us changes it now.
-        self.0.fetch_add(GENERATION | INTERRUPT, Ordering::AcqRel);
+        // Not waiting, and pending already: nobody else changes it now. Acquire: pairs with the
+        // Release of `interrupt`, which published the reason.
+        self.0.swap(new | PENDING | INTERRUPT, Ordering::AcqRel);
         false
     }
 
@@ -120,7 +124,7 @@ impl WaitWord {
         let mut w = self.0.load(Ordering::Relaxed);
         while w & STATE_MASK == WAITING {
             // AcqRel: Acquire pairs with begin; Release publishes what the claimer wrote before
-            // (the value, the outcome), for `end`.
+            // (the value, the outcome), for `outcome`.
             match self.0.compare_exchange_weak(
                 w,
                 w & !STATE_MASK | by,
@@ -204,21 +208,11 @@ impl WaitWord {
         self.0.fetch_and(!PENDING, Ordering::AcqRel) & PENDING != 0
     }
 
-    /// Closes a claimed wait: who won.
+    /// Who won the wait that was just claimed.
     #[inline]
-    pub(crate) fn end(&self) -> Wake {
-        // Acquire: pairs with the Release of claim. Nobody but interrupt writes a claimed word,
-        // and it only sets PENDING, so the fetch_and loses nothing.
-        let old = self.0.load(Ordering::Acquire);
-        if old & PENDING == 0
-            && self
-                .0
-                .compare_exchange(old, old & !STATE_MASK, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
-        {
-            return Self::wake_of(old);
-        }
-        Self::wake_of(self.0.fetch_and(!STATE_MASK, Ordering::AcqRel))
+    pub(crate) fn outcome(&self) -> Wake {
+        // Acquire: pairs with the Release of claim.
+        Self::wake_of(self.0.load(Ordering::Acquire))
     }
 
     fn wake_of(word: u64) -> Wake {
@@ -226,7 +220,7 @@ impl WaitWord {
             PEER => Wake::Peer,
             TIMER => Wake::Timeout,
             DEADLOCK => Wake::Deadlock,
-            // IDLE: begin refused since an interrupt was pending.
+            // IDLE: a killed wait.
             _ => Wake::Interrupt,
         }
     }

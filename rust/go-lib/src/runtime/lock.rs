@@ -89,6 +89,56 @@ impl Mutex {
     }
 }
 
+/// The lock of a channel: one that only holders of the host's interpreter take needs no atomic
+/// read-modify-write, since the interpreter excludes them from one another.
+///
+/// Not the GIL guards the section, but who may lock: a goroutine that parks may give the interpreter
+/// up before its `unlockf` runs (`proc::park::leave_host_without_p`), so that the next holder of the
+/// interpreter may find the lock taken, and waits for the few instructions until it is free.
+pub(crate) struct ChanLock {
+    mutex: Mutex,
+    by_host: bool,
+}
+
+impl ChanLock {
+    /// An unlocked one. `by_host`: whoever locks it holds the host's interpreter.
+    pub(crate) fn new(by_host: bool) -> Self {
+        ChanLock { mutex: Mutex::new(), by_host }
+    }
+
+    #[inline(always)]
+    pub(crate) fn lock(&self) {
+        if !self.by_host {
+            self.mutex.lock();
+            return;
+        }
+        // Acquire: pairs with the Release of unlock by a holder that gave the interpreter up before.
+        while self.mutex.state.load(Ordering::Acquire) != UNLOCKED {
+            wait_for_holder();
+        }
+        // Relaxed: whoever reads it next takes the interpreter after us.
+        self.mutex.state.store(LOCKED, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn unlock(&self) {
+        if !self.by_host {
+            self.mutex.unlock();
+            return;
+        }
+        // Release: publishes the section; pairs with the Acquire of lock.
+        self.mutex.state.store(UNLOCKED, Ordering::Release);
+    }
+}
+
+/// The holder has left its goroutine and is about to unlock; it may have lost its CPU there.
+#[cold]
+fn wait_for_holder() {
+    spin_hint();
+    #[cfg(not(golib_loom))]
+    std::thread::yield_now();
+}
+
 /// A value and the lock that guards it.
 pub(crate) struct Locked<T> {
     lock: Mutex,

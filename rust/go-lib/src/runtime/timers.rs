@@ -329,7 +329,7 @@ mod tests {
         unsafe {
             timers.arm(gp, 5, generation);
             assert!((*gp).wait.claim_peer());
-            (*gp).wait.end();
+            (*gp).wait.outcome();
             assert!((*gp).wait.begin());
             assert_eq!(timers.run_expired(9, &mut |_| panic!("woke a later wait")), NEVER);
             assert!((*gp).wait.is_waiting());

@@ -69,11 +69,11 @@ macro_rules! raw_entry {
         $crate::raw_entry!(@asm "rcx", "x3", $name, $target);
         unsafe extern "C" {
             $(#[$meta])* $vis fn $name(
-                slf: *mut ::pyo3::ffi::PyObject, args: *const *mut ::pyo3::ffi::PyObject, n: ::pyo3::ffi::Py_ssize_t,
+                slf: *mut ::pyo3::ffi::PyObject, args: *mut *mut ::pyo3::ffi::PyObject, n: ::pyo3::ffi::Py_ssize_t,
             ) -> *mut ::pyo3::ffi::PyObject;
         }
         const _: unsafe extern "C-unwind" fn(
-            *mut ::pyo3::ffi::PyObject, *const *mut ::pyo3::ffi::PyObject, ::pyo3::ffi::Py_ssize_t,
+            *mut ::pyo3::ffi::PyObject, *mut *mut ::pyo3::ffi::PyObject, ::pyo3::ffi::Py_ssize_t,
             *const $crate::cpython::Caller,
         ) -> *mut ::pyo3::ffi::PyObject = $target;
     };

@@ -4,20 +4,22 @@
 //! that keeps no thread-local address and no thread-owned lock. How that is found out: `cpython/movable.c`.
 
 use std::os::raw::c_void;
+use std::ptr;
 
 use super::entry::Caller;
 use super::ffi;
 use super::tstate::ThreadState;
 
-/// Whether the goroutine of `ts`, inside an entry that was called as `caller` says, may move.
+/// Whether the goroutine of `ts`, inside an entry that was called as `caller` says, may move; not without a `caller`.
 ///
 /// # Safety
 /// `ts` is attached on this OS thread, and `caller` is the record that the running entry was given.
 #[inline]
-pub unsafe fn may_migrate(ts: ThreadState, caller: &Caller) -> bool {
-    let ret: *const c_void = caller.ret();
+pub unsafe fn may_migrate(ts: ThreadState, caller: Option<&Caller>) -> bool {
+    let frame: *const Caller = caller.map_or(ptr::null(), ptr::from_ref);
+    let ret: *const c_void = caller.map_or(ptr::null(), Caller::ret);
     // SAFETY: the caller's duty; the record is the entry's frame.
-    unsafe { ffi::golib_may_migrate(ts.as_ptr(), caller, ret) != 0 }
+    unsafe { ffi::golib_may_migrate(ts.as_ptr(), frame, ret) != 0 }
 }
 
 /// How often the answer was: movable at first sight, movable after a walk, pinned.

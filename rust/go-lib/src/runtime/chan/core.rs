@@ -24,7 +24,7 @@ use std::ptr;
 use crate::prim::{AtomicBool, AtomicUsize, Ordering};
 use crate::runtime::chan::Wait;
 use crate::runtime::g::{Wake, G};
-use crate::runtime::lock::Mutex;
+use crate::runtime::lock::ChanLock;
 use crate::runtime::proc::getg;
 use crate::runtime::proc::park::gopark;
 use crate::runtime::sema::WakeList;
@@ -171,7 +171,7 @@ impl ChanQ {
 
 /// The channel without its type.
 pub(crate) struct HchanHeader {
-    pub(crate) lock: Mutex,
+    pub(crate) lock: ChanLock,
     /// Written under the lock.
     closed: AtomicBool,
     /// Written under the lock. By 3.
@@ -189,9 +189,9 @@ pub(crate) struct HchanHeader {
 }
 
 impl HchanHeader {
-    pub(crate) fn new(buf: *mut u8, dataqsiz: usize, elem_bytes: usize) -> Self {
+    pub(crate) fn new(buf: *mut u8, dataqsiz: usize, elem_bytes: usize, lock: ChanLock) -> Self {
         HchanHeader {
-            lock: Mutex::new(),
+            lock,
             closed: AtomicBool::new(false),
             qcount: AtomicUsize::new(0),
             dataqsiz,
@@ -432,7 +432,7 @@ impl HchanHeader {
     /// # Safety
     /// `bytes` is the element's size; `f` runs under the lock and must not take it.
     pub(crate) unsafe fn visit(&self, bytes: usize, f: &mut dyn FnMut(*const ())) {
-        struct Unlock<'a>(&'a Mutex);
+        struct Unlock<'a>(&'a ChanLock);
         impl Drop for Unlock<'_> {
             fn drop(&mut self) {
                 self.0.unlock();

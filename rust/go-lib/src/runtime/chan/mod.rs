@@ -17,6 +17,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
 
 use self::core::{Blocked, Dir, HchanHeader, Step, Typed};
+use crate::runtime::lock::ChanLock;
 use crate::runtime::proc::park::goready;
 
 /// How long an operation may wait.
@@ -151,6 +152,21 @@ impl<T> Hchan<T> {
     /// # Errors
     /// The buffer does not fit the address space or memory.
     pub fn try_new(cap: usize) -> Result<Self, CapacityError> {
+        Self::with_lock(cap, ChanLock::new(false))
+    }
+
+    /// A channel for those who hold the host's interpreter; it costs them no atomic operation to lock.
+    ///
+    /// # Safety
+    /// Whoever uses it holds the interpreter, as does who drops it.
+    ///
+    /// # Errors
+    /// As [`Hchan::try_new`].
+    pub unsafe fn try_new_in_host(cap: usize) -> Result<Self, CapacityError> {
+        Self::with_lock(cap, ChanLock::new(true))
+    }
+
+    fn with_lock(cap: usize, lock: ChanLock) -> Result<Self, CapacityError> {
         let layout = Layout::array::<T>(cap).map_err(|_| CapacityError)?;
         let buf = if layout.size() == 0 {
             ptr::without_provenance_mut(layout.align())
@@ -161,7 +177,8 @@ impl<T> Hchan<T> {
         if buf.is_null() {
             return Err(CapacityError);
         }
-        Ok(Hchan { header: HchanHeader::new(buf, cap, size_of::<T>()), elements: PhantomData })
+        let header = HchanHeader::new(buf, cap, size_of::<T>(), lock);
+        Ok(Hchan { header, elements: PhantomData })
     }
 
     /// Sends `v`.

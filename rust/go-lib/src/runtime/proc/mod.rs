@@ -95,6 +95,13 @@ pub(crate) fn set_caller(caller: *const ()) {
     getm().caller.set(caller);
 }
 
+/// What was left for `may_migrate`. A park takes it: who parks again in the same operation leaves it
+/// again, else its goroutine keeps its M.
+#[inline]
+pub(crate) fn caller() -> *const () {
+    getm().caller.get()
+}
+
 /// Enters the runtime: until `leave_rt` nobody takes this M's P.
 #[inline(always)]
 pub(crate) fn enter_rt() -> &'static M {

@@ -35,7 +35,7 @@ pub(crate) unsafe fn mcall(m: &M, gp: *mut G, f: McallFn) {
     // SAFETY: g0_sp was saved when this goroutine was entered; the loop on g0 waits there.
     #[cfg(not(golib_loom))]
     unsafe {
-        crate::sys::arch::switch((*gp).sched_sp.as_ptr(), m.g0_sp.get());
+        crate::sys::arch::leave((*gp).sched_sp.as_ptr(), m.g0_sp.get());
     }
     #[cfg(golib_loom)]
     let _ = gp;
@@ -68,7 +68,7 @@ pub(crate) unsafe fn gopark(
     m.park_args.set(ParkArgs { unlockf, arg, deadline_ns: deadline_ns.unwrap_or(NEVER) });
     // SAFETY: on the goroutine's stack, inside the runtime. The loop left the runtime again.
     unsafe { mcall(m, gp, park_m) };
-    let wake = g.wait.end();
+    let wake = g.wait.outcome();
     if deadline_ns.is_some() && wake != Wake::Timeout {
         // SAFETY: the timer is ours.
         unsafe { Timers::disarm(&g.timer) };
@@ -239,7 +239,7 @@ unsafe fn thread_park(
     }
     casgstatus(g, GWAITING, GRUNNABLE);
     casgstatus(g, GRUNNABLE, GRUNNING);
-    g.wait.end()
+    g.wait.outcome()
 }
 
 /// Sleeps until the wait is claimed, by whom soever: also by this thread's deadline or signal.

@@ -105,7 +105,7 @@ fn execute(m: &'static M, gp: *mut G) {
     }
     leave_rt(m);
     // SAFETY: gp's context is saved and nobody else runs it.
-    unsafe { arch::switch(m.g0_sp.as_ptr(), g.sched_sp.get()) };
+    unsafe { arch::resume(m.g0_sp.as_ptr(), g.sched_sp.get()) };
 }
 
 /// Makes `state` the attached one.

@@ -192,6 +192,9 @@ fn select(
     for &i in poll.iter() {
         let case = &cases[i as usize];
         let Some(c) = case.channel() else { continue };
+        if !case.seems_ready() {
+            continue; // under the lock it is as it seems
+        }
         // SAFETY: all channels are locked.
         match unsafe { case.step(c) } {
             Step::Blocked => {}

@@ -25,7 +25,7 @@ use crate::prim::{spin_hint, AtomicU32, Ordering};
 use crate::runtime::chan::Wait;
 use crate::runtime::g::Kind;
 use crate::runtime::proc::park::goready;
-use crate::runtime::proc::{getg, procs};
+use crate::runtime::proc::{self, getg, procs};
 use crate::runtime::sema::{deadline, At, SemaQ, WaitError};
 use crate::runtime::waitreason::WaitReason;
 use crate::sys::clock::nanotime;
@@ -112,6 +112,7 @@ impl MutexCore {
         if self.try_lock() || (wait != Wait::Try && self.spin()) {
             return Ok(());
         }
+        let caller = proc::caller();
         let mut since = 0;
         // What we clear when we look: the WOKEN that was set for us.
         let mut awoke = 0;
@@ -134,6 +135,8 @@ impl MutexCore {
             let at = if since == 0 { At::Back } else { At::Front };
             if since == 0 {
                 since = nanotime();
+            } else {
+                proc::set_caller(caller);
             }
             let left = |empty| {
                 if empty {

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!  saved sp ──►  x19 x20 … x28        10 registers
-//!                x29 (fp) x30 (lr)    lr: into the caller of `switch`; new stack: golib_goentry
+//!                x29 (fp) x30 (lr)    lr: into the caller of the switch; new stack: golib_goentry
 //!                d8 … d15             8 registers
-//!                fpcr, pad
+//!                fpcr, pad           a new stack: 0
 //! ```
 //!
 //! # Invariants
-//! 1. `switch` saves exactly the callee-saved state of the ABI.
+//! 1. A switch saves exactly the callee-saved state of the ABI.
 //! 2. `golib_goentry`'s CFI has an undefined return address.
 
 use super::Entry;
@@ -91,12 +91,22 @@ extern "C-unwind" {
     fn golib_goentry();
 }
 
-/// Leaves this stack (its resume address goes to `*save`) and resumes the one saved as `to`.
+/// Leaves a goroutine's stack (its resume address goes to `*save`) for the g0 saved as `to`.
 ///
 /// # Safety
-/// `to` was saved by `switch` or made by [`init_stack`] and nobody else resumes it.
+/// `to` was saved by [`resume`].
 #[inline(always)]
-pub(crate) unsafe fn switch(save: *mut usize, to: usize) {
+pub(crate) unsafe fn leave(save: *mut usize, to: usize) {
+    // SAFETY: the caller's duty.
+    unsafe { golib_switch(save, to) }
+}
+
+/// Leaves g0 (its resume address goes to `*save`) for the goroutine saved as `to`.
+///
+/// # Safety
+/// `to` was saved by [`leave`] or made by [`init_stack`] and nobody else resumes it.
+#[inline(always)]
+pub(crate) unsafe fn resume(save: *mut usize, to: usize) {
     // SAFETY: the caller's duty.
     unsafe { golib_switch(save, to) }
 }
@@ -116,9 +126,7 @@ pub(crate) unsafe fn init_stack(top: usize, entry: Entry) -> usize {
         }
         frame.write(entry as usize as u64); // x19
         frame.add(11).write(golib_goentry as *const () as usize as u64); // x30
-        let fpcr: u64;
-        asm!("mrs {0}, fpcr", out(reg) fpcr, options(nostack));
-        frame.add(20).write(fpcr);
+                                                                         // fpcr stays 0, as a process starts.
     }
     sp
 }

@@ -2,13 +2,16 @@
 
 mod chan;
 mod claim;
+mod cond;
 mod handoff;
 mod lock;
 mod note;
 mod park;
 mod queues;
 mod runq;
+mod rwmutex;
 mod select;
+mod semaphore;
 mod spin;
 mod sync;
 mod timers;

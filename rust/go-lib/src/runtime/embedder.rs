@@ -29,7 +29,8 @@ pub use crate::runtime::proc::stats::Stats;
 pub use crate::runtime::sched::set_debug_migrate;
 pub use crate::runtime::select::{selectgo, Case, SelectError, Selected};
 pub use crate::runtime::sema::{
-    MutexCore, UnlockOfUnlocked, WaitError, WaitGroupCore, WaitGroupError,
+    CondCore, Flag, MutexCore, ReleasedTooMany, RwMutexCore, RwUnlockError, SemaphoreCore,
+    UnlockOfUnlocked, WaitError, WaitGroupCore, WaitGroupError,
 };
 pub use crate::runtime::time::sleep_until;
 

@@ -34,6 +34,8 @@ pub enum WaitReason {
     CondWait,
     /// A semaphore.
     SemAcquire,
+    /// `Event.wait`.
+    EventWait,
     /// Waiting for a goroutine's end.
     Join,
     /// Waiting for I/O.
@@ -60,6 +62,7 @@ impl WaitReason {
             WaitReason::RwMutexLock => "sync.RWMutex.Lock",
             WaitReason::CondWait => "sync.Cond.Wait",
             WaitReason::SemAcquire => "semacquire",
+            WaitReason::EventWait => "event wait",
             WaitReason::Join => "join",
             WaitReason::IoWait => "IO wait",
             WaitReason::Forever => "wait forever",

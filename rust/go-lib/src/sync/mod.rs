@@ -1,13 +1,35 @@
-//! Waiting for one another without a channel: [`WaitGroup`] and [`Mutex`].
+//! Waiting for one another without a channel.
 //!
-//! Both work on goroutines, which are parked, and on ordinary threads, which block.
+//! | | |
+//! |---|---|
+//! | [`WaitGroup`] | until a number of things are done |
+//! | [`Mutex`], [`RwLock`] | one at a time; many readers or one writer |
+//! | [`Cond`] | until a condition that a mutex guards holds |
+//! | [`Once`], [`OnceCell`] | done by the first, awaited by the others |
+//! | [`Semaphore`] | so many at a time |
+//! | [`Barrier`] | until all have come |
+//! | [`singleflight`] | the same work, done once for all who want it now |
+//!
+//! All work on goroutines, which are parked, and on ordinary threads, which block. Nothing is
+//! poisoned by a panic.
 //!
 //! Go: package sync
 
 #![deny(unsafe_code)]
 
+mod barrier;
+mod cond;
 mod mutex;
+mod once;
+mod rwlock;
+mod semaphore;
+pub mod singleflight;
 mod waitgroup;
 
+pub use barrier::Barrier;
+pub use cond::{Cond, CondMutex};
 pub use mutex::{Mutex, MutexGuard};
+pub use once::{Once, OnceCell};
+pub use rwlock::{ReadGuard, RwLock, WriteGuard};
+pub use semaphore::Semaphore;
 pub use waitgroup::WaitGroup;

@@ -9,13 +9,21 @@
 //!
 //! Go: runtime/sema.go
 
+mod cond;
 mod event;
+mod flag;
 mod mutex;
+mod rwmutex;
+mod semaphore;
 mod waitgroup;
 mod wakelist;
 
+pub use cond::CondCore;
 pub use event::Event;
+pub use flag::Flag;
 pub use mutex::{MutexCore, UnlockOfUnlocked};
+pub use rwmutex::{RwMutexCore, RwUnlockError};
+pub use semaphore::{ReleasedTooMany, SemaphoreCore};
 pub use waitgroup::{WaitGroupCore, WaitGroupError};
 pub(crate) use wakelist::WakeList;
 
@@ -104,23 +112,60 @@ impl SemaQ {
         deadline: Option<i64>,
         left: impl FnOnce(bool),
     ) -> Result<bool, WaitError> {
+        // SAFETY: the caller's duty.
+        unsafe { self.park_in(&self.q, at, tag, reason, deadline, left) }
+    }
+
+    /// As [`SemaQ::park`], in another queue under the same lock.
+    ///
+    /// # Safety
+    /// The lock is held; it is released here.
+    #[inline]
+    unsafe fn park_in(
+        &self,
+        q: &WaitQ,
+        at: At,
+        tag: usize,
+        reason: WaitReason,
+        deadline: Option<i64>,
+        left: impl FnOnce(bool),
+    ) -> Result<bool, WaitError> {
         let mut sudog = Sudog::new(getg(), ptr::null_mut(), tag);
         let sg = &raw mut sudog;
+        // SAFETY: the lock is held; the sudog is out of the queue when park_queued returns.
+        unsafe {
+            match at {
+                At::Front => q.enqueue_front(sg),
+                At::Back => q.enqueue(sg),
+            }
+            self.park_queued(q, sg, reason, deadline, left)
+        }
+    }
+
+    /// As [`SemaQ::park`], for a waiter that is in the queue already.
+    ///
+    /// # Safety
+    /// The lock is held, `sg` is the caller's and in `q`; the lock is released here.
+    #[inline]
+    unsafe fn park_queued(
+        &self,
+        q: &WaitQ,
+        sg: *mut Sudog,
+        reason: WaitReason,
+        deadline: Option<i64>,
+        left: impl FnOnce(bool),
+    ) -> Result<bool, WaitError> {
         // SAFETY: the lock is held until unlock_sema; the sudog is out of the queue when we
         // return: who claimed us dequeued it, otherwise we do.
         unsafe {
-            match at {
-                At::Front => self.q.enqueue_front(sg),
-                At::Back => self.q.enqueue(sg),
-            }
             let arg = ptr::from_ref(self).cast_mut().cast();
             let wake = gopark(unlock_sema, arg, reason, deadline);
             if wake == Wake::Peer {
                 return Ok((*sg).success.get());
             }
             self.lock.lock();
-            self.q.remove(sg);
-            left(self.q.is_empty());
+            q.remove(sg);
+            left(q.is_empty());
             self.lock.unlock();
             Err(match wake {
                 Wake::Timeout => WaitError::Timeout,

@@ -1,10 +1,4 @@
-"""golib.sync: waiting for others, and keeping them out.
-
->>> wg = golib.sync.WaitGroup()
->>> for i in range(3):
-...     wg.go(golib.gosched)
->>> wg.wait()
-"""
+"""WaitGroup: its core is compiled, what calls user code is here."""
 
 from __future__ import annotations
 
@@ -12,9 +6,8 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 from golib import _golib
-from golib._golib import Mutex
 
-__all__ = ["Mutex", "WaitGroup"]
+__all__ = ["WaitGroup"]
 
 P = ParamSpec("P")
 

@@ -1,0 +1,82 @@
+//! The reader/writer lock.
+
+use std::sync::Arc;
+
+use super::chan::SOON;
+use super::{explore, spawn, Token, World};
+use crate::runtime::chan::Wait;
+use crate::runtime::sema::RwMutexCore;
+
+/// Proves: a writer excludes a reader and another writer, what it wrote is seen, and nobody is
+/// forgotten.
+///
+/// Bound: 3 threads; 2 preemptions.
+///
+/// Fails without: `let_readers_in` or `let_writer_in` in `unlock`; `let_writer_in` in `runlock`;
+/// the look at `writing` in `rlock` or `lock`; `writing` set at a hand-over.
+#[test]
+fn writers_exclude_and_nobody_is_forgotten() {
+    explore("RwMutex: two writers, a reader", 2, || {
+        let world = World::new(0);
+        let shared = Arc::new((RwMutexCore::new(), Token::new(0)));
+        let (world2, shared2) = (world.clone(), shared.clone());
+        let writer = spawn(move || {
+            world2.enter();
+            shared2.0.lock(Wait::Block).unwrap();
+            shared2.1.add(1);
+            shared2.0.unlock().unwrap();
+        });
+        let (world2, shared2) = (world.clone(), shared.clone());
+        let reader = spawn(move || {
+            world2.enter();
+            shared2.0.rlock(Wait::Block).unwrap();
+            assert!(shared2.1.get() <= 2);
+            shared2.0.runlock().unwrap();
+        });
+        world.enter();
+        shared.0.lock(Wait::Block).unwrap();
+        shared.1.add(1);
+        shared.0.unlock().unwrap();
+        writer.join().unwrap();
+        reader.join().unwrap();
+        assert_eq!((shared.0.held(), shared.1.get()), ((0, false), 2));
+    });
+}
+
+/// Proves: a reader that waits behind a writer goes on when that gives up, while another reads on.
+///
+/// Bound: 3 threads; 2 preemptions.
+///
+/// Fails without: `writer_left`; the wake of readers in `runlock`.
+#[test]
+fn a_writer_that_gives_up_forgets_no_reader() {
+    explore("RwMutex: writer's timeout", 2, || {
+        let world = World::new(0);
+        let shared = Arc::new((RwMutexCore::new(), Token::new(0)));
+        world.enter();
+        shared.0.rlock(Wait::Block).unwrap();
+        let (world2, shared2) = (world.clone(), shared.clone());
+        let writer = spawn(move || {
+            world2.enter();
+            match shared2.0.lock(SOON) {
+                Ok(()) => {
+                    shared2.1.add(1);
+                    shared2.0.unlock().unwrap();
+                    1
+                }
+                Err(_) => 0,
+            }
+        });
+        let (world2, shared2) = (world.clone(), shared.clone());
+        let reader = spawn(move || {
+            world2.enter();
+            shared2.0.rlock(Wait::Block).unwrap();
+            assert!(shared2.1.get() <= 1);
+            shared2.0.runlock().unwrap();
+        });
+        shared.0.runlock().unwrap();
+        reader.join().unwrap();
+        assert_eq!(writer.join().unwrap(), shared.1.get());
+        assert_eq!(shared.0.held(), (0, false));
+    });
+}

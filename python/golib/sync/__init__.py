@@ -1,0 +1,38 @@
+"""golib.sync: waiting for others, and keeping them out.
+
+Everything here works from goroutines, which are parked, and from ordinary threads, which block. Names
+from Go raise TimeoutError; names borrowed from threading keep its signatures and results.
+
+>>> wg = golib.sync.WaitGroup()
+>>> for i in range(3):
+...     wg.go(golib.gosched)
+>>> wg.wait()
+"""
+
+from golib._golib import Event, Mutex, Semaphore
+from golib.sync._cond import Barrier, Cond
+from golib.sync._containers import Map, Pool
+from golib.sync._once import Once, SingleFlight, once, once_value
+from golib.sync._rwmutex import ReadLock, RWMutex
+from golib.sync._waitgroup import WaitGroup
+
+__all__ = [
+    "Barrier",
+    "Cond",
+    "Event",
+    "Map",
+    "Mutex",
+    "Once",
+    "Pool",
+    "RWMutex",
+    "ReadLock",
+    "Semaphore",
+    "SingleFlight",
+    "WaitGroup",
+    "once",
+    "once_value",
+]
+
+for _class in (Barrier, Cond, Map, Once, Pool, RWMutex, ReadLock, SingleFlight, WaitGroup):
+    _class.__module__ = "golib.sync"
+del _class

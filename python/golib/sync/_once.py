@@ -1,0 +1,185 @@
+"""Once, once, once_value and SingleFlight: done by the first, awaited by the others."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable
+from types import TracebackType
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from golib._golib import Event, Mutex
+
+__all__ = ["Once", "SingleFlight", "once", "once_value"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+class Once:
+    """Runs a function once: Go's sync.Once.
+
+    >>> start = golib.sync.Once()
+    >>> start.do(print, 'first')
+    first
+    >>> start.do(print, 'second')
+    """
+
+    __slots__ = ("__weakref__", "_done", "_running")
+
+    def __init__(self) -> None:
+        self._done = False
+        self._running = Mutex()
+
+    def do(self, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Calls fn(*args, **kwargs), unless some call has been made before; returns when that has ended.
+
+        A call that raises counts, as in Go; the exception is raised in its caller. Calling do() in fn
+        is a deadlock.
+
+        Blocks: the goroutine, or the OS thread, while another runs fn.
+        """
+        if self._done:
+            return
+        with self._running:
+            if not self._done:
+                try:
+                    fn(*args, **kwargs)
+                finally:
+                    self._done = True
+
+
+class _Result(Generic[T]):
+    """What a call came to, once it has ended with a value or an Exception.
+
+    KeyboardInterrupt, Cancelled and the like are about who made the call, not about its result.
+    """
+
+    __slots__ = ("error", "known", "traceback", "value")
+
+    value: T
+    error: Exception | None
+    traceback: TracebackType | None
+
+    def __init__(self) -> None:
+        self.known = False
+
+    def keep(self, fn: Callable[..., T], args: Any, kwargs: Any) -> None:
+        """Calls fn and keeps what comes of it."""
+        try:
+            self.value = fn(*args, **kwargs)
+            self.error = self.traceback = None
+        except Exception as error:
+            self.error, self.traceback = error, error.__traceback__
+        self.known = True
+        del self  # the exception holds this frame: it must not hold the exception
+
+    def get(self) -> T:
+        """The value, or the same exception each time, with its own traceback."""
+        if self.error is not None:
+            try:
+                raise self.error.with_traceback(self.traceback)
+            finally:
+                del self  # as above
+        return self.value
+
+
+def once_value(fn: Callable[P, T]) -> Callable[P, T]:
+    """A decorator: fn is called once, and all calls return its value, or raise the same exception.
+
+    Go's sync.OnceValue. The first call's arguments count. On a method it is once for all instances. A
+    call that is ended from outside (KeyboardInterrupt, Cancelled) does not count.
+
+    Blocks: the goroutine, or the OS thread, while another runs fn.
+
+    >>> @golib.sync.once_value
+    ... def config() -> dict[str, int]:
+    ...     print('reading')
+    ...     return {'n': 1}
+    >>> config() is config()
+    reading
+    True
+    """
+    running, result = Mutex(), _Result[T]()
+
+    @functools.wraps(fn)
+    def value(*args: P.args, **kwargs: P.kwargs) -> T:
+        if not result.known:
+            with running:
+                if not result.known:
+                    result.keep(fn, args, kwargs)
+        return result.get()
+
+    return value
+
+
+def once(fn: Callable[P, object]) -> Callable[P, None]:
+    """A decorator: fn is called once; all calls return None, or raise the same exception.
+
+    Go's sync.OnceFunc. The first call's arguments count. On a method it is once for all instances.
+
+    Blocks: the goroutine, or the OS thread, while another runs fn.
+
+    >>> @golib.sync.once
+    ... def start() -> None:
+    ...     print('started')
+    >>> start(); start()
+    started
+    """
+    valued = once_value(fn)
+
+    @functools.wraps(fn)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        valued(*args, **kwargs)
+
+    return call
+
+
+class SingleFlight(Generic[K, T]):
+    """Work by key: who comes while it is done waits for its result instead of doing it again.
+
+    Go's golang.org/x/sync/singleflight.
+
+    >>> flight = golib.sync.SingleFlight[str, int]()
+    >>> flight.do('four', lambda: 2 + 2)
+    4
+    """
+
+    __slots__ = ("__weakref__", "_calls")
+
+    def __init__(self) -> None:
+        self._calls: dict[K, tuple[Event, _Result[T]]] = {}
+
+    def do(self, key: K, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """fn(*args, **kwargs), or what the call for the same key that is under way comes to.
+
+        Blocks: the goroutine, or the OS thread, while another does the work.
+        Raises: what fn raises, in all who wait for it (the same object).
+        """
+        mine = call = (Event(), _Result[T]())
+        ended, result = mine
+        try:
+            while (call := self._calls.setdefault(key, mine)) is not mine:
+                ended, result = call
+                ended.wait()
+                if result.known:
+                    return result.get()
+                # Its caller was interrupted: the next one does the work.
+            ended, result = mine
+            try:
+                result.keep(fn, args, kwargs)
+            finally:
+                if self._calls.get(key) is mine:  # not a call that came after a forget()
+                    del self._calls[key]
+                ended.set()
+            return result.get()
+        finally:
+            # Else the exception holds this frame, and this frame the exception.
+            del mine, call, result
+
+    def forget(self, key: K) -> None:
+        """Has the next call for key do the work itself, also while one is under way.
+
+        Blocks: nothing.
+        """
+        self._calls.pop(key, None)

@@ -109,9 +109,9 @@ impl WaitWord {
         {
             return true;
         }
-        // Not waiting, and pending already: nobody else changes it now. Acquire: pairs with the
-        // Release of `interrupt`, which published the reason.
-        self.0.swap(new | PENDING | INTERRUPT, Ordering::AcqRel);
+        // Not waiting, and pending already: nobody else changes it now. Relaxed: `outcome` reads this
+        // with Acquire, and a RMW passes the Release of `interrupt` on.
+        self.0.swap(new | PENDING | INTERRUPT, Ordering::Relaxed);
         false
     }
 

@@ -169,6 +169,8 @@ typedef struct golib_host {
     /* Runs call(arg) on the main thread, which waits in run(), with its own thread state attached, and waits for it.
      * 0, or -1 with an exception set if the main thread cannot. */
     int (*on_main_thread)(void (*call)(void *), void *arg);
+    /* The calling thread is about to fork: returns when no lock is held that nobody would release in the child. */
+    void (*before_fork)(void);
 } golib_host;
 
 void golib_set_host(const golib_host *host);

@@ -139,6 +139,13 @@ void golib_ts_unlink_all(PyThreadState *except)
     }
 }
 
+/* fork() runs this in the parent before it forks. */
+static void in_forking_parent(void)
+{
+    if (golib_host_table->before_fork)
+        golib_host_table->before_fork();
+}
+
 /* fork() runs this in the child before CPython deletes the other threads' states there. A fork without the GIL (a C
  * library's) leaves Python unusable in the child anyway. */
 static void in_forked_child(void)
@@ -153,7 +160,7 @@ int golib_fork_init(void)
     static int registered;
     if (registered)
         return 0;
-    if (pthread_atfork(NULL, NULL, in_forked_child) != 0) {
+    if (pthread_atfork(in_forking_parent, NULL, in_forked_child) != 0) {
         PyErr_NoMemory();
         return -1;
     }

@@ -52,6 +52,7 @@ static HOST_TABLE: HostTable = HostTable {
     in_main_goroutine: Some(crate::run::in_main_goroutine),
     pthread_of: Some(pthread_of),
     on_main_thread: Some(crate::run::on_main_thread),
+    before_fork: Some(before_fork),
 };
 
 /// Installs the hooks, once, before the first goroutine.
@@ -272,6 +273,10 @@ unsafe extern "C" fn hold(delta: c_int) {
     } else {
         embedder::unlock_os_thread();
     }
+}
+
+unsafe extern "C" fn before_fork() {
+    embedder::before_fork();
 }
 
 unsafe extern "C" fn in_goroutine() -> c_int {

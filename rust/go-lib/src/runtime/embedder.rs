@@ -23,7 +23,7 @@ pub use crate::runtime::waitreason::WaitReason;
 pub use crate::runtime::chan::{CloseOfClosed, Hchan, RecvError, SendError, Wait};
 pub use crate::runtime::proc::exit::stop_the_ms;
 #[cfg(not(golib_loom))]
-pub use crate::runtime::proc::fork::{after_fork_in_child, ForkChild};
+pub use crate::runtime::proc::fork::{after_fork_in_child, before_fork, ForkChild};
 pub use crate::runtime::proc::procs::{set_max_threads, ThreadLimit};
 pub use crate::runtime::proc::stats::Stats;
 pub use crate::runtime::sched::set_debug_migrate;

@@ -86,6 +86,8 @@ pub(crate) struct Sched {
     pub(crate) resize: crate::runtime::lock::Mutex,
     /// Everything looked asleep: sysmon is to make sure.
     pub(crate) maybe_dead: AtomicBool,
+    /// Ms that have given the interpreter up with the locks of their goroutine's wait held.
+    pub(crate) unlocking: AtomicUsize,
     /// sysmon has stopped (`proc::exit`).
     pub(crate) sysmon_stopped: AtomicBool,
     /// Ms made since the start; for ids.
@@ -136,6 +138,7 @@ impl Sched {
             stacks: Stacks::new(),
             resize: crate::runtime::lock::Mutex::new(),
             maybe_dead: AtomicBool::new(false),
+            unlocking: AtomicUsize::new(0),
             sysmon_stopped: AtomicBool::new(false),
             mid: AtomicU32::new(0),
             handoffs: AtomicU64::new(0),

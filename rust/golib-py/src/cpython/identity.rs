@@ -26,6 +26,9 @@ pub struct HostTable {
             arg: *mut c_void,
         ) -> c_int,
     >,
+    /// The calling thread is about to fork, usually with the GIL held: returns when no lock is held that nobody would
+    /// release in the child.
+    pub before_fork: Option<unsafe extern "C" fn()>,
 }
 
 /// Tells the patches whom to ask. Before [`install`].

@@ -23,6 +23,22 @@ pub enum ForkChild {
     Thread,
 }
 
+/// Waits, before a fork, until no other thread holds the lock of a host's channel or semaphore: nobody
+/// would release it in the child. The caller holds the interpreter, as does who takes such a lock; only
+/// a goroutine that parks without a P gives it up before it unlocks.
+pub fn before_fork() {
+    /// Without the interpreter others may come and go for ever.
+    const LOOKS: usize = 10_000;
+    let s = sched();
+    for _ in 0..LOOKS {
+        // Acquire: pairs with the Release in park_m.
+        if s.unlocking.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
 /// Starts the runtime afresh in a forked child.
 ///
 /// # Safety

@@ -85,7 +85,12 @@ pub(crate) unsafe fn park_m(m: *mut M, gp: *mut G) {
     let (m, g) = unsafe { (&*m, &*gp) };
     let args = m.park_args.get();
     pin_if_needed(m, gp);
-    leave_host_without_p(m);
+    let without_p = m.pp().is_null();
+    if without_p {
+        // Relaxed: the interpreter, given up next, orders it; see `fork::before_fork`.
+        sched().unlocking.fetch_add(1, Ordering::Relaxed);
+        leave_host_without_p(m);
+    }
     casgstatus(g, GRUNNING, GWAITING);
     m.curg.set(std::ptr::null_mut());
     g.waitsince.store(0, Ordering::Relaxed);
@@ -96,6 +101,10 @@ pub(crate) unsafe fn park_m(m: *mut M, gp: *mut G) {
     }
     // SAFETY: the parker's duty. From here on another M may run gp.
     unsafe { (args.unlockf)(gp, args.arg) };
+    if without_p {
+        // Release: the locks are free; pairs with the Acquire in `fork::before_fork`.
+        sched().unlocking.fetch_sub(1, Ordering::Release);
+    }
     if !opened {
         // An interrupt was pending: nobody else can ready it.
         casgstatus(g, GWAITING, GRUNNABLE);

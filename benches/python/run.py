@@ -3,9 +3,10 @@
     run.py [--peers a,b] [--workloads x,y] [--repeat 3] [--missing] [--smoke] [--json FILE]
     run.py --table FILE          only the tables of what FILE holds
 
-Each cell is a process of its own, under a lock that keeps two runs on one machine apart; peers that are not installed
-are left out. Results are merged into FILE, so that a cell can be measured again alone. `--python LABEL=PATH` (repeated)
-measures other interpreters; by default the one that runs this.
+The peers take turns, each in a process of its own that calls the workload three times, under a lock that keeps two runs
+on one machine apart; the best call counts. Peers that are not installed are left out. Results are merged into FILE,
+so that a cell can be measured again alone. `--python LABEL=PATH` (repeated) measures other interpreters; by default the
+one that runs this.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ HERE = Path(__file__).resolve().parent
 DEFAULT_RESULTS = HERE.parent / "results" / "python.json"
 LOCK = os.environ.get("BENCH_LOCK", os.path.join(tempfile.gettempdir(), "golib-bench.lock"))
 CELL_SECONDS = 150
+#: Calls in one process: the first one warms up. Memory is measured in a fresh process each time.
+CALLS = 3
+ENOUGH_SECONDS = 25
 #: A smoke run shows that the benches work: a hundredth of the size. The sieve checks its last prime.
 SMOKE_DIVISOR = 100
 FIXED_SIZE = {"sieve", "parallel", "parallel_1"}
@@ -41,7 +45,7 @@ FIXED_SIZE = {"sieve", "parallel", "parallel_1"}
 # -- in the measured process -------------------------------------------------------------------
 
 
-def measure_here(peer: str, workload: str, repeat: int, divisor: int) -> None:
+def measure_here(peer: str, workload: str, divisor: int) -> None:
     """Runs one cell and prints its figures as JSON; null if the peer lacks the workload."""
     try:
         module = importlib.import_module("peer_" + peer)
@@ -58,7 +62,7 @@ def measure_here(peer: str, workload: str, repeat: int, divisor: int) -> None:
         n //= divisor
     runs: list[dict[str, float]] = []
     began = time.perf_counter()
-    for _ in range(repeat):
+    for _ in range(1 if name == "parked" or divisor > 1 else CALLS):
         gc.collect()
         t0 = time.perf_counter()
         figures = function(n)
@@ -67,7 +71,7 @@ def measure_here(peer: str, workload: str, repeat: int, divisor: int) -> None:
             unit, operations = TIMED[name]
             figures = {unit: 1e6 * seconds / (operations * n) if operations else 1e3 * seconds}
         runs.append(figures)
-        if len(runs) >= 3 and time.perf_counter() - began > 25:
+        if time.perf_counter() - began > ENOUGH_SECONDS:
             break
     print(json.dumps({"n": n, "runs": runs}), flush=True)
     os._exit(0)  # a library's own exit is not what is measured
@@ -83,8 +87,8 @@ def cause_of_death(process: subprocess.CompletedProcess[str]) -> dict[str, str]:
     return {"error": ([line for line in lines if "Error" in line] or lines)[-1][:120]}
 
 
-def run_cell(python: str, peer: str, workload: str, repeat: int, divisor: int) -> Any:
-    command = [python, str(HERE / "run.py"), "--cell", peer, workload, str(repeat), str(divisor)]
+def run_cell(python: str, peer: str, workload: str, divisor: int) -> Any:
+    command = [python, str(HERE / "run.py"), "--cell", peer, workload, str(divisor)]
     with open(LOCK, "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
@@ -98,17 +102,23 @@ def run_cell(python: str, peer: str, workload: str, repeat: int, divisor: int) -
     return json.loads(process.stdout.strip().splitlines()[-1])
 
 
-def measure(python: str, peer: str, workload: str, repeat: int, divisor: int) -> Any:
-    """One cell's figures; memory is measured in a fresh process each time."""
-    if base(workload) != "parked":
-        return run_cell(python, peer, workload, repeat, divisor)
-    runs = []
+def measure(
+    pythons: dict[str, str], peers: dict[str, list[str]], workload: str, repeat: int, divisor: int
+) -> dict[str, Any]:
+    """A workload's cells. The peers take turns, so that a slow moment of the machine hits all of them."""
+    cells: dict[str, Any] = {}
     for _ in range(repeat):
-        cell = run_cell(python, peer, workload, 1, divisor)
-        if cell is None or "error" in cell:
-            return cell
-        runs += cell["runs"]
-    return {"n": cell["n"], "runs": runs}
+        for label, python in pythons.items():
+            for peer in peers[label]:
+                key = f"{label}/{peer}/{workload}"
+                so_far = cells.get(key, {"runs": []})
+                if so_far is None or "error" in so_far:
+                    continue
+                cell = run_cell(python, peer, workload, divisor)
+                if cell is not None and "runs" in cell:
+                    cell["runs"] = so_far["runs"] + cell["runs"]
+                cells[key] = cell
+    return {key: cell for key, cell in cells.items() if cell is not None}
 
 
 def installed(python: str, peers: list[str]) -> list[str]:
@@ -147,15 +157,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--missing", action="store_true", help="only cells that FILE lacks")
     parser.add_argument("--smoke", action="store_true", help="small sizes, once; keeps no file")
     parser.add_argument("--table", type=Path, metavar="FILE")
-    parser.add_argument("--cell", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--cell", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def main() -> int:
     a = arguments()
     if a.cell:
-        peer, workload, repeat, divisor = a.cell
-        measure_here(peer, workload, int(repeat), int(divisor))
+        peer, workload, divisor = a.cell
+        measure_here(peer, workload, int(divisor))
         return 0
     if a.table:
         print(tables(json.loads(a.table.read_text())))
@@ -167,22 +177,26 @@ def main() -> int:
     peers = {label: installed(python, a.peers.split(",")) for label, python in pythons.items()}
     measured = {}
     for workload in a.workloads.split(","):
-        for label, python in pythons.items():
-            for peer in peers[label]:
-                key = f"{label}/{peer}/{workload}"
-                if a.missing and "error" not in results.get(key, {"error": ""}):
-                    continue
-                cell = measure(python, peer, workload, repeat, divisor)
-                if cell is None:
-                    continue
-                results[key] = measured[key] = cell
-                if not a.smoke:
-                    a.json.parent.mkdir(parents=True, exist_ok=True)
-                    a.json.write_text(json.dumps(results, indent=0))
-                text = cell.get("error") or ", ".join(
-                    f"{figure} {show(best(cell, figure))}" for figure in cell["runs"][0]
-                )
-                print(f"{label} {peer} {workload}: {text}", flush=True)
+        wanted = {
+            label: [
+                peer
+                for peer in peers[label]
+                if not a.missing
+                or "error" in results.get(f"{label}/{peer}/{workload}", {"error": ""})
+            ]
+            for label in pythons
+        }
+        cells = measure(pythons, wanted, workload, repeat, divisor)
+        results.update(cells)
+        measured.update(cells)
+        if not a.smoke:
+            a.json.parent.mkdir(parents=True, exist_ok=True)
+            a.json.write_text(json.dumps(results, indent=0))
+        for key, cell in cells.items():
+            text = cell.get("error") or ", ".join(
+                f"{figure} {show(best(cell, figure))}" for figure in cell["runs"][0]
+            )
+            print(f"{key.replace('/', ' ')}: {text}", flush=True)
     if not a.smoke:
         print(f"\n{machine()}\n\n{tables(results)}")
     return 1 if any("error" in cell for key, cell in measured.items() if "/golib/" in key) else 0

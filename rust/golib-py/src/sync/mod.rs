@@ -109,6 +109,20 @@ unsafe fn waited_as_threads(what: &str, operation: impl Fn() -> Result<(), WaitE
     }
 }
 
+/// The result of `__enter__` from that of the wait, which is taken over: the instance itself, or null.
+#[inline(always)]
+unsafe fn entered(slf: Raw, waited: Raw) -> Raw {
+    if waited.is_null() {
+        return waited;
+    }
+    // SAFETY: the GIL is held.
+    unsafe {
+        ffi::Py_DECREF(waited);
+        ffi::Py_INCREF(slf);
+    }
+    slf
+}
+
 /// None, or the error as `kind`.
 unsafe fn done<E: std::fmt::Display>(kind: Raw, result: Option<Result<(), E>>) -> Raw {
     // SAFETY: the GIL is held.

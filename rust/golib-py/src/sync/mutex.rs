@@ -5,7 +5,7 @@ use std::ptr;
 use go_lib::runtime::embedder::{MutexCore, Wait};
 use pyo3::ffi::{self, PyMethodDef};
 
-use super::{core, done, make_type, new, waited, waited_as_threads};
+use super::{core, done, entered, make_type, new, waited, waited_as_threads};
 use crate::errors;
 use crate::obj::{self, Raw};
 use crate::raw::{self, arguments, guard, parking, seconds_of, wait_for, wait_of, Table};
@@ -28,13 +28,7 @@ mod parks {
     parking!(golib_entry_mutex_enter => mutex_enter(slf, _arg) {
         // SAFETY: a method of Mutex.
         unsafe {
-            let entered = lock(slf, Wait::Block);
-            if !entered.is_null() {
-                ffi::Py_DECREF(entered);
-                ffi::Py_INCREF(slf);
-                return slf;
-            }
-            entered
+            entered(slf, lock(slf, Wait::Block))
         }
     });
 

@@ -5,7 +5,7 @@ use std::ptr;
 use go_lib::runtime::embedder::{RwMutexCore, Wait};
 use pyo3::ffi::{self, PyMethodDef};
 
-use super::{core, done, make_type, new, waited};
+use super::{core, done, entered, make_type, new, waited};
 use crate::obj::{self, Raw};
 use crate::raw::{self, arguments, guard, parking, wait_of, Table};
 
@@ -41,13 +41,7 @@ mod parks {
         // SAFETY: a method of RWMutex.
         unsafe {
             let rw = core::<RwMutexCore>(slf);
-            let entered = waited("lock", || rw.lock(Wait::Block));
-            if !entered.is_null() {
-                ffi::Py_DECREF(entered);
-                ffi::Py_INCREF(slf);
-                return slf;
-            }
-            entered
+            entered(slf, waited("lock", || rw.lock(Wait::Block)))
         }
     });
 }

@@ -6,7 +6,7 @@ use std::ptr;
 use go_lib::runtime::embedder::{SemaphoreCore, Wait};
 use pyo3::ffi::{self, PyGetSetDef, PyMethodDef, PyTypeObject};
 
-use super::{core, done, make, make_type, waited};
+use super::{core, done, entered, make, make_type, waited};
 use crate::errors;
 use crate::obj::{self, Raw};
 use crate::raw::{self, arguments, guard, parking, wait_of, Table};
@@ -85,13 +85,7 @@ mod parks {
     parking!(golib_entry_semaphore_enter => semaphore_enter(slf, _arg) {
         // SAFETY: a method of Semaphore.
         unsafe {
-            let entered = acquire(slf, 1, Wait::Block);
-            if !entered.is_null() {
-                ffi::Py_DECREF(entered);
-                ffi::Py_INCREF(slf);
-                return slf;
-            }
-            entered
+            entered(slf, acquire(slf, 1, Wait::Block))
         }
     });
 }

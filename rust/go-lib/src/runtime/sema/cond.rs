@@ -14,7 +14,7 @@ use std::ptr;
 
 use crate::runtime::chan::Wait;
 use crate::runtime::proc::getg;
-use crate::runtime::sema::{deadline, SemaQ, WaitError, WakeList};
+use crate::runtime::sema::{SemaQ, WaitError, WakeList};
 use crate::runtime::sudog::Sudog;
 use crate::runtime::waitreason::WaitReason;
 
@@ -68,7 +68,7 @@ impl CondCore {
             self.q.lock.unlock();
             return Ok(());
         }
-        let deadline = deadline(wait).inspect_err(|_| self.q.lock.unlock())?;
+        let deadline = self.q.deadline(wait)?;
         // SAFETY: the lock is held, the sudog is queued; by 2 it may be claimed from now on.
         unsafe {
             (*sg).elem.set(sg.cast());

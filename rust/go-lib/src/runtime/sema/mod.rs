@@ -98,6 +98,11 @@ impl SemaQ {
         SemaQ { lock: Mutex::new(), q: WaitQ::new() }
     }
 
+    /// The deadline of a wait that cannot proceed now. The lock is held; an error releases it.
+    fn deadline(&self, wait: Wait) -> Result<Option<i64>, WaitError> {
+        deadline(wait).inspect_err(|_| self.lock.unlock())
+    }
+
     /// Waits in the queue until claimed; the claimer's `success`. After any other end the waiter
     /// is out of the queue, and `left` was called under the lock with whether that emptied it.
     ///

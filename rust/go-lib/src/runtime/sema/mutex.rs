@@ -26,7 +26,7 @@ use crate::runtime::chan::Wait;
 use crate::runtime::g::Kind;
 use crate::runtime::proc::park::goready;
 use crate::runtime::proc::{self, getg, procs};
-use crate::runtime::sema::{deadline, At, SemaQ, WaitError};
+use crate::runtime::sema::{At, SemaQ, WaitError};
 use crate::runtime::waitreason::WaitReason;
 use crate::sys::clock::nanotime;
 
@@ -123,15 +123,9 @@ impl MutexCore {
                 self.q.lock.unlock();
                 return Ok(());
             }
-            let deadline = match deadline(wait) {
-                Ok(deadline) => deadline,
-                Err(e) => {
-                    // WAITED may be set in vain, which the next unlock finds out; by 1 and 3 that
-                    // unlock also wakes whoever else waits.
-                    self.q.lock.unlock();
-                    return Err(e);
-                }
-            };
+            // An error may leave WAITED set in vain, which the next unlock finds out; by 1 and 3 that
+            // unlock also wakes whoever else waits.
+            let deadline = self.q.deadline(wait)?;
             let at = if since == 0 { At::Back } else { At::Front };
             if since == 0 {
                 since = nanotime();

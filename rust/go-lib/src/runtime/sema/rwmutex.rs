@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use crate::runtime::chan::Wait;
-use crate::runtime::sema::{deadline, At, SemaQ, WaitError, WakeList};
+use crate::runtime::sema::{At, SemaQ, WaitError, WakeList};
 use crate::runtime::sudog::WaitQ;
 use crate::runtime::waitreason::WaitReason;
 
@@ -93,7 +93,7 @@ impl RwMutexCore {
             self.writers.lock.unlock();
             return Ok(());
         }
-        let deadline = self.deadline(wait)?;
+        let deadline = self.writers.deadline(wait)?;
         let reason = WaitReason::RwMutexRLock;
         // SAFETY: the lock is held. A reader that leaves keeps nobody waiting.
         unsafe { self.writers.park_in(&self.readers_q, At::Back, 0, reason, deadline, |_| ()) }
@@ -114,7 +114,7 @@ impl RwMutexCore {
             self.writers.lock.unlock();
             return Ok(());
         }
-        let deadline = self.deadline(wait)?;
+        let deadline = self.writers.deadline(wait)?;
         // SAFETY: the lock is held.
         let taken = unsafe {
             self.writers.park(At::Back, 0, WaitReason::RwMutexLock, deadline, |_| ()).map(|_| ())
@@ -123,11 +123,6 @@ impl RwMutexCore {
             self.writer_left();
         }
         taken
-    }
-
-    /// The deadline of a wait, under the lock, which an error releases.
-    fn deadline(&self, wait: Wait) -> Result<Option<i64>, WaitError> {
-        deadline(wait).inspect_err(|_| self.writers.lock.unlock())
     }
 
     /// By 4.

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use crate::runtime::chan::Wait;
-use crate::runtime::sema::{deadline, At, SemaQ, WaitError, WakeList};
+use crate::runtime::sema::{At, SemaQ, WaitError, WakeList};
 use crate::runtime::waitreason::WaitReason;
 
 /// More permits were given back than are held.
@@ -70,7 +70,7 @@ impl SemaphoreCore {
             self.q.lock.unlock();
             return Ok(());
         }
-        let deadline = deadline(wait).inspect_err(|_| self.q.lock.unlock())?;
+        let deadline = self.q.deadline(wait)?;
         // SAFETY: the lock is held.
         let taken = unsafe {
             self.q.park(At::Back, n, WaitReason::SemAcquire, deadline, |_| ()).map(|_| ())

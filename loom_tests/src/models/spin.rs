@@ -131,7 +131,8 @@ fn a_timer_armed_from_outside_is_not_slept_through() {
             fall_asleep(&world2, m, 0);
         });
         let m = world.enter();
-        wake::arm_timer(m, at(&g), 1, 0);
+        // SAFETY: the G outlives the execution, its timer is not armed.
+        wake::arm_timer(m, 1, |timers| unsafe { timers.arm(at(&g), 1, 0) });
         sleeper.join().unwrap();
     });
 }

@@ -279,7 +279,7 @@ const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i
 }
 
 /// The module's functions.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 31]> = Table([
+pub(crate) static FUNCTIONS: Table<[PyMethodDef; 32]> = Table([
     raw::keywords(c"go", goroutine::go, GO_DOC),
     raw::keywords(c"spawn", goroutine::spawn, SPAWN_DOC),
     raw::fast(c"gosched", golib_entry_gosched, GOSCHED_DOC),
@@ -309,6 +309,7 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 31]> = Table([
     raw::keywords(c"_wait_main", run::golib_entry_wait_main, c"For the Python part of golib."),
     fastcall(c"_interrupt", run::interrupt),
     private(c"_is_interrupted", run::is_interrupted, ffi::METH_O),
+    private(c"_expect_wakeups", run::expect_wakeups, ffi::METH_O),
     fastcall(c"_set_async_exc", run::set_async_exc),
     PyMethodDef::zeroed(),
 ]);

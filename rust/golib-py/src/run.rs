@@ -11,7 +11,7 @@
 
 use std::os::raw::{c_int, c_long, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use go_lib::runtime::embedder::{self, Event, GRef, Wait, WaitError, WaitReason};
@@ -197,9 +197,24 @@ pub unsafe extern "C" fn on_main_thread(
     0
 }
 
+/// How many reasons there are to expect a wake-up from outside the runtime.
+static EXPECTED: AtomicUsize = AtomicUsize::new(0);
+
 /// True while something outside the runtime may wake a goroutine.
 pub fn others_can_wake() -> bool {
-    false
+    EXPECTED.load(Ordering::Relaxed) != 0
+}
+
+/// `_golib._expect_wakeups(delta)`: counts the reasons (a signal that `notify` waits for) for which nothing is a deadlock.
+pub(crate) unsafe extern "C" fn expect_wakeups(_: Raw, delta: Raw) -> Raw {
+    // SAFETY: a METH_O function.
+    unsafe {
+        let Some(delta) = crate::raw::integer_of(delta) else { return ptr::null_mut() };
+        // Changed under the GIL alone.
+        let now = EXPECTED.load(Ordering::Relaxed).saturating_add_signed(delta as isize);
+        EXPECTED.store(now, Ordering::Relaxed);
+        obj::none()
+    }
 }
 
 /// In a forked child.
@@ -207,6 +222,7 @@ pub(crate) fn after_fork() {
     MAIN.store(ptr::null_mut(), Ordering::Relaxed);
     *lock(&WAITER) = None;
     lock(&JOBS).clear();
+    EXPECTED.store(0, Ordering::Relaxed);
 }
 
 /// `_golib._interrupt(g, error)`: has `error` raised in a goroutine that waits in an operation of ours, or that has not

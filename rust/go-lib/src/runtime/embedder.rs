@@ -32,7 +32,7 @@ pub use crate::runtime::sema::{
     CondCore, Flag, MutexCore, ReleasedTooMany, RwMutexCore, RwUnlockError, SemaphoreCore,
     UnlockOfUnlocked, WaitError, WaitGroupCore, WaitGroupError,
 };
-pub use crate::runtime::time::sleep_until;
+pub use crate::runtime::time::{sleep_until, Alarm, Ring};
 
 /// The host's functions. All are `unsafe`: the runtime keeps the module's invariants.
 pub struct Embedder {
@@ -208,7 +208,20 @@ impl GRef {
 /// `host` stays valid until the table's `main` has returned for it.
 pub unsafe fn spawn(host: *mut (), stack_bytes: usize) -> io::Result<GRef> {
     // SAFETY: the caller's duty.
-    unsafe { proc::newproc::newproc_host(host, stack_bytes) }
+    unsafe { proc::newproc::newproc_host(host, stack_bytes, false) }
+}
+
+/// As [`spawn`], a servant of the host: it is neither counted nor shown, and while it waits it is no
+/// part of a deadlock.
+///
+/// # Errors
+/// As [`spawn`].
+///
+/// # Safety
+/// As [`spawn`].
+pub unsafe fn spawn_system(host: *mut (), stack_bytes: usize) -> io::Result<GRef> {
+    // SAFETY: the caller's duty.
+    unsafe { proc::newproc::newproc_host(host, stack_bytes, true) }
 }
 
 /// The running goroutine; None on a thread that is none of ours.

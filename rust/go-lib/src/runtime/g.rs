@@ -247,6 +247,8 @@ pub struct G {
     pub(crate) status: AtomicU32,
     /// What the G stands for. Creator.
     pub(crate) kind: Cell<Kind>,
+    /// The host's own servant: neither counted nor shown. Creator.
+    pub(crate) system: Cell<bool>,
     /// Why it waits; meaningful in GWAITING. Itself, before parking.
     pub(crate) waitreason: Cell<WaitReason>,
     /// What the claimer left: the sudog that was claimed. The claimer, before goready.
@@ -298,6 +300,7 @@ impl G {
             schedlink: Cell::new(ptr::null_mut()),
             status: AtomicU32::new(GIDLE),
             kind: Cell::new(kind),
+            system: Cell::new(false),
             waitreason: Cell::new(WaitReason::Zero),
             param: Cell::new(ptr::null_mut()),
             lock_depth: Cell::new(0),

@@ -1,15 +1,21 @@
-//! Sleeping.
+//! Sleeping, and alarms: what happens at a given time.
 //!
-//! A sleep is a wait without a waker: only its timer ends it, or an interrupt.
+//! A sleep is a wait without a waker: only its timer ends it, or an interrupt. An alarm is a timer
+//! that calls a function; no goroutine waits for it.
 //!
-//! Go: runtime/time.go (timeSleep)
+//! Go: runtime/time.go (timeSleep, newTimer, stopTimer)
 
 use std::ptr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::prim::{AtomicPtr, Ordering};
 use crate::runtime::g::{Wake, G};
 use crate::runtime::proc::park::gopark;
+use crate::runtime::proc::{enter_rt, leave_rt, procs, sysmon, wake};
+use crate::runtime::sched::{sched, Sched};
 use crate::runtime::sema::WaitError;
+use crate::runtime::timers::{Action, Timer, Timers};
 use crate::runtime::waitreason::WaitReason;
 use crate::sys::clock::nanotime;
 
@@ -38,3 +44,100 @@ pub(crate) fn deadline_after(d: Duration) -> i64 {
 
 /// `gopark`'s unlockf of a wait that nobody needs to find.
 unsafe fn hold_nothing(_gp: *mut G, _arg: *mut ()) {}
+
+/// What has an [`Alarm`].
+pub trait Ring: Send + Sync + 'static {
+    /// Its alarm: always the same one.
+    fn alarm(&self) -> &Alarm;
+
+    /// The alarm has gone off that was set with `seq`; it may have been set anew since.
+    ///
+    /// Called on a scheduler's stack, with no lock held and no interpreter attached: it may make
+    /// goroutines and wake them, but must neither park nor call code of the user.
+    fn ring(self: Arc<Self>, seq: u64);
+}
+
+/// A timer that rings its owner, once each time it is set.
+///
+/// While it is set the runtime holds a reference to the owner.
+pub struct Alarm {
+    timer: Timer,
+    /// The scheduler in whose heaps it was set last: in a forked child there is another.
+    sched: AtomicPtr<Sched>,
+}
+
+// SAFETY: the timer's plain fields are guarded by its heap's lock; setting and stopping are the
+// caller's to serialise.
+unsafe impl Sync for Alarm {}
+// SAFETY: as Sync: an alarm that is set does not move, its owner being in an Arc.
+unsafe impl Send for Alarm {}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Alarm::new()
+    }
+}
+
+impl Alarm {
+    /// One that is not set.
+    #[must_use]
+    pub fn new() -> Self {
+        Alarm { timer: Timer::new(), sched: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Sets the alarm of `owner` to `when_ns` of the monotonic clock, instead of what it was set to.
+    /// Starts the runtime if it has not been started. True if it was set before.
+    ///
+    /// # Safety
+    /// No other thread sets or stops this alarm meanwhile.
+    pub unsafe fn set<T: Ring>(owner: &Arc<T>, when_ns: i64, seq: u64) -> bool {
+        // SAFETY: the caller's duty.
+        let was_set = unsafe { Alarm::stop(owner) };
+        let s = procs::ensure_started();
+        let alarm = owner.alarm();
+        alarm.sched.store(ptr::from_ref(s).cast_mut(), Ordering::Relaxed);
+        let arg = Arc::into_raw(owner.clone()).cast_mut().cast();
+        let action = Action { fire: ring::<T>, arg, seq };
+        let m = enter_rt();
+        // SAFETY: not armed; the reference in `arg` keeps the timer where it is. Ps are never freed.
+        wake::arm_timer(m, when_ns, |heap| unsafe { heap.arm_for(&alarm.timer, when_ns, action) });
+        // This goroutine goes on: sysmon has to watch.
+        sysmon::kick(s);
+        if !m.curg.get().is_null() {
+            leave_rt(m);
+        }
+        was_set
+    }
+
+    /// Stops the alarm of `owner`. False if it was not set or is about to ring.
+    ///
+    /// # Safety
+    /// As [`set`](Self::set).
+    pub unsafe fn stop<T: Ring>(owner: &Arc<T>) -> bool {
+        let alarm = owner.alarm();
+        let set_in = alarm.sched.load(Ordering::Relaxed);
+        if set_in.is_null() {
+            return false;
+        }
+        if !ptr::eq(set_in, sched()) {
+            // Set before a fork: the old heap may be locked by a thread that is gone.
+            alarm.timer.forget();
+            return false;
+        }
+        // SAFETY: Ps live as long as the scheduler.
+        let stopped = unsafe { Timers::disarm(&alarm.timer) };
+        if stopped {
+            // SAFETY: the reference that `set` made, which nobody will use any more.
+            unsafe { Arc::decrement_strong_count(Arc::as_ptr(owner)) };
+        }
+        stopped
+    }
+}
+
+/// An alarm's action.
+unsafe fn ring<T: Ring>(owner: *mut (), seq: u64) -> *mut G {
+    // SAFETY: the reference that `set` made: the timer was popped, so no stop takes it.
+    let owner = unsafe { Arc::from_raw(owner.cast::<T>().cast_const()) };
+    owner.ring(seq);
+    ptr::null_mut()
+}

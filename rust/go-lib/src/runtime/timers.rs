@@ -1,7 +1,8 @@
 //! The timers of one P: a 4-ary heap, ordered by when they are due.
 //!
 //! The heap is passive: it says who is due, `proc` readies them. A wait has one deadline at most,
-//! so each G embeds the one [`Timer`] it can need and arming allocates nothing but heap slots.
+//! so each G embeds the one [`Timer`] it can need and arming allocates nothing but heap slots. A
+//! timer may also belong to an alarm (`runtime::time`), and calls a function of its owner.
 //!
 //! # Invariants
 //! 1. `heap[i].when <= heap[c].when` for each child `c` in `4i+1 ..= 4i+4`.
@@ -9,8 +10,8 @@
 //!    both are written under that heap's lock.
 //! 3. A timer and the `Timers` it is in stay where they are and valid while it is armed.
 //! 4. `earliest` is the root's `when`, or [`NEVER`] for an empty heap, whenever the lock is free.
-//! 5. What a timer that was popped does is decided by the claim word: its generation makes a timer
-//!    that comes too late harmless, so firing needs no lock and a disarm need not wait for it.
+//! 5. A timer that was popped acts outside the lock, so a disarm may come between: its `seq` makes
+//!    one that comes too late harmless. For a wait that is the generation in the claim word.
 //!
 //! Go: runtime/time.go (timers)
 
@@ -27,13 +28,34 @@ pub(crate) const NEVER: i64 = i64::MAX;
 /// Timers fired between two acquisitions of the lock.
 const BATCH: usize = 32;
 
-/// What a timer does when it is due.
+/// What a timer does when it is due: `fire(arg, seq)`, on g0 with no lock held. Returns a G whose
+/// wait it has claimed, for the caller to ready, or null.
 #[derive(Clone, Copy)]
-enum Action {
-    /// Not armed yet.
-    Nothing,
-    /// Ends the wait `generation` of `gp`.
-    Wake { gp: *mut G, generation: u64 },
+pub(crate) struct Action {
+    pub(crate) fire: unsafe fn(*mut (), u64) -> *mut G,
+    pub(crate) arg: *mut (),
+    /// What `arg` was armed for, by 5.
+    pub(crate) seq: u64,
+}
+
+impl Action {
+    /// The action of a timer that was never armed.
+    const NOTHING: Action = Action { fire: do_nothing, arg: ptr::null_mut(), seq: 0 };
+}
+
+unsafe fn do_nothing(_arg: *mut (), _seq: u64) -> *mut G {
+    ptr::null_mut()
+}
+
+/// Ends the wait `generation` of the G `arg`.
+unsafe fn end_wait(arg: *mut (), generation: u64) -> *mut G {
+    let gp = arg.cast::<G>();
+    // SAFETY: a G is never freed (g.rs, 1).
+    if unsafe { (*gp).wait.claim_timer(generation) } {
+        gp
+    } else {
+        ptr::null_mut()
+    }
 }
 
 /// One timer, embedded in what it belongs to.
@@ -51,8 +73,15 @@ impl Timer {
         Timer {
             heap: AtomicPtr::new(ptr::null_mut()),
             index: Cell::new(0),
-            action: Cell::new(Action::Nothing),
+            action: Cell::new(Action::NOTHING),
         }
+    }
+}
+
+impl Timer {
+    /// Leaves the heap it is in alone: that belongs to a scheduler that is gone.
+    pub(crate) fn forget(&self) {
+        self.heap.store(ptr::null_mut(), Ordering::Relaxed);
     }
 }
 
@@ -93,12 +122,21 @@ impl Timers {
     /// `gp` is valid for ever (g.rs, 1), its timer is not armed, and `self` does not move or end
     /// while it is.
     pub(crate) unsafe fn arm(&self, gp: *mut G, when_ns: i64, generation: u64) -> bool {
+        let action = Action { fire: end_wait, arg: gp.cast(), seq: generation };
         // SAFETY: the caller's duty.
-        let timer = unsafe { &(*gp).timer };
+        unsafe { self.arm_for(&(*gp).timer, when_ns, action) }
+    }
+
+    /// Arms `timer` to do `action` at `when_ns`; returns as [`arm`](Self::arm).
+    ///
+    /// # Safety
+    /// `timer` is not armed; it, what `action` refers to and `self` stay where they are and valid
+    /// while it is, and until an action under way is over.
+    pub(crate) unsafe fn arm_for(&self, timer: &Timer, when_ns: i64, action: Action) -> bool {
         let when = when_ns.min(NEVER - 1);
         let mut heap = self.heap.lock();
         debug_assert!(timer.heap.load(Ordering::Relaxed).is_null());
-        timer.action.set(Action::Wake { gp, generation });
+        timer.action.set(action);
         // Release: a disarm that finds this heap sees it as the armer did; pairs with the Acquire
         // in disarm. Index and action are ordered by the lock.
         timer.heap.store(ptr::from_ref(self).cast_mut(), Ordering::Release);
@@ -136,17 +174,17 @@ impl Timers {
         }
     }
 
-    /// Fires what is due at `now_ns`: each G whose wait was won goes to `ready`, outside the lock.
+    /// Fires what is due at `now_ns`, outside the lock; what each action returned goes to `fired`.
     /// Returns when the next timer is due.
     ///
     /// # Safety
-    /// The invariants of the module; `ready` takes over the duty to ready the G.
-    pub(crate) unsafe fn run_expired(&self, now_ns: i64, ready: &mut dyn FnMut(*mut G)) -> i64 {
+    /// The invariants of the module; `fired` takes over the duty to ready the G, unless it is null.
+    pub(crate) unsafe fn run_expired(&self, now_ns: i64, fired: &mut dyn FnMut(*mut G)) -> i64 {
         loop {
             if self.next_when() > now_ns {
                 return self.next_when();
             }
-            let mut due = [Action::Nothing; BATCH];
+            let mut due = [Action::NOTHING; BATCH];
             let mut n = 0;
             {
                 let mut heap = self.heap.lock();
@@ -158,12 +196,8 @@ impl Timers {
                 self.publish(&heap);
             }
             for action in &due[..n] {
-                if let Action::Wake { gp, generation } = *action {
-                    // SAFETY: a G is never freed (g.rs, 1).
-                    if unsafe { (*gp).wait.claim_timer(generation) } {
-                        ready(gp);
-                    }
-                }
+                // SAFETY: by the duty of `arm_for`.
+                fired(unsafe { (action.fire)(action.arg, action.seq) });
             }
         }
     }
@@ -331,7 +365,10 @@ mod tests {
             assert!((*gp).wait.claim_peer());
             (*gp).wait.outcome();
             assert!((*gp).wait.begin());
-            assert_eq!(timers.run_expired(9, &mut |_| panic!("woke a later wait")), NEVER);
+            assert_eq!(
+                timers.run_expired(9, &mut |gp| assert!(gp.is_null(), "woke a later wait")),
+                NEVER
+            );
             assert!((*gp).wait.is_waiting());
         }
     }

@@ -76,7 +76,7 @@ fn fair_look(s: &Sched, p: &P) -> *mut G {
     ptr::null_mut()
 }
 
-/// Readies what is due on `p`; true if anything was.
+/// Fires what is due on `p`; true if anything was.
 fn run_timers(m: &M, p: &P) -> bool {
     let now = nanotime();
     p.timers_due.store(false, Ordering::Relaxed);
@@ -88,7 +88,9 @@ fn run_timers(m: &M, p: &P) -> bool {
     unsafe {
         p.timers.run_expired(now, &mut |gp| {
             any = true;
-            park::ready(m, gp, false);
+            if !gp.is_null() {
+                park::ready(m, gp, false);
+            }
         });
     }
     any

@@ -39,15 +39,19 @@ pub(crate) fn newproc_go(
     stack_bytes: usize,
     location: &'static Location<'static>,
 ) -> io::Result<GRef> {
-    newproc(Kind::Go, Some(f), ptr::null_mut(), stack_bytes, Some(location))
+    newproc(Kind::Go, Some(f), ptr::null_mut(), stack_bytes, Some(location), false)
 }
 
 /// Makes a goroutine of the host.
 ///
 /// # Safety
 /// See `embedder::spawn`.
-pub(crate) unsafe fn newproc_host(host: *mut (), stack_bytes: usize) -> io::Result<GRef> {
-    newproc(Kind::Host, None, host, stack_bytes, None)
+pub(crate) unsafe fn newproc_host(
+    host: *mut (),
+    stack_bytes: usize,
+    system: bool,
+) -> io::Result<GRef> {
+    newproc(Kind::Host, None, host, stack_bytes, None, system)
 }
 
 fn newproc(
@@ -56,6 +60,7 @@ fn newproc(
     host: *mut (),
     stack_bytes: usize,
     location: Option<&'static Location<'static>>,
+    system: bool,
 ) -> io::Result<GRef> {
     let s = procs::ensure_started();
     if s.refused.load(Ordering::Relaxed) != 0 {
@@ -73,6 +78,7 @@ fn newproc(
         location,
     });
     g.kind.set(kind);
+    g.system.set(system);
     g.lock_depth.set(0);
     g.syscalls.store(0, Ordering::Relaxed);
     g.wait.take_pending();
@@ -91,7 +97,9 @@ fn newproc(
     // SAFETY: as above.
     unsafe { *g.start.get() = f };
     g.goid.store(next_goid(m, s), Ordering::Release);
-    add_gcount(m, s, 1);
+    if !system {
+        add_gcount(m, s, 1);
+    }
     g.sched_sp.set(0);
     casgstatus(g, GDEAD, GRUNNABLE);
     let r = GRef::new(gp);
@@ -290,7 +298,9 @@ unsafe fn goexit0(m: *mut M, gp: *mut G) {
     casgstatus(g, GRUNNING, GDEAD);
     m.curg.set(ptr::null_mut());
     let s = sched();
-    add_gcount(m, s, -1);
+    if !g.system.get() {
+        add_gcount(m, s, -1);
+    }
     stacks::take_back(m, s, g);
     gfput(m, s, gp);
 }

@@ -97,7 +97,9 @@ pub(crate) unsafe fn park_m(m: *mut M, gp: *mut G) {
     let generation = g.wait.next_generation();
     let opened = g.wait.begin();
     if opened && args.deadline_ns != NEVER {
-        wake::arm_timer(m, gp, args.deadline_ns, generation);
+        let when = args.deadline_ns;
+        // SAFETY: gp's timer is disarmed after each wait; Ps are never freed.
+        wake::arm_timer(m, when, |timers| unsafe { timers.arm(gp, when, generation) });
     }
     // SAFETY: the parker's duty. From here on another M may run gp.
     unsafe { (args.unlockf)(gp, args.arg) };

@@ -39,14 +39,15 @@ pub(crate) fn num_goroutine() -> usize {
     n.max(0) as usize
 }
 
-/// Calls `f` with every live goroutine, in the order in which their Gs were made.
+/// Calls `f` with every live goroutine but the host's servants, in the order in which their Gs were made.
 pub(crate) fn for_each_g(f: &mut dyn FnMut(GRef)) {
     // Copied: f may take as long as it likes and even make goroutines.
     let all: Vec<_> = sched().allgs.lock().clone();
     for gp in all {
         // SAFETY: Gs are never freed.
-        let status = unsafe { (*gp.0).status.load(Ordering::Acquire) };
-        if status != GDEAD && status != GIDLE {
+        let (status, system) =
+            unsafe { ((*gp.0).status.load(Ordering::Acquire), (*gp.0).system.get()) };
+        if status != GDEAD && status != GIDLE && !system {
             f(GRef::new(gp.0));
         }
     }

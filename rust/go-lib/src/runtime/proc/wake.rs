@@ -19,6 +19,7 @@ use crate::runtime::p::{P, PIDLE, PRUNNING};
 use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::{checkdead, procs, sysmon};
 use crate::runtime::sched::{sched, Inner, Sched};
+use crate::runtime::timers::Timers;
 
 /// Puts a runnable G where it will run: the right queue of this M's P, or a shared one.
 ///
@@ -367,17 +368,19 @@ pub(crate) fn earliest_timer(s: &Sched) -> i64 {
     s.every_p().map(|p| p.timers.next_when()).min().unwrap_or(NEVER)
 }
 
-/// Arms `gp`'s timer for the wait `generation`: on this M's P, or, without one, on P 0's heap.
-pub(crate) fn arm_timer(m: &M, gp: *mut G, when_ns: i64, generation: u64) {
+/// Arms a timer by `arm(heap)`: on the heap of this M's P, or, without one, on P 0's. `arm` tells
+/// whether it is the heap's earliest now.
+#[inline]
+pub(crate) fn arm_timer(m: &M, when_ns: i64, arm: impl FnOnce(&Timers) -> bool) {
     let pp = m.pp();
     let s = sched();
     // SAFETY: inside the runtime the P is ours; P 0 always exists and its heap has a lock.
     unsafe {
         if !pp.is_null() {
-            (*pp).timers.arm(gp, when_ns, generation);
+            arm(&(*pp).timers);
             return;
         }
-        if (*s.p(0)).timers.arm(gp, when_ns, generation) {
+        if arm(&(*s.p(0)).timers) {
             timer_armed_from_outside(s, when_ns);
         }
     }

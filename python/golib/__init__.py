@@ -16,7 +16,7 @@ at any time. Importing starts no thread and patches nothing.
 
 from __future__ import annotations
 
-from golib import runtime, sync
+from golib import context, runtime, sync
 from golib._errors import Cancelled, ChanClosed, CloseOfClosed, Deadlock, Goexit, SendOnClosed
 from golib._golib import (
     Case,
@@ -38,12 +38,15 @@ from golib._golib import (
     recv,
     select,
     send,
+    shield,
     sleep,
     spawn,
+    timeout,
 )
 from golib._report import set_panic_handler
 from golib._results import Recv, Selected
 from golib._run import blocking, main, run
+from golib._scope import Scope, scope
 
 __all__ = [
     "Cancelled",
@@ -57,6 +60,7 @@ __all__ = [
     "Receiver",
     "Recv",
     "RecvChan",
+    "Scope",
     "Select",
     "Selected",
     "SendChan",
@@ -65,6 +69,7 @@ __all__ = [
     "__version__",
     "blocking",
     "channel",
+    "context",
     "go",
     "goexit",
     "gomaxprocs",
@@ -75,10 +80,13 @@ __all__ = [
     "recv",
     "run",
     "runtime",
+    "scope",
     "select",
     "send",
     "set_panic_handler",
+    "shield",
     "sleep",
     "spawn",
     "sync",
+    "timeout",
 ]

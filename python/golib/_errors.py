@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["Cancelled", "ChanClosed", "CloseOfClosed", "Deadlock", "Goexit", "SendOnClosed"]
+__all__ = [
+    "Canceled",
+    "Cancelled",
+    "ChanClosed",
+    "CloseOfClosed",
+    "Deadlock",
+    "DeadlineExceeded",
+    "Goexit",
+    "SendOnClosed",
+]
 
 
 class ChanClosed(Exception):
@@ -41,9 +50,17 @@ class CloseOfClosed(ChanClosed):
 
 
 class Cancelled(BaseException):
-    """Raised in a goroutine that was cancelled, at its current or next blocking point.
+    """Raised in a goroutine that was cancelled, at its current or next blocking point, and at each
+    further one: clean up and let it pass, or clean up in `with golib.shield():` if that has to wait.
 
-    A goroutine that ends by it is not reported; join() raises it.
+    It is a BaseException, so `except Exception` does not stop it. A goroutine that ends by it is not
+    reported; join() raises it.
+
+    >>> g = golib.go(golib.sleep, 3600)
+    >>> g.cancel()
+    True
+    >>> g.exception()
+    Cancelled('context canceled')
     """
 
 
@@ -82,8 +99,30 @@ class Deadlock(RuntimeError):
         self.dump = dump
 
 
+class Canceled(Exception):
+    """What a context's err() gives after its cancel function was called: "context canceled".
+
+    Go's context.Canceled. It is given, not raised; what a cancelled goroutine raises is Cancelled.
+    """
+
+    def __init__(self, message: str = "context canceled") -> None:
+        super().__init__(message)
+
+
+class DeadlineExceeded(TimeoutError):
+    """What a context's err() gives after its deadline: "context deadline exceeded".
+
+    Go's context.DeadlineExceeded.
+    """
+
+    def __init__(self, message: str = "context deadline exceeded") -> None:
+        super().__init__(message)
+
+
 for _class in (Cancelled, ChanClosed, CloseOfClosed, Deadlock, Goexit, SendOnClosed):
     _class.__module__ = "golib"
+for _class in (Canceled, DeadlineExceeded):
+    _class.__module__ = "golib.context"
 
 
 def deadlock() -> Deadlock:

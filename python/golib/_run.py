@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from golib import _golib
+from golib._errors import Cancelled
 
 __all__ = ["blocking", "main", "run"]
 
@@ -26,7 +27,7 @@ def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
 
     Other goroutines go on when it returns, as daemons. Called on the main thread, main is the
     main thread for Python: signal handlers may be set in it, and KeyboardInterrupt is raised in
-    it. In a goroutine run() just calls main.
+    it. In a goroutine run() just calls main. If the caller is cancelled (golib.timeout), main is.
 
     Blocks: the goroutine that calls main, or the OS thread.
     Raises: what main raised (the same object); TypeError as go(); KeyboardInterrupt when main sat
@@ -39,6 +40,23 @@ def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         _check(main)
         return main(*args, **kwargs)
     g = _golib._start_main(main, args, kwargs)
+    try:
+        try:
+            return _await(g)
+        except Cancelled:
+            if g.done():
+                raise
+        # The caller is cancelled: so is main, for whose end it waits nevertheless.
+        g.cancel()
+        with _golib.shield():
+            return _await(g)
+    finally:
+        _golib._end_main(g)
+        del g
+
+
+def _await(g: _golib.Goroutine[T]) -> T:
+    """Waits for the end of a main goroutine; raises there what a signal handler raises here."""
     raised: _Raised | None = None
     try:
         while True:
@@ -46,14 +64,13 @@ def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
                 if _golib._wait_main(g, _LOOK if raised else None):
                     return g.join()
             except BaseException as error:  # of a signal handler
-                if g.done():
-                    # Of main itself, or too late for it.
+                if g.done() or isinstance(error, Cancelled):
+                    # Of main itself, or too late for it; or this thread is cancelled.
                     raise
                 raised = _Raised(g, error)
             if raised is not None and raised.has_arrived():
                 raised = None
     finally:
-        _golib._end_main(g)
         del g, raised
 
 

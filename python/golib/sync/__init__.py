@@ -12,6 +12,7 @@ from Go raise TimeoutError; names borrowed from threading keep its signatures an
 from golib._golib import Event, Mutex, Semaphore
 from golib.sync._cond import Barrier, Cond
 from golib.sync._containers import Map, Pool
+from golib.sync._errgroup import ErrGroup
 from golib.sync._once import Once, SingleFlight, once, once_value
 from golib.sync._rwmutex import ReadLock, RWMutex
 from golib.sync._waitgroup import WaitGroup
@@ -19,6 +20,7 @@ from golib.sync._waitgroup import WaitGroup
 __all__ = [
     "Barrier",
     "Cond",
+    "ErrGroup",
     "Event",
     "Map",
     "Mutex",
@@ -33,6 +35,6 @@ __all__ = [
     "once_value",
 ]
 
-for _class in (Barrier, Cond, Map, Once, Pool, RWMutex, ReadLock, SingleFlight, WaitGroup):
+for _class in (Barrier, Cond, ErrGroup, Map, Once, Pool, RWMutex, ReadLock, SingleFlight, WaitGroup):
     _class.__module__ = "golib.sync"
 del _class

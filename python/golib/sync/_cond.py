@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from golib._errors import Deadlock
-from golib._golib import Event, Mutex
+from golib._golib import Event, Mutex, shield
 
 __all__ = ["Barrier", "Cond"]
 
@@ -156,20 +156,27 @@ class Cond:
 
     def _take_again(self, held: Any) -> None:
         """Locks again, whatever is raised meanwhile: that is raised afterwards."""
-        raised: BaseException | None = None
-        while True:
-            try:
-                if held is None:
-                    self.lock.acquire()
-                else:
-                    self.lock._acquire_restore(held)
-                break
-            except Deadlock:
-                raise
-            except BaseException as error:
-                raised = raised or error
-        if raised is not None:
-            raise raised
+        try:
+            self._lock(held)
+        except Deadlock:
+            raise
+        except BaseException:
+            while True:
+                try:
+                    with shield():
+                        self._lock(held)
+                    break
+                except Deadlock:
+                    raise
+                except BaseException:
+                    pass  # KeyboardInterrupt again: the first is raised
+            raise
+
+    def _lock(self, held: Any) -> None:
+        if held is None:
+            self.lock.acquire()
+        else:
+            self.lock._acquire_restore(held)
 
 
 class Barrier(threading.Barrier):

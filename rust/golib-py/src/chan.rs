@@ -45,6 +45,13 @@ const _: () = assert!(align_of::<ChanObj>() <= 16);
 
 /// The type `golib.Chan`.
 pub(crate) static CHAN: Global = Global::new();
+/// The channel `golib.nil`.
+static NIL: Global = Global::new();
+
+/// `golib.nil`, borrowed.
+pub(crate) fn nil() -> Raw {
+    NIL.get()
+}
 
 /// The channel behind an instance of any type with a [`Face`]; null for `nil`.
 ///
@@ -355,13 +362,14 @@ pub(crate) unsafe fn make(class: *mut PyTypeObject, capacity: usize) -> Raw {
     }
 }
 
-/// The channel that never proceeds.
+/// Makes the channel that never proceeds.
 ///
 /// # Safety
 /// The GIL is held, the type exists.
 pub(crate) unsafe fn make_nil() -> Raw {
     // SAFETY: the caller's duty; a zeroed instance has a null channel.
-    unsafe { ffi::PyType_GenericAlloc(CHAN.get().cast(), 0) }
+    unsafe { NIL.set(ffi::PyType_GenericAlloc(CHAN.get().cast(), 0)) };
+    NIL.get()
 }
 
 /// A capacity argument; None: an exception is set.

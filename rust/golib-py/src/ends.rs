@@ -27,6 +27,8 @@ pub(crate) struct ViewObj {
     face: Face,
     /// By 1.
     chan: Raw,
+    /// What will close the channel or send to it, and lives as long as somebody may wait for that; or null.
+    keep: Raw,
     /// A Sender that was not closed.
     open: bool,
 }
@@ -87,6 +89,22 @@ unsafe fn make(class: &Global, chan: Raw) -> Raw {
             ffi::Py_INCREF(chan);
             (*view).chan = chan;
             (*view).face.hchan = hchan(chan);
+        }
+        slf
+    }
+}
+
+/// A view for receiving from `chan` that keeps `keep` alive; null with an exception set.
+///
+/// # Safety
+/// The GIL is held; `chan` is a Chan.
+pub(crate) unsafe fn receiver_of(chan: Raw, keep: Raw) -> Raw {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let slf = make(&RECV_CHAN, chan);
+        if !slf.is_null() {
+            ffi::Py_INCREF(keep);
+            (*instance::<ViewObj>(slf)).keep = keep;
         }
         slf
     }
@@ -250,10 +268,14 @@ unsafe extern "C" fn repr(slf: Raw) -> Raw {
 unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: a tp_traverse.
     unsafe {
-        match obj::visit(ffi::Py_TYPE(slf).cast(), visit, arg) {
-            0 => obj::visit((*instance::<ViewObj>(slf)).chan, visit, arg),
-            stop => stop,
+        let view = instance::<ViewObj>(slf);
+        let mut stop = obj::visit(ffi::Py_TYPE(slf).cast(), visit, arg);
+        for object in [(*view).chan, (*view).keep] {
+            if stop == 0 {
+                stop = obj::visit(object, visit, arg);
+            }
         }
+        stop
     }
 }
 
@@ -276,6 +298,7 @@ unsafe extern "C-unwind" fn free(slf: Raw) {
             close_sender(view);
         }
         obj::clear(&raw mut (*view).chan);
+        obj::clear(&raw mut (*view).keep);
         chan::free_instance(slf);
     }
 }

@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use go_lib::runtime::embedder::{self, WaitError};
 use pyo3::ffi::{self, Py_ssize_t};
 
+use crate::context::{self, ambient};
 use crate::goroutine::GoroutineObj;
 use crate::obj::{Global, Raw};
 use crate::raw::unicode;
@@ -16,6 +17,8 @@ pub(crate) static SEND_ON_CLOSED: Global = Global::new();
 pub(crate) static CLOSE_OF_CLOSED: Global = Global::new();
 pub(crate) static CANCELLED: Global = Global::new();
 pub(crate) static GOEXIT: Global = Global::new();
+pub(crate) static CANCELED: Global = Global::new();
+pub(crate) static DEADLINE_EXCEEDED: Global = Global::new();
 /// `golib._errors.deadlock()`: makes the exception with the dump.
 pub(crate) static DEADLOCK: Global = Global::new();
 
@@ -30,12 +33,14 @@ pub(crate) unsafe fn init() -> bool {
         if module.is_null() {
             return false;
         }
-        let names: [(&CStr, &Global); 6] = [
+        let names: [(&CStr, &Global); 8] = [
             (c"ChanClosed", &CHAN_CLOSED),
             (c"SendOnClosed", &SEND_ON_CLOSED),
             (c"CloseOfClosed", &CLOSE_OF_CLOSED),
             (c"Cancelled", &CANCELLED),
             (c"Goexit", &GOEXIT),
+            (c"Canceled", &CANCELED),
+            (c"DeadlineExceeded", &DEADLINE_EXCEEDED),
             (c"deadlock", &DEADLOCK),
         ];
         let found = names.iter().all(|(name, global)| {
@@ -118,7 +123,7 @@ pub(crate) unsafe fn deadlock() -> Raw {
 
 /// After an operation came back interrupted: true if it should be tried again; else an exception is set.
 ///
-/// On a goroutine somebody left an exception for it. A thread was woken by a signal, whose handlers run now: the wait is
+/// On a goroutine somebody left an exception for it, or a context was cancelled under which it runs. A thread was woken by a signal, whose handlers run now: the wait is
 /// over, so they may use golib as they like.
 ///
 /// # Safety
@@ -126,20 +131,34 @@ pub(crate) unsafe fn deadlock() -> Raw {
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn interrupted() -> bool {
-    embedder::take_interrupt();
     let host = embedder::current_host();
     // SAFETY: the GIL is held; a host goroutine's payload is its handle.
     unsafe {
-        if host.is_null() {
+        // What a signal handler raises comes first: it is raised once, Cancelled at each wait.
+        let raised = if host.is_null() {
+            embedder::take_interrupt();
             // 3.11 takes its note of the signal back in the second only.
-            return ffi::PyErr_CheckSignals() == 0 && ffi::Py_MakePendingCalls() == 0;
+            ffi::PyErr_CheckSignals() != 0 || ffi::Py_MakePendingCalls() != 0
+        } else {
+            let pending = GoroutineObj::take_pending(host.cast());
+            if !pending.is_null() {
+                restore(pending);
+            }
+            !pending.is_null()
+        };
+        let node = ambient::cancelled();
+        if node.is_null() {
+            if !host.is_null() {
+                embedder::take_interrupt();
+            }
+        } else {
+            // The next wait is refused too, for as long as the block lasts.
+            embedder::current_or_thread().interrupt();
+            if !raised {
+                context::raise_cancelled(node);
+            }
         }
-        let pending = GoroutineObj::take_pending(host.cast());
-        if pending.is_null() {
-            return true;
-        }
-        restore(pending);
-        false
+        !raised && node.is_null()
     }
 }
 

@@ -7,6 +7,8 @@
 //! | [`goroutine`] | the handle, and a goroutine's life |
 //! | [`start`], [`run`] | start, exit, fork; what `golib.run` needs |
 //! | [`chan`], [`ends`], [`select`], [`sync`] | the types on which goroutines wait |
+//! | [`context`], [`group`] | cancellation: contexts, and goroutines that belong together |
+//! | [`alarm`] | what happens at a given time |
 //! | [`module`] | the module's functions |
 //! | [`raw`], [`obj`], [`errors`], [`results`] | how all of them speak with CPython |
 //!
@@ -20,11 +22,14 @@
     reason = "slots and methods: what CPython promises to each kind"
 )]
 
+mod alarm;
 mod chan;
+mod context;
 mod cpython;
 mod ends;
 mod errors;
 mod goroutine;
+mod group;
 mod host;
 mod module;
 mod obj;
@@ -87,14 +92,17 @@ unsafe fn fill(module: Raw) -> bool {
             return false;
         }
         let Some(sync) = sync::init() else { return false };
-        let nil = chan::make_nil();
-        if nil.is_null() {
+        let (nil, group) = (chan::make_nil(), group::init());
+        if nil.is_null() || group.is_null() {
             return false;
         }
-        let mut all = vec![(c"Chan", chan), (c"Goroutine", goroutine), (c"nil", nil)];
+        let Some(context) = context::init() else { return false };
+        let mut all =
+            vec![(c"Chan", chan), (c"Goroutine", goroutine), (c"nil", nil), (c"Group", group)];
         all.extend(ends::types());
         all.extend(select::types());
         all.extend(sync);
+        all.extend(context);
         if !all
             .into_iter()
             .all(|(name, object)| ffi::PyModule_AddObjectRef(module, name.as_ptr(), object) == 0)
@@ -108,6 +116,10 @@ unsafe fn fill(module: Raw) -> bool {
             return false;
         }
         ffi::Py_DECREF(version);
+        let functions = context::functions::FUNCTIONS.0.as_ptr().cast_mut();
+        if ffi::PyModule_AddFunctions(module, functions) < 0 || !alarm::init(module) {
+            return false;
+        }
         host::install();
         match main_ident() {
             Some(ident) => host::set_main_ident(ident),

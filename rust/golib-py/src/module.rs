@@ -5,6 +5,7 @@ use std::ptr;
 use go_lib::runtime::embedder::{self, Wait, WaitError, WaitReason};
 use pyo3::ffi::{self, PyMethodDef};
 
+use crate::context::{ambient, blocks};
 use crate::cpython::{movable, tstate};
 use crate::errors;
 use crate::obj::{self, Raw};
@@ -59,6 +60,10 @@ unsafe fn give_way() -> Raw {
     // SAFETY: the GIL is held; on a plain thread its own state is attached.
     unsafe {
         if embedder::current_host().is_null() {
+            if !ambient::cancelled().is_null() {
+                errors::interrupted();
+                return ptr::null_mut();
+            }
             // Goroutines need the interpreter, which this thread has.
             let state = tstate::thread_save();
             std::thread::yield_now();
@@ -114,6 +119,12 @@ unsafe extern "C" fn gomaxprocs(_: Raw, args: *const Raw, n: ffi::Py_ssize_t, kw
 
 /// More Ps than any machine has processors.
 const MAX_PROCS: i64 = 1024;
+
+/// `_golib._is_cancelled()`: an operation that would wait here raises Cancelled.
+unsafe extern "C" fn is_cancelled(_: Raw, _: Raw) -> Raw {
+    // SAFETY: a METH_NOARGS function.
+    unsafe { obj::boolean(!ambient::cancelled().is_null()) }
+}
 
 unsafe extern "C" fn in_goroutine(_: Raw, _: Raw) -> Raw {
     // SAFETY: a METH_NOARGS function.
@@ -279,7 +290,7 @@ const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i
 }
 
 /// The module's functions.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 32]> = Table([
+pub(crate) static FUNCTIONS: Table<[PyMethodDef; 36]> = Table([
     raw::keywords(c"go", goroutine::go, GO_DOC),
     raw::keywords(c"spawn", goroutine::spawn, SPAWN_DOC),
     raw::fast(c"gosched", golib_entry_gosched, GOSCHED_DOC),
@@ -309,6 +320,14 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 32]> = Table([
     raw::keywords(c"_wait_main", run::golib_entry_wait_main, c"For the Python part of golib."),
     fastcall(c"_interrupt", run::interrupt),
     private(c"_is_interrupted", run::is_interrupted, ffi::METH_O),
+    raw::fast(
+        c"_serve_alarms",
+        crate::alarm::golib_entry_serve_alarms,
+        c"The life of the goroutine that acts on alarms.",
+    ),
+    raw::keywords(c"timeout", blocks::timeout, TIMEOUT_DOC),
+    raw::method(c"shield", blocks::shield, ffi::METH_NOARGS, SHIELD_DOC),
+    private(c"_is_cancelled", is_cancelled, ffi::METH_NOARGS),
     private(c"_expect_wakeups", run::expect_wakeups, ffi::METH_O),
     fastcall(c"_set_async_exc", run::set_async_exc),
     PyMethodDef::zeroed(),
@@ -373,6 +392,47 @@ Ends this goroutine; finally blocks run. Its join() returns None.
 Unlike Go's it is an exception, Goexit, so `except BaseException` can stop it.
 
 >>> golib.go(golib.goexit).join()";
+
+const TIMEOUT_DOC: &std::ffi::CStr = c"timeout($module, seconds, *, raises=True)
+--
+
+A `with` block that may take so long: golib operations in it that would still wait then are left,
+and the block ends with TimeoutError. Go passes a context with a deadline instead.
+
+The time begins with the block. It applies to everything that is called in it, also to functions
+that know nothing of it, but not to goroutines that are started there. Only waiting is ended, not
+computing: a block that ends late without having waited raises nothing. With raises=False the block
+is left silently.
+
+`with ... as ctx` gives the block's context.
+
+Units: seconds; 0 or less lets nothing wait; None is no limit.
+Raises: TimeoutError at the end of the block; ValueError for nan; in the block Cancelled, which only
+    clean-up code should catch.
+Cost: about half a microsecond; one entry in a timer heap.
+
+>>> try:
+...     with golib.timeout(0.001):
+...         golib.Chan().recv()
+... except TimeoutError as error:
+...     print(error)
+block timed out";
+
+const SHIELD_DOC: &std::ffi::CStr = c"shield($module, /)
+--
+
+A `with` block that is not cancelled: clean-up code may wait in it as usual.
+
+What is cancelled outside is raised by the next wait after the block. A timeout in it counts.
+
+>>> with golib.timeout(0, raises=False):
+...     try:
+...         golib.Chan().recv()
+...     finally:
+...         with golib.shield():
+...             golib.sleep(0.001)
+...             print('cleaned up')
+cleaned up";
 
 const NUM_GOROUTINE_DOC: &std::ffi::CStr = c"num_goroutine($module, /)
 --

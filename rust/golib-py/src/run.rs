@@ -60,15 +60,7 @@ pub(crate) unsafe extern "C" fn start_main(_: Raw, args: *mut Raw, n: Py_ssize_t
             ptr::null_mut()
         };
         let is_main = host::on_main_os_thread() && MAIN.load(Ordering::Relaxed).is_null();
-        let slf = goroutine::start(Spec {
-            function,
-            args: positional,
-            kwargs,
-            name: ptr::null_mut(),
-            stack_bytes: 0,
-            skip: -1,
-            is_main,
-        });
+        let slf = goroutine::start(Spec { kwargs, is_main, ..Spec::new(function, positional) });
         if !slf.is_null() {
             if is_main {
                 MAIN.store(slf, Ordering::Relaxed);

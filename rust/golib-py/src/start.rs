@@ -141,6 +141,7 @@ pub(crate) unsafe extern "C" fn after_fork(_: Raw, _: Raw) -> Raw {
         let in_goroutine = host::after_fork();
         goroutine::set_child_root(if in_goroutine { forker } else { ptr::null_mut() });
         crate::run::after_fork();
+        crate::alarm::after_fork();
         obj::none()
     }
 }

@@ -257,6 +257,19 @@ pub fn set_caller(caller: *const ()) {
     proc::set_caller(caller);
 }
 
+/// What was left by [`set_caller`]. A park takes it: an operation that parks again leaves it again.
+#[inline]
+pub fn caller() -> *const () {
+    proc::caller()
+}
+
+/// True while an interrupt of the running goroutine (or thread) is pending: its next wait will not begin.
+#[inline]
+pub fn is_interrupted() -> bool {
+    // SAFETY: getg is the caller's own G.
+    unsafe { (*proc::getg()).wait.is_pending() }
+}
+
 /// Takes the running goroutine's (or thread's) pending interrupt; true if there was one.
 pub fn take_interrupt() -> bool {
     // SAFETY: getg is the caller's own G.

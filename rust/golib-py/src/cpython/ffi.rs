@@ -37,13 +37,6 @@ extern "C" {
     pub(super) fn golib_ctx_copy_for(out: *mut *mut PyObject) -> c_int;
     pub(super) fn golib_ts_set_context(ts: *mut PyThreadState, ctx: *mut PyObject);
 
-    pub(super) fn golib_call(
-        ts: *mut PyThreadState,
-        function: *mut PyObject,
-        args: *mut PyObject,
-        kwargs: *mut PyObject,
-    ) -> *mut PyObject;
-
     pub(super) fn golib_may_migrate(
         ts: *mut PyThreadState,
         frame_address: *const Caller,
@@ -53,4 +46,14 @@ extern "C" {
 
     pub(super) fn golib_set_host(host: *const HostTable);
     pub(super) fn golib_identity_install() -> c_int;
+}
+
+// Python code runs in it: at exit CPython may end the thread there by unwinding it.
+extern "C-unwind" {
+    pub(super) fn golib_call(
+        ts: *mut PyThreadState,
+        function: *mut PyObject,
+        args: *mut PyObject,
+        kwargs: *mut PyObject,
+    ) -> *mut PyObject;
 }

@@ -1,0 +1,119 @@
+"""scope: goroutines that end before the block that started them does."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from golib import _golib
+from golib._errors import Cancelled, Goexit
+
+__all__ = ["Scope", "scope"]
+
+
+class Scope(_golib.Group):
+    """What scope() returns: go(), try_go(), cancel() and ctx. See there."""
+
+    __slots__ = ("_cancelled",)
+
+    def __new__(cls, limit: int | None = None, cancel_on_error: bool = True) -> Self:
+        self = super().__new__(cls, limit=limit, cancel_on_error=cancel_on_error)
+        self._cancelled = False
+        return self
+
+    def cancel(self) -> None:
+        """Cancels all goroutines of the scope, and the block itself where it waits.
+
+        A block that is left because of that raises nothing. Calling it again does nothing.
+
+        Blocks: nothing.
+
+        >>> with golib.scope() as s:
+        ...     g = s.go(golib.Chan().recv)
+        ...     s.cancel()
+        >>> g.exception()
+        Cancelled('context canceled')
+        """
+        self._cancelled = True
+        self._cancel(None)
+
+    def __enter__(self) -> Self:
+        ctx, _ = _golib.with_cancel(_golib.current())
+        self._open(ctx)
+        ctx.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> bool:
+        # Cancelled so far by its own context too: from here on by those around it only.
+        self.ctx.__exit__(kind, error, tb)
+        late: BaseException | None = None
+        try:
+            if error is not None:
+                self._body_failed(error)
+            late = self._join()
+            self._close()
+            self._cancel(None)  # whoever still works under its context need not
+            return self._outcome(error, late)
+        finally:
+            del error, late  # they hold this frame
+
+    def _body_failed(self, error: BaseException) -> None:
+        if self._cancel_on_error or not isinstance(error, Exception):
+            self._cancel(error)
+
+    def _join(self) -> BaseException | None:
+        """Waits for all; what ended that wait, whereupon all are cancelled and awaited."""
+        try:
+            self._wait()
+            return None
+        except BaseException as late:
+            self._cancel(late)
+            # A second interruption of this kind leaves them behind: better than to hang.
+            with _golib.shield():
+                self._wait()
+            return late
+
+    def _outcome(self, error: BaseException | None, late: BaseException | None) -> bool:
+        """Raises what the scope came to; true if the block's own exception is dealt with."""
+        own = [e for e in (error, late) if e is not None and not isinstance(e, (Cancelled, Goexit))]
+        failures = own + self._errors()
+        try:
+            for failure in failures:
+                if isinstance(failure, (KeyboardInterrupt, SystemExit)):
+                    if failure is error:
+                        return False
+                    raise failure
+            if failures:
+                raise BaseExceptionGroup("unhandled exceptions in a scope", failures) from None
+            if late is not None:
+                raise late
+            # Cancelled by cancel() alone it has done what was wished.
+            return isinstance(error, Cancelled) and self._cancelled and not _golib._is_cancelled()
+        finally:
+            del own, failures, error, late  # as in __exit__
+
+
+def scope(*, limit: int | None = None, cancel_on_error: bool = True) -> Scope:
+    """A `with` block whose goroutines, started by its go(), have all ended when it is left.
+
+    The first that fails cancels the others and the block; with cancel_on_error=False they go on. With a
+    limit, go() waits while so many run. When all have ended, the failures (those of the block first,
+    then in the order of their ends) are raised together; cancelled ones do not count. If the block is
+    cancelled from outside, so are its goroutines. Go has golang.org/x/sync/errgroup for this.
+
+    Blocks: the end of the block, the goroutine or OS thread, until all goroutines have ended. A second
+        Ctrl-C during that leaves them behind.
+    Raises: ExceptionGroup, also of a single failure; KeyboardInterrupt and SystemExit bare;
+        Cancelled if it was cancelled from outside; ValueError for a limit below 1.
+
+    >>> with golib.scope() as s:
+    ...     squares = [s.go(pow, n, 2) for n in range(4)]
+    >>> [g.join() for g in squares]
+    [0, 1, 4, 9]
+    """
+    return Scope(limit, cancel_on_error)

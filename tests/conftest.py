@@ -81,6 +81,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         golib.gosched()
 
     golib.run(warm_up)
+    golib.time.Timer(3600).stop()  # the goroutine that acts on alarms stays
     golib.go(int).join()
 
 

@@ -16,7 +16,7 @@ at any time. Importing starts no thread and patches nothing.
 
 from __future__ import annotations
 
-from golib import context, runtime, sync
+from golib import context, runtime, sync, time
 from golib._errors import Cancelled, ChanClosed, CloseOfClosed, Deadlock, Goexit, SendOnClosed
 from golib._golib import (
     Case,
@@ -88,5 +88,6 @@ __all__ = [
     "sleep",
     "spawn",
     "sync",
+    "time",
     "timeout",
 ]

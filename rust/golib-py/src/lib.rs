@@ -8,7 +8,7 @@
 //! | [`start`], [`run`] | start, exit, fork; what `golib.run` needs |
 //! | [`chan`], [`ends`], [`select`], [`sync`] | the types on which goroutines wait |
 //! | [`context`], [`group`] | cancellation: contexts, and goroutines that belong together |
-//! | [`alarm`] | what happens at a given time |
+//! | [`timer`], [`alarm`] | timers, and how what happens at a given time gets the GIL |
 //! | [`module`] | the module's functions |
 //! | [`raw`], [`obj`], [`errors`], [`results`] | how all of them speak with CPython |
 //!
@@ -39,6 +39,7 @@ mod run;
 mod select;
 mod start;
 mod sync;
+mod timer;
 
 use std::ptr;
 
@@ -97,12 +98,14 @@ unsafe fn fill(module: Raw) -> bool {
             return false;
         }
         let Some(context) = context::init() else { return false };
+        let Some(timers) = timer::init() else { return false };
         let mut all =
             vec![(c"Chan", chan), (c"Goroutine", goroutine), (c"nil", nil), (c"Group", group)];
         all.extend(ends::types());
         all.extend(select::types());
         all.extend(sync);
         all.extend(context);
+        all.extend(timers);
         if !all
             .into_iter()
             .all(|(name, object)| ffi::PyModule_AddObjectRef(module, name.as_ptr(), object) == 0)

@@ -10,7 +10,7 @@ use crate::cpython::{movable, tstate};
 use crate::errors;
 use crate::obj::{self, Raw};
 use crate::raw::{self, guard, parking, seconds_of, wait_for, Table};
-use crate::{ends, goroutine, run, select, start};
+use crate::{ends, goroutine, run, select, start, timer};
 
 mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
@@ -290,7 +290,7 @@ const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i
 }
 
 /// The module's functions.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 36]> = Table([
+pub(crate) static FUNCTIONS: Table<[PyMethodDef; 37]> = Table([
     raw::keywords(c"go", goroutine::go, GO_DOC),
     raw::keywords(c"spawn", goroutine::spawn, SPAWN_DOC),
     raw::fast(c"gosched", golib_entry_gosched, GOSCHED_DOC),
@@ -327,6 +327,7 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 36]> = Table([
     ),
     raw::keywords(c"timeout", blocks::timeout, TIMEOUT_DOC),
     raw::method(c"shield", blocks::shield, ffi::METH_NOARGS, SHIELD_DOC),
+    fastcall(c"_timer_func", timer::timer_func),
     private(c"_is_cancelled", is_cancelled, ffi::METH_NOARGS),
     private(c"_expect_wakeups", run::expect_wakeups, ffi::METH_O),
     fastcall(c"_set_async_exc", run::set_async_exc),

@@ -1,0 +1,134 @@
+"""golib.time: timers and tickers that send to channels. Go's package time.
+
+Times are seconds of time.monotonic(). Timers are the runtime's: none of them costs a goroutine.
+
+>>> done = golib.Chan()
+>>> golib.select(done, golib.time.after(0.001)).index
+1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from golib import _golib
+from golib._golib import Chan, RecvChan, Timer, select
+
+__all__ = ["Ticker", "Timer", "after", "after_func", "tick"]
+
+
+def after(seconds: float) -> RecvChan[float]:
+    """The channel of a new Timer.
+
+    The timer lives as long as somebody refers to the channel.
+
+    Units, Raises, Cost: as Timer.
+
+    >>> golib.time.after(0.001).recv() > 0
+    True
+    """
+    return Timer(seconds).c
+
+
+def tick(seconds: float) -> RecvChan[float]:
+    """The channel of a new Ticker, for one that is never stopped.
+
+    The ticker lives as long as somebody refers to the channel.
+
+    Units, Raises, Cost: as Ticker.
+
+    >>> ticks = golib.time.tick(0.001)
+    >>> ticks.recv() < ticks.recv()
+    True
+    """
+    return Ticker(seconds).c
+
+
+def after_func(seconds: float, fn: Callable[..., object], /, *args: Any) -> _golib.Timer:
+    """Runs fn(*args) in a goroutine of its own after so many seconds.
+
+    The timer that it returns has no channel; its stop() is False once the goroutine has been started.
+    It fires also if nobody keeps it.
+
+    Blocks: nothing.
+    Units: seconds; 0 or less is now, inf never.
+    Raises: TypeError as golib.go(); ValueError for nan.
+
+    >>> ch = golib.Chan()
+    >>> timer = golib.time.after_func(0.001, ch.send, 'now')
+    >>> ch.recv(), timer.stop()
+    ('now', False)
+    """
+    return _golib._timer_func(seconds, fn, args)
+
+
+class Ticker(_golib.Ticker):
+    """Sends the time to its channel `c` every so many seconds: Go's time.Ticker.
+
+    Ticks that nobody was there to receive are left out, but for the last. Iterating gives the ticks
+    until stop(); leaving a `with` block stops. One that nobody refers to any more, nor to its channel,
+    is collected.
+
+    Units: seconds.
+    Raises: ValueError if they are not positive.
+    Cost: a channel, and one entry in a timer heap while it ticks; no goroutine.
+
+    >>> with golib.time.Ticker(0.001) as ticker:
+    ...     for n, now in enumerate(ticker):
+    ...         if n == 2:
+    ...             ticker.stop()
+    >>> n
+    2
+    """
+
+    __slots__ = ("_stopped",)
+
+    def __new__(cls, seconds: float) -> Self:
+        self = super().__new__(cls, seconds)
+        self._stopped = Chan[None]()
+        return self
+
+    def stop(self) -> bool:
+        """Stops it, and ends iterations; True if it was ticking. The channel is not closed.
+
+        Blocks: nothing.
+        """
+        ticked = super().stop()
+        if not self._stopped.closed:
+            self._stopped.close()
+        return ticked
+
+    def reset(self, seconds: float) -> bool:
+        """Begins anew with this interval; what stop() would have returned.
+
+        Blocks: nothing.
+        Raises: ValueError if the interval is not positive; then nothing has changed.
+        """
+        ticked = super().reset(seconds)
+        if self._stopped.closed:
+            self._stopped = Chan[None]()
+        return ticked
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> float:
+        if not self._stopped.closed:
+            chosen = select(self._stopped, self.c)
+            if chosen.index == 1:
+                now: float = chosen.value
+                return now
+        raise StopIteration
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.stop()

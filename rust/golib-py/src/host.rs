@@ -86,6 +86,12 @@ unsafe fn libc_pthread_self() -> u64 {
     unsafe { ffi::PyThread_get_thread_ident() as u64 }
 }
 
+/// Has the main thread run what waits for it (`errors::interrupted`), if it waits in the runtime.
+pub fn interrupt_main_thread() {
+    let thread = *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    thread.map(GRef::interrupt);
+}
+
 /// A `run` waits for `main`: a deadlock will be raised there.
 pub fn push_main(main: GRef) {
     MAINS.lock().unwrap_or_else(PoisonError::into_inner).push(main);

@@ -10,7 +10,7 @@ use crate::cpython::{movable, tstate};
 use crate::errors;
 use crate::obj::{self, Raw};
 use crate::raw::{self, guard, parking, seconds_of, wait_for, Table};
-use crate::{ends, goroutine, run, select, start, timer};
+use crate::{ends, goroutine, host, run, select, start, timer};
 
 mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
@@ -249,7 +249,7 @@ unsafe extern "C" fn set_debug_migrate(_: Raw, on: Raw) -> Raw {
     }
 }
 
-/// `_call_soon(fn)`: calls `fn()` on the main thread when it next runs Python code.
+/// `_call_soon(fn)`: calls `fn()` on the main thread when it next runs Python code, or now if it waits in golib.
 unsafe extern "C" fn call_soon(_: Raw, function: Raw) -> Raw {
     extern "C" fn call(function: *mut std::os::raw::c_void) -> i32 {
         // SAFETY: a pending call with our reference, the GIL held.
@@ -271,6 +271,7 @@ unsafe extern "C" fn call_soon(_: Raw, function: Raw) -> Raw {
             ffi::Py_DECREF(function);
             return obj::boolean(false);
         }
+        host::interrupt_main_thread();
         obj::boolean(true)
     }
 }

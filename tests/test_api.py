@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import pathlib
@@ -9,8 +10,6 @@ import subprocess
 import sys
 
 import golib
-import golib.runtime
-import golib.sync
 import pytest
 
 NAMES = {
@@ -20,6 +19,7 @@ NAMES = {
         Selected Recv ChanClosed SendOnClosed CloseOfClosed Cancelled Goexit Deadlock
         """,
     "golib.sync": "WaitGroup Mutex",
+    "golib.signal": "notify stop ignore reset",
     "golib.runtime": "goroutines print_stacks stack lock_os_thread stats set_max_threads",
 }
 
@@ -41,7 +41,7 @@ SYNC_METHODS = {
 
 
 def modules():
-    return {"golib": golib, "golib.sync": golib.sync, "golib.runtime": golib.runtime}
+    return {name: importlib.import_module(name) for name in NAMES}
 
 
 ALL = [(m, n) for m, names in NAMES.items() for n in names.split()]

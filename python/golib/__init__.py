@@ -16,7 +16,10 @@ at any time. Importing starts no thread and patches nothing.
 
 from __future__ import annotations
 
-from golib import context, runtime, sync, time
+# signal and time are not in __all__: a star import would hide the standard library's.
+from golib import context, runtime, sync
+from golib import signal as signal
+from golib import time as time
 from golib._errors import Cancelled, ChanClosed, CloseOfClosed, Deadlock, Goexit, SendOnClosed
 from golib._golib import (
     Case,
@@ -88,6 +91,5 @@ __all__ = [
     "sleep",
     "spawn",
     "sync",
-    "time",
     "timeout",
 ]

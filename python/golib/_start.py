@@ -10,6 +10,7 @@ import warnings
 from types import FrameType
 
 from golib import _golib
+from golib._main_thread import handle_sigurg
 
 __all__ = ["started"]
 
@@ -21,9 +22,15 @@ def started() -> None:
     # CPython warns of any second OS thread; ours are made for a fork.
     warnings.filterwarnings("ignore", r"This process .* is multi-threaded", DeprecationWarning)
     try:
-        handle_sigquit()
+        handle_signals()
     except ValueError:  # not on the main thread: it does it as soon as it runs Python code
-        _golib._call_soon(handle_sigquit)
+        _golib._call_soon(handle_signals)
+
+
+def handle_signals() -> None:
+    """On the main thread."""
+    handle_sigquit()
+    handle_sigurg()
 
 
 def handle_sigquit() -> None:

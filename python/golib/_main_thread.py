@@ -1,0 +1,118 @@
+"""What only the main thread may do, done there for whoever asks.
+
+Errands are run one after the other, never one inside another, so that they need no lock: a signal handler may ask
+for one while the main thread is in the middle of another.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+
+from golib import _golib
+
+__all__ = ["forget", "handle_sigurg", "on_main_thread"]
+
+#: How often one who waits for the main thread makes it look.
+_LOOK = 0.01
+#: After so many seconds in a call that nothing can interrupt, the main thread will not come.
+_PATIENCE = 10.0
+
+
+class _Errand:
+    __slots__ = ("call", "done", "error", "taken")
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+        self.done = _golib.Event()
+        self.error: Exception | None = None
+        self.taken = False
+
+
+_errands: deque[_Errand] = deque()
+_busy = False  # an errand is under way
+_asked = False  # the main thread has been told and has not come yet
+
+
+def on_main_thread(call: Callable[[], None]) -> None:
+    """Has the main thread call call(), which may be called again if it was interrupted.
+
+    In a signal handler that came into the middle of an errand it returns at once, and the call is made when the
+    handler has ended.
+
+    Blocks: the goroutine, or the OS thread, until the main thread runs Python code or waits in golib.
+    Raises: what call raised; RuntimeError if the main thread does not come for ten seconds: it may be waiting for
+        us in a way that golib does not see.
+    Cancel: the call is made nevertheless.
+    """
+    global _asked
+    errand = _Errand(call)
+    _errands.append(errand)
+    if threading.get_native_id() == os.getpid():
+        _serve()
+    else:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            _asked = _asked or _golib._call_soon(_serve)
+            if errand.done.wait(_LOOK):
+                break
+            _disturb()
+            if time.monotonic() > deadline and not errand.taken:
+                _errands.remove(errand)
+                raise RuntimeError("the main thread is in a call that nothing interrupts")
+    if errand.error is not None:
+        raise errand.error
+
+
+def _serve() -> None:
+    """Does what there is to do; on the main thread."""
+    global _asked, _busy
+    _asked = False
+    # Whoever adds one while we are busy leaves it to us: look again after that.
+    while _errands and not _busy:
+        try:
+            _busy = True
+            while _errands:
+                errand = _errands[0]
+                errand.taken = True
+                try:
+                    errand.call()
+                except Exception as error:
+                    errand.error = error
+                except BaseException:  # of a signal handler: the errand is done the next time
+                    errand.taken = False
+                    raise
+                errand.done.set()
+                _errands.popleft()
+        finally:
+            _busy = False
+
+
+def _disturb() -> None:
+    """Gets the main thread out of a call that a signal interrupts."""
+    if signal.getsignal(signal.SIGURG) is _on_sigurg:
+        ident = threading.main_thread().ident
+        if ident is not None:
+            signal.pthread_kill(ident, signal.SIGURG)
+
+
+def handle_sigurg() -> None:
+    """SIGURG makes the main thread serve, unless the program has its own plans with it."""
+    if signal.getsignal(signal.SIGURG) is signal.SIG_DFL:
+        signal.signal(signal.SIGURG, _on_sigurg)
+
+
+def _on_sigurg(signum: int, frame: FrameType | None) -> None:
+    _serve()
+
+
+def forget() -> None:
+    """In a forked child: who asked is not there."""
+    global _asked, _busy
+    _errands.clear()
+    _asked = _busy = False

@@ -20,6 +20,7 @@ NAMES = {
         """,
     "golib.sync": "WaitGroup Mutex",
     "golib.signal": "notify stop ignore reset",
+    "golib.aio": "Executor",
     "golib.runtime": "goroutines print_stacks stack lock_os_thread stats set_max_threads",
 }
 

@@ -8,6 +8,7 @@ No watchdog thread exists while a test runs: another Python thread would switch 
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import gc
 import importlib
@@ -82,6 +83,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     golib.run(warm_up)
     golib.time.Timer(3600).stop()  # the goroutine that acts on alarms stays
+    golib.aio.run_async(asyncio.sleep(0))  # golib's own event loop, too
     golib.go(int).join()
 
 

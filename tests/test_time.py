@@ -7,11 +7,11 @@ import random
 import time
 import weakref
 
-import pytest
-
 import golib
+import pytest
 from golib import Chan
 from golib.time import Ticker, Timer, after, after_func, tick
+
 from support import PLACES, Tracked, eventually, run_ok
 
 #: Long enough to be never in a test.

@@ -7,8 +7,8 @@ __all__ = [
     "Cancelled",
     "ChanClosed",
     "CloseOfClosed",
-    "Deadlock",
     "DeadlineExceeded",
+    "Deadlock",
     "Goexit",
     "SendOnClosed",
 ]
@@ -121,8 +121,7 @@ class DeadlineExceeded(TimeoutError):
 
 for _class in (Cancelled, ChanClosed, CloseOfClosed, Deadlock, Goexit, SendOnClosed):
     _class.__module__ = "golib"
-for _class in (Canceled, DeadlineExceeded):
-    _class.__module__ = "golib.context"
+Canceled.__module__ = DeadlineExceeded.__module__ = "golib.context"
 
 
 def deadlock() -> Deadlock:

@@ -37,7 +37,7 @@ def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     1024
     """
     if _golib._in_goroutine():
-        _check(main)
+        check(main)
         return main(*args, **kwargs)
     g = _golib._start_main(main, args, kwargs)
     try:
@@ -117,7 +117,8 @@ class _Raised:
         return False
 
 
-def _check(fn: Callable[..., Any]) -> None:
+def check(fn: Callable[..., Any]) -> None:
+    """Raises TypeError for what cannot be a goroutine."""
     if not callable(fn):
         raise TypeError(f"a goroutine needs a callable, not {type(fn).__name__}")
     if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
@@ -137,7 +138,7 @@ def main(fn: Callable[P, T]) -> Callable[P, T]:
     >>> program(7)
     49
     """
-    _check(fn)
+    check(fn)
 
     @functools.wraps(fn)
     def program(*args: P.args, **kwargs: P.kwargs) -> T:

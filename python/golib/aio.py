@@ -11,17 +11,59 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from golib import _golib
 from golib._errors import Deadlock, Goexit
 from golib.sync import Cond, WaitGroup
 
-__all__ = ["Executor"]
+__all__ = ["Executor", "run_async", "to_goroutine"]
+
+if TYPE_CHECKING:
+    import asyncio
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+async def to_goroutine(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Runs fn(*args, **kwargs) as a goroutine and waits for it in a coroutine: asyncio.to_thread for goroutines.
+
+    Blocks: the task.
+    Raises: what fn raises; TypeError as golib.go().
+    Cancel: a cancelled task has the goroutine cancelled and waits for its end. If fn returns a value all the same, the
+        task goes on with it, and is cancelled at its next await.
+
+    >>> import asyncio
+    >>> asyncio.run(golib.aio.to_goroutine(pow, 2, 10))
+    1024
+    """
+    from golib._asyncio import in_goroutine
+
+    return await in_goroutine(fn, *args, **kwargs)
+
+
+def run_async(coro: Coroutine[Any, Any, T], *, loop: asyncio.AbstractEventLoop | None = None) -> T:
+    """Runs a coroutine in an event loop, and waits for its result.
+
+    The loop is the given one, which must run in another thread or goroutine, else one of golib's own, shared by all
+    callers, whose thread the first call starts and which stays. asyncio.run() works in a goroutine too, with a loop for
+    that call alone.
+
+    Blocks: the goroutine, or the OS thread. While that loop has anything to do, nothing is a Deadlock.
+    Raises: what the coroutine raises; RuntimeError in the loop's own thread, which would wait for itself; TypeError if
+        it is no coroutine.
+    Cancel: the coroutine is cancelled, and its end awaited. If it returns a value all the same, that counts.
+
+    >>> async def answer():
+    ...     return 42
+    >>> golib.go(golib.aio.run_async, answer()).join()
+    42
+    """
+    from golib._asyncio import run_in_loop
+
+    return run_in_loop(coro, loop)
 
 
 class Executor(concurrent.futures.Executor):

@@ -10,18 +10,24 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable
-from types import FrameType
-from typing import Any, TypeAlias
+from types import FrameType, TracebackType
+from typing import Any, Protocol, TypeAlias
 
 from golib import _golib
 from golib._errors import ChanClosed
 from golib._golib import Chan, SendChan, Sender
 from golib._main_thread import forget, on_main_thread
 
-__all__ = ["ignore", "notify", "reset", "stop"]
+__all__ = ["NotifyContext", "SignalReceived", "ignore", "notify", "notify_context", "reset", "stop"]
 
-_Out: TypeAlias = SendChan[Any] | Sender[Any]
 _Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | None
+
+
+class _Out(Protocol):
+    """What takes signals: a sending end, or a context."""
+
+    def try_send(self, value: Any, /) -> bool: ...
+
 
 #: The kernel lets nobody catch these.
 _NEVER = {signal.SIGKILL, signal.SIGSTOP}
@@ -67,8 +73,10 @@ def notify(ch: Chan[Any] | SendChan[Any] | Sender[Any], *signals: int) -> None:
     'SIGUSR1'
     >>> golib.signal.stop(ch)
     """
-    out, wanted = _end_of(ch), _numbers(signals)
+    _want(_end_of(ch), _numbers(signals))
 
+
+def _want(out: _Out, wanted: set[int]) -> None:
     def change() -> None:
         _watch_fork()
         for number in wanted:
@@ -95,8 +103,10 @@ def stop(ch: Chan[Any] | SendChan[Any] | Sender[Any]) -> None:
     >>> golib.signal.notify(ch)
     >>> golib.signal.stop(ch)
     """
-    out = _end_of(ch)
+    _want_no_more(_end_of(ch))
 
+
+def _want_no_more(out: _Out) -> None:
     def change() -> None:
         for number, channels in list(_wanted.items()):
             if out in channels:
@@ -104,6 +114,79 @@ def stop(ch: Chan[Any] | SendChan[Any] | Sender[Any]) -> None:
         _expect()
 
     on_main_thread(change)
+
+
+class SignalReceived(Exception):
+    """The cause of a notify_context() that a signal has ended; `signal` is that signal."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"{getattr(signal, 'name', signal)} received")
+        self.signal = signal
+
+
+class NotifyContext:
+    """What notify_context() returns."""
+
+    __slots__ = ("_cancel", "_signals")
+
+    def __init__(self, *signals: int) -> None:
+        self._signals = _numbers(signals)
+        self._cancel: _golib.CancelFunc | None = None
+
+    def __enter__(self) -> _golib.Context:
+        if self._cancel is not None:
+            raise RuntimeError("this block has been entered already")
+        ctx, self._cancel = _golib.with_cancel_cause(_golib.current())
+        try:
+            _want(self, self._signals)
+        except BaseException:
+            self._leave()
+            raise
+        return ctx
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        cancel, self._cancel = self._cancel, None
+        if cancel is not None:
+            try:
+                with _golib.shield():
+                    _want_no_more(self)
+            finally:
+                cancel()
+
+    def try_send(self, signal: Any, /) -> bool:
+        """What a channel does in the handler."""
+        cancel = self._cancel
+        if cancel is not None:
+            cancel(SignalReceived(signal))
+        return True
+
+
+def notify_context(*signals: int) -> NotifyContext:
+    """A `with` block whose context one of the signals ends: Go's signal.NotifyContext. No signals means all.
+
+    The context comes from the ambient one and is not ambient itself: one waits for its done(), passes it on, or makes
+    it ambient by `with ctx:`. Its cause is a SignalReceived. After the block, in which nothing is a Deadlock, the
+    signals have their former handlers again, and the context is done.
+
+    Blocks: entering and leaving, as notify() and stop().
+    Raises: as notify().
+
+    >>> import signal
+    >>> with golib.signal.notify_context(signal.SIGUSR1) as ctx:
+    ...     signal.raise_signal(signal.SIGUSR1)
+    ...     _ = ctx.done().recv_ok()
+    >>> golib.context.cause(ctx)
+    SignalReceived('SIGUSR1 received')
+    """
+    return NotifyContext(*signals)
 
 
 def ignore(*signals: int) -> None:

@@ -85,9 +85,12 @@ class Ticker(_golib.Ticker):
 
     __slots__ = ("_stopped",)
 
+    #: Closed by stop(), for those who iterate.
+    _stopped: Chan[None]
+
     def __new__(cls, seconds: float) -> Self:
         self = super().__new__(cls, seconds)
-        self._stopped = Chan[None]()
+        self._stopped = Chan()
         return self
 
     def stop(self) -> bool:
@@ -108,7 +111,7 @@ class Ticker(_golib.Ticker):
         """
         ticked = super().reset(seconds)
         if self._stopped.closed:
-            self._stopped = Chan[None]()
+            self._stopped = Chan()
         return ticked
 
     def __iter__(self) -> Self:

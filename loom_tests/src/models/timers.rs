@@ -88,7 +88,8 @@ fn two_that_run_one_heap_fire_each_timer_once() {
         let run = |timers: &Timers| {
             let mut woken = 0;
             // SAFETY: as above.
-            let next = unsafe { timers.run_expired(5, &mut |gp| woken += u32::from(!gp.is_null())) };
+            let next =
+                unsafe { timers.run_expired(5, &mut |gp| woken += u32::from(!gp.is_null())) };
             assert_eq!(next, NEVER);
             woken
         };

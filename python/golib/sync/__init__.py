@@ -35,6 +35,17 @@ __all__ = [
     "once_value",
 ]
 
-for _class in (Barrier, Cond, ErrGroup, Map, Once, Pool, RWMutex, ReadLock, SingleFlight, WaitGroup):
+for _class in (
+    Barrier,
+    Cond,
+    ErrGroup,
+    Map,
+    Once,
+    Pool,
+    RWMutex,
+    ReadLock,
+    SingleFlight,
+    WaitGroup,
+):
     _class.__module__ = "golib.sync"
 del _class

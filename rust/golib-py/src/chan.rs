@@ -15,6 +15,7 @@ use std::ptr;
 use go_lib::runtime::embedder::{Event, Hchan, RecvError, SendError, Wait, WaitReason};
 use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
+use crate::asyncio;
 use crate::cpython::object;
 use crate::errors;
 use crate::obj::{self, Global, Obj, Raw};
@@ -592,7 +593,7 @@ Blocks: nothing.
 Recv(value=1, ok=True)",
 );
 
-static METHODS: Table<[PyMethodDef; 10]> = Table([
+static METHODS: Table<[PyMethodDef; 12]> = Table([
     SEND,
     TRY_SEND,
     RECV,
@@ -635,6 +636,8 @@ The channel itself; it is closed at the end of the block.",
 
 Closes the channel if it is still open.",
     ),
+    asyncio::ASEND_METHOD,
+    asyncio::ARECV_METHOD,
     raw::CLASS_GETITEM,
     PyMethodDef::zeroed(),
 ]);
@@ -673,6 +676,8 @@ pub(crate) unsafe fn init() -> Raw {
         raw::slot(ffi::Py_tp_repr, repr as *const c_void),
         raw::slot(ffi::Py_tp_iter, ffi::PyObject_SelfIter as *const c_void),
         raw::slot(ffi::Py_tp_iternext, golib_entry_chan_next as *const c_void),
+        raw::slot(ffi::Py_am_aiter, asyncio::aiter as *const c_void),
+        raw::slot(ffi::Py_am_anext, asyncio::anext as *const c_void),
         raw::slot(ffi::Py_mp_length, length as *const c_void),
         raw::slot(ffi::Py_nb_bool, is_true as *const c_void),
         raw::slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast()),

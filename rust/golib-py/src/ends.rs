@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 use go_lib::runtime::embedder::Hchan;
 use pyo3::ffi::{self, PyMethodDef, PyTypeObject};
 
+use crate::asyncio;
 use crate::chan::{self, hchan, ChanObj, Face};
 use crate::cpython::object;
 use crate::errors;
@@ -330,20 +331,27 @@ const EXIT_DOC: &std::ffi::CStr = c"__exit__($self, /, *exc)
 
 Closes it if it is still open.";
 
-static SEND_CHAN_METHODS: Table<[PyMethodDef; 7]> = Table([
+static SEND_CHAN_METHODS: Table<[PyMethodDef; 8]> = Table([
     chan::SEND,
     chan::TRY_SEND,
     CLOSE,
+    asyncio::ASEND_METHOD,
     ENTER,
     raw::method(c"__exit__", view_exit, ffi::METH_VARARGS, EXIT_DOC),
     raw::CLASS_GETITEM,
     PyMethodDef::zeroed(),
 ]);
 
-static RECV_CHAN_METHODS: Table<[PyMethodDef; 5]> =
-    Table([chan::RECV, chan::RECV_OK, chan::TRY_RECV, raw::CLASS_GETITEM, PyMethodDef::zeroed()]);
+static RECV_CHAN_METHODS: Table<[PyMethodDef; 6]> = Table([
+    chan::RECV,
+    chan::RECV_OK,
+    chan::TRY_RECV,
+    asyncio::ARECV_METHOD,
+    raw::CLASS_GETITEM,
+    PyMethodDef::zeroed(),
+]);
 
-static SENDER_METHODS: Table<[PyMethodDef; 8]> = Table([
+static SENDER_METHODS: Table<[PyMethodDef; 9]> = Table([
     chan::SEND,
     chan::TRY_SEND,
     raw::method(
@@ -379,6 +387,7 @@ Raises: SendOnClosed if this sender is closed.
 >>> rx.recv()
 1",
     ),
+    asyncio::ASEND_METHOD,
     ENTER,
     raw::method(c"__exit__", sender_exit, ffi::METH_VARARGS, EXIT_DOC),
     raw::CLASS_GETITEM,
@@ -418,6 +427,8 @@ pub(crate) unsafe fn init() -> bool {
             slots.push(raw::slot(ffi::Py_tp_iter, ffi::PyObject_SelfIter as *const c_void));
             slots
                 .push(raw::slot(ffi::Py_tp_iternext, chan::golib_entry_chan_next as *const c_void));
+            slots.push(raw::slot(ffi::Py_am_aiter, asyncio::aiter as *const c_void));
+            slots.push(raw::slot(ffi::Py_am_anext, asyncio::anext as *const c_void));
         }
         if i < 2 {
             slots.push(raw::slot(ffi::Py_tp_richcompare, compare as *const c_void));

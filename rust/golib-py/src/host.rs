@@ -89,7 +89,9 @@ unsafe fn libc_pthread_self() -> u64 {
 /// Has the main thread run what waits for it (`errors::interrupted`), if it waits in the runtime.
 pub fn interrupt_main_thread() {
     let thread = *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
-    thread.map(GRef::interrupt);
+    if let Some(thread) = thread {
+        thread.interrupt();
+    }
 }
 
 /// A `run` waits for `main`: a deadlock will be raised there.
@@ -225,7 +227,9 @@ fn other_threads_alive() -> bool {
         }
     }
     // Goroutines' states, the threads that sleep here, and sysmon's own.
-    states > STATES.load(Ordering::Relaxed) + embedder::threads_asleep() + 1
+    let known = STATES.load(Ordering::Relaxed) + embedder::threads_asleep() + 1;
+    // SAFETY: the GIL is held.
+    states > known && states > known + unsafe { crate::run::idle_threads() }
 }
 
 /// A signal will run a Python handler on the main thread: the kernel has not delivered it yet, the thread has just been

@@ -6,6 +6,7 @@
 //! | [`host`] | the runtime's hooks: how a goroutine gets the interpreter |
 //! | [`goroutine`] | the handle, and a goroutine's life |
 //! | [`start`], [`run`] | start, exit, fork; what `golib.run` needs |
+//! | [`asyncio`] | what the types give to asyncio |
 //! | [`chan`], [`ends`], [`select`], [`sync`] | the types on which goroutines wait |
 //! | [`context`], [`group`] | cancellation: contexts, and goroutines that belong together |
 //! | [`timer`], [`alarm`] | timers, and how what happens at a given time gets the GIL |
@@ -23,6 +24,7 @@
 )]
 
 mod alarm;
+mod asyncio;
 mod chan;
 mod context;
 mod cpython;

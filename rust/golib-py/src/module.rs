@@ -291,7 +291,7 @@ const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i
 }
 
 /// The module's functions.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 37]> = Table([
+pub(crate) static FUNCTIONS: Table<[PyMethodDef; 38]> = Table([
     raw::keywords(c"go", goroutine::go, GO_DOC),
     raw::keywords(c"spawn", goroutine::spawn, SPAWN_DOC),
     raw::fast(c"gosched", golib_entry_gosched, GOSCHED_DOC),
@@ -330,6 +330,7 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 37]> = Table([
     raw::method(c"shield", blocks::shield, ffi::METH_NOARGS, SHIELD_DOC),
     fastcall(c"_timer_func", timer::timer_func),
     private(c"_is_cancelled", is_cancelled, ffi::METH_NOARGS),
+    private(c"_set_idle_threads", run::set_idle_threads, ffi::METH_O),
     private(c"_expect_wakeups", run::expect_wakeups, ffi::METH_O),
     fastcall(c"_set_async_exc", run::set_async_exc),
     PyMethodDef::zeroed(),

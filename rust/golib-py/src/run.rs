@@ -21,7 +21,7 @@ use crate::cpython::{tstate, ThreadState};
 use crate::errors;
 use crate::goroutine::{self, handle, GoroutineObj, Spec};
 use crate::host;
-use crate::obj::{self, Raw};
+use crate::obj::{self, Global, Raw};
 use crate::raw::{guard, instance, parking, wait_of};
 
 /// By 1; borrowed: the waiting `run` holds a reference.
@@ -195,6 +195,41 @@ static EXPECTED: AtomicUsize = AtomicUsize::new(0);
 /// True while something outside the runtime may wake a goroutine.
 pub fn others_can_wake() -> bool {
     EXPECTED.load(Ordering::Relaxed) != 0
+}
+
+/// Counts the threads of ours in Python that can wake nobody by themselves; null: there are none.
+static IDLE_THREADS: Global = Global::new();
+
+/// How many Python threads wait for others only, though the runtime does not see it.
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn idle_threads() -> usize {
+    // SAFETY: the GIL is held.
+    unsafe {
+        if IDLE_THREADS.get().is_null() {
+            return 0;
+        }
+        let count = ffi::PyObject_CallNoArgs(IDLE_THREADS.get());
+        let n = if count.is_null() { -1 } else { ffi::PyLong_AsLong(count) };
+        ffi::Py_XDECREF(count);
+        if !ffi::PyErr_Occurred().is_null() {
+            ffi::PyErr_WriteUnraisable(IDLE_THREADS.get());
+        }
+        n.max(0) as usize
+    }
+}
+
+/// `_golib._set_idle_threads(count)`: by whom [`idle_threads`] is answered, for good.
+pub(crate) unsafe extern "C" fn set_idle_threads(_: Raw, count: Raw) -> Raw {
+    // SAFETY: a METH_O function.
+    unsafe {
+        ffi::Py_INCREF(count);
+        let old = IDLE_THREADS.get();
+        IDLE_THREADS.set(count);
+        ffi::Py_XDECREF(old);
+        obj::none()
+    }
 }
 
 /// `_golib._expect_wakeups(delta)`: counts the reasons (a signal that `notify` waits for) for which nothing is a deadlock.

@@ -119,7 +119,8 @@ unsafe fn unset(slf: Raw) -> bool {
         let was_set = with_alarm(slf, |alarm| alarm.stop());
         let_go(slf);
         // By 2.
-        let drained = hchan_of(slf).is_some_and(|h| matches!(guard(|| h.recv(Wait::Try)), Some(Ok(Some(_)))));
+        let drained =
+            hchan_of(slf).is_some_and(|h| matches!(guard(|| h.recv(Wait::Try)), Some(Ok(Some(_)))));
         was_set || drained
     }
 }
@@ -157,7 +158,8 @@ unsafe fn due(slf: Raw) {
             if period > 0 {
                 // Ticks that nobody could receive in time are left out; the others keep the beat.
                 let late = (now - timer(slf).when_ns).max(0);
-                let next = timer(slf).when_ns.saturating_add((late / period + 1).saturating_mul(period));
+                let next =
+                    timer(slf).when_ns.saturating_add((late / period + 1).saturating_mul(period));
                 if !set(slf, Some(next)) {
                     ffi::PyErr_WriteUnraisable(slf);
                 }
@@ -310,10 +312,7 @@ unsafe extern "C" fn reset(slf: Raw, args: *const Raw, n: Py_ssize_t, kwnames: R
         let Some(seconds) = seconds_of(number) else { return ptr::null_mut() };
         let ticks = timer(slf).period_ns != 0;
         if ticks && seconds <= 0.0 {
-            return errors::raise(
-                ffi::PyExc_ValueError,
-                "non-positive interval for a ticker",
-            );
+            return errors::raise(ffi::PyExc_ValueError, "non-positive interval for a ticker");
         }
         let was_set = unset(slf);
         let is_set = if ticks { begin_ticking(slf, seconds) } else { set(slf, when(seconds)) };

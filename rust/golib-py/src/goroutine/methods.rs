@@ -40,6 +40,14 @@ mod parks {
         }
     });
 
+    // Waits for the end, whatever it is; nothing counts as read.
+    parking!(golib_entry_goroutine_wait => wait(slf, args, n, kwnames) {
+        // SAFETY: a method of Goroutine.
+        unsafe {
+            if wait_done("_wait", slf, args, n, kwnames) { obj::none() } else { ptr::null_mut() }
+        }
+    });
+
     parking!(golib_entry_exception => exception(slf, args, n, kwnames) {
         // SAFETY: a method of Goroutine.
         unsafe {
@@ -55,7 +63,7 @@ mod parks {
     });
 }
 
-use parks::{golib_entry_exception, golib_entry_join};
+use parks::{golib_entry_exception, golib_entry_goroutine_wait, golib_entry_join};
 
 /// Waits for the end of `slf`; false: an exception is set.
 #[inline(always)]
@@ -235,7 +243,7 @@ Raises: what the goroutine raised (the same object each time); TimeoutError afte
 >>> golib.go(pow, 2, 10).join()
 1024";
 
-pub(super) static METHODS: Table<[PyMethodDef; 12]> = Table([
+pub(super) static METHODS: Table<[PyMethodDef; 13]> = Table([
     raw::keywords(c"join", golib_entry_join, JOIN_DOC),
     raw::keywords(
         c"result",
@@ -261,6 +269,14 @@ Raises: TimeoutError after timeout.
 
 >>> golib.go(int, 'x').exception()
 ValueError(\"invalid literal for int() with base 10: 'x'\")",
+    ),
+    raw::keywords(
+        c"_wait",
+        golib_entry_goroutine_wait,
+        c"_wait($self, timeout=None)
+--
+
+Waits for its end, without reading its exception.",
     ),
     raw::method(
         c"done",

@@ -302,6 +302,7 @@ pub(crate) unsafe fn init() -> Raw {
     let mut slots = vec![
         raw::slot(ffi::Py_tp_doc, DOC.as_ptr().cast()),
         raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
+        raw::slot(ffi::Py_am_await, crate::asyncio::await_ as *const c_void),
         raw::slot(ffi::Py_tp_finalize, finalize as *const c_void),
         raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
         raw::slot(ffi::Py_tp_clear, clear as *const c_void),

@@ -1,0 +1,254 @@
+"""Goroutines and channels from asyncio: what the async methods of the compiled types do.
+
+# How a task waits
+An operation that would wait is made by a goroutine, which tells the task's loop how it ended. A task that is
+cancelled meanwhile has the goroutine cancelled and waits for its answer. If the operation had completed before, its
+result counts: the task goes on with it, so no value is lost, and the cancellation is raised by the task's next await
+instead, as golib's own would be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, TypeVar
+
+from golib import _golib
+from golib._errors import Cancelled, ChanClosed
+from golib._run import check
+
+__all__ = ["anext_", "arecv", "asend", "await_", "in_goroutine", "run_in_loop"]
+
+T = TypeVar("T")
+
+
+class _Answer:
+    """How an operation ended."""
+
+    __slots__ = ("error", "value")
+
+    def __init__(self, value: Any = None, error: BaseException | None = None) -> None:
+        self.value = value
+        self.error = error
+
+
+async def asend(ch: Any, value: Any) -> None:
+    if not ch.try_send(value):
+        await in_goroutine(ch.send, value)
+
+
+async def arecv(ch: Any) -> Any:
+    got = ch.try_recv()
+    if got is None:
+        return await in_goroutine(ch.recv)
+    if got.ok:
+        return got.value
+    raise ChanClosed("receive on closed channel")
+
+
+async def anext_(ch: Any) -> Any:
+    got = ch.try_recv()
+    if got is None:
+        value, ok = await in_goroutine(ch.recv_ok)
+    else:
+        value, ok = got
+    if ok:
+        return value
+    raise StopAsyncIteration
+
+
+def await_(g: _golib.Goroutine[T]) -> Generator[Any, None, T]:
+    """`await g`: as g.join(); cancelling the task that waits leaves g alone."""
+    return _join(g).__await__()
+
+
+async def _join(g: _golib.Goroutine[T]) -> T:
+    if not g.done():
+        await in_goroutine(g._wait)
+    return g.join()
+
+
+async def in_goroutine(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """Runs fn in a goroutine and waits for it in the manner of the header."""
+    check(fn)
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[_Answer] = loop.create_future()
+    g = _golib.spawn(
+        _relay, (loop, answered, fn, args, kwargs), name=getattr(fn, "__name__", None), _skip=1
+    )
+    cancelled: asyncio.CancelledError | None = None
+    try:
+        while not answered.done():
+            try:
+                await asyncio.shield(answered)
+            except asyncio.CancelledError as error:
+                cancelled = cancelled or error
+                g.cancel()
+        answer = answered.result()
+        if cancelled is not None:
+            if isinstance(answer.error, Cancelled):
+                raise cancelled
+            _cancel_later(loop)
+        if answer.error is not None:
+            raise answer.error
+        value: T = answer.value
+        return value
+    finally:
+        # An exception holds this frame: it must not hold the exception.
+        del cancelled, answered
+        answer = None  # type: ignore[assignment]
+
+
+def _relay(
+    loop: asyncio.AbstractEventLoop,
+    answered: asyncio.Future[_Answer],
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    try:
+        answer = _Answer(fn(*args, **kwargs))
+    except BaseException as error:
+        answer = _Answer(error=error)
+    try:
+        loop.call_soon_threadsafe(_set, answered, answer)
+    except RuntimeError:
+        pass  # the loop is closed: nobody waits any more
+    finally:
+        del answer, answered  # they lead to the exception, and that to this frame
+
+
+def _set(answered: asyncio.Future[_Answer], answer: _Answer) -> None:
+    if not answered.done():
+        answered.set_result(answer)
+
+
+def _cancel_later(loop: asyncio.AbstractEventLoop) -> None:
+    """The running task has been cancelled and goes on with a result: cancels it at its next await, unless whoever
+    cancelled it (a timeout that ends in time after all) has taken that back."""
+    task = asyncio.current_task(loop)
+    if task is None:
+        return
+    requests = task.cancelling()
+
+    def cancel() -> None:
+        if not task.done() and task.cancelling() >= requests:
+            task.uncancel()  # the one that was swallowed
+            task.cancel()
+
+    loop.call_soon(cancel)
+
+
+# -- coroutines for goroutines -----------------------------------------------------------------
+
+
+def run_in_loop(coro: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> T:
+    """See golib.aio.run_async."""
+    if not asyncio.iscoroutine(coro):
+        raise TypeError(f"a coroutine is needed, not {type(coro).__name__}")
+    try:
+        if loop is None:
+            loop = _own.running()
+        if asyncio._get_running_loop() is loop:
+            raise RuntimeError("run_async() in the event loop's own thread would wait for itself")
+        task = _Task(coro, loop)
+        loop.call_soon_threadsafe(task.start)
+    except BaseException:
+        coro.close()
+        raise
+    value: T = task.wait()
+    return value
+
+
+class _Task:
+    """A coroutine in a loop, and who waits for it."""
+
+    __slots__ = ("coro", "ended", "error", "loop", "task", "value")
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> None:
+        self.coro = coro
+        self.loop = loop
+        self.ended = _golib.Event()
+        self.task: asyncio.Task[Any] | None = None
+        self.error: BaseException | None = None
+        self.value: Any = None
+
+    def start(self) -> None:
+        self.task = self.loop.create_task(self.coro)
+        self.task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            self.error = asyncio.CancelledError()
+        else:
+            self.error = task.exception()
+            if self.error is None:
+                self.value = task.result()
+        self.ended.set()
+
+    def _cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    def wait(self) -> Any:
+        try:
+            self.ended.wait()
+        except BaseException as error:
+            self.loop.call_soon_threadsafe(self._cancel)
+            with _golib.shield():
+                self.ended.wait()
+            # Cancelled that came too late is raised by the next wait; KeyboardInterrupt would be lost.
+            if isinstance(self.error, asyncio.CancelledError) or not isinstance(error, Cancelled):
+                raise
+        try:
+            if self.error is not None:
+                raise self.error
+            return self.value
+        finally:
+            del self  # the exception holds this frame
+
+
+class _OwnLoop:
+    """golib's own event loop, in a thread of its own; begun by the first who needs it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(
+                    target=self._run, args=(loop,), name="golib-asyncio", daemon=True
+                )
+                thread.start()
+                self._loop = loop
+                _golib._set_idle_threads(self._idle_threads)
+            return self._loop
+
+    def _idle_threads(self) -> int:
+        """How many threads of ours can wake nobody by themselves; asked before Deadlock is raised."""
+        loop: Any = self._loop
+        try:
+            if loop._ready or loop._scheduled or asyncio.all_tasks(loop):
+                return 0
+            watched = len(loop._selector.get_map())
+        except AttributeError:
+            return 0  # another kind of loop, which does not tell
+        return int(watched <= 1)  # its own pipe, by which others wake it
+
+    @staticmethod
+    def _run(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+    def forget(self) -> None:
+        """In a forked child its thread is not there."""
+        self.__init__()  # type: ignore[misc]
+
+
+_own = _OwnLoop()
+os.register_at_fork(after_in_child=_own.forget)

@@ -43,6 +43,10 @@ def test_goroutines_are_as_many_as_num_goroutine():
         g.exception()
 
 
+def test_stack_may_be_a_goroutines_own_function():
+    assert "goroutine" in go(runtime.stack).join()
+
+
 HEADER = r"^goroutine (\d+) \[[^\]]+\]:"
 
 

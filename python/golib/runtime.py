@@ -49,7 +49,10 @@ def stack(all: bool = False) -> str:
     >>> 'goroutine' in golib.go(golib.runtime.stack).join()
     True
     """
-    return _report.all_stacks() if all else _report.own_stack(sys._getframe(1))
+    if all:
+        return _report.all_stacks()
+    frame = sys._getframe()
+    return _report.own_stack(frame.f_back or frame)  # it may be a goroutine's own function
 
 
 def stats() -> dict[str, int]:

@@ -38,7 +38,7 @@ $(py):
 		|| { rm -rf $(VENV); echo "no pip for $(PYTHON): install the package python3-venv"; exit 1; }
 
 # One mark for each dependency group of pyproject.toml.
-groups := $(addprefix $(VENV)/.group-,build test lint bench bench-rust)
+groups := $(addprefix $(VENV)/.group-,build test lint docs bench bench-rust)
 $(groups): $(VENV)/.group-%: pyproject.toml | $(py)
 	$(pip) -q install 'pip>=25.1'
 	$(pip) -q install --group $*
@@ -87,8 +87,8 @@ lint: build $(VENV)/.group-lint $(VENV)/.group-test ## formatting, clippy, ruff,
 	cargo fmt --check --manifest-path loom_tests/Cargo.toml
 	cargo fmt --check --all --manifest-path benches/rust/Cargo.toml
 	$(env) cargo clippy --quiet --workspace --all-targets -- -D warnings
-	$(env) ruff format --check python tests examples benches
-	$(env) ruff check python tests examples benches
+	$(env) ruff format --check python tests examples benches docs
+	$(env) ruff check python tests examples benches docs
 	$(env) mypy
 	$(env) python -m mypy.stubtest golib --mypy-config-file pyproject.toml \
 		$(if $(wildcard tests/stubtest-allowlist.txt),--allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist)
@@ -98,8 +98,14 @@ format: $(VENV)/.group-lint ## format the Rust and Python sources
 	cargo fmt
 	cargo fmt --manifest-path loom_tests/Cargo.toml
 	cargo fmt --all --manifest-path benches/rust/Cargo.toml
-	$(env) ruff format python tests examples benches
-	$(env) ruff check --fix python tests examples benches
+	$(env) ruff format python tests examples benches docs
+	$(env) ruff check --fix python tests examples benches docs
+
+## Documentation ------------------------------------------------------------------------------------------------------
+
+.PHONY: docs
+docs: $(VENV)/.group-docs ## the documentation as web pages, in target/docs
+	$(env) sphinx-build --quiet --fail-on-warning --builder html docs target/docs
 
 ## Measuring ----------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,71 @@
+"""The documentation's code, run as the README's is; the pages, and the examples in docstrings."""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+import golib
+import pytest
+
+from markdown import ROOT, Block, blocks, broken_links, params
+from support import run_ok
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+#: A page that describes what is not there yet.
+AHEAD = set() if hasattr(golib, "timeout") else {"cancellation.md"}
+
+
+@pytest.mark.parametrize("block", [p for page in PAGES for p in params(page, "python")])
+def test_a_block_of_the_documentation_runs_and_prints_what_the_page_says(block: Block) -> None:
+    if block.file.name in AHEAD:
+        pytest.skip("describes what is not there yet")
+    assert block.run() == block.output
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_pages_links_lead_somewhere(page) -> None:
+    assert broken_links(page) == []
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = re.findall(r"^   (\S+)$", (ROOT / "docs/index.rst").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == [page.stem for page in PAGES]
+
+
+def test_the_documentation_shows_code() -> None:
+    assert sum(len(blocks(page, "python")) for page in PAGES) >= 20
+
+
+DOCUMENTED = ["golib", "golib.sync", "golib.runtime", "golib.signal", "golib.aio"]
+
+
+def examples(module: str) -> list[str]:
+    """The examples of what the module exports, and of its methods, as programs that test themselves."""
+    mod = importlib.import_module(module)
+    return [
+        name
+        for name in mod.__all__
+        if getattr(mod, name).__doc__ and ">>>" in getattr(mod, name).__doc__
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(module, name) for module in DOCUMENTED for name in examples(module)]
+)
+def test_the_example_in_the_docstring_is_true(module: str, name: str) -> None:
+    out = run_ok(
+        f"""
+        import doctest, golib, {module}
+        thing = getattr({module}, {name!r})
+        found = doctest.DocTestFinder(recurse=True).find(thing, {name!r}, module=False,
+            globs={{"golib": golib, "Chan": golib.Chan, "go": golib.go}})
+        runner = doctest.DocTestRunner(
+            optionflags=doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL)
+        for test in found:
+            runner.run(test)
+        print(runner.summarize(verbose=False).failed)
+        """
+    )
+    assert out == "0\n", out

@@ -505,8 +505,9 @@ def test_exit_keeps_the_status(kind):
 def test_a_forked_child_ends_without_waiting_for_the_parents_calls(kind):
     out = run_ok(
         f"""
-        import os, threading
+        import os, threading, warnings
         {MAKE[kind]}
+        warnings.simplefilter("ignore")  # CPython warns of a fork beside threads
         executor, event = Executor(1), threading.Event()
         first = executor.submit(event.wait)
         if (pid := os.fork()) == 0:

@@ -1,10 +1,13 @@
-//! The timer heap: firing against stopping.
+//! The timer heap, and the timers that users set: firing against stopping.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
 
-use super::{explore, spawn};
+use super::{explore, spawn, World};
+use crate::runtime::chan::{Hchan, Wait};
 use crate::runtime::g::{Kind, Wake, G};
 use crate::runtime::timers::{Timers, NEVER};
+use crate::runtime::timetimer::{TickChan, TimeTimer};
 
 struct Shared {
     timers: Timers,
@@ -97,5 +100,93 @@ fn two_that_run_one_heap_fire_each_timer_once() {
         let other = spawn(move || (run(&timers2), gs2).0);
         let mine = run(&timers);
         assert_eq!(mine + other.join().unwrap(), 2);
+    });
+}
+
+struct Ticks(Hchan<Instant>);
+
+impl TickChan for Ticks {
+    fn hchan(&self) -> &Hchan<Instant> {
+        &self.0
+    }
+}
+
+/// A timer and its channel.
+fn timer() -> (Arc<TimeTimer>, Arc<Ticks>) {
+    let (timer, ticks) = (TimeTimer::new(), Arc::new(Ticks(Hchan::try_new(1).unwrap())));
+    let to: Weak<Ticks> = Arc::downgrade(&ticks);
+    timer.tick_into(to);
+    (timer, ticks)
+}
+
+/// Rings what is due at `now` on the world's only P, whose heap threads without a P use.
+fn ring_due(world: &World, now: i64) {
+    // SAFETY: alarms' owners live while they are set; P 0 lives as long as the world.
+    unsafe { world.p(0).timers.run_expired(now, &mut |gp| assert!(gp.is_null())) };
+}
+
+/// Proves: once a stop has returned there is no tick of before in the channel and none comes, be the
+/// alarm in the heap, popped, or ringing; nor after a new setting, which ticks once in its own time.
+/// The runtime keeps no reference.
+///
+/// Bound: 2 threads, unbounded (16 preemptions).
+///
+/// Fails without: the comparison of `seq` in `ring`; the receive in `disarm`; the lock around `seq`
+/// and the offer in `ring`.
+#[test]
+fn a_stop_or_a_new_setting_against_a_ring() {
+    for anew in [false, true] {
+        explore(&format!("timer: stop against ring, anew {anew}"), 16, move || {
+            let world = World::new(1);
+            world.enter();
+            let (timer, ticks) = timer();
+            assert!(!timer.set(1, 0, None));
+            let world2 = world.clone();
+            let ringing = spawn(move || {
+                world2.enter();
+                ring_due(&world2, 5);
+            });
+            // Nobody receives, so it was always still to go off.
+            assert!(if anew { timer.set(9, 0, None) } else { timer.stop() });
+            assert_eq!(ticks.0.len(), 0, "a stale tick");
+            ringing.join().unwrap();
+            assert_eq!(ticks.0.len(), 0, "a stale tick came later");
+            assert_eq!(world.p(0).timers.next_when(), if anew { 9 } else { NEVER });
+            ring_due(&world, 9);
+            assert_eq!(ticks.0.len(), usize::from(anew));
+            assert_eq!((timer.stop(), timer.stop()), (anew, false));
+            assert_eq!((Arc::strong_count(&timer), Arc::strong_count(&ticks)), (1, 1));
+        });
+    }
+}
+
+/// Proves: of a stop and of a tick for a receiver that waits exactly one happens.
+///
+/// Bound: 3 threads; 2 preemptions.
+///
+/// Fails without: the comparison of `seq` in `ring`, under one lock with the offer; the receive in
+/// `disarm` (a tick that came before the receiver would be left to it); `goready` after the offer.
+#[test]
+fn a_stop_against_a_tick_for_a_waiting_receiver() {
+    explore("timer: stop against receiver", 2, || {
+        let world = World::new(1);
+        world.enter();
+        let (timer, ticks) = timer();
+        timer.set(1, 0, None);
+        let (world2, ticks2) = (world.clone(), ticks.clone());
+        let receiver = spawn(move || {
+            world2.enter();
+            ticks2.0.recv(Wait::Block).unwrap().is_some()
+        });
+        let world2 = world.clone();
+        let ringing = spawn(move || {
+            world2.enter();
+            ring_due(&world2, 5);
+        });
+        let stopped = timer.stop();
+        ringing.join().unwrap();
+        // Whoever waits on gets this.
+        ticks.0.close().unwrap();
+        assert_eq!(receiver.join().unwrap(), !stopped);
     });
 }

@@ -23,12 +23,13 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use crate::prim::{AtomicUsize, Ordering};
 use crate::runtime::chan::Hchan;
 use crate::runtime::time::deadline_after;
+use crate::runtime::timetimer::{TickChan, TimeTimer};
 
 pub use crate::runtime::chan::{CloseOfClosed, RecvError, SendError, Wait};
 
@@ -36,6 +37,53 @@ struct Shared<T> {
     chan: Hchan<T>,
     /// Senders alive; the one that makes it zero closes the channel.
     senders: AtomicUsize,
+    /// The timer that ticks into this channel.
+    #[allow(dead_code, reason = "only dropped: see Collected")]
+    timer: Option<Collected>,
+}
+
+/// A timer that is stopped when its channel is gone: nobody can receive its ticks any more.
+struct Collected(Arc<TimeTimer>);
+
+impl Drop for Collected {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl TickChan for Shared<Instant> {
+    fn hchan(&self) -> &Hchan<Instant> {
+        &self.chan
+    }
+}
+
+/// A new timer, not set, and the channel into which it ticks: it lives as long as somebody may
+/// receive.
+pub(crate) fn timer_chan() -> (Receiver<Instant>, Arc<TimeTimer>) {
+    let timer = TimeTimer::new();
+    let shared = Arc::new(Shared {
+        chan: hchan(1),
+        // The timer, for ever: the channel is never closed.
+        senders: AtomicUsize::new(1),
+        timer: Some(Collected(timer.clone())),
+    });
+    let to: Weak<Shared<Instant>> = Arc::downgrade(&shared);
+    timer.tick_into(to);
+    (Receiver { shared }, timer)
+}
+
+/// The receiver of a channel without senders that is not closed: Go's nil channel.
+pub(crate) fn never<T>() -> Receiver<T> {
+    let senders = AtomicUsize::new(1);
+    Receiver { shared: Arc::new(Shared { chan: hchan(0), senders, timer: None }) }
+}
+
+/// What [`chan`] makes its ends of.
+fn hchan<T>(cap: usize) -> Hchan<T> {
+    match Hchan::try_new(cap) {
+        Ok(chan) => chan,
+        Err(e) => std::panic::panic_any(e.to_string()),
+    }
 }
 
 /// Makes a channel that buffers `cap` values; with 0 each send waits for its receive.
@@ -52,11 +100,7 @@ struct Shared<T> {
 /// ```
 #[must_use]
 pub fn chan<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
-    let chan = match Hchan::try_new(cap) {
-        Ok(chan) => chan,
-        Err(e) => std::panic::panic_any(e.to_string()),
-    };
-    let shared = Arc::new(Shared { chan, senders: AtomicUsize::new(1) });
+    let shared = Arc::new(Shared { chan: hchan(cap), senders: AtomicUsize::new(1), timer: None });
     (Sender { shared: shared.clone() }, Receiver { shared })
 }
 

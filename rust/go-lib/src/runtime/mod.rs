@@ -3,7 +3,7 @@
 //! - Passive objects (they wake nobody): [`g`] [`m`] [`p`] [`runq`] [`sched`] [`hostq`] [`lock`]
 //!   [`note`] [`stack`] [`timers`] [`sudog`] [`embedder`] [`traceback`].
 //! - [`proc`]: the only code that moves a G between states and queues.
-//! - Blocking things, built on `gopark`/`goready`: [`chan`] [`select`] [`sema`] [`time`].
+//! - Blocking things, built on `gopark`/`goready`: [`chan`] [`select`] [`sema`] [`time`] [`timetimer`].
 
 pub(crate) mod chan;
 pub mod embedder;
@@ -22,5 +22,6 @@ pub(crate) mod stack;
 pub(crate) mod sudog;
 pub(crate) mod time;
 pub(crate) mod timers;
+pub(crate) mod timetimer;
 pub(crate) mod traceback;
 pub(crate) mod waitreason;

@@ -17,6 +17,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
 
 use self::core::{Blocked, Dir, HchanHeader, Step, Typed};
+use crate::runtime::g::G;
 use crate::runtime::lock::ChanLock;
 use crate::runtime::proc::park::goready;
 
@@ -221,6 +222,26 @@ impl<T> Hchan<T> {
                 Blocked::Interrupted => Err(SendError::Interrupted(back(v))),
                 Blocked::Deadlock => Err(SendError::Deadlock(back(v))),
             },
+        }
+    }
+
+    /// Sends `v` if that needs no waiting, and leaves it to the caller to ready the receiver that
+    /// got it, if there was one: `goready`, with no lock held.
+    ///
+    /// # Errors
+    /// The value: the channel is full, or closed.
+    pub(crate) fn offer(&self, v: T) -> Result<*mut G, T> {
+        let mut v = ManuallyDrop::new(v);
+        let elem: *mut () = (&raw mut v).cast();
+        let h = &self.header;
+        h.lock.lock();
+        // SAFETY: the lock is held and elem is a T.
+        let step = unsafe { h.send_step(Typed::<T>::new(), elem) };
+        h.lock.unlock();
+        match step {
+            Step::Done(gp) => Ok(gp),
+            // It was not moved out: still ours.
+            Step::Closed | Step::Blocked => Err(ManuallyDrop::into_inner(v)),
         }
     }
 

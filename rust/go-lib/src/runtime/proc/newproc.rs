@@ -4,7 +4,7 @@
 //! 1. A dead G is on exactly one free list: its P's, or the scheduler's.
 //! 2. Stacks are given at the first run and taken back at the end: see `stacks`.
 //!
-//! Go: runtime/proc.go (newproc, goexit0, gfget, gfput)
+//! Go: runtime/proc.go (newproc, newproc1, goexit0, gfget, gfput)
 
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe, Location};
@@ -42,6 +42,15 @@ pub(crate) fn newproc_go(
     newproc(Kind::Go, Some(f), ptr::null_mut(), stack_bytes, Some(location), false)
 }
 
+/// Makes a goroutine of a Rust function, on a stack of the usual size. Also where a thread or a
+/// stack was refused: it then waits for them in its queue. For those who have nobody to tell, such
+/// as an alarm; `f` is not dropped here.
+pub(crate) fn newproc_late(f: GoFn, location: &'static Location<'static>) {
+    // Of the usual size a stack is given at the first run: nothing here can fail.
+    let s = procs::ensure_started();
+    let _ = newproc1(s, Kind::Go, Some(f), ptr::null_mut(), 0, Some(location), false);
+}
+
 /// Makes a goroutine of the host.
 ///
 /// # Safety
@@ -66,6 +75,20 @@ fn newproc(
     if s.refused.load(Ordering::Relaxed) != 0 {
         report_refusal(s)?;
     }
+    newproc1(s, kind, f, host, stack_bytes, location, system)
+}
+
+/// `newproc` without a look at what was refused before. Fails only for a stack of unusual size.
+#[inline]
+fn newproc1(
+    s: &'static Sched,
+    kind: Kind,
+    f: Option<GoFn>,
+    host: *mut (),
+    stack_bytes: usize,
+    location: Option<&'static Location<'static>>,
+    system: bool,
+) -> io::Result<GRef> {
     let size = s.stacks.size_for(stack_bytes);
     let m = enter_rt();
     let gp = gfget(m, s);

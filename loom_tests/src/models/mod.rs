@@ -1,5 +1,6 @@
 //! What the models share: the explorer, a world of Ms and Ps, values that loom watches.
 
+mod cancel;
 mod chan;
 mod claim;
 mod cond;

@@ -120,7 +120,7 @@ fn timer() -> (Arc<TimeTimer>, Arc<Ticks>) {
 }
 
 /// Rings what is due at `now` on the world's only P, whose heap threads without a P use.
-fn ring_due(world: &World, now: i64) {
+pub(crate) fn ring_due(world: &World, now: i64) {
     // SAFETY: alarms' owners live while they are set; P 0 lives as long as the world.
     unsafe { world.p(0).timers.run_expired(now, &mut |gp| assert!(gp.is_null())) };
 }

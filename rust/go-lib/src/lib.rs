@@ -27,6 +27,7 @@
 #![cfg_attr(golib_loom, allow(dead_code, unused_imports, reason = "models run parts"))]
 
 pub mod chan;
+pub mod context;
 mod go;
 mod panic;
 pub(crate) mod prim;

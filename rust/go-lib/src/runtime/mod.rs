@@ -3,8 +3,10 @@
 //! - Passive objects (they wake nobody): [`g`] [`m`] [`p`] [`runq`] [`sched`] [`hostq`] [`lock`]
 //!   [`note`] [`stack`] [`timers`] [`sudog`] [`embedder`] [`traceback`].
 //! - [`proc`]: the only code that moves a G between states and queues.
-//! - Blocking things, built on `gopark`/`goready`: [`chan`] [`select`] [`sema`] [`time`] [`timetimer`].
+//! - Blocking things, built on `gopark`/`goready`: [`chan`] [`select`] [`sema`] [`time`] [`timetimer`]
+//!   [`cancel`].
 
+pub(crate) mod cancel;
 pub(crate) mod chan;
 pub mod embedder;
 pub(crate) mod g;

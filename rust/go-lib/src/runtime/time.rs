@@ -7,7 +7,7 @@
 
 use std::ptr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::prim::{AtomicPtr, Ordering};
 use crate::runtime::g::{Wake, G};
@@ -40,6 +40,13 @@ pub fn sleep_until(deadline_ns: i64) -> Result<(), WaitError> {
 /// The monotonic time `d` from now; a duration beyond the clock's range is the end of time.
 pub(crate) fn deadline_after(d: Duration) -> i64 {
     nanotime().saturating_add(i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// The monotonic time of `at`, or a little later: a past one is now.
+pub(crate) fn deadline_at(at: Instant) -> i64 {
+    // Read before the clock that it is added to: so it is never too early.
+    let left = at.saturating_duration_since(Instant::now());
+    deadline_after(left)
 }
 
 /// `gopark`'s unlockf of a wait that nobody needs to find.

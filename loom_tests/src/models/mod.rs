@@ -5,6 +5,7 @@ mod chan;
 mod claim;
 mod cond;
 mod handoff;
+mod interrupt;
 mod lock;
 mod note;
 mod park;

@@ -7,10 +7,10 @@ use super::{explore, spawn, Token, World};
 use crate::runtime::chan::{Hchan, Wait};
 use crate::runtime::select::{selectgo, Case, SelectError};
 
-type Chan = Hchan<Box<Token>>;
+pub(super) type Chan = Hchan<Box<Token>>;
 
 /// Two channels whose addresses, by which select locks, are in the same order in every execution.
-fn pair(cap: usize) -> Arc<[Chan; 2]> {
+pub(super) fn pair(cap: usize) -> Arc<[Chan; 2]> {
     Arc::new([Hchan::try_new(cap).unwrap(), Hchan::try_new(cap).unwrap()])
 }
 

@@ -606,6 +606,46 @@ def test_a_call_can_be_cancelled_before_its_goroutine_has_begun():
     assert golib.run(main) == []
 
 
+def test_a_call_whose_goroutine_is_cancelled_fails_with_that_and_the_next_is_made():
+    with golib.aio.Executor(1) as executor:
+        mine = Chan()
+
+        def call():
+            mine.send(golib._golib._current())
+            Chan().recv()
+
+        future, queued = executor.submit(call), executor.submit(int, "7")
+        mine.recv().cancel()
+        assert isinstance(future.exception(20), golib.Cancelled)
+        assert queued.result(20) == 7
+
+
+def test_waiting_for_a_call_can_be_cancelled(place):
+    ch = Chan()
+
+    def wait(executor, future):
+        for operation in (future.result, future.exception, executor.shutdown):
+            with pytest.raises(TimeoutError), golib.timeout(0.01):
+                operation()
+
+    with golib.aio.Executor() as executor:
+        future = executor.submit(ch.recv)
+        place(wait, executor, future)
+        ch.send("value")
+        assert future.result() == "value"
+
+
+def test_a_call_is_not_cancelled_with_whoever_submitted_it():
+    ch = Chan()
+    with golib.aio.Executor(1) as executor:
+        with golib.timeout(0.01, raises=False):
+            futures = [executor.submit(ch.recv), executor.submit(ch.recv)]
+            golib.sleep(60)
+        ch.send(1)
+        ch.send(2)
+        assert [f.result() for f in futures] == [1, 2]
+
+
 def test_cancelling_at_shutdown_wakes_those_who_wait_for_the_calls():
     # The standard library's leaves them waiting in 3.11.
     ch = Chan()

@@ -407,6 +407,23 @@ def test_many_goroutines_and_threads_notify_and_stop_at_once():
     assert signal.getsignal(USR1) is signal.getsignal(USR2) is signal.SIG_DFL
 
 
+def test_a_cancelled_goroutine_may_still_stop():
+    ch, never = Chan(1), Chan()
+
+    def work():
+        notify(ch, USR1)
+        try:
+            never.recv()
+        finally:
+            stop(ch)
+
+    g = parked(go(work), "chan receive")
+    g.cancel()
+    with pytest.raises(golib.Cancelled):
+        g.join()
+    assert signal.getsignal(USR1) is signal.SIG_DFL
+
+
 MAIN_BUSY = {
     "time.sleep": "time.sleep(60)",
     "lock": "lock.acquire()",

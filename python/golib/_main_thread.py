@@ -48,7 +48,7 @@ def on_main_thread(call: Callable[[], None]) -> None:
     Blocks: the goroutine, or the OS thread, until the main thread runs Python code or waits in golib.
     Raises: what call raised; RuntimeError if the main thread does not come for ten seconds: it may be waiting for
         us in a way that golib does not see.
-    Cancel: the call is made nevertheless.
+    Cancel: it is not left.
     """
     global _asked
     errand = _Errand(call)
@@ -59,8 +59,9 @@ def on_main_thread(call: Callable[[], None]) -> None:
         deadline = time.monotonic() + _PATIENCE
         while True:
             _asked = _asked or _golib._call_soon(_serve)
-            if errand.done.wait(_LOOK):
-                break
+            with _golib.shield():  # a cancelled goroutine may stop() too; it is short
+                if errand.done.wait(_LOOK):
+                    break
             _disturb()
             if time.monotonic() > deadline and not errand.taken:
                 _errands.remove(errand)

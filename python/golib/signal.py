@@ -64,6 +64,7 @@ def notify(ch: Chan[Any] | SendChan[Any] | Sender[Any], *signals: int) -> None:
         Python code, waits in golib or can be interrupted by a signal.
     Raises: TypeError if ch cannot be sent to or a signal is no integer; ValueError if ch is nil or a signal cannot be
         caught; RuntimeError if the main thread does not come for ten seconds.
+    Cancel: it is not left, nor are the others here.
 
     >>> import signal
     >>> ch = golib.Chan(1)
@@ -97,7 +98,6 @@ def stop(ch: Chan[Any] | SendChan[Any] | Sender[Any]) -> None:
 
     Blocks: as notify().
     Raises: TypeError if ch cannot be sent to; ValueError if ch is nil; RuntimeError as notify().
-    Cancel: it is done nevertheless.
 
     >>> ch = golib.Chan(1)
     >>> golib.signal.notify(ch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 
-import golib
 import pytest
 
 from markdown import ROOT, Block, blocks, broken_links, params
@@ -13,14 +12,9 @@ from support import run_ok
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
-#: A page that describes what is not there yet.
-AHEAD = set() if hasattr(golib, "timeout") else {"cancellation.md"}
-
 
 @pytest.mark.parametrize("block", [p for page in PAGES for p in params(page, "python")])
 def test_a_block_of_the_documentation_runs_and_prints_what_the_page_says(block: Block) -> None:
-    if block.file.name in AHEAD:
-        pytest.skip("describes what is not there yet")
     assert block.run() == block.output
 
 
@@ -38,7 +32,15 @@ def test_the_documentation_shows_code() -> None:
     assert sum(len(blocks(page, "python")) for page in PAGES) >= 20
 
 
-DOCUMENTED = ["golib", "golib.sync", "golib.runtime", "golib.signal", "golib.aio"]
+DOCUMENTED = [
+    "golib",
+    "golib.sync",
+    "golib.runtime",
+    "golib.signal",
+    "golib.aio",
+    "golib.context",
+    "golib.time",
+]
 
 
 def examples(module: str) -> list[str]:

@@ -78,7 +78,7 @@ class Ticker(_golib.Ticker):
     >>> with golib.time.Ticker(0.001) as ticker:
     ...     for n, now in enumerate(ticker):
     ...         if n == 2:
-    ...             ticker.stop()
+    ...             _ = ticker.stop()
     >>> n
     2
     """

@@ -17,21 +17,27 @@ NAMES = {
         go spawn run main gosched sleep goexit num_goroutine gomaxprocs set_panic_handler blocking
         Goroutine Chan SendChan RecvChan channel Sender Receiver nil recv send Case select Select
         Selected Recv ChanClosed SendOnClosed CloseOfClosed Cancelled Goexit Deadlock
+        scope timeout shield
         """,
-    "golib.sync": "WaitGroup Mutex",
-    "golib.signal": "notify stop ignore reset",
-    "golib.aio": "Executor",
+    "golib.sync": """Mutex RWMutex WaitGroup Cond Once once once_value Semaphore Event Barrier Pool Map
+        SingleFlight ErrGroup""",
+    "golib.context": """background todo with_cancel with_cancel_cause with_timeout with_deadline with_value
+        without_cancel after_func cause current Context Canceled DeadlineExceeded""",
+    "golib.time": "after tick Timer after_func Ticker",
+    "golib.signal": "notify stop notify_context ignore reset",
+    "golib.aio": "to_goroutine run_async Executor",
     "golib.runtime": "goroutines print_stacks stack lock_os_thread stats set_max_threads",
 }
 
 METHODS = {
-    "Goroutine": "id name join result exception done status stack",
+    "Goroutine": "id name join result exception done cancel status stack __await__",
     "Chan": """send recv recv_ok try_send try_recv close closed cap __len__ __iter__ __enter__
-        __exit__ sender receiver __class_getitem__""",
-    "SendChan": "send try_send close",
-    "RecvChan": "recv recv_ok try_recv __iter__",
-    "Sender": "send try_send close clone",
-    "Receiver": "recv recv_ok try_recv __iter__",
+        __exit__ sender receiver __class_getitem__ asend arecv __aiter__ __anext__""",
+    "SendChan": "send try_send close asend",
+    "RecvChan": "recv recv_ok try_recv __iter__ arecv __aiter__",
+    "Sender": "send try_send close clone asend",
+    "Receiver": "recv recv_ok try_recv __iter__ arecv __aiter__",
+    "Scope": "go try_go cancel ctx __enter__ __exit__",
     "Select": "wait __setitem__",
 }
 

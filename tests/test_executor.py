@@ -694,10 +694,11 @@ def test_a_refused_goroutine_is_raised_by_submit_and_fails_only_its_call(monkeyp
 def test_a_refusal_at_exit_says_why():
     out = run_ok(
         """
-        import atexit, golib.aio
+        import atexit
+        from golib.aio import Executor
         def submit():
             try:
-                golib.aio.Executor().submit(int)
+                Executor().submit(int)
             except RuntimeError as error:
                 print(error)
         atexit.register(submit)

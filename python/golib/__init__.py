@@ -16,11 +16,8 @@ at any time. Importing starts no thread and patches nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 # signal and time are not in __all__: a star import would hide the standard library's.
-from golib import context, runtime, sync
+from golib import aio, context, runtime, sync
 from golib import signal as signal
 from golib import time as time
 from golib._errors import Cancelled, ChanClosed, CloseOfClosed, Deadlock, Goexit, SendOnClosed
@@ -73,6 +70,7 @@ __all__ = [
     "SendOnClosed",
     "Sender",
     "__version__",
+    "aio",
     "blocking",
     "channel",
     "context",
@@ -96,13 +94,3 @@ __all__ = [
     "sync",
     "timeout",
 ]
-
-if TYPE_CHECKING:
-    from golib import aio as aio
-
-
-def __getattr__(name: str) -> Any:
-    """golib.aio, imported when it is first named: concurrent.futures brings logging along."""
-    if name == "aio":
-        return importlib.import_module("golib.aio")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

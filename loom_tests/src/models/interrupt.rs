@@ -13,7 +13,9 @@ use crate::runtime::g::G;
 use crate::runtime::m::M;
 use crate::runtime::proc::park::goready;
 use crate::runtime::select::{selectgo, Case, SelectError};
-use crate::runtime::sema::{CondCore, MutexCore, RwMutexCore, SemaphoreCore, WaitError, WaitGroupCore};
+use crate::runtime::sema::{
+    CondCore, MutexCore, RwMutexCore, SemaphoreCore, WaitError, WaitGroupCore,
+};
 
 /// The G of the thread that is interrupted.
 #[derive(Clone, Copy)]

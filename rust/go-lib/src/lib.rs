@@ -32,6 +32,7 @@ mod go;
 mod panic;
 pub(crate) mod prim;
 pub mod runtime;
+mod scope;
 pub mod select;
 pub mod sync;
 pub(crate) mod sys;
@@ -42,6 +43,7 @@ pub use go::{
     with_syscall, LockOsThread,
 };
 pub use panic::{set_panic_handler, GoroutinePanic};
+pub use scope::{scope, Scope, ScopedJoinHandle};
 pub use time::sleep;
 
 /// Tools for looking at a running program.

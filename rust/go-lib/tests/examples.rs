@@ -17,6 +17,17 @@ fn run(example: &str) -> String {
 }
 
 #[test]
+fn cond_passes_every_item_through_the_queue() {
+    let sum: u32 = (0..10).chain(100..110).sum();
+    assert_eq!(run("cond"), format!("{sum}\n"));
+}
+
+#[test]
+fn scope_counts_the_words_of_all_parts() {
+    assert_eq!(run("scope"), "4 dog\n4 the\n2 a\n");
+}
+
+#[test]
 fn hello_greets_twice() {
     assert_eq!(run("hello"), "hello, goroutine\nhello, world\n");
 }

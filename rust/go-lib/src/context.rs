@@ -369,7 +369,12 @@ impl CancelCauseFn {
     /// assert!(context::cause(&ctx).unwrap().downcast_ref::<Error>().is_some());
     /// ```
     pub fn cancel(&self, cause: impl Into<Box<dyn Error + Send + Sync>>) {
-        self.ctx.end(Why::Cancelled, Some(Arc::from(cause.into())));
+        self.cancel_with(Some(Arc::from(cause.into())));
+    }
+
+    /// As [`cancel`](Self::cancel), perhaps without a cause.
+    pub(crate) fn cancel_with(&self, cause: Option<Cause>) {
+        self.ctx.end(Why::Cancelled, cause);
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`Once`], [`OnceCell`] | done by the first, awaited by the others |
 //! | [`Semaphore`] | so many at a time |
 //! | [`Barrier`] | until all have come |
+//! | [`errgroup`] | until all are done, or the first has failed |
 //! | [`singleflight`] | the same work, done once for all who want it now |
 //!
 //! All work on goroutines, which are parked, and on ordinary threads, which block. Nothing is
@@ -19,6 +20,7 @@
 
 mod barrier;
 mod cond;
+pub mod errgroup;
 mod mutex;
 mod once;
 mod rwlock;

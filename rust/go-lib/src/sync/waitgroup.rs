@@ -115,6 +115,11 @@ impl WaitGroup {
         self.core.wait(Wait::Until(deadline_after(timeout)))
     }
 
+    /// The counter.
+    pub(crate) fn count(&self) -> i64 {
+        self.core.count()
+    }
+
     /// Runs `f` as a goroutine of the group: it counts from now until it ends, also by a panic.
     ///
     /// Blocks: nothing. Panics: if no thread can be had to run it. Go: `WaitGroup.Go`.

@@ -42,6 +42,40 @@ pub use go::{
     go, gomaxprocs, gosched, lock_os_thread, num_goroutine, run, set_gomaxprocs, spawn_with_stack,
     with_syscall, LockOsThread,
 };
+/// Runs a function's body as the first goroutine: `#[go_lib::main] fn main() { … }`.
+///
+/// The value is the function's: `()`, an `ExitCode`, a `Result` for `?`. When `main` returns the
+/// process ends, as in Go, whatever other goroutines do. An `async fn` is refused.
+///
+/// # Examples
+/// ```
+/// #[go_lib::main]
+/// fn main() -> Result<(), std::num::ParseIntError> {
+///     let (tx, rx) = go_lib::chan::chan(0);
+///     go_lib::go!(move || tx.send("42"));
+///     let n: u32 = rx.recv().unwrap_or_default().parse()?;
+///     assert_eq!(n, 42);
+///     Ok(())
+/// }
+/// ```
+pub use go_lib_macros::main;
+/// Runs a function's body as a goroutine while the caller waits: see [`run`](fn@run), which it
+/// calls.
+///
+/// For any function without `self`: its parameters move into the goroutine, its value comes back;
+/// both are `Send` and `'static`.
+///
+/// # Examples
+/// ```
+/// #[go_lib::run]
+/// fn sum(numbers: Vec<u32>) -> u32 {
+///     let (tx, rx) = go_lib::chan::chan(0);
+///     go_lib::go!(move || numbers.into_iter().for_each(|n| tx.send(n)));
+///     rx.iter().sum()
+/// }
+/// assert_eq!(sum(vec![1, 2, 3]), 6);
+/// ```
+pub use go_lib_macros::run;
 pub use panic::{set_panic_handler, GoroutinePanic};
 pub use scope::{scope, Scope, ScopedJoinHandle};
 pub use time::sleep;

@@ -1,19 +1,50 @@
 //! Runs each program of `examples/rust` and compares what it prints.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// Cargo builds a package's examples before its tests, into `examples` beside the tests' `deps`.
-fn run(example: &str) -> String {
+fn output_of(example: &str, args: &[&str]) -> Output {
     let mut path: PathBuf = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
     path.push("examples");
     path.push(example);
-    let output = Command::new(&path).output().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    Command::new(&path).args(args).output().unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+fn run(example: &str) -> String {
+    let output = output_of(example, &[]);
     assert!(output.status.success(), "{example} ended with {}", output.status);
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{example} wrote to stderr");
-    String::from_utf8(output.stdout).unwrap()
+    assert_eq!(text(output.stderr), "", "{example} wrote to stderr");
+    text(output.stdout)
+}
+
+#[test]
+fn attr_run_sums_in_goroutines() {
+    assert_eq!(run("attr_run"), "338350\n");
+}
+
+#[test]
+fn main_exitcode_ends_with_what_main_returned() {
+    for (args, code) in [(vec![], 0), (vec!["1", "two", "3", "four"], 2)] {
+        let output = output_of("main_exitcode", &args);
+        assert_eq!(output.status.code(), Some(code));
+        assert_eq!(text(output.stdout), format!("{code} are no numbers\n"));
+    }
+}
+
+#[test]
+fn main_result_ends_with_the_error_that_main_returned() {
+    assert_eq!(run("main_result"), "0\n");
+    assert_eq!(text(output_of("main_result", &["4", "8"]).stdout), "12\n");
+    let output = output_of("main_result", &["4", "eight"]);
+    assert_eq!((output.status.code(), text(output.stdout)), (Some(1), String::new()));
+    assert!(text(output.stderr).contains("eight"));
 }
 
 #[test]

@@ -1,0 +1,4 @@
+//! A goroutine is not a future.
+
+#[go_lib::main]
+async fn main() {}

@@ -220,7 +220,7 @@ unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void)
 }
 
 unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {
-    // SAFETY: a tp_clear, or the end. Out of the tree first: the parent may die with our reference.
+    // SAFETY: a tp_clear.
     unsafe {
         let c = instance::<ContextObj>(slf);
         tree::leave(c);
@@ -246,6 +246,7 @@ unsafe extern "C-unwind" fn free(slf: Raw) {
             ffi::PyObject_ClearWeakRefs(slf);
         }
         tree::clear(c);
+        tree::drop_parent(c);
         free_instance(slf);
     }
 }

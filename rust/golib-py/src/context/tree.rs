@@ -531,12 +531,12 @@ pub(super) unsafe fn leave(c: *mut ContextObj) {
     }
 }
 
-/// Drops what `c` refers to.
+/// Drops what `c` refers to, but its parent: nodes below are in the list of one above for as long as they live, so the
+/// collector may not take what lies between from them. It need not: no cycle consists of parents only.
 pub(super) unsafe fn clear(c: *mut ContextObj) {
-    // SAFETY: it has left the tree, so nobody needs its parent.
+    // SAFETY: it has left the tree.
     unsafe {
         for slot in [
-            &raw mut (*c).parent,
             &raw mut (*c).done,
             &raw mut (*c).error,
             &raw mut (*c).cause,
@@ -546,8 +546,11 @@ pub(super) unsafe fn clear(c: *mut ContextObj) {
         ] {
             obj::clear(slot);
         }
-        if (*c).node != c {
-            (*c).node = ptr::null_mut(); // it was the parent's
-        }
     }
+}
+
+/// Drops the parent of a context that dies.
+pub(super) unsafe fn drop_parent(c: *mut ContextObj) {
+    // SAFETY: it has left the tree, and nobody refers to it.
+    unsafe { obj::clear(&raw mut (*c).parent) };
 }

@@ -97,9 +97,14 @@ unsafe extern "C" fn done(slf: Raw, _: Raw) -> Raw {
             if channel.is_null() {
                 return channel;
             }
-            (*node).done = channel;
-            if (*node).is_done() {
-                tree::close_done(node);
+            // Making it may have let somebody else make one.
+            if (*node).done.is_null() {
+                (*node).done = channel;
+                if (*node).is_done() {
+                    tree::close_done(node);
+                }
+            } else {
+                ffi::Py_DECREF(channel);
             }
         }
         crate::ends::receiver_of((*node).done, slf)

@@ -10,7 +10,7 @@
 //!
 //! # Invariants
 //! 1. Everything here is read and written with the GIL held.
-//! 2. An entry is in its holder's stack and in its node's list from its push to its pop, which frees it.
+//! 2. An entry is in its holder's stack and in a list by its context (`list_of`) from its push to its pop, which frees it.
 //! 3. A holder lives as long as its goroutine or thread and all its entries. A block may be left by another goroutine than
 //!    entered it (a generator's, when the collector closes it), also after the end of the one that did.
 //! 4. The interrupt of a holder's G is pending if a visible entry's context is cancelled.
@@ -28,15 +28,27 @@ use crate::goroutine::GoroutineObj;
 use crate::obj::Raw;
 use crate::raw::instance;
 
+/// Which kind of block an entry is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Block {
+    /// None: what lies under the whole goroutine.
+    Base,
+    /// `with ctx:`. Nobody has the entry: the block's end looks for it.
+    Context,
+    /// `timeout`, which keeps its entry.
+    Timeout,
+    /// `shield`, which keeps its entry: what lies below does not count.
+    Shield,
+}
+
 /// One block that is being executed.
 pub(crate) struct Entry {
     /// Owned.
     ctx: Raw,
-    /// What lies below does not count.
-    shield: bool,
+    kind: Block,
     below: *mut Entry,
     above: *mut Entry,
-    /// The neighbours in the list of the context's node.
+    /// The neighbours in the list of the context's node, see `list_of`.
     prev: *mut Entry,
     next: *mut Entry,
     /// By 3; owns a share of it, unless this is the holder's base.
@@ -46,7 +58,7 @@ pub(crate) struct Entry {
 impl Entry {
     const EMPTY: Entry = Entry {
         ctx: ptr::null_mut(),
-        shield: false,
+        kind: Block::Base,
         below: ptr::null_mut(),
         above: ptr::null_mut(),
         prev: ptr::null_mut(),
@@ -212,18 +224,29 @@ unsafe fn put_base(h: &Holder, ctx: Raw) {
     }
 }
 
-/// Enters the list of the context's node.
-unsafe fn enlist(e: *mut Entry) {
-    // SAFETY: by 1; the entry holds the context and by that the node.
+/// In whose list the blocks under `ctx` are: its node's, or its own if nothing can cancel it.
+unsafe fn list_of(ctx: Raw) -> *mut ContextObj {
+    // SAFETY: by 1; who asks holds the context and by that the node.
     unsafe {
-        let node = (*instance::<ContextObj>((*e).ctx)).node;
-        if !node.is_null() {
-            (*e).next = (*node).entries;
-            if !(*e).next.is_null() {
-                (*(*e).next).prev = e;
-            }
-            (*node).entries = e;
+        let c = instance::<ContextObj>(ctx);
+        if (*c).node.is_null() {
+            c
+        } else {
+            (*c).node
         }
+    }
+}
+
+/// Enters that list.
+unsafe fn enlist(e: *mut Entry) {
+    // SAFETY: by 1.
+    unsafe {
+        let list = list_of((*e).ctx);
+        (*e).next = (*list).entries;
+        if !(*e).next.is_null() {
+            (*(*e).next).prev = e;
+        }
+        (*list).entries = e;
     }
 }
 
@@ -231,14 +254,13 @@ unsafe fn enlist(e: *mut Entry) {
 unsafe fn delist(e: *mut Entry) {
     // SAFETY: as enlist.
     unsafe {
-        let node = (*instance::<ContextObj>((*e).ctx)).node;
         if !(*e).next.is_null() {
             (*(*e).next).prev = (*e).prev;
         }
-        if !(*e).prev.is_null() {
+        if (*e).prev.is_null() {
+            (*list_of((*e).ctx)).entries = (*e).next;
+        } else {
             (*(*e).prev).next = (*e).next;
-        } else if !node.is_null() {
-            (*node).entries = (*e).next;
         }
         (*e).prev = ptr::null_mut();
         (*e).next = ptr::null_mut();
@@ -269,20 +291,20 @@ unsafe fn free(e: *mut Entry) {
 ///
 /// # Safety
 /// The GIL is held; `ctx` is a Context.
-pub(crate) unsafe fn push(ctx: Raw, shield: bool) -> *mut Entry {
+pub(crate) unsafe fn push(ctx: Raw, kind: Block) -> *mut Entry {
     // SAFETY: the caller's duty; the entry owns a share of the holder.
     unsafe {
         let holder = current_or_new();
         Arc::increment_strong_count(holder);
         let h = &*holder;
         let below = h.top.get();
-        let e = Box::into_raw(Box::new(Entry { ctx, shield, below, holder, ..Entry::EMPTY }));
+        let e = Box::into_raw(Box::new(Entry { ctx, kind, below, holder, ..Entry::EMPTY }));
         if !below.is_null() {
             (*below).above = e;
         }
         h.top.set(e);
         enlist(e);
-        if shield || tree::is_done(ctx) {
+        if kind == Block::Shield || tree::is_done(ctx) {
             settle(h);
         }
         e
@@ -297,7 +319,7 @@ pub(crate) unsafe fn pop(e: *mut Entry) {
     // SAFETY: the caller's duty.
     unsafe {
         let holder = (*e).holder;
-        let looks = (*e).shield || tree::is_done((*e).ctx);
+        let looks = (*e).kind == Block::Shield || tree::is_done((*e).ctx);
         free(e);
         if looks {
             settle(&*holder);
@@ -306,7 +328,7 @@ pub(crate) unsafe fn pop(e: *mut Entry) {
     }
 }
 
-/// The newest block under `ctx`: the caller's if there is one, else that of whoever entered it last; null if none is.
+/// The newest `with ctx:`: the caller's if there is one, else that of whoever entered it last; null if none is.
 ///
 /// # Safety
 /// The GIL is held; `ctx` is a Context.
@@ -317,18 +339,14 @@ pub(crate) unsafe fn block_of(ctx: Raw) -> *mut Entry {
         if !holder.is_null() {
             let mut e = (*holder).top.get();
             while !e.is_null() {
-                if (*e).ctx == ctx && e != (*holder).base.get() && !(*e).shield {
+                if (*e).ctx == ctx && (*e).kind == Block::Context {
                     return e;
                 }
                 e = (*e).below;
             }
         }
-        let node = (*instance::<ContextObj>(ctx)).node;
-        let mut e = if node.is_null() { ptr::null_mut() } else { (*node).entries };
-        while !e.is_null() {
-            if (*e).ctx == ctx && e != (*(*e).holder).base.get() {
-                return e;
-            }
+        let mut e = (*list_of(ctx)).entries;
+        while !e.is_null() && ((*e).ctx != ctx || (*e).kind != Block::Context) {
             e = (*e).next;
         }
         e
@@ -340,7 +358,7 @@ unsafe fn visible_cancelled(h: &Holder) -> *mut ContextObj {
     // SAFETY: by 1 and 2.
     unsafe {
         let mut e = h.top.get();
-        while !e.is_null() && !(*e).shield {
+        while !e.is_null() && (*e).kind != Block::Shield {
             let node = (*instance::<ContextObj>((*e).ctx)).node;
             if !node.is_null() && (*node).is_done() {
                 return node;
@@ -375,7 +393,7 @@ unsafe fn settle(h: &Holder) {
     unsafe {
         if !visible_cancelled(h).is_null() {
             gref.interrupt();
-        } else if gref == embedder::current_or_thread() && embedder::is_interrupted() {
+        } else if ptr::eq(h, current()) && embedder::is_interrupted() {
             let host: Raw = embedder::current_host().cast();
             // What somebody left for it to raise has still to be raised.
             if host.is_null() || !GoroutineObj::has_pending(host) {
@@ -396,7 +414,7 @@ pub(super) unsafe fn interrupt_all(node: *mut ContextObj) {
         let mut e = (*node).entries;
         while !e.is_null() {
             let mut over = e;
-            while !over.is_null() && !(*over).shield {
+            while !over.is_null() && (*over).kind != Block::Shield {
                 over = (*over).above;
             }
             if over.is_null() {

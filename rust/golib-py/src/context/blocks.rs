@@ -6,15 +6,15 @@
 use std::os::raw::c_void;
 use std::ptr;
 
-use go_lib::runtime::embedder::Wait;
 use pyo3::ffi::{self, PyMethodDef, PyObject, Py_ssize_t};
 
-use super::ambient::{self, Entry};
-use super::tree::{self, ContextObj, Kind, Why, NO_DEADLINE};
+use super::ambient::{self, Block, Entry};
+use super::functions::after_seconds;
+use super::tree::{self, ContextObj, Kind, Why};
 use crate::chan::free_instance;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
-use crate::raw::{self, arguments, instance, seconds_of, wait_for, Table};
+use crate::raw::{self, arguments, instance, seconds_of, Table};
 
 /// What `timeout()` and `shield()` return.
 #[repr(C)]
@@ -77,7 +77,7 @@ pub(crate) unsafe extern "C" fn shield(_: Raw, _: Raw) -> Raw {
 }
 
 /// Begins the block `slf` under `ctx`, which is taken over (null: an exception is set); the context for `as`.
-unsafe fn begin(slf: Raw, ctx: Raw, shield: bool) -> Raw {
+unsafe fn begin(slf: Raw, ctx: Raw, kind: Block) -> Raw {
     // SAFETY: a block that is not being executed.
     unsafe {
         if ctx.is_null() {
@@ -87,7 +87,7 @@ unsafe fn begin(slf: Raw, ctx: Raw, shield: bool) -> Raw {
         ffi::Py_INCREF(ctx);
         (*block).ctx = ctx;
         ffi::Py_INCREF(ctx);
-        (*block).entry = ambient::push(ctx, shield);
+        (*block).entry = ambient::push(ctx, kind);
         ctx
     }
 }
@@ -128,14 +128,10 @@ unsafe extern "C" fn timeout_enter(slf: Raw, _: Raw) -> Raw {
         if parent.is_null() {
             return parent;
         }
-        let deadline_ns = match wait_for((*instance::<BlockObj>(slf)).seconds) {
-            Wait::Try => i64::MIN,
-            Wait::Until(when) => when,
-            Wait::Block => NO_DEADLINE,
-        };
+        let deadline_ns = after_seconds((*instance::<BlockObj>(slf)).seconds);
         let ctx = tree::make_deadline(parent, deadline_ns, ptr::null_mut());
         ffi::Py_DECREF(parent);
-        begin(slf, ctx, false)
+        begin(slf, ctx, Block::Timeout)
     }
 }
 
@@ -189,7 +185,7 @@ unsafe extern "C" fn shield_enter(slf: Raw, _: Raw) -> Raw {
         }
         let ctx = tree::make(Kind::WithoutCancel, parent);
         ffi::Py_DECREF(parent);
-        begin(slf, ctx, true)
+        begin(slf, ctx, Block::Shield)
     }
 }
 
@@ -216,7 +212,7 @@ pub(super) unsafe extern "C" fn context_enter(slf: Raw, _: Raw) -> Raw {
     // SAFETY: a method of Context.
     unsafe {
         ffi::Py_INCREF(slf);
-        ambient::push(slf, false);
+        ambient::push(slf, Block::Context);
         ffi::Py_INCREF(slf);
     }
     slf

@@ -201,7 +201,7 @@ unsafe fn with_when(
     name: &'static str,
     number: &'static CStr,
     args: (*const Raw, Py_ssize_t, Raw),
-    when: unsafe fn(f64) -> i64,
+    when: fn(f64) -> i64,
 ) -> Raw {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS function.
     unsafe {
@@ -217,17 +217,18 @@ unsafe fn with_when(
     }
 }
 
-unsafe fn after_seconds(seconds: f64) -> i64 {
+/// The deadline so many seconds from now; past for 0 or less.
+pub(super) fn after_seconds(seconds: f64) -> i64 {
     match wait_for(seconds) {
-        Wait::Try => i64::MIN,
+        Wait::Try => nanotime().saturating_add((seconds * super::NS) as i64),
         Wait::Until(when) => when,
         Wait::Block => NO_DEADLINE,
     }
 }
 
-unsafe fn at_seconds(seconds: f64) -> i64 {
-    // SAFETY: no requirements.
-    unsafe { after_seconds(seconds - nanotime() as f64 / super::NS) }
+/// The deadline at that time of the monotonic clock; the cast saturates, at the top to `NO_DEADLINE`.
+fn at_seconds(seconds: f64) -> i64 {
+    (seconds * super::NS) as i64
 }
 
 unsafe extern "C" fn with_timeout(_: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) -> Raw {

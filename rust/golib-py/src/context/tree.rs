@@ -87,7 +87,7 @@ pub(crate) struct ContextObj {
     first: *mut ContextObj,
     last: *mut ContextObj,
     pins: usize,
-    /// The blocks under it, see `ambient`.
+    /// The blocks under it, see `ambient::list_of`.
     pub(super) entries: *mut Entry,
     /// A share; null without an own deadline.
     alarm: *const HostAlarm,

@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Starts what keeps something for good, so that it is not taken for a leak of the first test: the
-    runtime, and ctypes, whose libffi may keep a descriptor."""
+    runtime, its alarms, and ctypes, whose libffi may keep a descriptor."""
     importlib.import_module("ctypes")
 
     def warm_up() -> None:
@@ -85,6 +85,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     golib.time.Timer(3600).stop()  # the goroutine that acts on alarms stays
     golib.aio.run_async(asyncio.sleep(0))  # golib's own event loop, too
     golib.go(int).join()
+    for _ in range(2):  # the servants of the alarms: one that acts, one that waits meanwhile
+        with golib.timeout(0.001, raises=False):
+            golib.sleep(5)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -2,6 +2,8 @@
 //!
 //! An alarm rings on a scheduler's stack, where no Python code may run. It only leaves itself in a list and wakes the
 //! *servant*, a goroutine of our own that is neither counted nor shown. The servant acts, with the GIL like any goroutine.
+//! What it drops may have finalizers, and they may wait, for an alarm too. So before it acts it makes another one the
+//! servant: the *spare*, which is the one that acted last, or a new one if that has not come back.
 //!
 //! # Invariants
 //! 1. `target` is the object for which the alarm was made, borrowed: the object takes itself out before it dies. It and
@@ -12,14 +14,14 @@
 //! Go: runtime/time.go (timer.f)
 
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{fence, AtomicPtr, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use go_lib::runtime::embedder::{self, Alarm, GRef, Ring, WaitReason};
 use pyo3::ffi::{self, PyObject};
 
 use crate::goroutine::{self, GoroutineObj, Spec};
-use crate::obj::{Global, Raw};
+use crate::obj::{self, Global, Raw};
 use crate::raw::guard;
 
 /// What an object does when its alarm rings; it is alive meanwhile, the GIL is held, and no exception may be left set.
@@ -44,10 +46,12 @@ struct Rung {
 
 /// By 3: the newest first.
 static RUNG: AtomicPtr<Rung> = AtomicPtr::new(ptr::null_mut());
-/// What the servant has taken from `RUNG` and not yet acted upon, the oldest first. The servant's.
+/// What was taken from `RUNG` and not yet acted upon, the oldest first. With the GIL.
 static TAKEN: AtomicPtr<Rung> = AtomicPtr::new(ptr::null_mut());
 /// The servant, once somebody has set an alarm; never freed.
 static SERVANT: AtomicPtr<GRef> = AtomicPtr::new(ptr::null_mut());
+/// One that has acted and waits to be the servant again; null while there is none. With the GIL.
+static SPARE: AtomicPtr<GRef> = AtomicPtr::new(ptr::null_mut());
 /// `_golib._serve_alarms`, the servant's function.
 static SERVE: Global = Global::new();
 
@@ -68,11 +72,17 @@ impl Ring for HostAlarm {
                 Err(now) => first = now,
             }
         }
-        // After the push: a servant that parks just now is woken again.
-        // SAFETY: never freed. Acquire: pairs with the Release in start_servant.
-        if let Some(servant) = unsafe { SERVANT.load(Ordering::Acquire).as_ref() } {
-            servant.interrupt();
-        }
+        // After the push: a servant that parks just now is woken again. StoreLoad: either we see who has become the
+        // servant, or that one's maker sees the ring; pairs with the fence in wake_for_the_rest.
+        fence(Ordering::SeqCst);
+        wake_servant();
+    }
+}
+
+fn wake_servant() {
+    // SAFETY: never freed. Acquire: pairs with the Release in start_servant.
+    if let Some(servant) = unsafe { SERVANT.load(Ordering::Acquire).as_ref() } {
+        servant.interrupt();
     }
 }
 
@@ -168,7 +178,25 @@ pub(crate) fn after_fork() {
     for list in [&RUNG, &TAKEN] {
         list.store(ptr::null_mut(), Ordering::Relaxed);
     }
-    SERVANT.store(ptr::null_mut(), Ordering::Relaxed);
+    for one in [&SERVANT, &SPARE] {
+        one.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+}
+
+/// Makes another one the servant, since the caller is about to act. Without one it acts nevertheless.
+unsafe fn hand_over() {
+    let spare = SPARE.swap(ptr::null_mut(), Ordering::Relaxed);
+    if !spare.is_null() {
+        // Release: as in start_servant.
+        SERVANT.store(spare, Ordering::Release);
+        return;
+    }
+    // SAFETY: the GIL is held.
+    unsafe {
+        if !start_servant() {
+            ffi::PyErr_WriteUnraisable(SERVE.get());
+        }
+    }
 }
 
 mod parks {
@@ -176,12 +204,30 @@ mod parks {
     use super::*;
     use crate::raw::parking;
 
-    // `_golib._serve_alarms()`: the servant's life.
+    // `_golib._serve_alarms()`: a servant's life. It ends when it comes back and finds a spare.
     parking!(golib_entry_serve_alarms => serve_alarms(_module, _args, _n) {
         let record = embedder::caller();
+        // Who was started last is the servant, and runs before it hands that over.
+        let me = SERVANT.load(Ordering::Relaxed);
         loop {
-            // SAFETY: the GIL is held; the servant's own list.
-            unsafe { act_on_all() };
+            if any_rung() {
+                if SERVANT.load(Ordering::Relaxed) == me {
+                    // SAFETY: the GIL is held.
+                    unsafe { hand_over() };
+                } else if SPARE.load(Ordering::Relaxed) == me {
+                    SPARE.store(ptr::null_mut(), Ordering::Relaxed);
+                }
+                // SAFETY: the GIL is held.
+                unsafe { act_on_all() };
+                if SERVANT.load(Ordering::Relaxed) == me {
+                    // Nobody else could be had.
+                } else if SPARE.load(Ordering::Relaxed).is_null() {
+                    SPARE.store(me, Ordering::Relaxed);
+                } else {
+                    // SAFETY: the GIL is held.
+                    return unsafe { obj::none() };
+                }
+            }
             embedder::set_caller(record);
             // An interrupt that came meanwhile ends the wait at once.
             let _ = guard(|| embedder::park_forever(WaitReason::Sleep));
@@ -192,10 +238,26 @@ mod parks {
 
 pub(crate) use parks::golib_entry_serve_alarms;
 
+/// True if something has rung that was not acted upon.
+fn any_rung() -> bool {
+    // Relaxed: the interrupt that told us orders them, and take_rung acquires.
+    !TAKEN.load(Ordering::Relaxed).is_null() || !RUNG.load(Ordering::Relaxed).is_null()
+}
+
+/// What is left is the servant's, should the caller have to wait in what it does now.
+fn wake_for_the_rest() {
+    // Pairs with the fence in ring.
+    fence(Ordering::SeqCst);
+    if any_rung() {
+        wake_servant();
+    }
+}
+
 /// Acts on what has rung, in that order. Nothing that needs dropping is held while Python code may run.
 unsafe fn act_on_all() {
     loop {
         let Some(rung) = take_rung() else { return };
+        wake_for_the_rest();
         let (act, target) = (rung.alarm.act, rung.alarm.target.load(Ordering::Relaxed));
         let current = rung.alarm.seq.load(Ordering::Relaxed) == rung.seq;
         drop(rung);

@@ -142,6 +142,7 @@ pub(crate) unsafe extern "C" fn after_fork(_: Raw, _: Raw) -> Raw {
         goroutine::set_child_root(if in_goroutine { forker } else { ptr::null_mut() });
         crate::run::after_fork();
         crate::alarm::after_fork();
+        crate::context::ambient::after_fork();
         obj::none()
     }
 }

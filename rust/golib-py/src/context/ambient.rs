@@ -427,6 +427,23 @@ pub(super) unsafe fn interrupt_all(node: *mut ContextObj) {
     }
 }
 
+/// In a forked child: the deadlines of the blocks that the caller is in pass here too. Other contexts belong to what is
+/// gone: their registered functions are called in the parent only.
+///
+/// # Safety
+/// The GIL is held; the runtime has started afresh.
+pub(crate) unsafe fn after_fork() {
+    // SAFETY: by 1 and 2.
+    unsafe {
+        let holder = current();
+        let mut e = if holder.is_null() { ptr::null_mut() } else { (*holder).top.get() };
+        while !e.is_null() {
+            tree::set_again((*e).ctx);
+            e = (*e).below;
+        }
+    }
+}
+
 /// The context by which a goroutine as a whole is cancelled (borrowed); null: an exception is set.
 unsafe fn root_of(h: &Holder) -> Raw {
     // SAFETY: by 1.

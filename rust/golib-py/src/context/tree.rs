@@ -14,6 +14,7 @@
 //!
 //! Go: context/context.go (propagateCancel, cancelCtx.cancel)
 
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::Arc;
 
@@ -439,6 +440,26 @@ unsafe fn stop_alarm(c: *mut ContextObj) {
         let alarm = ptr::replace(&raw mut (*c).alarm, ptr::null());
         if !alarm.is_null() {
             Arc::from_raw(alarm).forget();
+        }
+    }
+}
+
+/// In a forked child, where no alarm is set: sets those of `ctx` and of all above.
+///
+/// # Safety
+/// The GIL is held; `ctx` is a Context.
+pub(super) unsafe fn set_again(ctx: Raw) {
+    // SAFETY: the caller's duty; the alarm's share stays with the node.
+    unsafe {
+        let mut c = (*instance::<ContextObj>(ctx)).node;
+        while !c.is_null() {
+            if !(*c).alarm.is_null() {
+                let alarm = ManuallyDrop::new(Arc::from_raw((*c).alarm));
+                if alarm.set((*c).deadline_ns).is_none() {
+                    ffi::PyErr_WriteUnraisable(c.cast());
+                }
+            }
+            c = (*c).up;
         }
     }
 }

@@ -57,6 +57,10 @@ pub(crate) unsafe extern "C-unwind" fn goroutine_main(slf: Raw, ts: ThreadState)
             group::left(group);
         }
         embedder::forget_host();
+        if ffi::Py_REFCNT(slf) > 1 {
+            // By 3: somebody keeps it, be it only its group, as one that failed.
+            ffi::PyObject_GC_Track(slf.cast());
+        }
         // If nobody holds the handle, this reports an exception.
         ffi::Py_DECREF(slf);
     }
@@ -76,10 +80,6 @@ unsafe fn finish(g: *mut GoroutineObj) {
         obj::clear(&raw mut (*g).args);
         obj::clear(&raw mut (*g).kwargs);
         obj::clear(&raw mut (*g).function);
-        if ffi::Py_REFCNT(g.cast()) > 1 {
-            // By 3.
-            ffi::PyObject_GC_Track(g.cast());
-        }
     }
 }
 

@@ -10,6 +10,9 @@ from golib._errors import Cancelled, Goexit
 
 __all__ = ["Scope", "scope"]
 
+#: By which a block is left without having failed.
+_NO_FAILURES = (Cancelled, Goexit, GeneratorExit)
+
 
 class Scope(_golib.Group):
     """What scope() returns: go(), try_go(), cancel() and ctx. See there."""
@@ -55,8 +58,8 @@ class Scope(_golib.Group):
         try:
             if error is not None:
                 self._body_failed(error)
-            late = self._join()
-            self._close()
+            while not self._close():  # else somebody has added one since
+                late = self._join() or late
             self._cancel(None)  # whoever still works under its context need not
             return self._outcome(error, late)
         finally:
@@ -80,14 +83,14 @@ class Scope(_golib.Group):
 
     def _outcome(self, error: BaseException | None, late: BaseException | None) -> bool:
         """Raises what the scope came to; true if the block's own exception is dealt with."""
-        own = [e for e in (error, late) if e is not None and not isinstance(e, (Cancelled, Goexit))]
+        own = [e for e in (error, late) if e is not None and not isinstance(e, _NO_FAILURES)]
         failures = own + self._errors()
+        bare = next((e for e in failures if isinstance(e, (KeyboardInterrupt, SystemExit))), None)
         try:
-            for failure in failures:
-                if isinstance(failure, (KeyboardInterrupt, SystemExit)):
-                    if failure is error:
-                        return False
-                    raise failure
+            if bare is not None:
+                if bare is error:
+                    return False
+                raise bare
             if failures:
                 raise BaseExceptionGroup("unhandled exceptions in a scope", failures) from None
             if late is not None:
@@ -95,7 +98,7 @@ class Scope(_golib.Group):
             # Cancelled by cancel() alone it has done what was wished.
             return isinstance(error, Cancelled) and self._cancelled and not _golib._is_cancelled()
         finally:
-            del own, failures, error, late  # as in __exit__
+            del own, failures, bare, error, late  # as in __exit__
 
 
 def scope(*, limit: int | None = None, cancel_on_error: bool = True) -> Scope:

@@ -235,12 +235,16 @@ unsafe extern "C" fn open(slf: Raw, ctx: Raw) -> Raw {
     }
 }
 
-/// `_close()`: takes none any more.
+/// `_close()`: takes none any more, if none runs. True if so.
 unsafe extern "C" fn close(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS method of Group.
+    // SAFETY: a METH_NOARGS method of Group. The GIL is held: none is added between the look and the deed.
     unsafe {
-        group(slf).closed = true;
-        obj::none()
+        let g = group(slf);
+        match guard(|| g.members.wait(Wait::Try)) {
+            Some(result) => g.closed |= result.is_ok(),
+            None => return ptr::null_mut(),
+        }
+        obj::boolean(g.closed)
     }
 }
 
@@ -426,7 +430,7 @@ Takes members from now on, under ctx.",
         c"_close($self, /)
 --
 
-Takes none any more.",
+Takes none any more and returns True, unless some run.",
     ),
     raw::method(
         c"_cancel",

@@ -86,14 +86,21 @@ class Cond:
         except BaseException:
             self._leave(waiter)
             raise
+        notified = False
         try:
-            return waiter._wait_notified(timeout) or not self._leave(waiter)
+            notified = waiter._wait_notified(timeout) or not self._leave(waiter)
         except BaseException:
             if not self._leave(waiter):
                 self.notify()  # it came when we had given up: it is the next one's
             raise
         finally:
-            self._take_again(held)
+            try:
+                self._take_again(held)
+            except BaseException:
+                if notified:
+                    self.notify()  # nor do we use it now
+                raise
+        return notified
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Waits until predicate() is true; its last value, which is false only after timeout.
@@ -102,7 +109,10 @@ class Cond:
         Units: timeout in seconds, for all waits together; None waits for ever.
         Raises: what predicate raises; the lock is held then.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            deadline = None if timeout is None else time.monotonic() + timeout
+        except OverflowError:  # of an int that no float can hold
+            deadline = time.monotonic() if timeout < 0 else None
         value = predicate()
         while not value:
             left = None if deadline is None else deadline - time.monotonic()

@@ -44,10 +44,8 @@ def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return _await(g)
         except Cancelled:
-            if g.done():
-                raise
-        # The caller is cancelled: so is main, for whose end it waits nevertheless.
-        g.cancel()
+            # Unless it is main's own, the caller is cancelled: so is main, for whose end it waits nevertheless.
+            g.cancel()
         with _golib.shield():
             return _await(g)
     finally:

@@ -59,7 +59,7 @@ class Scope(_golib.Group):
             if error is not None:
                 self._body_failed(error)
             while not self._close():  # else somebody has added one since
-                late = self._join() or late
+                late = self._join(error) or late
             self._cancel(None)  # whoever still works under its context need not
             return self._outcome(error, late)
         finally:
@@ -69,7 +69,7 @@ class Scope(_golib.Group):
         if self._cancel_on_error or not isinstance(error, Exception):
             self._cancel(error)
 
-    def _join(self) -> BaseException | None:
+    def _join(self, error: BaseException | None) -> BaseException | None:
         """Waits for all; what ended that wait, whereupon all are cancelled and awaited."""
         try:
             self._wait()
@@ -77,9 +77,13 @@ class Scope(_golib.Group):
         except BaseException as late:
             self._cancel(late)
             # A second interruption of this kind leaves them behind: better than to hang.
+            if isinstance(error, KeyboardInterrupt) and isinstance(late, KeyboardInterrupt):
+                raise
             with _golib.shield():
                 self._wait()
             return late
+        finally:
+            del error  # as in __exit__
 
     def _outcome(self, error: BaseException | None, late: BaseException | None) -> bool:
         """Raises what the scope came to; true if the block's own exception is dealt with."""
@@ -110,7 +114,7 @@ def scope(*, limit: int | None = None, cancel_on_error: bool = True) -> Scope:
     cancelled from outside, so are its goroutines. Go has golang.org/x/sync/errgroup for this.
 
     Blocks: the end of the block, the goroutine or OS thread, until all goroutines have ended. A second
-        Ctrl-C during that leaves them behind.
+        Ctrl-C leaves them behind.
     Raises: ExceptionGroup, also of a single failure; KeyboardInterrupt and SystemExit bare;
         Cancelled if it was cancelled from outside; ValueError for a limit below 1.
 

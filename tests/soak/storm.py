@@ -32,7 +32,7 @@ Body = Callable[[Park, int, random.Random], None]
 
 #: Scenario modules beside this file; `@scenario` registers what they define. Only the one with the
 #: scenario asked for is imported: some need half of the standard library.
-MODULES = ("python_state", "native_frames", "libraries", "locks_and_identity")
+MODULES = ("python_state", "native_frames", "libraries", "locks_and_identity", "cancellation")
 
 SCENARIOS: dict[str, Scenario] = {}
 

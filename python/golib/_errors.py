@@ -119,6 +119,7 @@ class DeadlineExceeded(TimeoutError):
         super().__init__(message)
 
 
+_class: type[BaseException]
 for _class in (Cancelled, ChanClosed, CloseOfClosed, Deadlock, Goexit, SendOnClosed):
     _class.__module__ = "golib"
 Canceled.__module__ = DeadlineExceeded.__module__ = "golib.context"

@@ -109,10 +109,12 @@ class Cond:
         Units: timeout in seconds, for all waits together; None waits for ever.
         Raises: what predicate raises; the lock is held then.
         """
-        try:
-            deadline = None if timeout is None else time.monotonic() + timeout
-        except OverflowError:  # of an int that no float can hold
-            deadline = time.monotonic() if timeout < 0 else None
+        deadline = None
+        if timeout is not None:
+            try:
+                deadline = time.monotonic() + timeout
+            except OverflowError:  # of an int that no float can hold
+                deadline = time.monotonic() if timeout < 0 else None
         value = predicate()
         while not value:
             left = None if deadline is None else deadline - time.monotonic()

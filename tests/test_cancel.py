@@ -1464,6 +1464,17 @@ def test_mains_own_cancellation_leaves_run_as_the_same_object():
     assert info.value is raised[0]
 
 
+def test_a_main_goroutine_that_cancels_its_caller_and_returns_gives_its_value():
+    def main(cancel):
+        cancel()
+        return "value"
+
+    for _ in range(50):
+        ctx, cancel = with_cancel(background())
+        with ctx:
+            assert golib.run(main, cancel) == "value"
+
+
 def test_run_and_the_timeout_around_it_race_to_one_outcome(rng):
     for _ in range(200):
         seconds = rng.random() * 0.001

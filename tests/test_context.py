@@ -656,28 +656,22 @@ def test_a_generators_block_may_be_left_by_another_goroutine(kind):
 
 
 def test_closing_anothers_generator_leaves_the_closers_blocks_alone():
-    ctx, cancel = with_cancel(background())
-
     def generator():
-        with ctx:
+        with golib.shield():
             yield
 
-    gen = generator()
-    Thread(next, gen).join()
-
     def closer():
-        other, cancel_other = with_cancel(background())
-        with other:
-            cancel_other()
+        ctx, cancel = with_cancel(background())
+        with ctx:
+            cancel()
             gen.close()
             with pytest.raises(golib.Cancelled):
-                Chan().recv()
+                Chan().recv(5)
 
-    Thread(closer).join()
-    gen = generator()
-    go(next, gen).join()
-    go(closer).join()
-    cancel()
+    for start in (Thread, go):
+        gen = generator()
+        start(next, gen).join()
+        start(closer).join()
 
 
 # -- misuse ------------------------------------------------------------------------------------
@@ -812,7 +806,7 @@ def test_contexts_in_cycles_are_collected():
 def test_the_collector_takes_a_chain_whose_middle_goes_first():
     """The middle holds what is above; the node below is in the list of that one until it dies itself."""
 
-    class Maker:  # no object of the collector's: it dies when the list does, and takes the memory just freed
+    class Maker:  # no object of the collector's: it dies with the middle, and takes the memory just freed
         __slots__ = ()
 
         def __del__(self):
@@ -823,9 +817,12 @@ def test_the_collector_takes_a_chain_whose_middle_goes_first():
     for _ in range(200):
         top, _ = with_cancel(background())
         items = []
-        low, _ = with_cancel(with_value(top, "k", items))
-        items += [low, Maker()]
-        del top, low, items, _
+        mid = with_value(top, Maker(), items)
+        low, _ = with_cancel(mid)
+        later = [low]
+        later.append(later)  # outlives the clearing of `items`, which comes before that of `mid`
+        items.append(later)
+        del top, mid, low, items, later, _
         gc.collect()
     assert len(made) == 200
     for _, cancel, child in made:

@@ -92,7 +92,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
-    gc.freeze()  # keeps the collections of the footprint check cheap
+    gc.freeze()
 
 
 # ---------------------------------------------------------------------------------------------
@@ -163,6 +163,10 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     _panics_wanted = False
     _panics.clear()
     golib.set_panic_handler(lambda g, error: _panics.append((g, error)))
+    gc.collect()
+    # What is alive now is of earlier tests and of pytest, which keeps every report: the collector and
+    # the footprint need not look at it in each of thousands of tests.
+    gc.freeze()
     item.stash[_footprint] = Footprint.now()
     return (yield)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 
 import pytest
@@ -499,12 +500,33 @@ def test_few_file_descriptors_do_not_matter():
 # -- the suite's own switches ------------------------------------------------------------------
 
 
-def test_schedtrace_prints_and_changes_nothing():
+@pytest.mark.parametrize("variable", ["GOLIB_DEBUG", "GODEBUG"])
+def test_schedtrace_prints_a_line_every_so_often_also_while_nothing_runs(variable):
     result = run_script(
-        "import golib; golib.run(lambda: golib.sleep(0.05)); print('ok')",
-        env={"GOLIB_DEBUG": "schedtrace=10"},
+        "import golib; golib.run(lambda: golib.sleep(0.2)); print('ok')",
+        env={variable: "schedtrace=10", "GOMAXPROCS": "2"},
     )
     assert (result.rc, result.out) == (0, "ok\n")
+    lines = result.err.splitlines()
+    form = (
+        r"SCHED \d+ms: gomaxprocs=2 idleprocs=\d threads=\d+ spinningthreads=\d idlethreads=\d+ "
+        r"runqueue=\d+ \[\d+ \d+\] hostqueue=\d+"
+    )
+    assert len(lines) >= 5 and all(re.fullmatch(form, line) for line in lines), lines
+
+
+def test_schedtrace_does_not_hide_a_deadlock():
+    result = run_script(
+        """
+        import golib
+        try:
+            golib.run(golib.Chan().recv)
+        except golib.Deadlock:
+            print('deadlock')
+        """,
+        env={"GOLIB_DEBUG": "schedtrace=5"},
+    )
+    assert result.out == "deadlock\n"
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "migrate=2x", "a=b,c", ",,,", "schedtrace="])

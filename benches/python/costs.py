@@ -168,7 +168,8 @@ def measure(n: int, turns: int) -> bool:
     print("| operation | µs | beside | µs | ratio | target |\n|---|---|---|---|---|---|")
     for name, loop, per, beside, target in ROWS:
         sides = [empty, loop] + ([beside[1]] if beside else [])
-        best = [min(figures) for figures in zip(*([timed(s, n) for s in sides] for _ in range(turns)))]
+        turn_by_turn = ([timed(s, n) for s in sides] for _ in range(turns))
+        best = [min(figures) for figures in zip(*turn_by_turn, strict=True)]
         ours, *theirs = [(figure - best[0]) * per for figure in best[1:]]
         cells = [name, f"{ours:.3f}", "", "", "", ""]
         figure = ours
@@ -186,7 +187,9 @@ def measure(n: int, turns: int) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--smoke", action="store_true", help="only that it runs")
-    parser.add_argument("--thread", action="store_true", help="on a plain thread, not in a goroutine")
+    parser.add_argument(
+        "--thread", action="store_true", help="on a plain thread, not in a goroutine"
+    )
     options = parser.parse_args()
     size = (200, 1) if options.smoke else (N, TURNS)
     if options.thread:

@@ -158,6 +158,11 @@ impl HostQ {
         }
     }
 
+    /// How many Gs it holds without the inbox: a hint.
+    pub(crate) fn len(&self) -> u32 {
+        self.len.load(Ordering::Relaxed)
+    }
+
     /// True if nothing waits here; exact for the owner, and for an idle M after its fence.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {

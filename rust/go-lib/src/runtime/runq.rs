@@ -190,6 +190,13 @@ impl RunQ {
         }
     }
 
+    /// How many Gs it holds, `next` included: a snapshot.
+    pub(crate) fn len(&self) -> u32 {
+        let next = u32::from(!self.next.load(Ordering::Relaxed).is_null());
+        let tail = self.tail.load(Ordering::Relaxed);
+        tail.wrapping_sub(self.head.load(Ordering::Relaxed)).min(CAP) + next
+    }
+
     /// True if it looks empty; exact only for the owner.
     pub(crate) fn is_empty(&self) -> bool {
         // Acquire: the callers decide about sleeping after a fence of their own.

@@ -16,6 +16,7 @@ use crate::runtime::lock::Locked;
 use crate::runtime::m::M;
 use crate::runtime::note::Note;
 use crate::runtime::p::{GList, P};
+use crate::runtime::proc::schedtrace::SchedTrace;
 use crate::runtime::stack::{Bound, Stacks};
 
 /// The most Ps; a model has few.
@@ -88,6 +89,7 @@ pub(crate) struct Sched {
     pub(crate) maybe_dead: AtomicBool,
     /// Ms that have given the interpreter up with the locks of their goroutine's wait held.
     pub(crate) unlocking: AtomicUsize,
+    pub(crate) trace: SchedTrace,
     /// sysmon has stopped (`proc::exit`).
     pub(crate) sysmon_stopped: AtomicBool,
     /// Ms made since the start; for ids.
@@ -128,6 +130,7 @@ impl Sched {
             threads_asleep: AtomicUsize::new(0),
             goid: AtomicU64::new(0),
             gcount: AtomicI64::new(0),
+            trace: SchedTrace::new(),
             poll_until: AtomicI64::new(i64::MAX),
             sysmon_note: Note::new(),
             sysmon_sleeps: AtomicU32::new(0),

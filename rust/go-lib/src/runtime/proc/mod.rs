@@ -16,7 +16,7 @@
 //! | `procs` | start-up, GOMAXPROCS, new threads |
 //! | `thread` | foreign OS threads |
 //! | `exit`, `fork` | the end of the host, a forked child |
-//! | `stats` | counters and walks |
+//! | `stats`, `schedtrace` | counters and walks; a line of them every so often |
 //!
 //! # Invariants
 //! 1. On g0 `in_rt` is 1: nobody takes the P of an M that schedules.
@@ -40,6 +40,7 @@ pub(crate) mod locked;
 pub(crate) mod newproc;
 pub(crate) mod park;
 pub(crate) mod procs;
+pub(crate) mod schedtrace;
 pub(crate) mod schedule;
 pub(crate) mod stacks;
 pub(crate) mod stats;

@@ -31,7 +31,7 @@ fn start(s: &'static Sched) {
     if s.gomaxprocs.load(Ordering::Relaxed) == 0 {
         membarrier::init();
         signal::install_guard_handler();
-        read_debug_env();
+        read_debug_env(s);
         grow(s, 0, cpus::default_procs().min(MAX_PROCS));
         if let Err(e) = sysmon::start(s) {
             // Without sysmon nothing is handed off: say so, go on.
@@ -41,11 +41,17 @@ fn start(s: &'static Sched) {
     s.resize.unlock();
 }
 
-/// `GOLIB_DEBUG`: comma-separated switches; `migrate=1` is ours.
-fn read_debug_env() {
-    let switches = std::env::var("GOLIB_DEBUG").unwrap_or_default();
-    if switches.split(',').any(|s| s.trim() == "migrate=1") {
-        set_debug_migrate(true);
+/// `GODEBUG` and `GOLIB_DEBUG`: comma-separated switches, of which those that we do not know are not
+/// meant for us.
+fn read_debug_env(s: &Sched) {
+    for variable in ["GODEBUG", "GOLIB_DEBUG"] {
+        for switch in std::env::var(variable).unwrap_or_default().split(',') {
+            match switch.trim().split_once('=') {
+                Some(("migrate", "1")) => set_debug_migrate(true),
+                Some(("schedtrace", period_ms)) => s.trace.begin(period_ms),
+                _ => {}
+            }
+        }
     }
 }
 

@@ -94,6 +94,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
             s.sysmon_stopped.store(true, Ordering::SeqCst);
             return ptr::null_mut();
         }
+        s.trace.look(s);
         if s.maybe_dead.swap(false, Ordering::AcqRel) {
             look_again = match checkdead::verify(s) {
                 true => (look_again * 2).clamp(LONG_NS, LOOK_AGAIN_NS),
@@ -135,12 +136,14 @@ fn sleep(s: &Sched, delay: i64, look_again: i64) -> bool {
         false
     } else if delay == NEVER && idle {
         // Nothing runs: idle Ms watch the timers. What makes something wait kicks us.
-        if look_again == 0 {
+        let look = if look_again == 0 { NEVER } else { nanotime() + look_again };
+        let until = look.min(s.trace.next_when());
+        if until == NEVER {
             s.sysmon_note.sleep();
             true
         } else {
-            let kicked = s.sysmon_note.sleep_until(nanotime() + look_again);
-            if !kicked {
+            let kicked = s.sysmon_note.sleep_until(until);
+            if !kicked && until == look {
                 s.maybe_dead.store(true, Ordering::Relaxed);
             }
             kicked
@@ -148,7 +151,7 @@ fn sleep(s: &Sched, delay: i64, look_again: i64) -> bool {
     } else {
         let now = nanotime();
         let delay = if delay == NEVER { WAITING_NS } else { delay };
-        let timer = wake::earliest_timer(s).max(now + SHORT_NS);
+        let timer = wake::earliest_timer(s).min(s.trace.next_when()).max(now + SHORT_NS);
         s.sysmon_note.sleep_until((now + delay).min(timer))
     };
     s.sysmon_sleeps.store(0, Ordering::Relaxed);

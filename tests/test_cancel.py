@@ -1610,3 +1610,28 @@ def test_the_interpreter_ends_while_everything_is_being_cancelled():
                 g.cancel()
             """
         )
+
+
+def test_the_first_timeout_keeps_nothing_of_the_contextvars_around_it():
+    run_ok(
+        """
+        import contextvars, gc, weakref
+        import golib
+
+        class Big:
+            pass
+
+        var = contextvars.ContextVar("var")
+
+        def first():
+            big = Big()
+            var.set(big)
+            with golib.timeout(5):
+                pass
+            return weakref.ref(big)
+
+        ref = contextvars.copy_context().run(first)
+        gc.collect()
+        assert ref() is None
+        """
+    )

@@ -240,7 +240,7 @@ class _AnySendOnClosed(tuple):
 @pytest.mark.parametrize("start", ["main", "goroutine"])
 def test_random_programs_do_what_the_model_says(start):
     options = settings(
-        max_examples=150,
+        max_examples=90,
         stateful_step_count=40,
         deadline=None,
         suppress_health_check=list(HealthCheck),

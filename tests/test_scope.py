@@ -860,6 +860,7 @@ CTRL_C = """
     def tell():
         while len(ended) < 3:
             golib.sleep(0.001)
+        golib.sleep(0.1)  # main waits again
         print("waits", flush=True)
     def main():
         try:
@@ -867,7 +868,9 @@ CTRL_C = """
                 for _ in range(3):
                     s.go(task)
                 {body}
-                print("ready", flush=True)
+                # Said once main waits: a signal may come before any instruction of Python code, also
+                # before the first one of a block's end.
+                golib.time.after_func(0.1, print, "ready")
         except KeyboardInterrupt:
             print("interrupted", len(ended), flush=True)
     {start}
@@ -887,7 +890,7 @@ def test_ctrl_c_at_its_end_cancels_the_members_and_leaves_it_bare(start):
 def test_a_second_ctrl_c_leaves_stubborn_members_behind(start, where):
     body = "s.go(stubborn); golib.go(tell)"
     if where == "block":
-        body += "; print('ready', flush=True); Chan().recv(3600)"
+        body += "; golib.time.after_func(0.1, print, 'ready'); Chan().recv(3600)"
     process = start_script(CTRL_C.format(start=start, body=body))
     wait_line(process, "ready")
     process.send_signal(signal.SIGINT)
@@ -898,7 +901,10 @@ def test_a_second_ctrl_c_leaves_stubborn_members_behind(start, where):
 
 def test_ctrl_c_in_the_block_ends_everything():
     process = start_script(
-        CTRL_C.format(start="golib.run(main)", body="print('ready', flush=True); Chan().recv(3600)")
+        CTRL_C.format(
+            start="golib.run(main)",
+            body="golib.time.after_func(0.1, print, 'ready'); Chan().recv(3600)",
+        )
     )
     wait_line(process, "ready")
     process.send_signal(signal.SIGINT)

@@ -141,7 +141,8 @@ if importlib.util.find_spec("rpds"):
             self.k = k
 
         def __hash__(self) -> int:
-            golib.gosched()
+            if self.k == 0:  # each of these parks keeps its thread, and there are thousands
+                golib.gosched()
             return hash(self.k % 3)
 
         def __eq__(self, other: object) -> bool:

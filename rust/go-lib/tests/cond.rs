@@ -283,3 +283,44 @@ fn work_that_panics_panics_for_all_and_a_forgotten_key_is_worked_on_again() {
         assert_eq!(group.work(1, || 3), (3, false));
     });
 }
+
+#[test]
+fn no_notification_is_lost_though_everybody_loses_its_processor() {
+    for procs in 1..=2 {
+        alone(|| {
+            let before = go_lib::set_gomaxprocs(procs);
+            let shared = Arc::new((Mutex::new(0), Cond::new()));
+            // Longer than a time slice: sysmon takes the P away meanwhile.
+            let compute = || {
+                let begin = std::time::Instant::now();
+                while begin.elapsed() < Duration::from_millis(15) {
+                    std::hint::spin_loop();
+                }
+            };
+            let takers: Vec<_> = (0..4)
+                .map(|_| {
+                    let shared = shared.clone();
+                    common::start(common::Kind::Goroutine, move || {
+                        let (m, cond) = &*shared;
+                        let mut there = m.lock();
+                        compute();
+                        while *there == 0 {
+                            there = cond.wait(m, there);
+                        }
+                        *there -= 1;
+                    })
+                })
+                .collect();
+            for _ in 0..4 {
+                let mut there = shared.0.lock();
+                *there += 1;
+                compute();
+                drop(there);
+                shared.1.notify_one();
+            }
+            takers.into_iter().for_each(common::Peer::join);
+            assert_eq!(*shared.0.lock(), 0);
+            go_lib::set_gomaxprocs(before);
+        });
+    }
+}

@@ -266,3 +266,36 @@ fn goroutines_and_threads_share_one_mutex() {
         assert_eq!(*m.lock(), 12000);
     });
 }
+
+/// Computes for longer than a goroutine's time slice: sysmon takes the P away meanwhile.
+fn compute_past_the_slice() {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(25) {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn a_mutex_excludes_though_its_holder_loses_its_processor() {
+    for procs in 1..=2 {
+        alone(|| {
+            let before = go_lib::set_gomaxprocs(procs);
+            let m = Arc::new(Mutex::new((0, false)));
+            let peers: Vec<_> = (0..5)
+                .map(|_| {
+                    let m = m.clone();
+                    common::start(Kind::Goroutine, move || {
+                        let mut guard = m.lock();
+                        assert!(!std::mem::replace(&mut guard.1, true), "two hold it");
+                        compute_past_the_slice();
+                        guard.0 += 1;
+                        guard.1 = false;
+                    })
+                })
+                .collect();
+            peers.into_iter().for_each(common::Peer::join);
+            assert_eq!(m.lock().0, 5);
+            go_lib::set_gomaxprocs(before);
+        });
+    }
+}

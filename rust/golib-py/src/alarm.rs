@@ -149,7 +149,9 @@ unsafe fn start_servant() -> bool {
     unsafe {
         let function = SERVE.get();
         let args = ffi::PyTuple_New(0);
-        let handle = goroutine::start(Spec { system: true, ..Spec::new(function, args) });
+        // Without the context variables of whoever happened to be the first: they would be kept for good.
+        let vars = Some(ptr::null_mut());
+        let handle = goroutine::start(Spec { system: true, vars, ..Spec::new(function, args) });
         if handle.is_null() {
             return false;
         }

@@ -500,7 +500,9 @@ PROGRAM = """
     def on_thread(fn):
         thread = threading.Thread(target=fn)
         thread.start()
-        thread.join()
+        # Waits in golib: in a call of CPython's the main thread misses a signal that comes as it enters.
+        while thread.is_alive():
+            golib.sleep(0.01)
 
     def in_goroutine(fn):
         golib.go(fn).join()

@@ -270,13 +270,7 @@ unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void)
     // SAFETY: a tp_traverse.
     unsafe {
         let view = instance::<ViewObj>(slf);
-        let mut stop = obj::visit(ffi::Py_TYPE(slf).cast(), visit, arg);
-        for object in [(*view).chan, (*view).keep] {
-            if stop == 0 {
-                stop = obj::visit(object, visit, arg);
-            }
-        }
-        stop
+        obj::visit_all(slf, [(*view).chan, (*view).keep], visit, arg)
     }
 }
 

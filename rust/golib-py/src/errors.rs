@@ -123,8 +123,8 @@ pub(crate) unsafe fn deadlock() -> Raw {
 
 /// After an operation came back interrupted: true if it should be tried again; else an exception is set.
 ///
-/// On a goroutine somebody left an exception for it, or a context was cancelled under which it runs. A thread was woken by a signal, whose handlers run now: the wait is
-/// over, so they may use golib as they like.
+/// Somebody left an exception for this goroutine, or a context under which the caller runs was cancelled. A thread may also
+/// have been woken by a signal, whose handlers run now: the wait is over, so they may use golib as they like.
 ///
 /// # Safety
 /// The GIL is held; no wait is under way.

@@ -21,9 +21,10 @@ use crate::context::checked;
 use crate::context::tree::{self, Why};
 use crate::cpython::object;
 use crate::errors;
-use crate::goroutine::{self, arguments_of, check_function, keywords_of, GoroutineObj, Spec};
+use crate::goroutine::{self, check_function, rest_of_call, GoroutineObj, Spec};
 use crate::obj::{self, Raw};
 use crate::raw::{self, arguments, guard, instance, parking, Table};
+use crate::sync::waited;
 
 /// An instance of `golib._golib.Group`.
 #[repr(C)]
@@ -60,12 +61,12 @@ mod parks {
                 return ptr::null_mut();
             }
             let slots: *const SemaphoreCore = &raw const group(slf).slots;
-            while group(slf).limited {
-                match guard(|| (*slots).acquire(1, Wait::Block)) {
-                    Some(Ok(())) => break,
-                    Some(Err(error)) if errors::again(error, "go") => {}
-                    _ => return ptr::null_mut(),
+            if group(slf).limited {
+                let waited = waited("go", || (*slots).acquire(1, Wait::Block));
+                if waited.is_null() {
+                    return waited;
                 }
+                ffi::Py_DECREF(waited);
             }
             add(slf, args, n, kwnames)
         }
@@ -78,13 +79,7 @@ mod parks {
                 return ptr::null_mut();
             };
             let members: *const WaitGroupCore = &raw const group(slf).members;
-            loop {
-                match guard(|| (*members).wait(Wait::Block)) {
-                    Some(Ok(())) => return obj::none(),
-                    Some(Err(error)) if errors::again(error, "wait") => {}
-                    _ => return ptr::null_mut(),
-                }
-            }
+            waited("wait", || (*members).wait(Wait::Block))
         }
     });
 }
@@ -129,15 +124,9 @@ unsafe fn start_member(slf: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) 
         if !can_add(slf, "go", args, n) {
             return ptr::null_mut();
         }
-        let positional = arguments_of(args.add(1), n - 1);
-        let mut kwargs = ptr::null_mut();
-        if !positional.is_null() && !kwnames.is_null() && ffi::PyTuple_GET_SIZE(kwnames) > 0 {
-            kwargs = keywords_of(kwnames, args.add(n as usize));
-            if kwargs.is_null() {
-                ffi::Py_DECREF(positional);
-                return kwargs;
-            }
-        }
+        let Some((positional, kwargs)) = rest_of_call(args, n, kwnames) else {
+            return ptr::null_mut();
+        };
         let ctx = group(slf).ctx;
         let _ = guard(|| group(slf).members.add(1));
         let holder = Holder::for_member(slf, ctx);
@@ -194,10 +183,20 @@ pub(crate) unsafe fn ended(slf: Raw, handle: Raw) {
         if g.failed.is_null() || ffi::PyList_Append(g.failed, handle) < 0 {
             ffi::PyErr_WriteUnraisable(slf);
         }
-        let (ctx, cancels) = (group(slf).ctx, group(slf).cancel_on_error);
-        if cancels && !ctx.is_null() {
+        if group(slf).cancel_on_error {
+            cancel_ctx(slf, error);
+        }
+    }
+}
+
+/// Cancels the context, if there is one; `cause` is borrowed or null.
+unsafe fn cancel_ctx(slf: Raw, cause: Raw) {
+    // SAFETY: a group, held by the caller; what a cancellation drops may clear it.
+    unsafe {
+        let ctx = group(slf).ctx;
+        if !ctx.is_null() {
             ffi::Py_INCREF(ctx);
-            tree::cancel(ctx, Why::Canceled, error);
+            tree::cancel(ctx, Why::Canceled, cause);
             ffi::Py_DECREF(ctx);
         }
     }
@@ -252,13 +251,7 @@ unsafe extern "C" fn close(slf: Raw, _: Raw) -> Raw {
 unsafe extern "C" fn cancel(slf: Raw, cause: Raw) -> Raw {
     // SAFETY: a METH_O method of Group.
     unsafe {
-        let ctx = group(slf).ctx;
-        if !ctx.is_null() {
-            let cause = if cause == ffi::Py_None() { ptr::null_mut() } else { cause };
-            ffi::Py_INCREF(ctx);
-            tree::cancel(ctx, Why::Canceled, cause);
-            ffi::Py_DECREF(ctx);
-        }
+        cancel_ctx(slf, if cause == ffi::Py_None() { ptr::null_mut() } else { cause });
         obj::none()
     }
 }
@@ -338,13 +331,7 @@ unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void)
     // SAFETY: a tp_traverse.
     unsafe {
         let g = instance::<GroupObj>(slf);
-        let mut stop = obj::visit(ffi::Py_TYPE(slf).cast(), visit, arg);
-        for object in [(*g).ctx, (*g).failed] {
-            if stop == 0 {
-                stop = obj::visit(object, visit, arg);
-            }
-        }
-        stop
+        obj::visit_all(slf, [(*g).ctx, (*g).failed], visit, arg)
     }
 }
 

@@ -174,6 +174,29 @@ pub(crate) unsafe fn visit(
     unsafe { visit(object, arg) }
 }
 
+/// A `tp_traverse` of an instance of a heap type that refers to `objects`.
+///
+/// # Safety
+/// As [`visit`]; `slf` is the instance.
+#[inline]
+pub(crate) unsafe fn visit_all<const N: usize>(
+    slf: Raw,
+    objects: [Raw; N],
+    visitor: ffi::visitproc,
+    arg: *mut std::os::raw::c_void,
+) -> i32 {
+    // SAFETY: the caller's duty; instances of heap types own a reference to their type.
+    unsafe {
+        let mut stop = visit(ffi::Py_TYPE(slf).cast(), visitor, arg);
+        for object in objects {
+            if stop == 0 {
+                stop = visit(object, visitor, arg);
+            }
+        }
+        stop
+    }
+}
+
 /// References to be dropped later, when what is being changed is consistent.
 ///
 /// It has no destructor: dropping an object may run Python code, and at exit CPython may end a thread there by unwinding

@@ -338,13 +338,7 @@ unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void)
     // SAFETY: a tp_traverse.
     unsafe {
         let t = instance::<TimerObj>(slf);
-        let mut stop = obj::visit(ffi::Py_TYPE(slf).cast(), visit, arg);
-        for object in [(*t).chan, (*t).function, (*t).args, (*t).vars] {
-            if stop == 0 {
-                stop = obj::visit(object, visit, arg);
-            }
-        }
-        stop
+        obj::visit_all(slf, [(*t).chan, (*t).function, (*t).args, (*t).vars], visit, arg)
     }
 }
 

@@ -101,12 +101,7 @@ unsafe fn cause_of(given: Raw) -> Option<Raw> {
 
 unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: a tp_traverse.
-    unsafe {
-        match obj::visit(ffi::Py_TYPE(slf).cast(), visit, arg) {
-            0 => obj::visit((*instance::<FunctionObj>(slf)).ctx, visit, arg),
-            stop => stop,
-        }
-    }
+    unsafe { obj::visit_all(slf, [(*instance::<FunctionObj>(slf)).ctx], visit, arg) }
 }
 
 unsafe extern "C-unwind" fn dealloc(slf: Raw) {

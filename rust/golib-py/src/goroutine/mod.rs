@@ -40,7 +40,7 @@ use crate::raw::{self, instance, Table};
 
 pub(crate) use life::{goroutine_main, set_child_root, END_OF_CHILD};
 pub(crate) use methods::SUMMARY;
-pub(crate) use spawn::{arguments_of, check_function, go, keywords_of, spawn, start, Spec};
+pub(crate) use spawn::{arguments_of, check_function, go, rest_of_call, spawn, start, Spec};
 
 /// An instance of `golib.Goroutine`.
 #[repr(C)]
@@ -205,15 +205,7 @@ impl GoroutineObj {
 
 unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: a tp_traverse.
-    unsafe {
-        let mut stop = obj::visit(ffi::Py_TYPE(slf).cast(), visit, arg);
-        for object in (*instance::<GoroutineObj>(slf)).references() {
-            if stop == 0 {
-                stop = obj::visit(object, visit, arg);
-            }
-        }
-        stop
-    }
+    unsafe { obj::visit_all(slf, (*instance::<GoroutineObj>(slf)).references(), visit, arg) }
 }
 
 unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {

@@ -186,16 +186,38 @@ pub(crate) unsafe extern "C" fn go(_: Raw, args: *const Raw, n: Py_ssize_t, kwna
         if n < 1 {
             return errors::raise(ffi::PyExc_TypeError, "go() missing required argument: 'fn'");
         }
-        let tuple = arguments_of(args.add(1), n - 1);
-        let mut kwargs = ptr::null_mut();
-        if !kwnames.is_null() && ffi::PyTuple_GET_SIZE(kwnames) > 0 {
-            kwargs = keywords_of(kwnames, args.add(n as usize));
-            if kwargs.is_null() {
-                ffi::Py_XDECREF(tuple);
-                return kwargs;
-            }
+        let Some((positional, kwargs)) = rest_of_call(args, n, kwnames) else {
+            return ptr::null_mut();
+        };
+        start(Spec { kwargs, skip: 0, ..Spec::new(*args, positional) })
+    }
+}
+
+/// What a vectorcall gives behind its first argument: a tuple, and a dict or null. None: an exception is set.
+///
+/// # Safety
+/// The arguments are those of such a call, with at least one.
+#[inline]
+pub(crate) unsafe fn rest_of_call(
+    args: *const Raw,
+    n: Py_ssize_t,
+    kwnames: Raw,
+) -> Option<(Raw, Raw)> {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let positional = arguments_of(args.add(1), n - 1);
+        if positional.is_null() {
+            return None;
         }
-        start(Spec { kwargs, skip: 0, ..Spec::new(*args, tuple) })
+        if kwnames.is_null() || ffi::PyTuple_GET_SIZE(kwnames) == 0 {
+            return Some((positional, ptr::null_mut()));
+        }
+        let kwargs = keywords_of(kwnames, args.add(n as usize));
+        if kwargs.is_null() {
+            ffi::Py_DECREF(positional);
+            return None;
+        }
+        Some((positional, kwargs))
     }
 }
 
@@ -224,7 +246,7 @@ pub(crate) unsafe fn arguments_of(items: *const Raw, n: Py_ssize_t) -> Raw {
 /// # Safety
 /// The GIL is held; `values` are as many as the names.
 #[cold]
-pub(crate) unsafe fn keywords_of(names: Raw, values: *const Raw) -> Raw {
+unsafe fn keywords_of(names: Raw, values: *const Raw) -> Raw {
     // SAFETY: a tuple of names and as many values.
     unsafe {
         let dict = ffi::PyDict_New();

@@ -78,7 +78,10 @@ unsafe extern "C-unwind" fn dealloc(slf: Raw) {
 /// Calls `operation` until it has succeeded (None) or failed (null, an exception is set): the outcome of a method that
 /// waits. `what` names it in a timeout.
 #[inline(always)]
-unsafe fn waited(what: &str, operation: impl Fn() -> Result<(), WaitError>) -> Raw {
+///
+/// # Safety
+/// The GIL is held.
+pub(crate) unsafe fn waited(what: &str, operation: impl Fn() -> Result<(), WaitError>) -> Raw {
     loop {
         // SAFETY: the GIL is held.
         unsafe {

@@ -90,11 +90,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             golib.sleep(5)
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    gc.collect()
-    gc.freeze()
-
-
 # ---------------------------------------------------------------------------------------------
 # The watchdog
 

@@ -868,9 +868,7 @@ CTRL_C = """
                 for _ in range(3):
                     s.go(task)
                 {body}
-                # Said once main waits: a signal may come before any instruction of Python code, also
-                # before the first one of a block's end.
-                golib.time.after_func(0.1, print, "ready")
+                print("ready", flush=True)
         except KeyboardInterrupt:
             print("interrupted", len(ended), flush=True)
     {start}
@@ -909,6 +907,40 @@ def test_ctrl_c_in_the_block_ends_everything():
     wait_line(process, "ready")
     process.send_signal(signal.SIGINT)
     assert finish(process) == (0, "interrupted 3\n", "")
+
+
+def test_a_signals_exception_at_any_moment_leaves_no_member_behind(rng):
+    out = run_ok(
+        f"""
+        import golib, random, signal
+        rng = random.Random({rng.random()})
+        armed = False
+        def interrupt(signum, frame):
+            if armed:
+                raise KeyboardInterrupt
+        signal.signal(signal.SIGALRM, interrupt)
+        def attempt():
+            global armed
+            armed = True
+            with golib.scope() as s:
+                for _ in range(3):
+                    s.go(golib.sleep, 0.0001)
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-6, 3e-4))
+        interrupted = 0
+        for _ in range(1500):
+            try:
+                try:
+                    attempt()
+                finally:
+                    armed = False
+            except KeyboardInterrupt:
+                interrupted += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert golib.num_goroutine() == 0, golib.runtime.goroutines()
+        print(interrupted > 100 or interrupted)
+        """
+    )
+    assert out == "True\n"
 
 
 def test_the_interpreter_ends_in_the_middle_of_scopes():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self
 
 from golib import _golib
@@ -40,53 +39,15 @@ class Scope(_golib.Group):
         self._cancelled = True
         self._cancel(None)
 
-    def __enter__(self) -> Self:
-        ctx, _ = _golib.with_cancel(_golib.current())
-        self._open(ctx)
-        ctx.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> bool:
-        # Cancelled so far by its own context too: from here on by those around it only.
-        self.ctx.__exit__(kind, error, tb)
-        late: BaseException | None = None
-        try:
-            if error is not None:
-                self._body_failed(error)
-            while not self._close():  # else somebody has added one since
-                late = self._join(error) or late
-            self._cancel(None)  # whoever still works under its context need not
-            return self._outcome(error, late)
-        finally:
-            del error, late  # they hold this frame
-
-    def _body_failed(self, error: BaseException) -> None:
-        if self._cancel_on_error or not isinstance(error, Exception):
-            self._cancel(error)
-
-    def _join(self, error: BaseException | None) -> BaseException | None:
-        """Waits for all; what ended that wait, whereupon all are cancelled and awaited."""
-        try:
-            self._wait()
-            return None
-        except BaseException as late:
-            self._cancel(late)
-            # A second interruption of this kind leaves them behind: better than to hang.
-            if isinstance(error, KeyboardInterrupt) and isinstance(late, KeyboardInterrupt):
-                raise
-            with _golib.shield():
-                self._wait()
-            return late
-        finally:
-            del error  # as in __exit__
+    # Not Python code, which a signal can interrupt before its first instruction.
+    __enter__ = _golib.Group._enter
+    __exit__ = _golib.Group._exit
 
     def _outcome(self, error: BaseException | None, late: BaseException | None) -> bool:
-        """Raises what the scope came to; true if the block's own exception is dealt with."""
+        """Raises what the scope came to; true if the block's own exception is dealt with.
+
+        No goroutine of it runs any more. `error` left the block, `late` interrupted the wait for them.
+        """
         own = [e for e in (error, late) if e is not None and not isinstance(e, _NO_FAILURES)]
         failures = own + self._errors()
         bare = next((e for e in failures if isinstance(e, (KeyboardInterrupt, SystemExit))), None)
@@ -102,7 +63,7 @@ class Scope(_golib.Group):
             # Cancelled by cancel() alone it has done what was wished.
             return isinstance(error, Cancelled) and self._cancelled and not _golib._is_cancelled()
         finally:
-            del own, failures, bare, error, late  # as in __exit__
+            del own, failures, bare, error, late  # they hold this frame
 
 
 def scope(*, limit: int | None = None, cancel_on_error: bool = True) -> Scope:

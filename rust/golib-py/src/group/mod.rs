@@ -1,12 +1,14 @@
 //! The core of `golib.scope` and `golib.sync.ErrGroup`: goroutines that belong together.
 //!
-//! What a block does with them is Python (`golib._scope`): it decides what is raised.
+//! What a scope or an ErrGroup makes of its members' failures is Python (`golib._scope`, `golib.sync._errgroup`).
 //!
 //! # Invariants
 //! 1. A member's holder owns a reference to the group until the member has left.
 //! 2. `failed` holds the handles of members that ended by an exception but Cancelled, in the order of their ends; their
 //!    exceptions count as unread until [`errors`] has shown them.
 //! 3. The cores own nothing: the instance is freed without dropping them.
+
+mod block;
 
 use std::mem::offset_of;
 use std::os::raw::{c_int, c_void};
@@ -78,13 +80,21 @@ mod parks {
             let Some([]) = arguments("wait", &[], 0, args, n, kwnames) else {
                 return ptr::null_mut();
             };
-            let members: *const WaitGroupCore = &raw const group(slf).members;
-            waited("wait", || (*members).wait(Wait::Block))
+            wait_for_members(slf)
         }
     });
 }
 
 use parks::{golib_entry_group_go, golib_entry_group_wait};
+
+/// Waits until no member runs: None, or null with an exception set.
+unsafe fn wait_for_members(slf: Raw) -> Raw {
+    // SAFETY: a method of Group, whose caller holds it for as long as we wait.
+    unsafe {
+        let members: *const WaitGroupCore = &raw const group(slf).members;
+        waited("wait", || (*members).wait(Wait::Block))
+    }
+}
 
 /// Checks that the group takes members and the arguments are good; false: an exception is set.
 unsafe fn can_add(slf: Raw, name: &str, args: *const Raw, n: Py_ssize_t) -> bool {
@@ -220,30 +230,28 @@ pub(crate) unsafe fn left(slf: Raw) {
     }
 }
 
+/// Takes members from now on, under `ctx` (a new reference is taken). False: an exception is set.
+unsafe fn adopt(slf: Raw, ctx: Raw) -> bool {
+    // SAFETY: a method of Group; a Context.
+    unsafe {
+        if !group(slf).ctx.is_null() {
+            errors::set(ffi::PyExc_RuntimeError, "this scope has been entered already");
+            return false;
+        }
+        ffi::Py_INCREF(ctx);
+        group(slf).ctx = ctx;
+    }
+    true
+}
+
 /// `_open(ctx)`: takes members from now on.
 unsafe extern "C" fn open(slf: Raw, ctx: Raw) -> Raw {
     // SAFETY: a METH_O method of Group.
     unsafe {
-        let Some(ctx) = checked(ctx) else { return ptr::null_mut() };
-        if !group(slf).ctx.is_null() {
-            return errors::raise(ffi::PyExc_RuntimeError, "this scope has been entered already");
+        match checked(ctx) {
+            Some(ctx) if adopt(slf, ctx) => obj::none(),
+            _ => ptr::null_mut(),
         }
-        ffi::Py_INCREF(ctx);
-        group(slf).ctx = ctx;
-        obj::none()
-    }
-}
-
-/// `_close()`: takes none any more, if none runs. True if so.
-unsafe extern "C" fn close(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS method of Group. The GIL is held: none is added between the look and the deed.
-    unsafe {
-        let g = group(slf);
-        match guard(|| g.members.wait(Wait::Try)) {
-            Some(result) => g.closed |= result.is_ok(),
-            None => return ptr::null_mut(),
-        }
-        obj::boolean(g.closed)
     }
 }
 
@@ -369,7 +377,7 @@ const _: () = assert!(
     "by 3"
 );
 
-static METHODS: Table<[PyMethodDef; 8]> = Table([
+static METHODS: Table<[PyMethodDef; 9]> = Table([
     raw::keywords(
         c"go",
         golib_entry_group_go,
@@ -411,13 +419,21 @@ Waits until no member runs.",
 Takes members from now on, under ctx.",
     ),
     raw::method(
-        c"_close",
-        close,
+        c"_enter",
+        block::enter,
         ffi::METH_NOARGS,
-        c"_close($self, /)
+        c"_enter($self, /)
 --
 
-Takes none any more and returns True, unless some run.",
+Begins the block of a scope.",
+    ),
+    raw::fast(
+        c"_exit",
+        block::golib_entry_group_exit,
+        c"_exit($self, kind, error, tb, /)
+--
+
+Ends the block when no member runs: returns, or raises, what _outcome(error, late) does.",
     ),
     raw::method(
         c"_cancel",
@@ -440,13 +456,7 @@ What the members raised, but Cancelled, in the order of their ends.",
     PyMethodDef::zeroed(),
 ]);
 
-unsafe extern "C" fn get_cancel_on_error(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of Group.
-    unsafe { obj::boolean(group(slf).cancel_on_error) }
-}
-
-static PROPERTIES: Table<[ffi::PyGetSetDef; 3]> = Table([
-    raw::property(c"_cancel_on_error", get_cancel_on_error, c"The first failure cancels ctx."),
+static PROPERTIES: Table<[ffi::PyGetSetDef; 2]> = Table([
     raw::property(c"ctx", get_ctx, c"The context under which the goroutines run."),
     raw::END_OF_PROPERTIES,
 ]);

@@ -107,9 +107,11 @@ impl Alarm {
         let action = Action { fire: ring::<T>, arg, seq };
         let m = enter_rt();
         // SAFETY: not armed; the reference in `arg` keeps the timer where it is. Ps are never freed.
-        wake::arm_timer(m, when_ns, |heap| unsafe { heap.arm_for(&alarm.timer, when_ns, action) });
-        // This goroutine goes on: sysmon has to watch.
-        sysmon::kick(s);
+        let arm = |heap: &Timers| unsafe { heap.arm_for(&alarm.timer, when_ns, action) };
+        if wake::arm_timer(m, when_ns, arm) {
+            // This goroutine goes on instead of watching it: sysmon does.
+            sysmon::kick(s);
+        }
         if !m.curg.get().is_null() {
             leave_rt(m);
         }

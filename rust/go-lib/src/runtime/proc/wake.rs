@@ -230,7 +230,14 @@ fn mget(inner: &mut Inner) -> Option<&'static M> {
 /// Has some M run with `p`, which is the caller's. Where no thread can be had, `p` goes idle.
 pub(crate) fn startm(s: &'static Sched, p: &'static P, spinning: bool) -> bool {
     let m = loop {
-        let m = mget(&mut s.inner.lock());
+        let mut inner = s.inner.lock();
+        let poller = inner.poller;
+        let m = mget(&mut inner);
+        drop(inner);
+        if m.is_some_and(|m| ptr::eq(m, poller)) && !spinning {
+            // Nobody polls other Ps' timers any more. (A spinner that finds work has another look.)
+            sysmon::kick(s);
+        }
         if m.is_some() || cfg!(not(golib_loom)) {
             break m;
         }
@@ -369,21 +376,22 @@ pub(crate) fn earliest_timer(s: &Sched) -> i64 {
 }
 
 /// Arms a timer by `arm(heap)`: on the heap of this M's P, or, without one, on P 0's. `arm` tells
-/// whether it is the heap's earliest now.
+/// whether it is the heap's earliest now. True: it is, and this M has to watch it, for nobody else
+/// was told.
 #[inline]
-pub(crate) fn arm_timer(m: &M, when_ns: i64, arm: impl FnOnce(&Timers) -> bool) {
+pub(crate) fn arm_timer(m: &M, when_ns: i64, arm: impl FnOnce(&Timers) -> bool) -> bool {
     let pp = m.pp();
     let s = sched();
     // SAFETY: inside the runtime the P is ours; P 0 always exists and its heap has a lock.
     unsafe {
         if !pp.is_null() {
-            arm(&(*pp).timers);
-            return;
+            return arm(&(*pp).timers);
         }
         if arm(&(*s.p(0)).timers) {
             timer_armed_from_outside(s, when_ns);
         }
     }
+    false
 }
 
 /// A timer became P 0's earliest without P 0's holder knowing.

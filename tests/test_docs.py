@@ -71,3 +71,29 @@ def test_the_example_in_the_docstring_is_true(module: str, name: str) -> None:
         """
     )
     assert out == "0\n", out
+
+
+def test_the_examples_of_compiled_methods_are_true() -> None:
+    """doctest's own finder does not see what is not a Python function."""
+    out = run_ok(
+        """
+        import doctest
+        import golib
+        from golib import _golib
+
+        parser = doctest.DocTestParser()
+        runner = doctest.DocTestRunner(
+            optionflags=doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL)
+        for name, kind in vars(_golib).items():
+            if not isinstance(kind, type) or not kind.__module__.startswith("golib"):
+                continue
+            for method, member in vars(kind).items():
+                text = getattr(member, "__doc__", None)
+                if isinstance(text, str) and ">>>" in text:
+                    runner.run(parser.get_doctest(
+                        text, {"golib": golib}, f"{name}.{method}", None, 0))
+        assert runner.tries > 50, runner.tries
+        print(runner.failures)
+        """
+    )
+    assert out == "0\n", out

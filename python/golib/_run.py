@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from golib import _golib
-from golib._errors import Cancelled
 
 __all__ = ["blocking", "main", "run"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: How often a thread that waits in run() looks whether what it raised in main has arrived.
-_LOOK = 0.01
-#: After so many seconds in a call that nothing can interrupt, run() raises it itself.
-_PATIENCE = 1.0
 
 
 def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -39,80 +32,14 @@ def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     if _golib._in_goroutine():
         check(main)
         return main(*args, **kwargs)
-    g = _golib._start_main(main, args, kwargs)
-    try:
-        try:
-            return _await(g)
-        except Cancelled:
-            # Unless it is main's own, the caller is cancelled: so is main, for whose end it waits nevertheless.
-            g.cancel()
-        with _golib.shield():
-            return _await(g)
-    finally:
-        _golib._end_main(g)
-        del g
+    return _golib._run_main(main, args, kwargs, _Raised)
 
 
-def _await(g: _golib.Goroutine[T]) -> T:
-    """Waits for the end of a main goroutine; raises there what a signal handler raises here."""
-    raised: _Raised | None = None
-    try:
-        while True:
-            try:
-                if _golib._wait_main(g, _LOOK if raised else None):
-                    return g.join()
-            except BaseException as error:  # of a signal handler
-                if g.done() or isinstance(error, Cancelled):
-                    # Of main itself, or too late for it; or this thread is cancelled.
-                    raise
-                raised = _Raised(g, error)
-            if raised is not None and raised.has_arrived():
-                raised = None
-    finally:
-        del g, raised
+class _Raised(BaseException):
+    """What CPython is told to raise in a main goroutine that runs: its instance is what a signal's handler raised."""
 
-
-class _Raised:
-    """What a signal handler raised, on its way into the main goroutine."""
-
-    def __init__(self, g: _golib.Goroutine[Any], error: BaseException) -> None:
-        self.g = g
-        self.error = error
-        self.since = time.monotonic()
-        self.parked = False
-        self.thrown = [False]
-        self._throw()
-
-    def _throw(self) -> None:
-        if _golib._interrupt(self.g, self.error):
-            self.parked = True
-            return
-        error, thrown = self.error, self.thrown
-
-        class Thrower(BaseException):
-            # CPython raises a class asynchronously; its instance is the object that we have.
-            def __new__(cls, *args: object) -> Any:
-                thrown[0] = True
-                return error
-
-        _golib._set_async_exc(self.g, Thrower)
-
-    def has_arrived(self) -> bool:
-        """True once it was raised; after a second in a call that cannot be interrupted it is raised here."""
-        if self.g.done():
-            return True
-        if self.parked:
-            return not _golib._is_interrupted(self.g)
-        if self.thrown[0]:
-            return True
-        if _golib._interrupt(self.g, self.error):
-            # It has parked meanwhile.
-            _golib._set_async_exc(self.g, None)
-            self.parked = True
-        elif time.monotonic() - self.since > _PATIENCE:
-            _golib._set_async_exc(self.g, None)
-            raise self.error
-        return False
+    def __new__(cls, *args: object) -> Any:
+        return _golib._take_raised()
 
 
 def check(fn: Callable[..., Any]) -> None:

@@ -291,7 +291,7 @@ const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i
 }
 
 /// The module's functions.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 38]> = Table([
+pub(crate) static FUNCTIONS: Table<[PyMethodDef; 34]> = Table([
     raw::keywords(c"go", goroutine::go, GO_DOC),
     raw::keywords(c"spawn", goroutine::spawn, SPAWN_DOC),
     raw::fast(c"gosched", golib_entry_gosched, GOSCHED_DOC),
@@ -316,11 +316,8 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 38]> = Table([
     private(c"_at_exit", start::at_exit, ffi::METH_NOARGS),
     private(c"_after_fork", start::after_fork, ffi::METH_NOARGS),
     private(c"_set_debug_migrate", set_debug_migrate, ffi::METH_O),
-    fastcall(c"_start_main", run::start_main),
-    private(c"_end_main", run::end_main, ffi::METH_O),
-    raw::keywords(c"_wait_main", run::golib_entry_wait_main, c"For the Python part of golib."),
-    fastcall(c"_interrupt", run::interrupt),
-    private(c"_is_interrupted", run::is_interrupted, ffi::METH_O),
+    raw::fast(c"_run_main", run::golib_entry_run_main, c"For the Python part of golib."),
+    private(c"_take_raised", run::take_raised, ffi::METH_NOARGS),
     raw::fast(
         c"_serve_alarms",
         crate::alarm::golib_entry_serve_alarms,
@@ -332,7 +329,6 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 38]> = Table([
     private(c"_is_cancelled", is_cancelled, ffi::METH_NOARGS),
     private(c"_set_idle_threads", run::set_idle_threads, ffi::METH_O),
     private(c"_expect_wakeups", run::expect_wakeups, ffi::METH_O),
-    fastcall(c"_set_async_exc", run::set_async_exc),
     PyMethodDef::zeroed(),
 ]);
 

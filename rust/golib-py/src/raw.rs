@@ -338,9 +338,20 @@ pub(crate) unsafe fn seconds_of(number: Raw) -> Option<f64> {
     }
 }
 
+/// Nanoseconds in a second.
+pub(crate) const NS: f64 = 1e9;
+
+/// When `seconds` from now is, past for 0 or less; None: never.
+pub(crate) fn deadline_after(seconds: f64) -> Option<i64> {
+    match wait_for(seconds) {
+        Wait::Try => Some(nanotime().saturating_add((seconds * NS) as i64)),
+        Wait::Until(when_ns) => Some(when_ns),
+        Wait::Block => None,
+    }
+}
+
 /// The wait that ends after `seconds`: at once if not positive, never if huge.
 pub(crate) fn wait_for(seconds: f64) -> Wait {
-    const NS: f64 = 1e9;
     /// About 146 years: what lies beyond does not happen.
     const FOR_EVER: f64 = 4.6e9;
     if seconds <= 0.0 {

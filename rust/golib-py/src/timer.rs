@@ -23,7 +23,7 @@ use crate::cpython::{object, tstate};
 use crate::errors;
 use crate::goroutine::{self, check_function, Spec};
 use crate::obj::{self, Global, Obj, Raw};
-use crate::raw::{self, arguments, guard, instance, seconds_of, wait_for, Table};
+use crate::raw::{self, arguments, deadline_after, guard, instance, seconds_of, Table, NS};
 
 /// An instance of `golib.time.Timer` or of the core of `Ticker`.
 #[repr(C)]
@@ -48,8 +48,6 @@ struct TimerObj {
 
 static TIMER: Global = Global::new();
 
-const NS: f64 = 1e9;
-
 unsafe fn timer<'a>(slf: Raw) -> &'a mut TimerObj {
     // SAFETY: a method of that type; the GIL is held, and nobody keeps the reference while Python code may run.
     unsafe { &mut *instance::<TimerObj>(slf) }
@@ -73,15 +71,6 @@ unsafe fn make(class: *mut PyTypeObject, sends: bool) -> Raw {
             timer(slf).chan = channel;
         }
         slf
-    }
-}
-
-/// When `seconds` from now is; None: never.
-fn when(seconds: f64) -> Option<i64> {
-    match wait_for(seconds) {
-        Wait::Try => Some(nanotime()),
-        Wait::Until(when_ns) => Some(when_ns),
-        Wait::Block => None,
     }
 }
 
@@ -203,7 +192,7 @@ unsafe extern "C" fn new_timer(class: *mut PyTypeObject, args: Raw, kwargs: Raw)
     unsafe {
         let Some(seconds) = one_number(args, kwargs, c"O:Timer") else { return ptr::null_mut() };
         let slf = make(class, true);
-        if !slf.is_null() && !set(slf, when(seconds)) {
+        if !slf.is_null() && !set(slf, deadline_after(seconds)) {
             ffi::Py_DECREF(slf);
             return ptr::null_mut();
         }
@@ -234,7 +223,7 @@ unsafe fn begin_ticking(slf: Raw, seconds: f64) -> bool {
             return false;
         }
         let now = nanotime();
-        let first = when(seconds);
+        let first = deadline_after(seconds);
         timer(slf).period_ns = first.map_or(i64::MAX, |first| (first - now).max(1));
         set(slf, first)
     }
@@ -281,7 +270,7 @@ pub(crate) unsafe extern "C" fn timer_func(_: Raw, args: *mut Raw, n: Py_ssize_t
         ffi::Py_INCREF(positional);
         timer(slf).args = positional;
         match tstate::context_for_spawn() {
-            Ok(vars) if set(slf, when(seconds)) => {
+            Ok(vars) if set(slf, deadline_after(seconds)) => {
                 timer(slf).vars = vars;
                 slf
             }
@@ -315,7 +304,8 @@ unsafe extern "C" fn reset(slf: Raw, args: *const Raw, n: Py_ssize_t, kwnames: R
             return errors::raise(ffi::PyExc_ValueError, "non-positive interval for a ticker");
         }
         let was_set = unset(slf);
-        let is_set = if ticks { begin_ticking(slf, seconds) } else { set(slf, when(seconds)) };
+        let is_set =
+            if ticks { begin_ticking(slf, seconds) } else { set(slf, deadline_after(seconds)) };
         if is_set {
             obj::boolean(was_set)
         } else {

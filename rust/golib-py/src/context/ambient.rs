@@ -22,7 +22,7 @@ use std::sync::Arc;
 use go_lib::runtime::embedder::{self, GRef};
 use pyo3::ffi;
 
-use super::tree::ContextObj;
+use super::tree::{ContextObj, Kind};
 use super::{background, tree};
 use crate::goroutine::GoroutineObj;
 use crate::obj::Raw;
@@ -325,6 +325,26 @@ pub(crate) unsafe fn pop(e: *mut Entry) {
             settle(&*holder);
         }
         drop(Arc::from_raw(holder));
+    }
+}
+
+/// Begins a shield of the caller's: what is cancelled outside ends no wait. Null: an exception is set.
+///
+/// # Safety
+/// The GIL is held.
+pub(crate) unsafe fn push_shield() -> *mut Entry {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let parent = innermost();
+        if parent.is_null() {
+            return ptr::null_mut();
+        }
+        let ctx = tree::make(Kind::WithoutCancel, parent);
+        ffi::Py_DECREF(parent);
+        if ctx.is_null() {
+            return ptr::null_mut();
+        }
+        push(ctx, Block::Shield)
     }
 }
 

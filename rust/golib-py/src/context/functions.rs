@@ -5,7 +5,6 @@ use std::mem::offset_of;
 use std::os::raw::{c_int, c_void};
 use std::ptr;
 
-use go_lib::runtime::embedder::{nanotime, Wait};
 use pyo3::ffi::{self, PyMethodDef, PyObject, Py_ssize_t};
 
 use super::tree::{self, ContextObj, Kind, Why, NO_DEADLINE};
@@ -14,7 +13,7 @@ use crate::chan::free_instance;
 use crate::errors;
 use crate::goroutine::arguments_of;
 use crate::obj::{self, Global, Raw};
-use crate::raw::{self, arguments, instance, seconds_of, wait_for, Table};
+use crate::raw::{self, arguments, deadline_after, instance, seconds_of, Table, NS};
 
 /// What a callable does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -214,16 +213,12 @@ unsafe fn with_when(
 
 /// The deadline so many seconds from now; past for 0 or less.
 pub(super) fn after_seconds(seconds: f64) -> i64 {
-    match wait_for(seconds) {
-        Wait::Try => nanotime().saturating_add((seconds * super::NS) as i64),
-        Wait::Until(when) => when,
-        Wait::Block => NO_DEADLINE,
-    }
+    deadline_after(seconds).unwrap_or(NO_DEADLINE)
 }
 
 /// The deadline at that time of the monotonic clock; the cast saturates, at the top to `NO_DEADLINE`.
 fn at_seconds(seconds: f64) -> i64 {
-    (seconds * super::NS) as i64
+    (seconds * NS) as i64
 }
 
 unsafe extern "C" fn with_timeout(_: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) -> Raw {

@@ -24,7 +24,7 @@ use crate::chan::{self, free_instance};
 use crate::cpython::object;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
-use crate::raw::{self, instance, Table};
+use crate::raw::{self, instance, Table, NS};
 
 use tree::{ContextObj, Kind, Why, NO_DEADLINE};
 
@@ -37,8 +37,6 @@ static TODO: Global = Global::new();
 pub(crate) fn background() -> Raw {
     BACKGROUND.get()
 }
-
-const NS: f64 = 1e9;
 
 /// The text of the exception that `err()` gives.
 fn text_of(why: Why) -> &'static str {

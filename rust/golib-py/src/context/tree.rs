@@ -129,7 +129,7 @@ pub(crate) unsafe fn is_done(ctx: Raw) -> bool {
 ///
 /// # Safety
 /// The GIL is held; `parent` is a Context.
-pub(crate) unsafe fn make(kind: Kind, parent: Raw) -> Raw {
+pub(super) unsafe fn make(kind: Kind, parent: Raw) -> Raw {
     // SAFETY: the caller's duty; a fresh instance is zeroed.
     unsafe {
         let slf = ffi::PyType_GenericAlloc(CONTEXT.get().cast(), 0);

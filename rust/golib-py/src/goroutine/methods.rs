@@ -26,17 +26,7 @@ mod parks {
             if !wait_done("join", slf, args, n, kwnames) {
                 return ptr::null_mut();
             }
-            let g = instance::<GoroutineObj>(slf);
-            (*g).unread = false;
-            if (*g).error.is_null() {
-                // Null only after the collector has cleared it.
-                let result = if (*g).result.is_null() { ffi::Py_None() } else { (*g).result };
-                ffi::Py_INCREF(result);
-                return result;
-            }
-            ffi::Py_INCREF((*g).error);
-            errors::restore((*g).error);
-            ptr::null_mut()
+            GoroutineObj::outcome(slf)
         }
     });
 

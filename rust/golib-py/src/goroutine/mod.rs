@@ -37,6 +37,7 @@ use crate::cpython::object;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
 use crate::raw::{self, instance, Table};
+use crate::run;
 
 pub(crate) use life::{goroutine_main, set_child_root, END_OF_CHILD};
 pub(crate) use methods::SUMMARY;
@@ -66,6 +67,8 @@ pub(crate) struct GoroutineObj {
     /// The code that started it, and where in it; null for a main goroutine.
     origin: Raw,
     origin_lasti: c_int,
+    /// `pending` is also to be raised by the code that it runs: its state has an asynchronous exception.
+    thrown: bool,
     /// `error` was neither read nor reported.
     unread: bool,
     /// The main goroutine of a `run` on the main thread: it has that thread's ident.
@@ -87,7 +90,48 @@ impl GoroutineObj {
     /// `slf` is a handle; the GIL is held.
     pub(crate) unsafe fn take_pending(slf: Raw) -> Raw {
         // SAFETY: the caller's duty.
-        unsafe { ptr::replace(&raw mut (*instance::<GoroutineObj>(slf)).pending, ptr::null_mut()) }
+        unsafe {
+            let g = instance::<GoroutineObj>(slf);
+            let pending = ptr::replace(&raw mut (*g).pending, ptr::null_mut());
+            if !pending.is_null() && (*g).thrown {
+                (*g).thrown = false;
+                run::set_async(slf, ptr::null_mut());
+            }
+            pending
+        }
+    }
+
+    /// What is left for it to raise is raised by the code that it runs, if it does not wait before.
+    ///
+    /// # Safety
+    /// As [`take_pending`](Self::take_pending).
+    pub(crate) unsafe fn throw_pending(slf: Raw) {
+        // SAFETY: the caller's duty.
+        unsafe {
+            (*instance::<GoroutineObj>(slf)).thrown = true;
+            run::set_async(slf, run::CLASS.get());
+        }
+    }
+
+    /// What it returned, or null with its exception set, which counts as read.
+    ///
+    /// # Safety
+    /// As [`take_pending`](Self::take_pending); it has ended.
+    pub(crate) unsafe fn outcome(slf: Raw) -> Raw {
+        // SAFETY: the caller's duty.
+        unsafe {
+            let g = instance::<GoroutineObj>(slf);
+            (*g).unread = false;
+            if (*g).error.is_null() {
+                // Null only after the collector has cleared it.
+                let result = if (*g).result.is_null() { ffi::Py_None() } else { (*g).result };
+                ffi::Py_INCREF(result);
+                return result;
+            }
+            ffi::Py_INCREF((*g).error);
+            errors::restore((*g).error);
+            ptr::null_mut()
+        }
     }
 
     /// Its ambient contexts; null if it never needed any.
@@ -169,21 +213,6 @@ impl GoroutineObj {
             ffi::Py_XDECREF(old);
             Self::gref(slf).interrupt();
         }
-    }
-}
-
-/// The checked handle behind a function's argument; None: a TypeError is set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn handle(object: Raw) -> Option<Raw> {
-    // SAFETY: the GIL is held.
-    unsafe {
-        if ffi::Py_TYPE(object).cast() == GOROUTINE.get() {
-            return Some(object);
-        }
-        errors::set(ffi::PyExc_TypeError, "a Goroutine is needed");
-        None
     }
 }
 

@@ -13,7 +13,7 @@ use pyo3::ffi;
 
 use super::{adopt, cancel_ctx, group, wait_for_members};
 use crate::context::ambient::{self, Block};
-use crate::context::tree::{self, Kind};
+use crate::context::tree;
 use crate::errors;
 use crate::obj::{Name, Raw};
 use crate::raw::{guard, parking};
@@ -155,16 +155,10 @@ unsafe fn is_ctrl_c(error: Raw) -> bool {
 unsafe fn wait_in_shield(slf: Raw) -> bool {
     // SAFETY: the GIL is held.
     unsafe {
-        let parent = ambient::innermost();
-        if parent.is_null() {
+        let shield = ambient::push_shield();
+        if shield.is_null() {
             return false;
         }
-        let ctx = tree::make(Kind::WithoutCancel, parent);
-        ffi::Py_DECREF(parent);
-        if ctx.is_null() {
-            return false;
-        }
-        let shield = ambient::push(ctx, Block::Shield);
         let waited = wait_for_members(slf);
         ambient::pop(shield);
         ffi::Py_XDECREF(waited);

@@ -1,4 +1,4 @@
-//! What `golib.run` needs of the runtime; its loop is Python (`golib._run`).
+//! `golib.run`.
 //!
 //! The thread that called `run` waits for the main goroutine. If it is the main thread it also serves: signal handlers
 //! run in it, what they raise is handed to the main goroutine, and builtins that only work on the main thread
@@ -9,20 +9,26 @@
 //!    is under way; at most one is.
 //! 2. A job lies on the stack of the goroutine that waits for it.
 
-use std::os::raw::{c_int, c_long, c_void};
+mod raised;
+
+use std::os::raw::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use go_lib::runtime::embedder::{self, Event, GRef, Wait, WaitError, WaitReason};
-use pyo3::ffi::{self, PyObject, Py_ssize_t};
+use pyo3::ffi::{self, PyObject};
 
+use crate::context::ambient;
 use crate::cpython::{tstate, ThreadState};
 use crate::errors;
-use crate::goroutine::{self, handle, GoroutineObj, Spec};
+use crate::goroutine::{self, GoroutineObj, Spec};
 use crate::host;
 use crate::obj::{self, Global, Raw};
-use crate::raw::{guard, instance, parking, wait_of};
+use crate::raw::{guard, instance, parking};
+
+use raised::OnItsWay;
+pub(crate) use raised::{set_async, take_raised, CLASS};
 
 /// By 1; borrowed: the waiting `run` holds a reference.
 static MAIN: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
@@ -44,14 +50,40 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `_golib._start_main(fn, args, kwargs)`: starts a main goroutine; its handle.
-pub(crate) unsafe extern "C" fn start_main(_: Raw, args: *mut Raw, n: Py_ssize_t) -> Raw {
-    // SAFETY: a METH_FASTCALL function, called by golib._run with a function, a tuple and a dict.
-    unsafe {
-        if n != 3 {
-            return errors::raise(ffi::PyExc_TypeError, "_start_main() takes 3 arguments");
+mod parks {
+    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
+    use super::*;
+
+    // `_golib._run_main(fn, args, kwargs, raised)`: runs fn as a main goroutine; returns or raises what that does.
+    parking!(golib_entry_run_main => run_main(_module, args, n) {
+        // SAFETY: a METH_FASTCALL function, called by golib._run with a function, a tuple, a dict and a class.
+        unsafe {
+            if n != 4 {
+                return errors::raise(ffi::PyExc_TypeError, "_run_main() takes 4 arguments");
+            }
+            if CLASS.get().is_null() {
+                ffi::Py_INCREF(*args.add(3));
+                CLASS.set(*args.add(3));
+            }
+            let slf = start_main(*args, *args.add(1), *args.add(2));
+            if slf.is_null() {
+                return slf;
+            }
+            let ended = await_end(slf);
+            end_main(slf);
+            let outcome = if ended { GoroutineObj::outcome(slf) } else { ptr::null_mut() };
+            ffi::Py_DECREF(slf);
+            outcome
         }
-        let [function, positional, keywords] = [*args, *args.add(1), *args.add(2)];
+    });
+}
+
+pub(crate) use parks::golib_entry_run_main;
+
+/// Starts a main goroutine; its handle, or null with an exception set.
+unsafe fn start_main(function: Raw, positional: Raw, keywords: Raw) -> Raw {
+    // SAFETY: called with a function, a tuple and a dict; the GIL is held.
+    unsafe {
         ffi::Py_INCREF(positional);
         let kwargs = if ffi::PyDict_Size(keywords) > 0 {
             ffi::Py_INCREF(keywords);
@@ -72,13 +104,10 @@ pub(crate) unsafe extern "C" fn start_main(_: Raw, args: *mut Raw, n: Py_ssize_t
     }
 }
 
-/// `_golib._end_main(g)`: that `run` is over, perhaps without its goroutine.
-pub(crate) unsafe extern "C" fn end_main(_: Raw, slf: Raw) -> Raw {
-    // SAFETY: called by golib._run with what _start_main returned.
+/// That `run` is over, perhaps without its goroutine.
+unsafe fn end_main(slf: Raw) {
+    // SAFETY: what start_main returned; the GIL is held.
     unsafe {
-        if handle(slf).is_none() {
-            return ptr::null_mut();
-        }
         let gref = GoroutineObj::gref(slf);
         host::pop_main(gref);
         if MAIN.load(Ordering::Relaxed) == slf {
@@ -94,40 +123,58 @@ pub(crate) unsafe extern "C" fn end_main(_: Raw, slf: Raw) -> Raw {
                 ts.set_ident(tstate::ident_of(gref.goid()));
             }
         }
-        obj::none()
     }
 }
 
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
-
-    // `_golib._wait_main(g, timeout)`: waits for the end of a main goroutine, serving it meanwhile; false after timeout.
-    // Raises what a signal handler raised.
-    parking!(golib_entry_wait_main => wait_main(_module, args, n, _kwnames) {
-        // SAFETY: a METH_FASTCALL | METH_KEYWORDS function, called by golib._run.
-        unsafe {
-            if n != 2 {
-                return errors::raise(ffi::PyExc_TypeError, "_wait_main() takes 2 arguments");
-            }
-            let Some(slf) = handle(*args) else { return ptr::null_mut() };
-            let Some(wait) = wait_of(*args.add(1)) else { return ptr::null_mut() };
-            let done = GoroutineObj::done(slf);
-            loop {
-                serve();
-                match guard(|| done.wait(wait, WaitReason::Join)) {
-                    Some(Ok(())) => return obj::boolean(true),
-                    Some(Err(WaitError::Timeout | WaitError::WouldBlock)) => return obj::boolean(false),
-                    Some(Err(WaitError::Interrupted)) if errors::interrupted() => {}
-                    Some(Err(WaitError::Deadlock)) => return errors::deadlock(),
-                    _ => return ptr::null_mut(),
+/// Waits for the end of the main goroutine `slf`, serving it meanwhile. What is raised here is raised there; if this
+/// thread is cancelled, so is main. False: an exception is set that could not be raised there.
+///
+/// Nothing in here is Python code but what signal handlers do: a second handler could raise between its instructions.
+unsafe fn await_end(slf: Raw) -> bool {
+    // SAFETY: a handle, held by the caller; the GIL is held.
+    unsafe {
+        let done = GoroutineObj::done(slf);
+        let mut thrown = OnItsWay::NOTHING;
+        let mut shield: *mut ambient::Entry = ptr::null_mut();
+        let ended = loop {
+            serve();
+            match guard(|| done.wait(thrown.wait(), WaitReason::Join)) {
+                Some(Ok(())) => break true,
+                Some(Err(WaitError::Timeout | WaitError::WouldBlock)) => {
+                    let lost = thrown.take_back(slf);
+                    if !lost.is_null() {
+                        errors::restore(lost);
+                        break false;
+                    }
+                    continue;
                 }
+                Some(Err(WaitError::Interrupted)) if errors::interrupted() => continue,
+                Some(Err(WaitError::Deadlock)) => {
+                    errors::deadlock();
+                }
+                _ => {}
             }
+            if ffi::PyErr_ExceptionMatches(errors::CANCELLED.get()) == 0 {
+                if done.is_set() {
+                    break false; // too late for main
+                }
+                thrown = raised::throw(slf, errors::fetch());
+                continue;
+            }
+            ffi::PyErr_Clear();
+            if shield.is_null() {
+                shield = ambient::push_shield();
+            }
+            if shield.is_null() || ambient::cancel_goroutine(slf).is_none() {
+                break false;
+            }
+        };
+        if !shield.is_null() {
+            ambient::pop(shield);
         }
-    });
+        ended
+    }
 }
-
-pub(crate) use parks::golib_entry_wait_main;
 
 /// Does the jobs that wait for the main thread.
 unsafe fn serve() {
@@ -250,54 +297,4 @@ pub(crate) fn after_fork() {
     *lock(&WAITER) = None;
     lock(&JOBS).clear();
     EXPECTED.store(0, Ordering::Relaxed);
-}
-
-/// `_golib._interrupt(g, error)`: has `error` raised in a goroutine that waits in an operation of ours, or that has not
-/// begun. False: it runs Python or C code.
-pub(crate) unsafe extern "C" fn interrupt(_: Raw, args: *mut Raw, n: Py_ssize_t) -> Raw {
-    // SAFETY: a METH_FASTCALL function.
-    unsafe {
-        if n != 2 {
-            return errors::raise(ffi::PyExc_TypeError, "_interrupt() takes 2 arguments");
-        }
-        let Some(slf) = handle(*args) else { return ptr::null_mut() };
-        let gref = GoroutineObj::gref(slf);
-        let waits =
-            !matches!(gref.status_text(), "running" | "runnable" | "syscall" | "idle" | "dead");
-        if waits {
-            ffi::Py_INCREF(*args.add(1));
-            GoroutineObj::interrupt(slf, *args.add(1));
-        }
-        obj::boolean(waits)
-    }
-}
-
-/// `_golib._is_interrupted(g)`: what `_interrupt` left has not been raised yet.
-pub(crate) unsafe extern "C" fn is_interrupted(_: Raw, slf: Raw) -> Raw {
-    // SAFETY: a METH_O function.
-    unsafe {
-        let Some(slf) = handle(slf) else { return ptr::null_mut() };
-        obj::boolean(GoroutineObj::has_pending(slf))
-    }
-}
-
-/// `_golib._set_async_exc(g, class)`: CPython's asynchronous exception; None takes it back.
-pub(crate) unsafe extern "C" fn set_async_exc(_: Raw, args: *mut Raw, n: Py_ssize_t) -> Raw {
-    // SAFETY: a METH_FASTCALL function.
-    unsafe {
-        if n != 2 {
-            return errors::raise(ffi::PyExc_TypeError, "_set_async_exc() takes 2 arguments");
-        }
-        let Some(slf) = handle(*args) else { return ptr::null_mut() };
-        let class = *args.add(1);
-        let class = if class == ffi::Py_None() { ptr::null_mut() } else { class };
-        let done = GoroutineObj::done(slf).is_set();
-        if let Some(ts) =
-            ThreadState::from_ptr(GoroutineObj::gref(slf).state().cast()).filter(|_| !done)
-        {
-            // Of several states with this ident CPython takes the newest: the goroutine's, not its main thread's.
-            ffi::PyThreadState_SetAsyncExc(ts.ident() as c_long, class);
-        }
-        obj::none()
-    }
 }

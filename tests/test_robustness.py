@@ -529,6 +529,23 @@ def test_schedtrace_does_not_hide_a_deadlock():
     assert result.out == "deadlock\n"
 
 
+def test_schedtrace_does_not_hide_a_deadlock_that_another_threads_end_makes():
+    """sysmon, which nobody tells of that end, looks again and again: also if a line is due before."""
+    result = run_script(
+        """
+        import golib, threading
+        threading.Timer(0.1, int).start()
+        try:
+            golib.run(golib.Chan().recv)
+        except golib.Deadlock:
+            print('deadlock')
+        """,
+        env={"GOLIB_DEBUG": "schedtrace=5"},
+        timeout=20,
+    )
+    assert result.out == "deadlock\n"
+
+
 @pytest.mark.parametrize("value", ["", "nonsense", "migrate=2x", "a=b,c", ",,,", "schedtrace="])
 def test_an_unknown_debug_switch_is_ignored(value):
     result = run_script("import golib; print(golib.go(int).join())", env={"GOLIB_DEBUG": value})

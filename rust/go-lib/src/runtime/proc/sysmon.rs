@@ -83,9 +83,9 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
     let mut seen = [Seen::default(); MAX_PROCS];
     let mut quiet = 0u32;
     let mut delay = SHORT_NS;
-    let mut look_again = 0;
+    let (mut look_again, mut look_when) = (0, NEVER);
     loop {
-        if sleep(s, delay, look_again) {
+        if sleep(s, delay, look_when) {
             // Kicked: something waits now, or soon.
             quiet = BUSY_LOOKS - KICKED_LOOKS;
             delay = SHORT_NS;
@@ -96,9 +96,12 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
         }
         s.trace.look(s);
         if s.maybe_dead.swap(false, Ordering::AcqRel) {
-            look_again = match checkdead::verify(s) {
-                true => (look_again * 2).clamp(LONG_NS, LOOK_AGAIN_NS),
-                false => 0,
+            (look_again, look_when) = match checkdead::verify(s) {
+                true => {
+                    let look_again = (look_again * 2).clamp(LONG_NS, LOOK_AGAIN_NS);
+                    (look_again, nanotime() + look_again)
+                }
+                false => (0, NEVER),
             };
         }
         let (took, waiting) = retake(s, &mut seen);
@@ -114,14 +117,15 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
         if idle {
             quiet = 0;
         } else {
-            look_again = 0;
+            (look_again, look_when) = (0, NEVER);
         }
     }
 }
 
-/// Sleeps for `delay` ns, until the earliest timer, or until kicked (true). While nothing runs and
-/// `look_again` is set, only so long, then suspects a deadlock again.
-fn sleep(s: &Sched, delay: i64, look_again: i64) -> bool {
+/// Sleeps for `delay` ns, until the earliest timer, or until kicked (true). While nothing runs, at
+/// most until `look_when`, and then suspects a deadlock again: a time, so that what wakes sysmon
+/// before it (`schedtrace`) does not put it off for ever.
+fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
     if delay <= WAITING_NS {
         thread::usleep_ns(delay);
         return false;
@@ -136,14 +140,13 @@ fn sleep(s: &Sched, delay: i64, look_again: i64) -> bool {
         false
     } else if delay == NEVER && idle {
         // Nothing runs: idle Ms watch the timers. What makes something wait kicks us.
-        let look = if look_again == 0 { NEVER } else { nanotime() + look_again };
-        let until = look.min(s.trace.next_when());
+        let until = look_when.min(s.trace.next_when());
         if until == NEVER {
             s.sysmon_note.sleep();
             true
         } else {
             let kicked = s.sysmon_note.sleep_until(until);
-            if !kicked && until == look {
+            if !kicked && until == look_when {
                 s.maybe_dead.store(true, Ordering::Relaxed);
             }
             kicked

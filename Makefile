@@ -44,7 +44,9 @@ $(groups): $(VENV)/.group-%: pyproject.toml | $(py)
 	$(pip) -q install --group $*
 	@touch $@
 
+# The first build for another interpreter begins with a copy of the default one's: most of it knows no interpreter.
 $(VENV)/.build: $(rust_sources) pyproject.toml | $(VENV)/.group-build
+	[ -e $(target_dir) ] || [ ! -e .venv/.build ] || cp -a --reflink=auto target/venv $(target_dir)
 	$(env) CARGO_TARGET_DIR=$(target_dir) maturin develop --release --quiet
 	@touch $@
 

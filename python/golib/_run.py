@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -46,6 +45,8 @@ def check(fn: Callable[..., Any]) -> None:
     """Raises TypeError for what cannot be a goroutine."""
     if not callable(fn):
         raise TypeError(f"a goroutine needs a callable, not {type(fn).__name__}")
+    import inspect  # as much to import as half of golib, for a few programs
+
     if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
         raise TypeError(f"a goroutine needs an ordinary function, not the async function {fn!r}")
 

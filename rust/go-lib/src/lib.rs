@@ -29,6 +29,7 @@
 pub mod chan;
 pub mod context;
 mod go;
+pub mod net;
 mod panic;
 pub(crate) mod prim;
 pub mod runtime;

@@ -4,7 +4,7 @@
 //!   [`note`] [`stack`] [`timers`] [`sudog`] [`embedder`] [`traceback`].
 //! - [`proc`]: the only code that moves a G between states and queues.
 //! - Blocking things, built on `gopark`/`goready`: [`chan`] [`select`] [`sema`] [`time`] [`timetimer`]
-//!   [`cancel`].
+//!   [`cancel`] [`netpoll`].
 
 pub(crate) mod cancel;
 pub(crate) mod chan;
@@ -13,6 +13,7 @@ pub(crate) mod g;
 pub(crate) mod hostq;
 pub(crate) mod lock;
 pub(crate) mod m;
+pub(crate) mod netpoll;
 pub(crate) mod note;
 pub(crate) mod p;
 pub(crate) mod proc;

@@ -3,10 +3,16 @@
 //! # Invariants
 //! 1. `wakeup` before `sleep` is not lost: the sleeper finds the word set.
 //! 2. Only the owner calls `clear`, and looks afterwards at what its wakers set before `wakeup`.
+//! 3. An owner that sleeps elsewhere (in the network poller) says so in the word: of two, the waker
+//!    finds that, and ends the other sleep, or the owner finds that it was woken.
 //!
 //! Go: runtime/lock_futex.go (note)
 
 use crate::prim::{futex_wait, futex_wake, AtomicU32, FutexWait, Ordering};
+
+const WOKEN: u32 = 1;
+/// By 3.
+const ELSEWHERE: u32 = 2;
 
 /// The event.
 pub(crate) struct Note {
@@ -30,12 +36,34 @@ impl Note {
         self.key.swap(0, Ordering::Acquire);
     }
 
-    /// Wakes the sleeper, now or when it comes.
-    pub(crate) fn wakeup(&self) {
+    /// Wakes the sleeper, now or when it comes. True: it sleeps elsewhere, where the caller has to wake
+    /// it.
+    pub(crate) fn notify(&self) -> bool {
         // Release: what the waker did happens before the sleeper goes on; pairs with sleep.
-        if self.key.swap(1, Ordering::Release) == 0 {
-            futex_wake(&self.key, 1);
+        match self.key.swap(WOKEN, Ordering::Release) {
+            0 => futex_wake(&self.key, 1),
+            ELSEWHERE => return true,
+            _ => (),
         }
+        false
+    }
+
+    /// As [`notify`](Self::notify), for an owner that sleeps nowhere else.
+    pub(crate) fn wakeup(&self) {
+        let elsewhere = self.notify();
+        debug_assert!(!elsewhere);
+    }
+
+    /// The owner is about to sleep elsewhere. False: it has been woken already.
+    pub(crate) fn begin_elsewhere(&self) -> bool {
+        // Acquire: pairs with the Release of notify.
+        self.key.compare_exchange(0, ELSEWHERE, Ordering::Acquire, Ordering::Acquire).is_ok()
+    }
+
+    /// The owner is back; a wake-up that came meanwhile stays.
+    pub(crate) fn end_elsewhere(&self) {
+        // Acquire: as in begin_elsewhere.
+        let _ = self.key.compare_exchange(ELSEWHERE, 0, Ordering::Acquire, Ordering::Acquire);
     }
 
     /// Sleeps until woken.

@@ -14,6 +14,7 @@ use crate::prim::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Atomic
 use crate::runtime::g::G;
 use crate::runtime::lock::Locked;
 use crate::runtime::m::M;
+use crate::runtime::netpoll::Netpoll;
 use crate::runtime::note::Note;
 use crate::runtime::p::{GList, P};
 use crate::runtime::proc::schedtrace::SchedTrace;
@@ -30,7 +31,7 @@ pub(crate) struct Inner {
     pub(crate) pidle: Vec<*mut P>,
     /// Ms asleep on their note.
     pub(crate) midle: Vec<*mut M>,
-    /// The idle M that sleeps until the earliest timer; also in `midle`.
+    /// The idle M that sleeps until the earliest timer, or in the network poller; also in `midle`.
     pub(crate) poller: *mut M,
     /// The global queue, linked by `schedlink`.
     pub(crate) runq_first: *mut G,
@@ -89,6 +90,7 @@ pub(crate) struct Sched {
     pub(crate) maybe_dead: AtomicBool,
     /// Ms that have given the interpreter up with the locks of their goroutine's wait held.
     pub(crate) unlocking: AtomicUsize,
+    pub(crate) netpoll: Netpoll,
     pub(crate) trace: SchedTrace,
     /// sysmon has stopped (`proc::exit`).
     pub(crate) sysmon_stopped: AtomicBool,
@@ -130,6 +132,7 @@ impl Sched {
             threads_asleep: AtomicUsize::new(0),
             goid: AtomicU64::new(0),
             gcount: AtomicI64::new(0),
+            netpoll: Netpoll::new(),
             trace: SchedTrace::new(),
             poll_until: AtomicI64::new(i64::MAX),
             sysmon_note: Note::new(),

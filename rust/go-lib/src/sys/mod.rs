@@ -8,6 +8,8 @@ pub(crate) mod cpus;
 pub(crate) mod futex;
 pub(crate) mod mem;
 pub(crate) mod membarrier;
+pub(crate) mod poll;
 pub(crate) mod signal;
+pub(crate) mod socket;
 pub(crate) mod thread;
 pub(crate) mod tls;

@@ -1,7 +1,7 @@
 //! Deadlock: everything sleeps and nothing can wake it.
 //!
 //! The last one to fall asleep only suspects (`look`); sysmon makes sure a little later
-//! (`verify`): no P runs, no M is awake, no timer is armed, a known thread sleeps in the runtime,
+//! (`verify`): no P runs, no M is awake, no timer is armed, nobody waits for a descriptor, a known thread sleeps in the runtime,
 //! and no thread that we do not know of exists (for a host: no thread of the host; it decides).
 //!
 //! Go: runtime/proc.go (checkdead)
@@ -42,6 +42,7 @@ fn suspect(s: &Sched) {
 pub(crate) fn is_dead(s: &Sched) -> bool {
     if s.exiting.load(Ordering::Relaxed)
         || s.nmspinning.load(Ordering::Relaxed) != 0
+        || s.netpoll.has_waiters()
         || wake::earliest_timer(s) != NEVER
         || s.threads_asleep.load(Ordering::Acquire) == 0
     {

@@ -1,7 +1,7 @@
 //! Where the next goroutine comes from.
 //!
 //! Order: timers, every 61st time the global queue, the host's queue (P 0), the local ring, the
-//! global queue, stealing, then sleep.
+//! global queue, the network poller, stealing, then sleep, which one of the Ms does in the poller.
 //!
 //! # Going to sleep without losing a wake-up
 //! A submitter makes work visible (queue, inbox, timer heap), passes the light fence and reads
@@ -20,6 +20,7 @@ use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::{park, stacks, wake};
 use crate::runtime::sched::{sched, Sched};
 use crate::sys::clock::nanotime;
+use crate::sys::poll::Until;
 
 /// Go's odd number: the global queue is looked at first this often.
 const GLOBAL_EVERY: u32 = 61;
@@ -113,6 +114,13 @@ fn find_far(m: &'static M, p: &P, s: &'static Sched) -> *mut G {
     let retired = s.every_p().skip(procs);
     if retired.filter(|q| q.timers.next_when() != NEVER).any(|q| run_timers(m, q)) {
         return ptr::null_mut();
+    }
+    if s.netpoll.is_unattended() {
+        let ready = s.netpoll.poll(Until::Now);
+        if !ready.is_empty() {
+            ready.inject(m);
+            return ptr::null_mut();
+        }
     }
     // From here on the interpreter is of no use to us.
     detach(m);

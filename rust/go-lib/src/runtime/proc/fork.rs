@@ -50,6 +50,7 @@ pub unsafe fn after_fork_in_child() -> ForkChild {
     let forker = if me.is_null() { ptr::null_mut() } else { unsafe { (*me).curg.get() } };
     // SAFETY: the old locks may be held by threads that are gone: read behind them.
     unsafe { old.kill_waits_behind_locks(forker) };
+    old.netpoll.forget();
     let new = replace_sched();
     if me.is_null() {
         return ForkChild::Thread;

@@ -27,6 +27,8 @@ pub struct Stats {
     pub global_queue: usize,
     /// Ps taken from goroutines that blocked or computed for long.
     pub handoffs: u64,
+    /// Looks at the network poller.
+    pub polls: u64,
 }
 
 /// How many goroutines live.
@@ -68,5 +70,6 @@ pub(crate) fn stats() -> Stats {
         locked_threads: inner.locked_asleep,
         global_queue: s.runqsize.load(Ordering::Relaxed),
         handoffs: s.handoffs.load(Ordering::Relaxed),
+        polls: s.netpoll.polls(),
     }
 }

@@ -27,6 +27,7 @@ use crate::runtime::p::{P, PRUNNING};
 use crate::runtime::proc::{checkdead, wake};
 use crate::runtime::sched::{Sched, MAX_PROCS};
 use crate::sys::clock::nanotime;
+use crate::sys::poll::Until;
 use crate::sys::thread;
 
 const SHORT_NS: i64 = 20_000;
@@ -95,6 +96,9 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
             return ptr::null_mut();
         }
         s.trace.look(s);
+        if s.netpoll.is_overdue(nanotime()) {
+            s.netpoll.poll(Until::Now).inject_from_outside(s);
+        }
         if s.maybe_dead.swap(false, Ordering::AcqRel) {
             (look_again, look_when) = match checkdead::verify(s) {
                 true => {

@@ -3,8 +3,9 @@
 //! # Invariants
 //! 1. `midle` holds exactly the Ms that sleep (or are about to) in `stopm`; whoever takes one out
 //!    sets its `nextp` and wakes it.
-//! 2. At most one idle M is the poller: it sleeps until the earliest timer. Its deadline is in
-//!    `poll_until`; who arms an earlier timer without a running P wakes it.
+//! 2. At most one idle M is the poller: it sleeps until the earliest timer, in the network poller if
+//!    somebody waits there. Its deadline is in `poll_until`; who arms an earlier timer without a
+//!    running P wakes it.
 //! 3. A P on `pidle` has status PIDLE; taking it off makes it PRUNNING.
 //!
 //! Go: runtime/proc.go (startm, stopm, wakep, handoffp)
@@ -20,6 +21,7 @@ use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::{checkdead, procs, sysmon};
 use crate::runtime::sched::{sched, Inner, Sched};
 use crate::runtime::timers::Timers;
+use crate::sys::poll::Until;
 
 /// Puts a runnable G where it will run: the right queue of this M's P, or a shared one.
 ///
@@ -227,6 +229,13 @@ fn mget(inner: &mut Inner) -> Option<&'static M> {
     Some(unsafe { &*m })
 }
 
+/// Wakes an M from the idle list, wherever it sleeps.
+fn wake_idle(s: &Sched, m: &M) {
+    if m.park.notify() {
+        s.netpoll.wake();
+    }
+}
+
 /// Has some M run with `p`, which is the caller's. Where no thread can be had, `p` goes idle.
 pub(crate) fn startm(s: &'static Sched, p: &'static P, spinning: bool) -> bool {
     let m = loop {
@@ -247,7 +256,7 @@ pub(crate) fn startm(s: &'static Sched, p: &'static P, spinning: bool) -> bool {
     if let Some(m) = m {
         m.spinning.set(spinning);
         m.nextp.store((p as *const P).cast_mut(), Ordering::Release);
-        m.park.wakeup();
+        wake_idle(s, m);
         return true;
     }
     match procs::newm(s, p, spinning) {
@@ -278,7 +287,8 @@ pub(crate) fn stopm(m: &'static M) {
     // An M that lost its P while it looked for work (GOMAXPROCS shrank) looks no more.
     reset_spinning(m);
     if !stop_until(m, s, earliest_timer(s)) {
-        // A timer is due but no P is idle: who holds its P sees it, and sysmon does.
+        // A timer is due, or goroutines are ready, but no P is idle: who holds one sees it, and
+        // sysmon does.
         stop_until(m, s, NEVER);
     }
 }
@@ -287,10 +297,18 @@ pub(crate) fn stopm(m: &'static M) {
 fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
     debug_assert!(m.attached.get().is_null());
     let me = (m as *const M).cast_mut();
+    let in_netpoll;
     {
         let mut inner = s.inner.lock();
-        // Also instead of a poller that would sleep longer; it then wakes up in vain once.
-        if until < s.poll_until.load(Ordering::Relaxed) {
+        in_netpoll = s.netpoll.begin_sleep();
+        let earlier = until < s.poll_until.load(Ordering::Relaxed);
+        if !in_netpoll && earlier && s.netpoll.is_polling() && !inner.poller.is_null() {
+            // It stays in the network poller, and looks at the timers again.
+            // SAFETY: Ms are never freed.
+            unsafe { wake_idle(s, &*inner.poller) };
+            until = NEVER;
+        } else if in_netpoll || earlier {
+            // Also instead of a poller that would sleep longer; it then wakes up in vain once.
             inner.poller = me;
             s.poll_until.store(until, Ordering::Relaxed);
         } else {
@@ -308,6 +326,9 @@ fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
         }
     }
     checkdead::look(s);
+    if in_netpoll {
+        return sleep_in_netpoll(m, s, until);
+    }
     if until == NEVER {
         m.park.sleep();
     } else if !m.park.sleep_until(until) && leave_idle_list(s, me) {
@@ -320,14 +341,7 @@ fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
         // Woken as the poller to look at the timers again.
         if !leave_idle_list(s, me) {
             // Meanwhile somebody else took us with a P: that wakeup is still to come.
-            m.park.sleep();
-            m.park.clear();
-            let p = take_nextp(m);
-            if p.is_null() {
-                crate::runtime::proc::throw("stopm: woken without a P");
-            }
-            // SAFETY: handed to us.
-            acquirep(m, unsafe { &*p });
+            take_promised_p(m);
             return true;
         }
         return take_p_for_timers(m, s);
@@ -335,6 +349,45 @@ fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
     // SAFETY: handed to us.
     acquirep(m, unsafe { &*p });
     true
+}
+
+/// Somebody took this M off the idle list: waits for the P that comes with it.
+fn take_promised_p(m: &M) {
+    let p = loop {
+        m.park.sleep();
+        m.park.clear();
+        let p = take_nextp(m);
+        if !p.is_null() {
+            break p;
+        }
+        // An earlier wakeup, to look at the timers again.
+    };
+    // SAFETY: handed to us.
+    acquirep(m, unsafe { &*p });
+}
+
+/// The rest of `stop_until` for the M that sleeps in the network poller. False: as there, or what has
+/// become ready goes on where there are Ps.
+fn sleep_in_netpoll(m: &'static M, s: &'static Sched, until: i64) -> bool {
+    let ready = s.netpoll.sleep(m, if until == NEVER { Until::Woken } else { Until::At(until) });
+    let me = (m as *const M).cast_mut();
+    let has_p = if leave_idle_list(s, me) {
+        m.park.clear();
+        if ready.is_empty() || ready.has_host {
+            take_p_for_timers(m, s)
+        } else {
+            take_any_idle_p(m, s)
+        }
+    } else {
+        take_promised_p(m);
+        true
+    };
+    if has_p {
+        ready.inject(m);
+    } else {
+        ready.inject_from_outside(s);
+    }
+    has_p
 }
 
 /// The P that was handed to this sleeping M; null: not yet.
@@ -403,7 +456,7 @@ fn timer_armed_from_outside(s: &'static Sched, when_ns: i64) {
     if !inner.poller.is_null() {
         if s.poll_until.load(Ordering::Relaxed) > when_ns {
             // SAFETY: Ms are never freed. nextp stays null: look at the timers again.
-            unsafe { (*inner.poller).park.wakeup() };
+            unsafe { wake_idle(s, &*inner.poller) };
         }
         return;
     }
@@ -433,11 +486,11 @@ pub(crate) fn handoffp(s: &'static Sched, p: &'static P) -> bool {
     let timers = p.timers.next_when() != NEVER;
     {
         let mut inner = s.inner.lock();
-        if !(timers && inner.poller.is_null()) {
+        if !(timers && inner.poller.is_null() || s.netpoll.is_unattended()) {
             pidleput(s, &mut inner, p);
             if timers && s.poll_until.load(Ordering::Relaxed) > p.timers.next_when() {
                 // SAFETY: Ms are never freed; the poller looks at the timers again.
-                unsafe { (*inner.poller).park.wakeup() };
+                unsafe { wake_idle(s, &*inner.poller) };
             }
             drop(inner);
             heavy_fence();
@@ -447,7 +500,7 @@ pub(crate) fn handoffp(s: &'static Sched, p: &'static P) -> bool {
             return false;
         }
     }
-    // Nobody watches its timers: an M must.
+    // Nobody watches its timers, or the network: an M must.
     startm(s, p, false)
 }
 

@@ -11,6 +11,7 @@
 
 mod cond;
 mod event;
+mod fdmutex;
 mod flag;
 mod mutex;
 mod rwmutex;
@@ -20,6 +21,7 @@ mod wakelist;
 
 pub use cond::CondCore;
 pub use event::Event;
+pub(crate) use fdmutex::{FdError, FdMutex};
 pub use flag::Flag;
 pub use mutex::{MutexCore, UnlockOfUnlocked};
 pub use rwmutex::{RwMutexCore, RwUnlockError};

@@ -1,0 +1,107 @@
+//! What std's sockets cannot do without blocking: to connect, and to accept in one system call.
+
+use std::io;
+use std::mem::{size_of, MaybeUninit};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+fn check(r: i32) -> io::Result<i32> {
+    if r < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(r)
+    }
+}
+
+/// A new TCP socket for `addr`'s family; it does not block.
+///
+/// # Errors
+/// The OS's.
+pub(crate) fn tcp_socket(addr: &SocketAddr) -> io::Result<OwnedFd> {
+    let family = if addr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no pointers; the descriptor is ours.
+    unsafe { Ok(OwnedFd::from_raw_fd(check(libc::socket(family, kind, 0))?)) }
+}
+
+/// Begins to connect. `false`: it goes on; when the socket can be written to, its error says how it
+/// ended.
+///
+/// # Errors
+/// The OS's.
+pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<bool> {
+    let fd = fd.as_raw_fd();
+    let r = match addr {
+        SocketAddr::V4(a) => {
+            let raw = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: a.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(a.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: raw is an address of this size.
+            unsafe { libc::connect(fd, (&raw const raw).cast(), size_of_val(&raw) as u32) }
+        }
+        SocketAddr::V6(a) => {
+            let raw = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: a.port().to_be(),
+                sin6_flowinfo: a.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: a.ip().octets() },
+                sin6_scope_id: a.scope_id(),
+            };
+            // SAFETY: as above.
+            unsafe { libc::connect(fd, (&raw const raw).cast(), size_of_val(&raw) as u32) }
+        }
+    };
+    match check(r) {
+        Ok(_) => Ok(true),
+        // A signal does not stop it either.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Takes a connection; it does not block.
+///
+/// # Errors
+/// The OS's; `WouldBlock` if there is none.
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    let mut raw = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: raw has room for len bytes; the descriptor is ours. A zeroed storage is valid.
+    unsafe {
+        let fd = check(libc::accept4(fd.as_raw_fd(), raw.as_mut_ptr().cast(), &mut len, flags))?;
+        Ok((OwnedFd::from_raw_fd(fd), socket_addr(&raw.assume_init())?))
+    }
+}
+
+/// An address of the kernel's in std's form.
+fn socket_addr(raw: &libc::sockaddr_storage) -> io::Result<SocketAddr> {
+    let at = std::ptr::from_ref(raw);
+    match i32::from(raw.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says so, and the storage is large and aligned enough for all.
+            let a = unsafe { &*at.cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(a.sin_addr.s_addr.to_ne_bytes());
+            Ok(SocketAddrV4::new(ip, u16::from_be(a.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let a = unsafe { &*at.cast::<libc::sockaddr_in6>() };
+            let (ip, port) = (Ipv6Addr::from(a.sin6_addr.s6_addr), u16::from_be(a.sin6_port));
+            Ok(SocketAddrV6::new(ip, port, a.sin6_flowinfo, a.sin6_scope_id).into())
+        }
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "no internet address")),
+    }
+}
+
+/// Sets how many connections may wait to be accepted, of a socket that listens.
+///
+/// # Errors
+/// The OS's.
+pub(crate) fn set_backlog(fd: BorrowedFd<'_>, n: i32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::listen(fd.as_raw_fd(), n) }).map(|_| ())
+}

@@ -14,6 +14,7 @@
 use std::cell::UnsafeCell;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::time::Duration;
 
@@ -42,6 +43,10 @@ pub(crate) struct NetFd<T: AsRawFd> {
 unsafe impl<T: AsRawFd + Sync> Sync for NetFd<T> {}
 // SAFETY: nobody has it when it moves.
 unsafe impl<T: AsRawFd + Send> Send for NetFd<T> {}
+
+// As std's sockets: a panic in the middle of an operation gives its lock up, and leaves nothing behind.
+impl<T: AsRawFd> UnwindSafe for NetFd<T> {}
+impl<T: AsRawFd> RefUnwindSafe for NetFd<T> {}
 
 /// The error of who uses what was closed.
 pub(crate) fn closed() -> io::Error {

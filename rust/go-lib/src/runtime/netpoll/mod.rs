@@ -286,6 +286,21 @@ impl ReadyList {
         }
     }
 
+    /// Readies them, all of them threads, and tells how many they were: for a model.
+    #[cfg(golib_loom)]
+    pub(crate) fn drain_count(mut self) -> usize {
+        let mut n = 0;
+        loop {
+            let gp = self.pop();
+            if gp.is_null() {
+                return n;
+            }
+            n += 1;
+            // SAFETY: by 1.
+            unsafe { park::goready(gp) };
+        }
+    }
+
     /// Readies them without a P: Rust goroutines by the global queue, the host's by its inbox.
     pub(crate) fn inject_from_outside(mut self, s: &'static Sched) {
         let mut for_all = ReadyList::new();

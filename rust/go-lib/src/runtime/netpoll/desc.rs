@@ -326,9 +326,11 @@ impl PollDesc {
         let action = Action { fire, arg, seq: half.seq.get() };
         let m = enter_rt();
         // SAFETY: not armed; PollDescs and Ps are never freed.
-        wake::arm_timer(m, when_ns, |heap| unsafe { heap.arm_for(&half.timer, when_ns, action) });
-        // This goroutine goes on: sysmon has to watch.
-        sysmon::kick(sched());
+        let arm = |heap: &Timers| unsafe { heap.arm_for(&half.timer, when_ns, action) };
+        if wake::arm_timer(m, when_ns, arm) {
+            // This goroutine goes on instead of watching it: sysmon does.
+            sysmon::kick(sched());
+        }
         if !m.curg.get().is_null() {
             leave_rt(m);
         }

@@ -36,13 +36,19 @@ pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
     let gp = m.lockedg.get();
     checkdead::locked_sleeps(s, 1);
     checkdead::look(s);
-    m.park.sleep();
-    m.park.clear();
+    let p = loop {
+        m.park.sleep();
+        m.park.clear();
+        let p = m.nextp.swap(ptr::null_mut(), Ordering::Acquire);
+        if !p.is_null() || s.exiting.load(Ordering::Relaxed) {
+            break p;
+        }
+        // The late wakeup of a time as the poller: it had the P already when that came.
+    };
     checkdead::locked_sleeps(s, -1);
     if s.exiting.load(Ordering::Relaxed) {
         exit::stop_this_m(m);
     }
-    let p = m.nextp.swap(ptr::null_mut(), Ordering::Acquire);
     // SAFETY: startlockedm handed us a P and the G.
     unsafe {
         wake::acquirep(m, &*p);

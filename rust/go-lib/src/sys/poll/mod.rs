@@ -12,6 +12,11 @@
 //! | `wake()` | ends the `poll` with a wait that is under way, or the next one; any thread |
 //! | `forget()` | a forked child: closes the queue without touching what it shares with the parent |
 //!
+//! By kqueue: `open` is one `kevent` with EVFILT_READ and EVFILT_WRITE, both EV_ADD | EV_CLEAR, the tag
+//! in `udata`; EV_EOF is `HANGUP`; `close` is EV_DELETE of both; `wake` is EVFILT_USER with NOTE_TRIGGER,
+//! of which a `poll` without a wait must trigger another one if it took it; `forget` is a `close`, since
+//! a kqueue is not inherited. Not written yet.
+//!
 //! # Invariants
 //! 1. An edge is reported to one `poll`. At most one thread is in a `poll` with a wait; others may
 //!    poll without one beside it, and never take a `wake` away.

@@ -4,6 +4,7 @@ mod cancel;
 mod chan;
 mod claim;
 mod cond;
+mod direct;
 mod handoff;
 mod interrupt;
 mod lock;

@@ -91,6 +91,9 @@ void golib_thread_restore(PyThreadState *ts);
  * so other threads may have run in between. `from` must not be attached elsewhere before this returns. */
 void golib_ts_swap(PyThreadState *from, PyThreadState *to);
 
+/* The same if a few stores will do, without giving the GIL up: 1. 0: somebody wants something; nothing was done. */
+int golib_ts_swap_at_once(PyThreadState *from, PyThreadState *to);
+
 /* The attached state, or NULL. */
 PyThreadState *golib_ts_current(void);
 

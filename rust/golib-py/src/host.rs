@@ -4,7 +4,8 @@
 //! owned reference that `goroutine_main` gives back).
 //!
 //! # Invariants
-//! 1. `attach`, `detach`, `swap` run on g0, where no PyO3 token exists.
+//! 1. `attach`, `detach`, `swap` run on g0, where no PyO3 token exists; `swap_at_once` runs on a goroutine's stack, and
+//!    only stores.
 //! 2. `main` holds nothing that needs dropping while Python code runs above it: at interpreter
 //!    exit CPython may end the thread there by forced unwinding.
 //! 3. Every Python thread enters the runtime with the GIL held; `thread_park` gives it up.
@@ -34,6 +35,7 @@ static EMBEDDER: Embedder = Embedder {
     attach,
     detach,
     swap,
+    swap_at_once,
     main,
     discard,
     may_migrate,
@@ -133,6 +135,11 @@ unsafe fn detach(state: *mut ()) {
 unsafe fn swap(from: *mut (), to: *mut ()) {
     // SAFETY: `from` is attached here; only P 0's M, which we are, attaches either.
     unsafe { state_of(from).swap(state_of(to)) }
+}
+
+unsafe fn swap_at_once(from: *mut (), to: *mut ()) -> bool {
+    // SAFETY: as swap.
+    unsafe { state_of(from).swap_at_once(state_of(to)) }
 }
 
 unsafe extern "C-unwind" fn main(host: *mut (), state: *mut ()) -> bool {

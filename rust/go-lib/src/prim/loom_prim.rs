@@ -21,6 +21,24 @@ pub(crate) fn heavy_fence() {
     fence(Ordering::SeqCst);
 }
 
+std::thread_local! {
+    /// What the model under way does where the product saves a goroutine's context.
+    static ON_SAVE: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+/// Has `f` called where a goroutine's context is saved, in the execution under way.
+pub(crate) fn on_save(f: impl Fn() + 'static) {
+    ON_SAVE.set(Some(Rc::new(f)));
+}
+
+/// A goroutine's context would have been saved by now.
+pub(crate) fn context_is_saved() {
+    let f = ON_SAVE.with_borrow(Clone::clone);
+    if let Some(f) = f {
+        f();
+    }
+}
+
 struct Waiter {
     word: usize,
     thread: loom::thread::Thread,

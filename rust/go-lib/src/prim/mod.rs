@@ -10,8 +10,8 @@ mod std_prim;
 
 #[cfg(golib_loom)]
 pub(crate) use loom_prim::{
-    fence, futex_wait, futex_wake, heavy_fence, light_fence, spin_hint, AtomicBool, AtomicI64,
-    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
+    context_is_saved, fence, futex_wait, futex_wake, heavy_fence, light_fence, on_save, spin_hint,
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
 };
 #[cfg(not(golib_loom))]
 pub(crate) use std_prim::{

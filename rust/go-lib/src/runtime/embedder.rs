@@ -8,7 +8,7 @@
 //! # Invariants
 //! 1. `attach`, `detach`, `swap` and `discard` are called on g0, with no lock held and every
 //!    scheduler structure consistent: they may wait for the interpreter, and other threads run
-//!    runtime code meanwhile.
+//!    runtime code meanwhile. `swap_at_once` and `may_migrate` are called on a goroutine's stack.
 //! 2. A state is attached on at most one thread. It is detached before its P is given away.
 //! 3. `main` runs on the goroutine's stack with the state attached. No frame of ours below it has
 //!    a landing pad, so a host may end the thread there by forced unwinding.
@@ -45,6 +45,9 @@ pub struct Embedder {
     pub detach: unsafe fn(state: *mut ()),
     /// Attaches `to` instead of `from`, keeping the interpreter.
     pub swap: unsafe fn(from: *mut (), to: *mut ()),
+    /// As `swap`, if that needs neither waiting nor giving the interpreter up; false: nothing has
+    /// happened. Called on the stack of the goroutine that leaves, for which `from` is.
+    pub swap_at_once: unsafe fn(from: *mut (), to: *mut ()) -> bool,
     /// Runs the goroutine whose payload is `host`. True: the state may serve the next goroutine.
     pub main: unsafe extern "C-unwind" fn(host: *mut (), state: *mut ()) -> bool,
     /// Deletes the attached `state` after its goroutine ended; the interpreter is given up.

@@ -93,6 +93,12 @@ impl WaitWord {
         (self.0.load(Ordering::Relaxed) & !(STATE_MASK | PENDING)).wrapping_add(GENERATION)
     }
 
+    /// The generation of the wait that the G has opened last. Called by the G's M.
+    pub(crate) fn generation(&self) -> u64 {
+        // Relaxed: as above; claims leave it.
+        self.0.load(Ordering::Relaxed) & !(STATE_MASK | PENDING)
+    }
+
     /// Opens a wait. False: an interrupt is pending; the wait counts as claimed by it.
     #[inline]
     pub(crate) fn begin(&self) -> bool {

@@ -30,6 +30,21 @@ pub(crate) struct HostQ {
     inbox: AtomicPtr<G>,
 }
 
+/// The G that comes next, still in the queue.
+#[derive(Clone, Copy)]
+pub(crate) struct Head {
+    gp: *mut G,
+    overtakes: bool,
+}
+
+impl Head {
+    /// Null if the queue is empty.
+    #[inline(always)]
+    pub(crate) fn gp(self) -> *mut G {
+        self.gp
+    }
+}
+
 impl HostQ {
     pub(crate) fn new() -> Self {
         HostQ {
@@ -86,33 +101,55 @@ impl HostQ {
     /// The caller owns the P.
     #[inline(always)]
     pub(crate) unsafe fn get(&self) -> *mut G {
+        // SAFETY: the caller's duty; nothing is put in between.
+        unsafe {
+            let head = self.head();
+            if !head.gp.is_null() {
+                self.take(head);
+            }
+            head.gp
+        }
+    }
+
+    /// Which G comes next.
+    ///
+    /// # Safety
+    /// The caller owns the P.
+    #[inline(always)]
+    pub(crate) unsafe fn head(&self) -> Head {
         // Relaxed: the swap in drain_inbox orders what a push published.
         if !self.inbox.load(Ordering::Relaxed).is_null() {
             // SAFETY: the caller's duty.
             unsafe { self.drain_inbox() };
         }
-        let next = self.next.get();
-        if !next.is_null() {
-            let overtakes = self.overtakes.get();
-            if overtakes < NEXT_LIMIT || self.first.get().is_null() {
-                self.overtakes.set(overtakes.wrapping_add(1));
-                self.next.set(ptr::null_mut());
-                self.add_len(-1);
-                return next;
-            }
+        let (next, first) = (self.next.get(), self.first.get());
+        if !next.is_null() && (self.overtakes.get() < NEXT_LIMIT || first.is_null()) {
+            Head { gp: next, overtakes: true }
+        } else {
+            Head { gp: first, overtakes: false }
+        }
+    }
+
+    /// Takes the G that comes next.
+    ///
+    /// # Safety
+    /// The caller owns the P; `head`, not null, was given by [`head`](Self::head), and nothing was put
+    /// or taken since.
+    #[inline(always)]
+    pub(crate) unsafe fn take(&self, head: Head) {
+        self.add_len(-1);
+        if head.overtakes {
+            self.overtakes.set(self.overtakes.get().wrapping_add(1));
+            self.next.set(ptr::null_mut());
+            return;
         }
         self.overtakes.set(0);
-        let gp = self.first.get();
-        if !gp.is_null() {
-            // SAFETY: queued Gs are valid.
-            let after = unsafe { (*gp).schedlink.get() };
-            self.first.set(after);
-            if after.is_null() {
-                self.last.set(ptr::null_mut());
-            }
-            self.add_len(-1);
+        // SAFETY: queued Gs are valid.
+        let after = unsafe { (*head.gp).schedlink.get() };
+        self.first.set(after);
+        if after.is_null() {
+            self.last.set(ptr::null_mut());
         }
-        gp
     }
 
     /// Puts `gp` where any thread may: the inbox.

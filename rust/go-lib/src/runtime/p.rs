@@ -73,9 +73,11 @@ pub(crate) struct P {
     pub(crate) m: AtomicPtr<M>,
     /// Grows at each switch to a goroutine; sysmon compares.
     pub(crate) schedtick: AtomicU32,
-    /// Calls of find_runnable since the last look at the clock.
+    /// Goroutines chosen to run, by find_runnable or directly.
     pub(crate) looks: Cell<u32>,
-    /// sysmon saw a due timer.
+    /// The value of `looks` at which find_runnable must choose. See `proc::find`.
+    pub(crate) far_look: Cell<u32>,
+    /// sysmon saw a due timer, or the end has come: find_runnable must choose.
     pub(crate) timers_due: AtomicBool,
     /// GOMAXPROCS shrank below this P.
     pub(crate) stop: AtomicBool,
@@ -110,6 +112,7 @@ impl P {
             m: AtomicPtr::new(ptr::null_mut()),
             schedtick: AtomicU32::new(0),
             looks: Cell::new(0),
+            far_look: Cell::new(1),
             timers_due: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             hostq: HostQ::new(),

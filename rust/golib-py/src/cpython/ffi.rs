@@ -28,6 +28,7 @@ extern "C" {
     pub(super) fn golib_thread_save() -> *mut PyThreadState;
     pub(super) fn golib_thread_restore(ts: *mut PyThreadState);
     pub(super) fn golib_ts_swap(from: *mut PyThreadState, to: *mut PyThreadState);
+    pub(super) fn golib_ts_swap_at_once(from: *mut PyThreadState, to: *mut PyThreadState) -> c_int;
     pub(super) fn golib_ts_current() -> *mut PyThreadState;
     pub(super) fn golib_swap_is_direct() -> c_int;
 

@@ -105,6 +105,16 @@ impl ThreadState {
         unsafe { ffi::golib_ts_swap(self.as_ptr(), to.as_ptr()) }
     }
 
+    /// As [`swap`](Self::swap), if a few stores will do: no other thread runs in between. False: nothing was done.
+    ///
+    /// # Safety
+    /// As [`swap`](Self::swap).
+    #[inline]
+    pub unsafe fn swap_at_once(self, to: Self) -> bool {
+        // SAFETY: the caller's duty.
+        unsafe { ffi::golib_ts_swap_at_once(self.as_ptr(), to.as_ptr()) != 0 }
+    }
+
     /// Drops what a goroutine left in its state (may run finalizers). True: it may be armed again; false: delete it.
     ///
     /// # Safety

@@ -21,6 +21,10 @@ pub fn stop_the_ms() -> bool {
     if s.gomaxprocs.load(Ordering::Acquire) == 0 {
         return true;
     }
+    for p in s.procs() {
+        // Release: who takes this back sees `exiting`; pairs with the Acquire in find.
+        p.timers_due.store(true, Ordering::Release);
+    }
     heavy_fence();
     let end = nanotime() + PATIENCE_NS;
     while nanotime() < end {

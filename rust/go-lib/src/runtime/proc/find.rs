@@ -1,5 +1,8 @@
 //! Where the next goroutine comes from.
 //!
+//! A host goroutine that leaves for the next one in the queue (`direct`) does not come here; `far_look`
+//! sees to it that it does as often as the order demands.
+//!
 //! Order: timers, every 61st time the global queue, the host's queue (P 0), the local ring, the
 //! global queue, the network poller, stealing, then sleep, which one of the Ms does in the poller.
 //!
@@ -18,7 +21,7 @@ use crate::runtime::m::{M, NEVER};
 use crate::runtime::p::P;
 use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::{park, stacks, wake};
-use crate::runtime::sched::{sched, Sched};
+use crate::runtime::sched::{debug_migrate, sched, Sched};
 use crate::sys::clock::nanotime;
 use crate::sys::poll::Until;
 
@@ -40,6 +43,7 @@ pub(crate) fn find_runnable(m: &'static M) -> *mut G {
     {
         run_timers(m, p);
     }
+    plan_far_look(s, p, looks);
     if looks % GLOBAL_EVERY == 0 {
         let gp = fair_look(s, p);
         if !gp.is_null() {
@@ -59,6 +63,30 @@ pub(crate) fn find_runnable(m: &'static M) -> *mut G {
         return gp;
     }
     find_far(m, p, s)
+}
+
+/// Plans when a goroutine that goes on to the next directly must let g0 look further: where
+/// `find_runnable` would, and at once in unusual times.
+#[inline(always)]
+fn plan_far_look(s: &Sched, p: &P, looks: u32) {
+    if p.timers_due.load(Ordering::Relaxed) {
+        // Acquire: pairs with the Release in `exit`, so that what is cleared is seen below.
+        p.timers_due.swap(false, Ordering::Acquire);
+    }
+    let at_once = debug_migrate() || s.exiting.load(Ordering::Relaxed);
+    let left = if at_once { 1 } else { GLOBAL_EVERY - looks % GLOBAL_EVERY };
+    p.far_look.set(looks.wrapping_add(left));
+    if p.timers.next_when() != NEVER {
+        look_at_clock_soon(p);
+    }
+}
+
+/// A timer of `p`, which is the caller's, is armed: g0 must read the clock every so often.
+#[inline]
+pub(crate) fn look_at_clock_soon(p: &P) {
+    let looks = p.looks.get();
+    let left = p.far_look.get().wrapping_sub(looks);
+    p.far_look.set(looks.wrapping_add(left.min(CLOCK_EVERY - looks % CLOCK_EVERY)));
 }
 
 /// What would otherwise starve: the global queue, and Rust goroutines beside the host's.

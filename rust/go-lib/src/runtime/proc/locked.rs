@@ -19,6 +19,8 @@ use crate::runtime::proc::{checkdead, exit, getg, newproc, wake};
 use crate::runtime::sched::sched;
 
 /// Ties the goroutine that is leaving to this M.
+#[cold]
+#[inline(never)]
 pub(crate) fn keep_m(m: &M, gp: *mut G) {
     m.lockedg.set(gp);
     // SAFETY: gp is leaving this M. Release: published with the G itself.

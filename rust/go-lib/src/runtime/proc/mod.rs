@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `status` | casgstatus and the table of legal transitions |
 //! | `park` | gopark, goready, gosched |
+//! | `direct` | from one host goroutine to the next without g0 |
 //! | `schedule` | the loop of an M, execute |
 //! | `find` | find_runnable: where the next G comes from |
 //! | `wake` | startm, stopm, wakep, handoffp: which M holds which P |
@@ -20,7 +21,8 @@
 //!
 //! # Invariants
 //! 1. On g0 `in_rt` is 1: nobody takes the P of an M that schedules.
-//! 2. A G enters a queue only after its context is saved, on g0.
+//! 2. A G enters a queue only after its context is saved, on g0; or, if it is the host's, while its M
+//!    holds P 0 inside the runtime (`direct`).
 //! 3. A host state is attached only by `schedule`, and detached before the P is given away.
 //!
 //! # The biased lock of a P
@@ -32,6 +34,7 @@
 //! Go: runtime/proc.go
 
 pub(crate) mod checkdead;
+pub(crate) mod direct;
 pub(crate) mod exit;
 pub(crate) mod find;
 #[cfg(not(golib_loom))]
@@ -107,6 +110,13 @@ pub(crate) fn caller() -> *const () {
 #[inline(always)]
 pub(crate) fn enter_rt() -> &'static M {
     let m = getm();
+    enter_rt_on(m);
+    m
+}
+
+/// As `enter_rt`, on the calling thread's M.
+#[inline(always)]
+pub(crate) fn enter_rt_on(m: &M) {
     m.in_rt.store(1, Ordering::Relaxed);
     // Pairs with the heavy fence in sysmon::take_p.
     light_fence();
@@ -114,7 +124,6 @@ pub(crate) fn enter_rt() -> &'static M {
     if m.retake.load(Ordering::Acquire) != 0 {
         wait_for_retake(m);
     }
-    m
 }
 
 #[cold]

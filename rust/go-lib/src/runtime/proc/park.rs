@@ -5,7 +5,8 @@
 //! goroutine's stack. On g0 `park_m` makes the status Gwaiting, opens the claim word, arms the
 //! timer and only then calls `unlockf`, which lets go of the lock: so whoever can find the sudogs
 //! finds a G that may be readied. A timer or an interrupt can win before `unlockf` has run; the G
-//! then runs elsewhere and waits for the channel's lock, since it must take its sudogs out.
+//! then runs elsewhere and waits for the channel's lock, since it must take its sudogs out. A host
+//! goroutine that holds P 0 does all of it on its own stack: see `direct`.
 //!
 //! Go: runtime/proc.go (gopark, park_m, goready, Gosched)
 
@@ -16,7 +17,8 @@ use crate::runtime::m::{McallFn, ParkArgs, M, NEVER};
 use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{
-    checkdead, enter_rt, getm, leave_rt, locked, pinned_by_panic, procs, thread, wake,
+    checkdead, direct, enter_rt, enter_rt_on, getm, leave_rt, locked, pinned_by_panic, procs,
+    thread, wake,
 };
 use crate::runtime::sched::sched;
 use crate::runtime::sema::WaitError;
@@ -38,7 +40,10 @@ pub(crate) unsafe fn mcall(m: &M, gp: *mut G, f: McallFn) {
         crate::sys::arch::leave((*gp).sched_sp.as_ptr(), m.g0_sp.get());
     }
     #[cfg(golib_loom)]
-    let _ = gp;
+    {
+        let _ = gp;
+        crate::prim::context_is_saved();
+    }
 }
 
 /// Parks the calling goroutine or thread until somebody claims its wait; who did.
@@ -64,10 +69,17 @@ pub(crate) unsafe fn gopark(
         // SAFETY: the caller's duty.
         return unsafe { thread_park(m, gp, unlockf, arg, deadline_ns) };
     }
-    let m = enter_rt();
-    m.park_args.set(ParkArgs { unlockf, arg, deadline_ns: deadline_ns.unwrap_or(NEVER) });
-    // SAFETY: on the goroutine's stack, inside the runtime. The loop left the runtime again.
-    unsafe { mcall(m, gp, park_m) };
+    enter_rt_on(m);
+    let args = ParkArgs { unlockf, arg, deadline_ns: deadline_ns.unwrap_or(NEVER) };
+    // SAFETY: on the goroutine's stack, inside the runtime. Who resumed us left the runtime.
+    unsafe {
+        if direct::serves(m, g) {
+            direct::park(m, gp, &args);
+        } else {
+            m.park_args.set(args);
+            mcall(m, gp, park_m);
+        }
+    }
     let wake = g.wait.outcome();
     if deadline_ns.is_some() && wake != Wake::Timeout {
         // SAFETY: the timer is ours.
@@ -81,8 +93,8 @@ pub(crate) unsafe fn gopark(
 /// # Safety
 /// `gp` just left its stack on `m`, which is inside the runtime; `park_args` are its own.
 pub(crate) unsafe fn park_m(m: *mut M, gp: *mut G) {
-    // SAFETY: g0's caller passes its own M and the goroutine that just left.
-    let (m, g) = unsafe { (&*m, &*gp) };
+    // SAFETY: g0's caller passes its own M.
+    let m = unsafe { &*m };
     let args = m.park_args.get();
     pin_if_needed(m, gp);
     let without_p = m.pp().is_null();
@@ -91,27 +103,72 @@ pub(crate) unsafe fn park_m(m: *mut M, gp: *mut G) {
         sched().unlocking.fetch_add(1, Ordering::Relaxed);
         leave_host_without_p(m);
     }
-    casgstatus(g, GRUNNING, GWAITING);
     m.curg.set(std::ptr::null_mut());
-    g.waitsince.store(0, Ordering::Relaxed);
-    let generation = g.wait.next_generation();
-    let opened = g.wait.begin();
-    if opened && args.deadline_ns != NEVER {
-        let when = args.deadline_ns;
-        // SAFETY: gp's timer is disarmed after each wait; Ps are never freed.
-        wake::arm_timer(m, when, |timers| unsafe { timers.arm(gp, when, generation) });
-    }
-    // SAFETY: the parker's duty. From here on another M may run gp.
-    unsafe { (args.unlockf)(gp, args.arg) };
+    // SAFETY: the caller's duty; the context of gp is saved.
+    let opened = unsafe { make_claimable(m, gp, &args) };
     if without_p {
         // Release: the locks are free; pairs with the Acquire in `fork::before_fork`.
         sched().unlocking.fetch_sub(1, Ordering::Release);
     }
     if !opened {
-        // An interrupt was pending: nobody else can ready it.
-        casgstatus(g, GWAITING, GRUNNABLE);
-        // SAFETY: runnable, in no queue.
-        unsafe { wake::runqput_any(m, gp, true) };
+        refused(m, gp);
+    }
+}
+
+/// Everything a park does with a goroutine that is off its stack, or that nobody else can run.
+///
+/// # Safety
+/// `gp` runs on `m`, which is inside the runtime; `args` are its own. Afterwards another M may run it,
+/// unless `m` alone can.
+#[inline(always)]
+pub(crate) unsafe fn open_wait(m: &M, gp: *mut G, args: &ParkArgs) {
+    // SAFETY: the caller's duty.
+    if !unsafe { make_claimable(m, gp, args) } {
+        refused(m, gp);
+    }
+}
+
+/// Lets wakers at the wait; false: it was refused, and nobody else readies `gp`.
+///
+/// # Safety
+/// As [`open_wait`].
+#[inline(always)]
+unsafe fn make_claimable(m: &M, gp: *mut G, args: &ParkArgs) -> bool {
+    // SAFETY: Gs are never freed.
+    let g = unsafe { &*gp };
+    casgstatus(g, GRUNNING, GWAITING);
+    g.waitsince.store(0, Ordering::Relaxed);
+    let opened = g.wait.begin();
+    // SAFETY: the parker's duty.
+    unsafe {
+        if opened && args.deadline_ns != NEVER {
+            arm(m, gp, args.deadline_ns);
+        }
+        (args.unlockf)(gp, args.arg);
+    }
+    opened
+}
+
+/// Arms the timer of the wait that `gp` has opened.
+///
+/// # Safety
+/// As [`open_wait`].
+#[inline(never)]
+unsafe fn arm(m: &M, gp: *mut G, when: i64) {
+    // SAFETY: Gs are never freed.
+    let generation = unsafe { (*gp).wait.generation() };
+    // SAFETY: gp's timer is disarmed after each wait; Ps are never freed.
+    wake::arm_timer(m, when, |timers| unsafe { timers.arm(gp, when, generation) });
+}
+
+/// An interrupt was pending: `gp` is runnable again at once.
+#[cold]
+#[inline(never)]
+fn refused(m: &M, gp: *mut G) {
+    // SAFETY: Gs are never freed; this one is ours, and in no queue.
+    unsafe {
+        casgstatus(&*gp, GWAITING, GRUNNABLE);
+        wake::runqput_any(m, gp, true);
     }
 }
 
@@ -124,25 +181,38 @@ pub(crate) fn leave_host_without_p(m: &M) {
     }
 }
 
-/// Keeps the M for `gp` if it must go on on this thread.
-pub(crate) fn pin_if_needed(m: &M, gp: *mut G) {
+/// Keeps the M for `gp` if it must go on on this thread; true if so.
+#[inline(always)]
+pub(crate) fn pin_if_needed(m: &M, gp: *mut G) -> bool {
     // SAFETY: gp just left this M.
     let g = unsafe { &*gp };
+    if g.kind.get() == Kind::Host {
+        pin_host_if_needed(m, gp)
+    } else {
+        pin_if(m, gp, g.lock_depth.get() > 0 || pinned_by_panic(g))
+    }
+}
+
+/// `pin_if_needed` for a host goroutine.
+#[inline(always)]
+pub(crate) fn pin_host_if_needed(m: &M, gp: *mut G) -> bool {
+    // SAFETY: gp runs on this M, or has just left it.
+    let g = unsafe { &*gp };
     let caller = m.caller.replace(std::ptr::null());
-    let pinned = g.lock_depth.get() > 0
-        || match g.kind.get() {
-            Kind::Host => match embedder::table() {
-                // SAFETY: the goroutine's state is attached here and the goroutine is parked.
-                Some(t) => unsafe {
-                    !(t.may_migrate)(g.host_state.load(Ordering::Relaxed), caller)
-                },
-                None => true,
-            },
-            _ => pinned_by_panic(g),
-        };
+    let may_migrate = || {
+        let state = g.host_state.load(Ordering::Relaxed);
+        // SAFETY: the goroutine's state is attached here and the goroutine is parked.
+        embedder::table().is_some_and(|t| unsafe { (t.may_migrate)(state, caller) })
+    };
+    pin_if(m, gp, g.lock_depth.get() > 0 || !may_migrate())
+}
+
+#[inline(always)]
+fn pin_if(m: &M, gp: *mut G, pinned: bool) -> bool {
     if pinned {
         locked::keep_m(m, gp);
     }
+    pinned
 }
 
 /// Readies a G whose wait the caller claimed.
@@ -159,8 +229,9 @@ pub(crate) unsafe fn goready(gp: *mut G) {
         return;
     }
     let m = enter_rt();
-    // SAFETY: the claim made us the owner.
-    unsafe { ready(m, gp, true) };
+    casgstatus(g, GWAITING, GRUNNABLE);
+    // SAFETY: the claim made us the owner; it is in no queue.
+    unsafe { wake::runqput_any(m, gp, true) };
     if !m.curg.get().is_null() {
         leave_rt(m);
     }
@@ -192,13 +263,19 @@ pub(crate) fn gosched() {
         std::thread::yield_now();
         return;
     }
-    let m = enter_rt();
+    enter_rt_on(m);
     if !others_want_p(m) {
         leave_rt(m);
         return;
     }
     // SAFETY: on the goroutine's stack, inside the runtime.
-    unsafe { mcall(m, gp, gosched_m) };
+    unsafe {
+        if direct::serves(m, &*gp) {
+            direct::gosched(m, gp);
+        } else {
+            mcall(m, gp, gosched_m);
+        }
+    }
 }
 
 /// True if a switch could run somebody else: the common case of a lone goroutine stays on its
@@ -231,6 +308,8 @@ unsafe fn gosched_m(m: *mut M, gp: *mut G) {
 }
 
 /// A wait of an OS thread: the same protocol, sleeping on the M's note.
+#[cold]
+#[inline(never)]
 unsafe fn thread_park(
     m: &M,
     gp: *mut G,

@@ -90,22 +90,28 @@ fn execute(m: &'static M, gp: *mut G) {
     } else {
         detach(m);
     }
+    runs_now(m, g);
+    leave_rt(m);
+    // SAFETY: gp's context is saved and nobody else runs it.
+    unsafe { arch::resume(m.g0_sp.as_ptr(), g.sched_sp.get()) };
+}
+
+/// Makes `g`, taken from a queue, the goroutine that runs on `m`.
+#[inline(always)]
+pub(crate) fn runs_now(m: &M, g: &G) {
     casgstatus(g, GRUNNABLE, GRUNNING);
-    m.curg.set(gp);
+    m.curg.set((g as *const G).cast_mut());
     g.m.store((m as *const M).cast_mut(), Ordering::Relaxed);
     // SAFETY: inside the runtime the P is ours.
     unsafe {
         let p = &*m.pp();
-        if p.timers.next_when() != NEVER || !p.is_idle_inside() {
+        if sysmon::sleeps() && (p.timers.next_when() != NEVER || !p.is_idle_inside()) {
             sysmon::kick(sched());
         }
         let tick = &p.schedtick;
         // Relaxed, no RMW: one writer; sysmon only compares.
         tick.store(tick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
-    leave_rt(m);
-    // SAFETY: gp's context is saved and nobody else runs it.
-    unsafe { arch::resume(m.g0_sp.as_ptr(), g.sched_sp.get()) };
 }
 
 /// Makes `state` the attached one.

@@ -25,7 +25,7 @@ use crate::runtime::g::{Kind, G};
 use crate::runtime::m::{M, NEVER};
 use crate::runtime::p::{P, PRUNNING};
 use crate::runtime::proc::{checkdead, wake};
-use crate::runtime::sched::{Sched, MAX_PROCS};
+use crate::runtime::sched::{sched, Sched, MAX_PROCS};
 use crate::sys::clock::nanotime;
 use crate::sys::poll::Until;
 use crate::sys::thread;
@@ -60,6 +60,12 @@ pub(crate) fn start(s: &'static Sched) -> io::Result<()> {
         s.nthreads.fetch_sub(1, Ordering::Relaxed);
     }
     started
+}
+
+/// Whether a kick would wake it.
+#[inline(always)]
+pub(crate) fn sleeps() -> bool {
+    sched().sysmon_sleeps.load(Ordering::Relaxed) != 0
 }
 
 /// Wakes sysmon if it sleeps for long: there is something for it to watch.

@@ -18,7 +18,7 @@ use crate::runtime::g::{Kind, G};
 use crate::runtime::m::{M, NEVER};
 use crate::runtime::p::{P, PIDLE, PRUNNING};
 use crate::runtime::proc::schedule::detach;
-use crate::runtime::proc::{checkdead, procs, sysmon};
+use crate::runtime::proc::{checkdead, find, procs, sysmon};
 use crate::runtime::sched::{sched, Inner, Sched};
 use crate::runtime::timers::Timers;
 use crate::sys::poll::Until;
@@ -438,7 +438,9 @@ pub(crate) fn arm_timer(m: &M, when_ns: i64, arm: impl FnOnce(&Timers) -> bool) 
     // SAFETY: inside the runtime the P is ours; P 0 always exists and its heap has a lock.
     unsafe {
         if !pp.is_null() {
-            return arm(&(*pp).timers);
+            let is_earliest = arm(&(*pp).timers);
+            find::look_at_clock_soon(&*pp);
+            return is_earliest;
         }
         if arm(&(*s.p(0)).timers) {
             timer_armed_from_outside(s, when_ns);

@@ -14,52 +14,66 @@
 use super::Entry;
 use std::arch::{asm, global_asm};
 
+/// A switch; `saved` is what it does when the left stack is whole.
+macro_rules! golib_switch {
+    ($name:literal, saved: [$($saved:literal),*]) => {
+        global_asm!(
+            ".pushsection .text.golib_switch,\"ax\",@progbits",
+            concat!(".globl ", $name),
+            concat!(".hidden ", $name),
+            concat!(".type ", $name, ",@function"),
+            ".p2align 4",
+            concat!($name, ":"),
+            ".cfi_startproc",
+            "sub sp, sp, #176",
+            ".cfi_adjust_cfa_offset 176",
+            "stp x19, x20, [sp, #0]",
+            "stp x21, x22, [sp, #16]",
+            "stp x23, x24, [sp, #32]",
+            "stp x25, x26, [sp, #48]",
+            "stp x27, x28, [sp, #64]",
+            "stp x29, x30, [sp, #80]",
+            ".cfi_rel_offset x29, 80",
+            ".cfi_rel_offset x30, 88",
+            "stp d8, d9, [sp, #96]",
+            "stp d10, d11, [sp, #112]",
+            "stp d12, d13, [sp, #128]",
+            "stp d14, d15, [sp, #144]",
+            "mrs x9, fpcr",
+            "str x9, [sp, #160]",
+            "mov x9, sp",
+            "str x9, [x0]",
+            "mov sp, x1",
+            $($saved,)*
+            "ldr x9, [sp, #160]",
+            "msr fpcr, x9",
+            "ldp x19, x20, [sp, #0]",
+            "ldp x21, x22, [sp, #16]",
+            "ldp x23, x24, [sp, #32]",
+            "ldp x25, x26, [sp, #48]",
+            "ldp x27, x28, [sp, #64]",
+            "ldp x29, x30, [sp, #80]",
+            "ldp d8, d9, [sp, #96]",
+            "ldp d10, d11, [sp, #112]",
+            "ldp d12, d13, [sp, #128]",
+            "ldp d14, d15, [sp, #144]",
+            "add sp, sp, #176",
+            ".cfi_adjust_cfa_offset -176",
+            ".cfi_restore x29",
+            ".cfi_restore x30",
+            "ret",
+            ".cfi_endproc",
+            concat!(".size ", $name, ", . - ", $name),
+            ".popsection",
+        );
+    };
+}
+
+golib_switch!("golib_leave", saved: []);
+golib_switch!("golib_switch", saved: ["stlr wzr, [x2]"]);
+
 global_asm!(
-    ".pushsection .text.golib_switch,\"ax\",@progbits",
-    ".globl golib_switch",
-    ".hidden golib_switch",
-    ".type golib_switch,@function",
-    ".p2align 4",
-    "golib_switch:",
-    ".cfi_startproc",
-    "sub sp, sp, #176",
-    ".cfi_adjust_cfa_offset 176",
-    "stp x19, x20, [sp, #0]",
-    "stp x21, x22, [sp, #16]",
-    "stp x23, x24, [sp, #32]",
-    "stp x25, x26, [sp, #48]",
-    "stp x27, x28, [sp, #64]",
-    "stp x29, x30, [sp, #80]",
-    ".cfi_rel_offset x29, 80",
-    ".cfi_rel_offset x30, 88",
-    "stp d8, d9, [sp, #96]",
-    "stp d10, d11, [sp, #112]",
-    "stp d12, d13, [sp, #128]",
-    "stp d14, d15, [sp, #144]",
-    "mrs x9, fpcr",
-    "str x9, [sp, #160]",
-    "mov x9, sp",
-    "str x9, [x0]",
-    "mov sp, x1",
-    "ldr x9, [sp, #160]",
-    "msr fpcr, x9",
-    "ldp x19, x20, [sp, #0]",
-    "ldp x21, x22, [sp, #16]",
-    "ldp x23, x24, [sp, #32]",
-    "ldp x25, x26, [sp, #48]",
-    "ldp x27, x28, [sp, #64]",
-    "ldp x29, x30, [sp, #80]",
-    "ldp d8, d9, [sp, #96]",
-    "ldp d10, d11, [sp, #112]",
-    "ldp d12, d13, [sp, #128]",
-    "ldp d14, d15, [sp, #144]",
-    "add sp, sp, #176",
-    ".cfi_adjust_cfa_offset -176",
-    ".cfi_restore x29",
-    ".cfi_restore x30",
-    "ret",
-    ".cfi_endproc",
-    ".size golib_switch, . - golib_switch",
+    ".pushsection .text.golib_goentry,\"ax\",@progbits",
     ".globl golib_goentry",
     ".hidden golib_goentry",
     ".type golib_goentry,@function",
@@ -87,7 +101,8 @@ global_asm!(
 
 extern "C-unwind" {
     /// Saves the callee-saved state on this stack, its address in `*save`, and goes on at `to`.
-    fn golib_switch(save: *mut usize, to: usize);
+    fn golib_leave(save: *mut usize, to: usize);
+    fn golib_switch(save: *mut usize, to: usize, flag: *mut u32);
     fn golib_goentry();
 }
 
@@ -98,7 +113,7 @@ extern "C-unwind" {
 #[inline(always)]
 pub(crate) unsafe fn leave(save: *mut usize, to: usize) {
     // SAFETY: the caller's duty.
-    unsafe { golib_switch(save, to) }
+    unsafe { golib_leave(save, to) }
 }
 
 /// Leaves g0 (its resume address goes to `*save`) for the goroutine saved as `to`.
@@ -108,7 +123,18 @@ pub(crate) unsafe fn leave(save: *mut usize, to: usize) {
 #[inline(always)]
 pub(crate) unsafe fn resume(save: *mut usize, to: usize) {
     // SAFETY: the caller's duty.
-    unsafe { golib_switch(save, to) }
+    unsafe { golib_leave(save, to) }
+}
+
+/// Leaves a goroutine's stack (its resume address goes to `*save`) for that of the goroutine saved as
+/// `to`. As soon as the left one can be resumed elsewhere `*flag` becomes 0, with release order.
+///
+/// # Safety
+/// `to` was saved by [`leave`] or by this function and nobody else resumes it.
+#[inline(always)]
+pub(crate) unsafe fn switch(save: *mut usize, to: usize, flag: *mut u32) {
+    // SAFETY: the caller's duty.
+    unsafe { golib_switch(save, to, flag) }
 }
 
 /// Lays the first frame of a stack whose usable part ends below `top`.

@@ -8,7 +8,8 @@
 //! # Invariants
 //! 1. `attach`, `detach`, `swap` and `discard` are called on g0, with no lock held and every
 //!    scheduler structure consistent: they may wait for the interpreter, and other threads run
-//!    runtime code meanwhile. `swap_at_once` and `may_migrate` are called on a goroutine's stack.
+//!    runtime code meanwhile. `swap_at_once` and `may_migrate` are called on a goroutine's stack; the
+//!    next goroutine may also begin with the state of the one that has just ended, still attached.
 //! 2. A state is attached on at most one thread. It is detached before its P is given away.
 //! 3. `main` runs on the goroutine's stack with the state attached. No frame of ours below it has
 //!    a landing pad, so a host may end the thread there by forced unwinding.

@@ -5,7 +5,8 @@
 //! found and claimed: its park can be done on its own stack, before its context is saved. If then a
 //! goroutine comes next that has run before, and whose state can be attached without waiting, its
 //! stack is switched to at once: one switch instead of two, and no turn of the scheduler's loop.
-//! Whatever is out of the ordinary is left to g0.
+//! Whatever is out of the ordinary is left to g0. In the same way a goroutine that ends is followed by
+//! a new one on its own stack (`newproc::succeed`).
 //!
 //! # Invariants
 //! 1. The M holds P 0 and is inside the runtime until the context is saved: the switch itself leaves

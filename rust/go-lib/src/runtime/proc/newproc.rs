@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! 1. A dead G is on exactly one free list: its P's, or the scheduler's.
-//! 2. Stacks are given at the first run and taken back at the end: see `stacks`.
+//! 2. Stacks are given at the first run and taken back, or handed on, at the end: see `stacks`.
 //!
 //! Go: runtime/proc.go (newproc, newproc1, goexit0, gfget, gfput)
 
@@ -18,7 +18,7 @@ use crate::runtime::p::GList;
 use crate::runtime::proc::park::{leave_host_without_p, mcall};
 use crate::runtime::proc::schedule::{detach, goentry};
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::{enter_rt, leave_rt, procs, stacks, wake};
+use crate::runtime::proc::{direct, enter_rt, leave_rt, procs, schedule, stacks, wake};
 use crate::runtime::sched::{sched, GPtr, Sched};
 use crate::sys::arch;
 
@@ -317,18 +317,62 @@ unsafe fn goexit0(m: *mut M, gp: *mut G) {
     // SAFETY: on g0 with the goroutine that just ended.
     let (m, g) = unsafe { (&*m, &*gp) };
     leave_host_without_p(m);
-    g.host.store(ptr::null_mut(), Ordering::Release);
-    casgstatus(g, GRUNNING, GDEAD);
-    m.curg.set(ptr::null_mut());
     let s = sched();
-    if !g.system.get() {
-        add_gcount(m, s, -1);
-    }
+    dies(m, s, g);
+    m.curg.set(ptr::null_mut());
     stacks::take_back(m, s, g);
     gfput(m, s, gp);
 }
 
+/// The goroutine that ran on `m` is no more.
+#[inline(always)]
+fn dies(m: &M, s: &Sched, g: &G) {
+    g.host.store(ptr::null_mut(), Ordering::Release);
+    casgstatus(g, GRUNNING, GDEAD);
+    if !g.system.get() {
+        add_gcount(m, s, -1);
+    }
+}
+
+/// Ends `gp`, a host goroutine whose state is clean, and starts the next one in its place, on its stack
+/// and with its state: nothing is given back, taken or switched. That goroutine, which runs now; or null,
+/// and `goexit` is to end `gp`.
+///
+/// # Safety
+/// Called on the stack of `gp`, on which nothing is left to run.
+// Never inlined: a goroutine must not keep the room for this while it runs.
+#[inline(never)]
+pub(crate) unsafe fn succeed(gp: *mut G) -> *mut G {
+    let m = enter_rt();
+    let s = sched();
+    // SAFETY: our own G.
+    let g = unsafe { &*gp };
+    let is_usual = |g: &G| g.stack_bytes.load(Ordering::Relaxed) == s.stacks.size_for(0);
+    if !direct::serves(m, g) || !is_usual(g) || !stacks::one_more_end(m) {
+        return ptr::null_mut();
+    }
+    let is_new = |next: *mut G| {
+        // SAFETY: queued Gs are valid.
+        let next = unsafe { &*next };
+        next.sched_sp.get() == 0 && is_usual(next)
+    };
+    // SAFETY: by `serves`; the next one, taken from the queue, is ours.
+    unsafe {
+        let next = direct::take_next(m, is_new);
+        if !next.is_null() {
+            dies(m, s, g);
+            stacks::hand_on(g, &*next);
+            gfput(m, s, gp);
+            schedule::runs_now(m, &*next);
+            arch::reset_control_words();
+            leave_rt(m);
+        }
+        next
+    }
+}
+
 /// Puts a dead G where the next goroutine finds it.
+#[inline]
 fn gfput(m: &M, s: &Sched, gp: *mut G) {
     let pp = m.pp();
     // SAFETY: gp is dead and on no list; inside the runtime the P and its list are ours.

@@ -156,28 +156,29 @@ fn detach_slow(m: &M, from: *mut ()) {
     }
 }
 
-/// The first function on a goroutine's stack.
+/// The first function on a goroutine's stack; a host goroutine's may be followed by others there.
 ///
 /// For a host goroutine there is no landing pad here and nothing to drop: by the embedder's
 /// invariant 3 a forced unwinding may pass.
 pub(crate) unsafe extern "C-unwind" fn goentry() -> ! {
-    let gp = getm().curg.get();
-    // SAFETY: curg is the goroutine that runs here.
-    let clean = unsafe {
-        match (*gp).kind.get() {
-            Kind::Host => match embedder::table() {
-                Some(t) => (t.main)(
-                    (*gp).host.load(Ordering::Relaxed),
-                    (*gp).host_state.load(Ordering::Relaxed),
-                ),
-                None => true,
-            },
-            _ => {
-                newproc::run_start(gp);
-                true
-            }
+    let mut gp = getm().curg.get();
+    // SAFETY: curg is the goroutine that runs here; after its end nothing of it is left on the stack.
+    unsafe {
+        if (*gp).kind.get() == Kind::Go {
+            newproc::run_start(gp);
+            newproc::goexit(gp, true);
         }
-    };
-    // SAFETY: on this goroutine's stack, which nobody resumes after this.
-    unsafe { newproc::goexit(gp, clean) }
+        let Some(t) = embedder::table() else { throw("a host goroutine without a host") };
+        loop {
+            let (host, state) = (&(*gp).host, &(*gp).host_state);
+            if !(t.main)(host.load(Ordering::Relaxed), state.load(Ordering::Relaxed)) {
+                newproc::goexit(gp, false);
+            }
+            let next = newproc::succeed(gp);
+            if next.is_null() {
+                newproc::goexit(gp, true);
+            }
+            gp = next;
+        }
+    }
 }

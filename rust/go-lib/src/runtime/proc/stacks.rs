@@ -153,6 +153,34 @@ pub(crate) fn take_back(m: &M, s: &Sched, g: &G) {
     }
 }
 
+/// Counts a goroutine's end whose stack is not taken back; false: it is to be, see invariant 2. The P is
+/// the caller's.
+#[inline(always)]
+pub(crate) fn one_more_end(m: &M) -> bool {
+    // SAFETY: inside the runtime the P is ours.
+    let exits = unsafe { &(*m.pp()).exits };
+    let n = exits.get().wrapping_add(1);
+    if n % TRIM_EVERY == 0 {
+        return false;
+    }
+    exits.set(n);
+    true
+}
+
+/// Gives `next`, which has not run yet, the stack and the state of `g`, which has ended on it.
+///
+/// # Safety
+/// Both are the caller's; the stack has the size that `next` wants.
+#[inline(always)]
+pub(crate) unsafe fn hand_on(g: &G, next: &G) {
+    // SAFETY: the caller's duty.
+    unsafe { *next.stack.get() = ptr::replace(g.stack.get(), Stack::NONE) };
+    let state = g.host_state.load(Ordering::Relaxed);
+    g.host_state.store(ptr::null_mut(), Ordering::Relaxed);
+    next.host_state.store(state, Ordering::Release);
+    next.stack_top.set(g.stack_top.get());
+}
+
 /// Moves the older half of a P's full cache to the pool.
 #[cold]
 #[inline(never)]

@@ -210,10 +210,7 @@ pub(crate) unsafe fn init_stack(top: usize, entry: Entry) -> usize {
     // SAFETY: the caller gave us the bytes.
     unsafe {
         let frame = sp as *mut u64;
-        // As a process starts: round to nearest, no exceptions.
-        const MXCSR: u64 = 0x1f80;
-        const X87_CONTROL: u64 = 0x37f;
-        frame.write(MXCSR | X87_CONTROL << 32);
+        frame.write(u64::from(MXCSR) | u64::from(X87_CONTROL) << 32);
         for i in 1..7 {
             frame.add(i).write(0);
         }
@@ -223,6 +220,31 @@ pub(crate) unsafe fn init_stack(top: usize, entry: Entry) -> usize {
         frame.add(9).write(0);
     }
     sp
+}
+
+/// The control words as a process starts: round to nearest, no exceptions.
+const MXCSR: u32 = 0x1f80;
+const X87_CONTROL: u16 = 0x37f;
+/// The bits of mxcsr that control; the others tell what happened.
+const MXCSR_CONTROL: u32 = 0xffc0;
+
+/// Gives a new goroutine on a used stack the control words that `init_stack` would.
+#[inline(always)]
+pub(crate) fn reset_control_words() {
+    let (mut mxcsr, mut x87) = (0u32, 0u16);
+    // SAFETY: reads two registers of this goroutine.
+    unsafe {
+        asm!("stmxcsr [{0}]", "fnstcw [{1}]", in(reg) &raw mut mxcsr, in(reg) &raw mut x87,
+             options(nostack, preserves_flags));
+    }
+    if (mxcsr ^ MXCSR) & MXCSR_CONTROL != 0 || x87 != X87_CONTROL {
+        (mxcsr, x87) = (MXCSR, X87_CONTROL);
+        // SAFETY: the words are valid; no code of ours counts on others.
+        unsafe {
+            asm!("ldmxcsr [{0}]", "fldcw [{1}]", in(reg) &raw const mxcsr, in(reg) &raw const x87,
+                 options(nostack, preserves_flags, readonly));
+        }
+    }
 }
 
 /// Reads the thread's M slot.

@@ -72,6 +72,9 @@ mod parks {
     parking!(golib_entry_chan_send => chan_send(slf, args, n, kwnames) {
         // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method on a Face.
         unsafe {
+            if n == 1 && kwnames.is_null() && send_at_once(slf, *args) {
+                return obj::none();
+            }
             let Some([value, timeout]) = arguments("send", &[c"value", c"timeout"], 1, args, n, kwnames) else {
                 return ptr::null_mut();
             };
@@ -87,6 +90,12 @@ mod parks {
     parking!(golib_entry_chan_recv => chan_recv(slf, args, n, kwnames) {
         // SAFETY: as chan_send.
         unsafe {
+            if n == 0 && kwnames.is_null() {
+                let value = recv_at_once(slf);
+                if !value.is_null() {
+                    return value;
+                }
+            }
             let Some([timeout]) = arguments("recv", &[c"timeout"], 0, args, n, kwnames) else {
                 return ptr::null_mut();
             };
@@ -117,6 +126,10 @@ mod parks {
     parking!(golib_entry_chan_next => chan_next(slf) {
         // SAFETY: a tp_iternext on a Face.
         unsafe {
+            let value = recv_at_once(slf);
+            if !value.is_null() {
+                return value;
+            }
             match recv(slf, Wait::Block) {
                 Received::Value(value) => value,
                 // Null without an exception ends the iteration.
@@ -137,6 +150,29 @@ enum Received {
     Closed,
     /// An exception is set.
     Failed,
+}
+
+/// Sends if that needs no waiting. Without [`guard`]: what it calls does not panic.
+#[inline(always)]
+unsafe fn send_at_once(slf: Raw, value: Raw) -> bool {
+    // SAFETY: a method on a Face; the GIL is held, and the caller holds the value: dropping ours frees nothing.
+    unsafe {
+        let h = hchan(slf);
+        !h.is_null() && (*h).send_at_once(Obj::borrowed(value)).is_ok()
+    }
+}
+
+/// Receives if that needs no waiting; else null, without an exception. Without [`guard`], as [`send_at_once`].
+#[inline(always)]
+unsafe fn recv_at_once(slf: Raw) -> Raw {
+    // SAFETY: a method on a Face.
+    unsafe {
+        let h = hchan(slf);
+        if h.is_null() {
+            return ptr::null_mut();
+        }
+        (*h).recv_at_once().map_or(ptr::null_mut(), Obj::into_raw)
+    }
 }
 
 #[inline(always)]

@@ -235,9 +235,12 @@ pub(crate) unsafe fn arguments<const N: usize>(
         return unsafe { arguments_slow(function, names, required, args, n, kwnames, &mut found) }
             .then_some(found);
     }
-    for (i, slot) in found.iter_mut().enumerate().take(n) {
-        // SAFETY: i < n.
-        *slot = unsafe { *args.add(i) };
+    // Over all of `found`, not over `n` arguments: that would be a call of memcpy.
+    for (i, slot) in found.iter_mut().enumerate() {
+        if i < n {
+            // SAFETY: i < n.
+            *slot = unsafe { *args.add(i) };
+        }
     }
     Some(found)
 }

@@ -225,11 +225,29 @@ impl<T> Hchan<T> {
         }
     }
 
+    /// Sends `v` if that needs no waiting; a short cut for those who call [`Hchan::send`] if it fails.
+    ///
+    /// # Errors
+    /// The value: the channel is full, or closed.
+    #[inline(always)]
+    pub fn send_at_once(&self, v: T) -> Result<(), T> {
+        if self.header.send_must_wait() {
+            return Err(v);
+        }
+        let gp = self.offer(v)?;
+        if !gp.is_null() {
+            // SAFETY: send_step claimed its wait; no lock is held.
+            unsafe { goready(gp) };
+        }
+        Ok(())
+    }
+
     /// Sends `v` if that needs no waiting, and leaves it to the caller to ready the receiver that
     /// got it, if there was one: `goready`, with no lock held.
     ///
     /// # Errors
     /// The value: the channel is full, or closed.
+    #[inline(always)]
     pub(crate) fn offer(&self, v: T) -> Result<*mut G, T> {
         let mut v = ManuallyDrop::new(v);
         let elem: *mut () = (&raw mut v).cast();
@@ -243,6 +261,28 @@ impl<T> Hchan<T> {
             // It was not moved out: still ours.
             Step::Closed | Step::Blocked => Err(ManuallyDrop::into_inner(v)),
         }
+    }
+
+    /// Receives a value if that needs no waiting; a short cut for those who call [`Hchan::recv`] if
+    /// there is none.
+    #[inline(always)]
+    pub fn recv_at_once(&self) -> Option<T> {
+        let h = &self.header;
+        if h.recv_must_wait() {
+            return None;
+        }
+        let mut slot = MaybeUninit::<T>::uninit();
+        h.lock.lock();
+        // SAFETY: the lock is held and slot has room for a T.
+        let step = unsafe { h.recv_step(Typed::<T>::new(), slot.as_mut_ptr().cast()) };
+        h.lock.unlock();
+        let Step::Done(gp) = step else { return None };
+        if !gp.is_null() {
+            // SAFETY: recv_step claimed its wait; no lock is held.
+            unsafe { goready(gp) };
+        }
+        // SAFETY: the step moved a value into it.
+        Some(unsafe { slot.assume_init() })
     }
 
     /// Receives a value; `None`: the channel is closed and drained.

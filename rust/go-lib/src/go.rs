@@ -80,8 +80,8 @@ pub fn go<R>(f: impl FnOnce() -> R + Send + 'static) {
     spawn_at(0, f, Location::caller());
 }
 
-/// A goroutine with its own stack limit in bytes (64 KiB to 1 GiB; other wishes are clamped,
-/// sizes are rounded up to a power of two). Memory is committed as it is used.
+/// A goroutine with its own stack limit in bytes (64 KiB to 1 GiB, on aarch64 128 KiB at least; other
+/// wishes are clamped, sizes are rounded up to a power of two). Memory is committed as it is used.
 ///
 /// Panics: if no thread can be had to run it.
 ///

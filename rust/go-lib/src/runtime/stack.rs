@@ -13,16 +13,17 @@
 //!    made for it, in a cache for the next goroutine's first run.
 //! 2. `[lo, hi)` is writable; the `GUARD_BYTES` below `lo` fault.
 //! 3. Pages below `hi - WARM_BYTES` of a cached stack are given back by `trim`.
+//! 4. `lo`, `hi` and `hi - WARM_BYTES` are multiples of the page, however large it is.
 //!
 //! Go: runtime/stack.go (ours neither grow nor move)
 
 use std::io;
 
 use crate::runtime::lock::Locked;
-use crate::sys::mem;
+use crate::sys::mem::{self, MAX_PAGE_BYTES};
 
-/// The smallest stack.
-pub(crate) const MIN_BYTES: usize = 64 * 1024;
+/// The smallest stack, of which the guard takes half.
+pub(crate) const MIN_BYTES: usize = 2 * GUARD_BYTES;
 /// The largest.
 pub(crate) const MAX_BYTES: usize = 1 << 30;
 /// What a goroutine gets without a wish: what a thread would, and room for deep recursion.
@@ -30,11 +31,19 @@ const DEFAULT_BYTES: usize = 64 << 20;
 /// The same where address space is dear (strict overcommit, RLIMIT_AS).
 const DEAR_DEFAULT_BYTES: usize = 1 << 20;
 /// The guard: C code without stack probes may jump over one page.
-const GUARD_BYTES: usize = 32 * 1024;
+const GUARD_BYTES: usize = at_least_a_page(32 * 1024);
 /// How much of a cached stack stays committed.
-const WARM_BYTES: usize = 16 * 1024;
-/// Page-table pages cover 2 MiB; see the header for the pad.
+const WARM_BYTES: usize = at_least_a_page(16 * 1024);
+/// Page-table pages cover 2 MiB (of 4 KiB pages); see the header for the pad.
 const TABLE_BYTES: usize = 2 << 20;
+
+const fn at_least_a_page(bytes: usize) -> usize {
+    if bytes < MAX_PAGE_BYTES {
+        MAX_PAGE_BYTES
+    } else {
+        bytes
+    }
+}
 
 /// The usable part of a stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -189,7 +198,7 @@ pub(crate) fn report_guard_hit(addr: usize) -> bool {
 
 #[cfg(all(test, not(golib_loom)))]
 mod tests {
-    use super::{Stacks, GUARD_BYTES, MAX_BYTES, MIN_BYTES};
+    use super::{Stacks, GUARD_BYTES, MAX_BYTES, MAX_PAGE_BYTES, MIN_BYTES, WARM_BYTES};
 
     #[test]
     fn a_stack_is_writable_from_end_to_end_and_sized_as_wished() {
@@ -198,6 +207,7 @@ mod tests {
             let bytes = stacks.size_for(wish);
             assert!(bytes >= wish.min(MAX_BYTES));
             let s = stacks.cut(bytes).expect("address space");
+            assert!([s.lo, s.hi, s.hi - WARM_BYTES].iter().all(|at| at % MAX_PAGE_BYTES == 0));
             assert_eq!(s.bytes(), bytes);
             assert!(s.guards(s.lo - 1) && s.guards(s.lo - GUARD_BYTES));
             assert!(!s.guards(s.lo) && !s.guards(s.lo - GUARD_BYTES - 1));
@@ -206,7 +216,8 @@ mod tests {
                 (s.lo as *mut u8).write(1);
                 ((s.hi - 1) as *mut u8).write(2);
                 s.trim();
-                assert_eq!((s.lo as *mut u8).read(), 0, "deep pages were given back");
+                let all_warm = s.hi - s.lo == WARM_BYTES;
+                assert_eq!((s.lo as *mut u8).read(), u8::from(all_warm), "deep pages go back");
                 assert_eq!(((s.hi - 1) as *mut u8).read(), 2, "the top stays");
             }
         }

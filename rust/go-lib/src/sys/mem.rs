@@ -2,13 +2,21 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The largest page that the kernel may use on this CPU: what must begin or end with a page is a
+/// multiple of it.
+pub(crate) const MAX_PAGE_BYTES: usize =
+    if cfg!(target_arch = "aarch64") { 64 * 1024 } else { 4 * 1024 };
 
 /// `MADV_GUARD_INSTALL`, Linux 6.13: a guard without splitting the mapping.
 const MADV_GUARD_INSTALL: i32 = 102;
 
-/// Set once the kernel refused `MADV_GUARD_INSTALL`.
-static NO_GUARD_MADVISE: AtomicBool = AtomicBool::new(false);
+/// Whether the kernel has `MADV_GUARD_INSTALL`.
+static GUARD_MADVISE: AtomicU8 = AtomicU8::new(UNTRIED);
+const UNTRIED: u8 = 0;
+const WORKS: u8 = 1;
+const MISSING: u8 = 2;
 
 /// Reserves `bytes` of zeroed address space that the kernel commits page by page.
 ///
@@ -43,18 +51,31 @@ pub(crate) fn reserve(bytes: usize) -> io::Result<usize> {
 /// # Safety
 /// The range lies in a mapping of [`reserve`] and nobody uses it.
 pub(crate) unsafe fn guard(addr: usize, bytes: usize) -> io::Result<()> {
-    if !NO_GUARD_MADVISE.load(Ordering::Relaxed) {
+    // Relaxed: whoever finds it untried finds out for itself.
+    let known = GUARD_MADVISE.load(Ordering::Relaxed);
+    if known != MISSING {
         // SAFETY: the caller's duty.
-        if unsafe { libc::madvise(addr as *mut c_void, bytes, MADV_GUARD_INSTALL) } == 0 {
+        let done = unsafe { libc::madvise(addr as *mut c_void, bytes, MADV_GUARD_INSTALL) } == 0;
+        // An emulator of user programs says yes to advice that it does not know.
+        if done && (known == WORKS || !is_readable(addr)) {
+            GUARD_MADVISE.store(WORKS, Ordering::Relaxed);
             return Ok(());
         }
-        NO_GUARD_MADVISE.store(true, Ordering::Relaxed);
+        GUARD_MADVISE.store(MISSING, Ordering::Relaxed);
     }
     // SAFETY: the caller's duty.
     if unsafe { libc::mprotect(addr as *mut c_void, bytes, libc::PROT_NONE) } == 0 {
         return Ok(());
     }
     Err(io::Error::last_os_error())
+}
+
+/// True if the zeroes at `addr` can be read: asks the kernel to block the set of signals there.
+fn is_readable(addr: usize) -> bool {
+    const SET_BYTES: usize = 8;
+    let none = std::ptr::null_mut::<c_void>();
+    // SAFETY: the kernel reads 8 bytes or says EFAULT; to block an empty set changes nothing.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, addr, none, SET_BYTES) == 0 }
 }
 
 /// Gives the pages of `[addr, addr + bytes)` back to the kernel; they read as zero afterwards.
@@ -66,8 +87,8 @@ pub(crate) unsafe fn discard(addr: usize, bytes: usize) {
     unsafe { libc::madvise(addr as *mut c_void, bytes, libc::MADV_DONTNEED) };
 }
 
-/// True when the process may not reserve much more than it uses: overcommit is off or its address
-/// space is limited.
+/// True when the process may not reserve much more than it uses: overcommit is off, or its address
+/// space is limited or small.
 pub(crate) fn address_space_is_dear() -> bool {
     let strict =
         std::fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|s| s.trim() == "2");
@@ -75,5 +96,16 @@ pub(crate) fn address_space_is_dear() -> bool {
     // SAFETY: limit is writable.
     let limited = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0
         && limit.rlim_cur != libc::RLIM_INFINITY;
-    strict || limited
+    strict || limited || (cfg!(target_arch = "aarch64") && !has_room())
+}
+
+/// True if 16 TiB are free: of the 48 or more address bits that most kernels for aarch64 have, not of
+/// the 39 of small machines or the 42 of some with large pages.
+fn has_room() -> bool {
+    const BYTES: usize = 1 << 44;
+    match reserve(BYTES) {
+        // SAFETY: just mapped, and nobody knows of it.
+        Ok(at) => unsafe { libc::munmap(at as *mut c_void, BYTES) == 0 },
+        Err(_) => false,
+    }
 }

@@ -1,9 +1,11 @@
 //! Runs each program of `examples/rust` and compares what it prints.
 
+mod common;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 
 /// Cargo builds a package's examples before its tests, into `examples` beside the tests' `deps`.
 fn path_of(example: &str) -> PathBuf {
@@ -17,7 +19,7 @@ fn path_of(example: &str) -> PathBuf {
 
 fn output_of(example: &str, args: &[&str]) -> Output {
     let path = path_of(example);
-    Command::new(&path).args(args).output().unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    common::program(&path).args(args).output().unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// An example that serves until it is dropped.
@@ -29,7 +31,7 @@ struct Server {
 impl Server {
     fn start(example: &str) -> Server {
         let mut process =
-            Command::new(path_of(example)).stdout(Stdio::piped()).spawn().expect(example);
+            common::program(&path_of(example)).stdout(Stdio::piped()).spawn().expect(example);
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").expect("an address").into();

@@ -419,18 +419,13 @@ fn stress_selects_with_timeouts_and_a_close_account_for_every_value() {
 #[test]
 fn a_goroutine_in_an_empty_select_waits_for_ever_and_shows_it() {
     // It never ends: in a process of its own.
-    if std::env::var_os("GOLIB_TEST_FOREVER").is_some() {
+    if common::is_again() {
         go_lib::run(|| {
             go_lib::go!(|| select! {});
             until(|| go_lib::debug::stacks().contains("[select (no cases)"));
             std::process::exit(7)
         });
     }
-    let exe = std::env::current_exe().unwrap();
-    let out = std::process::Command::new(exe)
-        .args(["a_goroutine_in_an_empty_select", "--nocapture"])
-        .env("GOLIB_TEST_FOREVER", "1")
-        .output()
-        .unwrap();
+    let out = common::run_again("a_goroutine_in_an_empty_select_waits_for_ever_and_shows_it");
     assert_eq!(out.status.code(), Some(7), "{}", String::from_utf8_lossy(&out.stderr));
 }

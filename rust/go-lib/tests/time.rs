@@ -21,18 +21,20 @@ fn a_sleep_is_never_too_short() {
 fn sleepers_wake_in_the_order_of_their_deadlines() {
     every_way(|way| {
         let (tx, rx) = go_lib::chan::chan(16);
-        let peers: Vec<_> = [60, 20, 40, 0]
+        let begin = Instant::now();
+        let peers: Vec<_> = [150, 50, 100, 0]
             .into_iter()
             .map(|ms| {
                 let tx = tx.clone();
                 way.start(move || {
-                    go_lib::sleep(Duration::from_millis(ms));
+                    // One clock for all: a peer may begin late.
+                    go_lib::sleep(Duration::from_millis(ms).saturating_sub(begin.elapsed()));
                     tx.send(ms);
                 })
             })
             .collect();
         drop(tx);
-        assert!(rx.iter().eq([0, 20, 40, 60]));
+        assert!(rx.iter().eq([0, 50, 100, 150]));
         peers.into_iter().for_each(common::Peer::join);
     });
 }

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::Path;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -110,6 +112,41 @@ pub fn until(mut ready: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain");
         go_lib::sleep(Duration::from_micros(50));
     }
+}
+
+/// The emulator under which Cargo was told to run what it builds for this CPU.
+fn emulator() -> Option<String> {
+    let cpu = std::env::consts::ARCH.to_uppercase();
+    std::env::var(format!("CARGO_TARGET_{cpu}_UNKNOWN_LINUX_GNU_RUNNER")).ok()
+}
+
+/// True where an emulator of user programs stands between the test and the kernel.
+pub fn emulated() -> bool {
+    emulator().is_some()
+}
+
+/// A command that runs a program built for this CPU.
+pub fn program(path: &Path) -> Command {
+    let emulator = emulator().unwrap_or_default();
+    let mut words = emulator.split_whitespace().chain(path.to_str());
+    let mut command = Command::new(words.next().expect("a path in UTF-8"));
+    command.args(words);
+    command
+}
+
+/// Runs this test program again, of it only `test`, which finds `GOLIB_TEST_AGAIN` set (see
+/// [`is_again`]): for what ends a process, or must begin it.
+pub fn run_again(test: &str) -> Output {
+    program(&std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env("GOLIB_TEST_AGAIN", "1")
+        .output()
+        .unwrap()
+}
+
+/// True in the process that [`run_again`] started.
+pub fn is_again() -> bool {
+    std::env::var_os("GOLIB_TEST_AGAIN").is_some()
 }
 
 /// The words of a panic.

@@ -1,0 +1,107 @@
+//! A kernel without `membarrier` (before 4.14) and without guard markers (before 6.13): a filter on
+//! system calls plays it, in a process of its own.
+
+mod common;
+
+use std::hint::black_box;
+use std::mem::offset_of;
+use std::time::Duration;
+
+use go_lib::sync::WaitGroup;
+
+/// What a filter looks at.
+#[repr(C)]
+struct SeccompData {
+    nr: i32,
+    arch: u32,
+    instruction_pointer: u64,
+    args: [u64; 6],
+}
+
+const MADV_GUARD_INSTALL: u32 = 102;
+
+/// Refuses this thread, and those that it starts, what an old kernel does not know.
+fn grow_old() {
+    let load = |at: usize| libc::sock_filter {
+        code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16,
+        jt: 0,
+        jf: 0,
+        k: at as u32,
+    };
+    let unless_equal_skip = |k: u32, jf: u8| libc::sock_filter {
+        code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+        jt: 0,
+        jf,
+        k,
+    };
+    let answer =
+        |k: u32| libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k };
+    let mut filter = [
+        load(offset_of!(SeccompData, nr)),
+        unless_equal_skip(libc::SYS_membarrier as u32, 1),
+        answer(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        unless_equal_skip(libc::SYS_madvise as u32, 3),
+        load(offset_of!(SeccompData, args) + 16), // the third one's low half
+        unless_equal_skip(MADV_GUARD_INSTALL, 1),
+        answer(libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program outlives the calls.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program), 0);
+        assert_eq!(libc::syscall(libc::SYS_membarrier, 0, 0, 0), -1);
+    }
+}
+
+/// Goroutines that sleep and wake one another, are taken off by sysmon, and find idle Ps: every pair
+/// of fences is passed many times.
+fn work() {
+    go_lib::set_gomaxprocs(4);
+    let (tx, rx) = go_lib::chan::chan(3);
+    let wg = WaitGroup::new();
+    for i in 0..20_u64 {
+        let tx = tx.clone();
+        wg.go(move || {
+            for k in 0..500 {
+                tx.send(i * 500 + k);
+                if k % 100 == i {
+                    std::thread::sleep(Duration::from_micros(300)); // not announced
+                }
+                if k % 50 == i {
+                    go_lib::sleep(Duration::from_micros(50));
+                }
+            }
+        });
+    }
+    drop(tx);
+    assert_eq!(rx.iter().sum::<u64>(), (0..20 * 500).sum());
+    wg.wait();
+}
+
+#[allow(unconditional_recursion, reason = "what the guard is for")]
+fn overflow(n: u64) -> u64 {
+    black_box(overflow(black_box(n) + 1)) + 1
+}
+
+#[test]
+fn an_old_kernel_is_served_and_guards_stacks() {
+    if common::emulated() {
+        eprintln!("skipped: the emulator does not pass filters on system calls on to the kernel");
+        return;
+    }
+    if common::is_again() {
+        grow_old();
+        go_lib::run(|| {
+            work();
+            eprintln!("worked");
+            go_lib::spawn_with_stack(256 << 10, || overflow(0));
+            go_lib::sleep(Duration::from_secs(30));
+        });
+    }
+    let out = common::run_again("an_old_kernel_is_served_and_guards_stacks");
+    let report = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{report}");
+    assert!(report.contains("worked") && report.contains("stack overflow"), "{report}");
+}

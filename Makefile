@@ -26,7 +26,7 @@ rust_sources := Cargo.toml $(wildcard Cargo.lock) $(shell find rust -type f \
 .PHONY: help
 help: ## list the tasks
 	@echo "usage: make TASK [PYTHON=python3.13] [ARGS=...]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ## The environment and the build -------------------------------------------------------------------------------------
 
@@ -65,6 +65,10 @@ test: test-rust loom test-python ## all tests: Rust, loom, Python
 .PHONY: test-rust
 test-rust: ## the crate's tests, and its examples
 	cargo test --quiet --package go-lib
+
+.PHONY: test-aarch64
+test-aarch64: ## the crate's tests, cross-built, under an emulator of the other CPU
+	.ci/test-aarch64
 
 .PHONY: loom
 loom: ## the model checker on the scheduler's and the channels' own source

@@ -260,7 +260,7 @@ static int scan_thread_local(const void *interpreter)
 
 #else
 
-/* No decoder for this CPU: everything that is nested pins. */
+/* No decoder for this CPU: the eval loop too may keep a thread-local address, so every wait pins. */
 static int scan_thread_local(const void *interpreter)
 {
     (void)interpreter;

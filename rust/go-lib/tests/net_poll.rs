@@ -4,7 +4,6 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,7 +70,7 @@ fn allow_fds(n: u64) -> bool {
 
 /// Runs a test of this file in a process of its own, where `in_child` is true.
 fn child(test: &str, envs: &[(&str, &str)]) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = common::program(&std::env::current_exe().unwrap());
     command.args([test, "--exact", "--nocapture"]).env(IN_CHILD, "1");
     let output = command.envs(envs.iter().copied()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);

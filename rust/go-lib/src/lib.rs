@@ -33,7 +33,7 @@ pub mod net;
 mod panic;
 pub(crate) mod prim;
 pub mod runtime;
-mod scope;
+pub mod scope;
 pub mod select;
 pub mod sync;
 pub(crate) mod sys;
@@ -43,6 +43,9 @@ pub use go::{
     go, gomaxprocs, gosched, lock_os_thread, num_goroutine, run, set_gomaxprocs, spawn_with_stack,
     with_syscall, LockOsThread,
 };
+// What the attributes and macros of the published 0.6 expanded to; some programs call them.
+#[doc(hidden)]
+pub use go::{go as __spawn, run as __main_entry};
 /// Runs a function's body as the first goroutine: `#[go_lib::main] fn main() { … }`.
 ///
 /// The value is the function's: `()`, an `ExitCode`, a `Result` for `?`. When `main` returns the
@@ -77,7 +80,7 @@ pub use go_lib_macros::main;
 /// assert_eq!(sum(vec![1, 2, 3]), 6);
 /// ```
 pub use go_lib_macros::run;
-pub use panic::{set_panic_handler, GoroutinePanic};
+pub use panic::{set_panic_handler, set_panic_hook, GoroutinePanic};
 pub use scope::{scope, Scope, ScopedJoinHandle};
 pub use time::sleep;
 

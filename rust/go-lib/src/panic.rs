@@ -1,16 +1,22 @@
 //! What happens when a goroutine panics: it ends, the handler is told, the process goes on.
 
 use std::any::Any;
-use std::sync::RwLock;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Arc, RwLock};
 
 use crate::runtime::embedder::GRef;
 
-/// Called with the goroutine's number, where it was created and the panic's payload.
-type Handler = Box<dyn Fn(&GoroutinePanic) + Send + Sync>;
+/// Called on the goroutine that panicked, when its stack has been unwound.
+type Handler = Arc<dyn Fn(GoroutinePanic) + Send + Sync>;
 
 static HANDLER: RwLock<Option<Handler>> = RwLock::new(None);
 
-/// A goroutine's panic, as the handler gets it.
+/// A goroutine's panic, as [`set_panic_hook`]'s function gets it.
+///
+/// # Examples
+/// ```
+/// go_lib::set_panic_hook(|p: &go_lib::GoroutinePanic| assert!(p.goid > 0));
+/// ```
 pub struct GoroutinePanic {
     /// The goroutine's number.
     pub goid: u64,
@@ -22,6 +28,11 @@ pub struct GoroutinePanic {
 
 impl GoroutinePanic {
     /// The payload as text, if it is one.
+    ///
+    /// # Examples
+    /// ```
+    /// go_lib::set_panic_hook(|p| eprintln!("{}", p.message()));
+    /// ```
     pub fn message(&self) -> &str {
         let payload = self.payload.as_ref();
         payload
@@ -32,38 +43,58 @@ impl GoroutinePanic {
     }
 }
 
-/// Sets what is called when a goroutine panics. The default prints the payload, the goroutine's
-/// number and where it was created; the process goes on either way (Go would end it).
+/// Sets what is called, with the payload, when a goroutine panics. The default prints the payload,
+/// the goroutine's number and where it was created; the process goes on either way (Go would end
+/// it).
+///
+/// The handler runs in the goroutine that panicked, after its destructors. It is not called for
+/// the goroutines of a [`scope`](fn@crate::scope), whose handles have the payload. It replaces one
+/// of [`set_panic_hook`], and the other way round.
 ///
 /// # Examples
 /// ```
-/// go_lib::set_panic_handler(|p| eprintln!("goroutine {} died: {}", p.goid, p.message()));
+/// go_lib::set_panic_handler(|payload| {
+///     if let Some(text) = payload.downcast_ref::<String>() {
+///         eprintln!("a goroutine died: {text}");
+///     }
+/// });
 /// ```
-pub fn set_panic_handler(f: impl Fn(&GoroutinePanic) + Send + Sync + 'static) {
+pub fn set_panic_handler(f: impl Fn(Box<dyn Any + Send>) + Send + Sync + 'static) {
+    install(Arc::new(move |panic| f(panic.payload)));
+}
+
+/// As [`set_panic_handler`], with all that is known of the panic.
+///
+/// # Examples
+/// ```
+/// go_lib::set_panic_hook(|p| eprintln!("goroutine {} died: {}", p.goid, p.message()));
+/// ```
+pub fn set_panic_hook(f: impl Fn(&GoroutinePanic) + Send + Sync + 'static) {
+    install(Arc::new(move |panic| f(&panic)));
+}
+
+fn install(f: Handler) {
     if let Ok(mut handler) = HANDLER.write() {
-        *handler = Some(Box::new(f));
+        *handler = Some(f);
     }
 }
 
 /// Reports the panic of `r`.
 pub(crate) fn goroutine_panicked(r: GRef, payload: Box<dyn Any + Send>) {
     let panic = GoroutinePanic { goid: r.goid(), created_at: r.location(), payload };
-    match HANDLER.read() {
-        Ok(handler) if handler.is_some() => {
-            if let Some(f) = handler.as_ref() {
-                // A panic in the handler ends here: it must not reach the scheduler.
-                let call = std::panic::AssertUnwindSafe(|| f(&panic));
-                if std::panic::catch_unwind(call).is_err() {
-                    eprintln!("goroutine {}: the panic handler panicked", panic.goid);
-                }
-            }
+    // Cloned: the handler may wait, and set another.
+    let handler = HANDLER.read().ok().and_then(|handler| handler.clone());
+    let Some(f) = handler else {
+        eprint!("goroutine {} panicked: {}", panic.goid, panic.message());
+        match panic.created_at {
+            Some(at) => eprintln!("\ncreated at {at}"),
+            None => eprintln!(),
         }
-        _ => {
-            eprint!("goroutine {} panicked: {}", panic.goid, panic.message());
-            match panic.created_at {
-                Some(at) => eprintln!("\ncreated at {at}"),
-                None => eprintln!(),
-            }
-        }
+        return;
+    };
+    let goid = panic.goid;
+    // A panic in the handler ends here: it must not reach the scheduler.
+    if catch_unwind(AssertUnwindSafe(|| f(panic))).is_err() {
+        eprintln!("goroutine {goid}: the panic handler panicked");
     }
 }

@@ -82,7 +82,7 @@ fn a_scope_whose_closure_panics_still_waits() {
 #[test]
 fn a_panic_goes_to_join_and_not_to_the_panic_handler() {
     every_way(|_| {
-        go_lib::set_panic_handler(|p| panic!("reported: {}", p.message()));
+        go_lib::set_panic_hook(|p| panic!("reported: {}", p.message()));
         let after = scope(|s| {
             let bad = s.go(|| quiet::<i32>("mine"));
             let good = s.go(|| 5);

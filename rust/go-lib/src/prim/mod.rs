@@ -21,6 +21,19 @@ pub(crate) use std_prim::{
 
 pub(crate) use std::sync::atomic::Ordering;
 
+/// A constructor that is `const`, but for models: loom makes its atomics at run time.
+macro_rules! const_new {
+    ($(#[$attribute:meta])* $vis:vis fn $($rest:tt)*) => {
+        #[cfg(not(golib_loom))]
+        $(#[$attribute])*
+        $vis const fn $($rest)*
+        #[cfg(golib_loom)]
+        $(#[$attribute])*
+        $vis fn $($rest)*
+    };
+}
+pub(crate) use const_new;
+
 /// What ended a [`futex_wait`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum FutexWait {

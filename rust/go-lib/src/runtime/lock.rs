@@ -13,7 +13,7 @@
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 
-use crate::prim::{futex_wait, futex_wake, spin_hint, AtomicU32, Ordering};
+use crate::prim::{const_new, futex_wait, futex_wake, spin_hint, AtomicU32, Ordering};
 
 const UNLOCKED: u32 = 0;
 const LOCKED: u32 = 1;
@@ -30,14 +30,10 @@ pub(crate) struct Mutex {
 }
 
 impl Mutex {
-    #[cfg(not(golib_loom))]
-    pub(crate) const fn new() -> Self {
-        Mutex { state: AtomicU32::new(UNLOCKED) }
-    }
-
-    #[cfg(golib_loom)]
-    pub(crate) fn new() -> Self {
-        Mutex { state: AtomicU32::new(UNLOCKED) }
+    const_new! {
+        pub(crate) fn new() -> Self {
+            Mutex { state: AtomicU32::new(UNLOCKED) }
+        }
     }
 
     #[inline(always)]
@@ -151,14 +147,10 @@ unsafe impl<T: Send> Sync for Locked<T> {}
 unsafe impl<T: Send> Send for Locked<T> {}
 
 impl<T> Locked<T> {
-    #[cfg(not(golib_loom))]
-    pub(crate) const fn new(value: T) -> Self {
-        Locked { lock: Mutex::new(), value: UnsafeCell::new(value) }
-    }
-
-    #[cfg(golib_loom)]
-    pub(crate) fn new(value: T) -> Self {
-        Locked { lock: Mutex::new(), value: UnsafeCell::new(value) }
+    const_new! {
+        pub(crate) fn new(value: T) -> Self {
+            Locked { lock: Mutex::new(), value: UnsafeCell::new(value) }
+        }
     }
 
     #[inline(always)]

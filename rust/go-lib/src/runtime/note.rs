@@ -8,7 +8,7 @@
 //!
 //! Go: runtime/lock_futex.go (note)
 
-use crate::prim::{futex_wait, futex_wake, AtomicU32, FutexWait, Ordering};
+use crate::prim::{const_new, futex_wait, futex_wake, AtomicU32, FutexWait, Ordering};
 
 const WOKEN: u32 = 1;
 /// By 3.
@@ -20,14 +20,10 @@ pub(crate) struct Note {
 }
 
 impl Note {
-    #[cfg(not(golib_loom))]
-    pub(crate) const fn new() -> Self {
-        Note { key: AtomicU32::new(0) }
-    }
-
-    #[cfg(golib_loom)]
-    pub(crate) fn new() -> Self {
-        Note { key: AtomicU32::new(0) }
+    const_new! {
+        pub(crate) fn new() -> Self {
+            Note { key: AtomicU32::new(0) }
+        }
     }
 
     /// Readies the note for another round.

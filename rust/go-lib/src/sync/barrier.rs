@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::prim::const_new;
 use crate::sync::{Cond, Mutex};
 
 /// Lets its waiters go on when there are `n` of them; then it serves the next `n`.
@@ -27,21 +28,23 @@ pub struct Barrier {
     all_came: Cond,
 }
 
-#[derive(Default)]
 struct Came {
     waiting: usize,
     round: usize,
 }
 
 impl Barrier {
-    /// A barrier for `n`; 0 is as good as 1.
-    ///
-    /// # Examples
-    /// ```
-    /// assert!(go_lib::sync::Barrier::new(1).wait());
-    /// ```
-    pub fn new(n: usize) -> Self {
-        Barrier { n, came: Mutex::default(), all_came: Cond::new() }
+    const_new! {
+        /// A barrier for `n`; 0 is as good as 1.
+        ///
+        /// # Examples
+        /// ```
+        /// assert!(go_lib::sync::Barrier::new(1).wait());
+        /// ```
+        pub fn new(n: usize) -> Self {
+            let came = Mutex::new(Came { waiting: 0, round: 0 });
+            Barrier { n, came, all_came: Cond::new() }
+        }
     }
 
     /// Waits for the others. True for one of them, the last to come.

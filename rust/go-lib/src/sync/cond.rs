@@ -3,9 +3,10 @@
 //! Go: sync/cond.go
 
 use std::fmt;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crate::prim::const_new;
 use crate::runtime::chan::Wait;
 use crate::runtime::sema::{CondCore, WaitError};
 use crate::runtime::time::deadline_after;
@@ -51,6 +52,24 @@ impl<T: ?Sized> CondMutex for std::sync::Mutex<T> {
     }
 }
 
+/// What points to a mutex is as good: `cond.wait(&arc_of_mutex, guard)`.
+macro_rules! cond_mutex_behind {
+    ($($pointer:ty),*) => {$(
+        impl<L: CondMutex + ?Sized> CondMutex for $pointer {
+            type Guard<'a>
+                = L::Guard<'a>
+            where
+                Self: 'a;
+
+            fn lock_again(&self) -> L::Guard<'_> {
+                (**self).lock_again()
+            }
+        }
+    )*};
+}
+
+cond_mutex_behind!(&L, Arc<L>, Box<L>);
+
 /// A condition variable: who waits goes on when notified, in the order in which they came.
 ///
 /// # Examples
@@ -76,14 +95,16 @@ pub struct Cond {
 }
 
 impl Cond {
-    /// One that nobody waits on.
-    ///
-    /// # Examples
-    /// ```
-    /// go_lib::sync::Cond::new().notify_all(); // nobody: nothing happens
-    /// ```
-    pub fn new() -> Self {
-        Self::default()
+    const_new! {
+        /// One that nobody waits on.
+        ///
+        /// # Examples
+        /// ```
+        /// go_lib::sync::Cond::new().notify_all(); // nobody: nothing happens
+        /// ```
+        pub fn new() -> Self {
+            Cond { core: CondCore::new() }
+        }
     }
 
     /// Gives `guard`, which is `mutex`'s, up, waits to be notified and locks `mutex` again.

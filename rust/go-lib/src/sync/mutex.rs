@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use crate::prim::const_new;
 use crate::runtime::chan::Wait;
 use crate::runtime::sema::{MutexCore, WaitError};
 use crate::runtime::time::deadline_after;
@@ -48,15 +49,17 @@ unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
 
 impl<T> Mutex<T> {
-    /// An unlocked mutex.
-    ///
-    /// # Examples
-    /// ```
-    /// let m = go_lib::sync::Mutex::new(1);
-    /// assert_eq!(*m.lock(), 1);
-    /// ```
-    pub fn new(value: T) -> Self {
-        Mutex { core: MutexCore::new(), value: UnsafeCell::new(value) }
+    const_new! {
+        /// An unlocked mutex.
+        ///
+        /// # Examples
+        /// ```
+        /// let m = go_lib::sync::Mutex::new(1);
+        /// assert_eq!(*m.lock(), 1);
+        /// ```
+        pub fn new(value: T) -> Self {
+            Mutex { core: MutexCore::new(), value: UnsafeCell::new(value) }
+        }
     }
 
     /// The value; nobody else can have it.
@@ -178,6 +181,8 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
         MutexGuard { of, value: PhantomData }
     }
 }
+
+super::never_poisoned!(MutexGuard);
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {
     type Target = T;

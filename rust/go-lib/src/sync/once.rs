@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+use crate::prim::const_new;
 use crate::sync::Mutex;
 
 /// Runs a function once.
@@ -24,14 +25,16 @@ pub struct Once {
 }
 
 impl Once {
-    /// One that has not run.
-    ///
-    /// # Examples
-    /// ```
-    /// assert!(!go_lib::sync::Once::new().is_completed());
-    /// ```
-    pub fn new() -> Self {
-        Self::default()
+    const_new! {
+        /// One that has not run.
+        ///
+        /// # Examples
+        /// ```
+        /// assert!(!go_lib::sync::Once::new().is_completed());
+        /// ```
+        pub fn new() -> Self {
+            Once { done: OnceLock::new(), running: Mutex::new(()) }
+        }
     }
 
     /// Runs `f`, unless some call has been made before; returns when that has returned.
@@ -102,14 +105,16 @@ impl<T> Default for OnceCell<T> {
 }
 
 impl<T> OnceCell<T> {
-    /// An empty cell.
-    ///
-    /// # Examples
-    /// ```
-    /// assert!(go_lib::sync::OnceCell::<u32>::new().get().is_none());
-    /// ```
-    pub fn new() -> Self {
-        OnceCell { value: OnceLock::new(), making: Mutex::new(()) }
+    const_new! {
+        /// An empty cell.
+        ///
+        /// # Examples
+        /// ```
+        /// assert!(go_lib::sync::OnceCell::<u32>::new().get().is_none());
+        /// ```
+        pub fn new() -> Self {
+            OnceCell { value: OnceLock::new(), making: Mutex::new(()) }
+        }
     }
 
     /// The value, if it has been made.

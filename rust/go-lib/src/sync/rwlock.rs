@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use crate::prim::const_new;
 use crate::runtime::chan::Wait;
 use crate::runtime::sema::{RwMutexCore, WaitError};
 use crate::runtime::time::deadline_after;
@@ -40,14 +41,16 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 unsafe impl<T: ?Sized + Send> Send for RwLock<T> {}
 
 impl<T> RwLock<T> {
-    /// An unlocked lock.
-    ///
-    /// # Examples
-    /// ```
-    /// assert_eq!(*go_lib::sync::RwLock::new(1).read(), 1);
-    /// ```
-    pub fn new(value: T) -> Self {
-        RwLock { core: RwMutexCore::new(), value: UnsafeCell::new(value) }
+    const_new! {
+        /// An unlocked lock.
+        ///
+        /// # Examples
+        /// ```
+        /// assert_eq!(*go_lib::sync::RwLock::new(1).read(), 1);
+        /// ```
+        pub fn new(value: T) -> Self {
+            RwLock { core: RwMutexCore::new(), value: UnsafeCell::new(value) }
+        }
     }
 
     /// The value; nobody else can have it.
@@ -202,6 +205,9 @@ pub struct ReadGuard<'a, T: ?Sized> {
     of: &'a RwLock<T>,
     value: PhantomData<&'a T>,
 }
+
+super::never_poisoned!(ReadGuard);
+super::never_poisoned!(WriteGuard);
 
 impl<T: ?Sized> Deref for ReadGuard<'_, T> {
     type Target = T;

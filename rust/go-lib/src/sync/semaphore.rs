@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::prim::const_new;
 use crate::runtime::chan::Wait;
 use crate::runtime::sema::{SemaphoreCore, WaitError};
 use crate::runtime::time::deadline_after;
@@ -33,14 +34,16 @@ pub struct Semaphore {
 }
 
 impl Semaphore {
-    /// A semaphore of `size` permits.
-    ///
-    /// # Examples
-    /// ```
-    /// assert!(go_lib::sync::Semaphore::new(2).try_acquire(2));
-    /// ```
-    pub fn new(size: usize) -> Self {
-        Semaphore { core: SemaphoreCore::new(size) }
+    const_new! {
+        /// A semaphore of `size` permits.
+        ///
+        /// # Examples
+        /// ```
+        /// assert!(go_lib::sync::Semaphore::new(2).try_acquire(2));
+        /// ```
+        pub fn new(size: usize) -> Self {
+            Semaphore { core: SemaphoreCore::new(size) }
+        }
     }
 
     fn check(&self, n: usize) {

@@ -12,6 +12,7 @@
 
 use std::ptr;
 
+use crate::prim::const_new;
 use crate::runtime::chan::Wait;
 use crate::runtime::proc::getg;
 use crate::runtime::sema::{SemaQ, WaitError, WakeList};
@@ -30,9 +31,11 @@ impl Default for CondCore {
 }
 
 impl CondCore {
-    /// One that nobody waits on.
-    pub fn new() -> Self {
-        CondCore { q: SemaQ::new() }
+    const_new! {
+        /// One that nobody waits on.
+        pub fn new() -> Self {
+            CondCore { q: SemaQ::new() }
+        }
     }
 
     /// Queues up, calls `unlock`, and waits to be notified.

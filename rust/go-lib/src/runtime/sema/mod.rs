@@ -32,6 +32,7 @@ pub(crate) use wakelist::WakeList;
 use std::fmt;
 use std::ptr;
 
+use crate::prim::const_new;
 use crate::runtime::chan::Wait;
 use crate::runtime::g::{Wake, G};
 use crate::runtime::lock::Mutex;
@@ -96,8 +97,10 @@ enum At {
 }
 
 impl SemaQ {
-    fn new() -> Self {
-        SemaQ { lock: Mutex::new(), q: WaitQ::new() }
+    const_new! {
+        fn new() -> Self {
+            SemaQ { lock: Mutex::new(), q: WaitQ::new() }
+        }
     }
 
     /// The deadline of a wait that cannot proceed now. The lock is held; an error releases it.

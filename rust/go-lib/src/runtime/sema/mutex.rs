@@ -21,7 +21,7 @@
 
 use std::fmt;
 
-use crate::prim::{spin_hint, AtomicU32, Ordering};
+use crate::prim::{const_new, spin_hint, AtomicU32, Ordering};
 use crate::runtime::chan::Wait;
 use crate::runtime::g::Kind;
 use crate::runtime::proc::park::goready;
@@ -68,9 +68,11 @@ impl Default for MutexCore {
 }
 
 impl MutexCore {
-    /// An unlocked mutex.
-    pub fn new() -> Self {
-        MutexCore { state: AtomicU32::new(0), q: SemaQ::new() }
+    const_new! {
+        /// An unlocked mutex.
+        pub fn new() -> Self {
+            MutexCore { state: AtomicU32::new(0), q: SemaQ::new() }
+        }
     }
 
     /// True if somebody holds it.

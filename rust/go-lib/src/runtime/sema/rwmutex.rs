@@ -14,6 +14,7 @@
 use std::cell::Cell;
 use std::fmt;
 
+use crate::prim::const_new;
 use crate::runtime::chan::Wait;
 use crate::runtime::sema::{At, SemaQ, WaitError, WakeList};
 use crate::runtime::sudog::WaitQ;
@@ -62,13 +63,15 @@ impl Default for RwMutexCore {
 }
 
 impl RwMutexCore {
-    /// An unlocked one.
-    pub fn new() -> Self {
-        RwMutexCore {
-            writers: SemaQ::new(),
-            readers_q: WaitQ::new(),
-            readers: Cell::new(0),
-            writing: Cell::new(false),
+    const_new! {
+        /// An unlocked one.
+        pub fn new() -> Self {
+            RwMutexCore {
+                writers: SemaQ::new(),
+                readers_q: WaitQ::new(),
+                readers: Cell::new(0),
+                writing: Cell::new(false),
+            }
         }
     }
 

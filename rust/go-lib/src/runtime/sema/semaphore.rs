@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::fmt;
 
+use crate::prim::const_new;
 use crate::runtime::chan::Wait;
 use crate::runtime::sema::{At, SemaQ, WaitError, WakeList};
 use crate::runtime::waitreason::WaitReason;
@@ -39,9 +40,11 @@ pub struct SemaphoreCore {
 unsafe impl Sync for SemaphoreCore {}
 
 impl SemaphoreCore {
-    /// A semaphore of `size` permits, all of them free.
-    pub fn new(size: usize) -> Self {
-        SemaphoreCore { size, free: Cell::new(size), q: SemaQ::new() }
+    const_new! {
+        /// A semaphore of `size` permits, all of them free.
+        pub fn new(size: usize) -> Self {
+            SemaphoreCore { size, free: Cell::new(size), q: SemaQ::new() }
+        }
     }
 
     /// How many permits there are.

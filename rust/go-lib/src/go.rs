@@ -13,8 +13,9 @@ use crate::runtime::waitreason::WaitReason;
 
 /// Starts `f` as a goroutine: `go!(closure)` or `go!(f(args))`.
 ///
-/// The arguments are evaluated now, the call happens in the new goroutine (as in Go). Works from
-/// goroutines and from any thread; the first one starts the runtime.
+/// The arguments are evaluated now, the call happens in the new goroutine (as in Go); if it returns
+/// a closure, that is called there too. Works from goroutines and from any thread; the first one
+/// starts the runtime.
 ///
 /// Blocks: nothing. Panics: if no thread can be had to run it.
 ///
@@ -38,38 +39,51 @@ macro_rules! go {
     ($p:ident :: $($f:ident)::+ ( $($arg:expr),* $(,)? )) => {
         $crate::go!(@call $p::$($f)::+, $($arg),*)
     };
-    (@call $f:expr, $($arg:expr),*) => {{
-        let args = ($($arg,)*);
-        $crate::go(move || { $crate::__apply!($f, args, $($arg),*); })
-    }};
+    (@call $f:expr, $($arg:expr),*) => { $crate::__go_call!($f, [] $($arg,)*) };
     ($f:expr) => { $crate::go($f) };
 }
 
-/// Calls a function with the elements of a tuple. Not for users: `go!` expands to it.
+/// `go!(f(args))`, argument by argument; each step's `arg` is a new name by hygiene.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __apply {
-    ($f:expr, $t:ident,) => {
-        $f()
+macro_rules! __go_call {
+    ($f:expr, [$($name:ident $value:expr,)*] $next:expr, $($rest:expr,)*) => {
+        $crate::__go_call!($f, [$($name $value,)* arg $next,] $($rest,)*)
     };
-    ($f:expr, $t:ident, $a:expr) => {
-        $f($t.0)
-    };
-    ($f:expr, $t:ident, $a:expr, $b:expr) => {
-        $f($t.0, $t.1)
-    };
-    ($f:expr, $t:ident, $a:expr, $b:expr, $c:expr) => {
-        $f($t.0, $t.1, $t.2)
-    };
-    ($f:expr, $t:ident, $a:expr, $b:expr, $c:expr, $d:expr) => {
-        $f($t.0, $t.1, $t.2, $t.3)
-    };
-    ($f:expr, $t:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => {
-        $f($t.0, $t.1, $t.2, $t.3, $t.4)
-    };
-    ($f:expr, $t:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr, $g:expr) => {
-        $f($t.0, $t.1, $t.2, $t.3, $t.4, $t.5)
-    };
+    ($f:expr, [$($name:ident $value:expr,)*]) => {{
+        let ($($name,)*) = ($($value,)*);
+        $crate::go(move || {
+            use $crate::__returned::{Call as _, Ignore as _};
+            #[allow(
+                unreachable_code,
+                clippy::diverging_sub_expression,
+                reason = "a function that never returns"
+            )]
+            $f($($name),*).__go_end();
+        })
+    }};
+}
+
+/// What `go!(f(args))` does with what `f` returned: a closure is called (`go!(worker(rx))` with a
+/// `worker` that makes one), anything else is dropped. Method resolution chooses: it tries `Call`,
+/// which needs no reference, first.
+#[doc(hidden)]
+pub mod __returned {
+    pub trait Call {
+        fn __go_end(self);
+    }
+
+    impl<F: FnOnce() -> R, R> Call for F {
+        fn __go_end(self) {
+            self();
+        }
+    }
+
+    pub trait Ignore {
+        fn __go_end(&self) {}
+    }
+
+    impl<R: ?Sized> Ignore for R {}
 }
 
 /// The function behind [`go!`].

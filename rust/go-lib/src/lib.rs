@@ -46,6 +46,9 @@ pub use go::{
 // What the attributes and macros of the published 0.6 expanded to; some programs call them.
 #[doc(hidden)]
 pub use go::{go as __spawn, run as __main_entry};
+// What `go!` expands to.
+#[doc(hidden)]
+pub use go::__returned;
 /// Runs a function's body as the first goroutine: `#[go_lib::main] fn main() { … }`.
 ///
 /// The value is the function's: `()`, an `ExitCode`, a `Result` for `?`. When `main` returns the

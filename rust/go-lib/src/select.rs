@@ -112,7 +112,7 @@ macro_rules! __select {
             let chosen = $crate::select::run(&[$($arm.case()),*], wait);
             ($($arm.finish(chosen),)*)
         };
-        $(if let Some(value) = $slot {
+        $(if let ::core::option::Option::Some(value) = $slot {
             let $v = value;
             $body
         } else)* {

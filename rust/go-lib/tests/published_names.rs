@@ -1,10 +1,14 @@
 //! Programs that use each public name of the crate's published line, 0.4 to 0.6, as it was used there.
 //!
 //! They compile against the published 0.6.3 (`line_0_6`) and 0.5.0 (`line_0_5`) as they stand. What
-//! is not carried over: `Receiver::try_recv` (there `Option<Option<T>>`; here `None` also stands
-//! for closed, and `try_recv_ok` tells them apart), matching on std's lock results (`if let Ok(guard)
-//! = mutex.lock()`; `try_lock` gives an `Option`), and the parts of which the old `select!` was made (`selectgo`,
-//! `SCase`), which were safe functions over raw pointers.
+//! is not carried over:
+//! - `Receiver::try_recv` was `Option<Option<T>>`; here `None` also stands for closed, and
+//!   `try_recv_ok` tells the two apart.
+//! - Matching on std's lock results: `if let Ok(guard) = mutex.lock()`; `try_lock` gives an `Option`.
+//! - The parts that the old `select!` was made of (`selectgo`, `SCase`): safe functions over raw
+//!   pointers.
+//! - A scoped goroutine that borrows a local of the scope's own closure, which is gone first.
+//! - A channel stayed open when its last sender was dropped, against what its documentation said.
 
 #![allow(dead_code, reason = "compiled as others wrote them")]
 
@@ -220,6 +224,12 @@ mod line_0_6 {
             go_lib::sleep(Duration::from_millis(1));
         }
         go_lib::set_gomaxprocs(old);
+        fn worker(tx: Sender<u8>, n: u8) -> impl FnOnce() + Send + 'static {
+            move || tx.send(n)
+        }
+        let (tx, rx) = chan(0);
+        go!(worker(tx, 5));
+        assert_eq!(rx.recv(), Some(5));
         let (tx, rx) = chan(0);
         go_lib::spawn_with_stack(1 << 20, move || tx.send(()));
         rx.recv();

@@ -238,3 +238,59 @@ pub(crate) fn probe_thread(s: &'static Sched) -> io::Result<()> {
     }
     Err(io::Error::from_raw_os_error(s.refused.load(Ordering::Relaxed) as i32))
 }
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::Arc;
+
+    use super::{set_gomaxprocs, Ordering, MAX_PROCS, PDEAD};
+    use crate::runtime::sched::sched;
+
+    /// How many of the Ps from `n` on are not stopped.
+    fn alive_beyond(n: usize) -> usize {
+        let s = sched();
+        // SAFETY: Ps are never freed.
+        let alive = |i: usize| unsafe {
+            let p = s.p(i);
+            !p.is_null()
+                && ((*p).status.load(Ordering::Acquire) != PDEAD
+                    || !(*p).m.load(Ordering::Acquire).is_null())
+        };
+        (n..MAX_PROCS).filter(|&i| alive(i)).count()
+    }
+
+    #[test]
+    fn ps_beyond_gomaxprocs_have_stopped_when_it_returns() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let wg = crate::sync::WaitGroup::new();
+        for spins in [0, 10, 100, 1_000, 100_000, 10_000_000] {
+            let stop = stop.clone();
+            wg.go(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    (0..spins).for_each(|i| _ = std::hint::black_box(i));
+                    crate::gosched();
+                }
+            });
+        }
+        let old = set_gomaxprocs(6);
+        for i in 0..40 {
+            let n = [1, 2, 3, 5][i % 4];
+            set_gomaxprocs(6);
+            let alive = if i < 20 {
+                set_gomaxprocs(n);
+                alive_beyond(n)
+            } else {
+                // By a goroutine whose own P may be one of them.
+                crate::run(move || {
+                    set_gomaxprocs(n);
+                    alive_beyond(n)
+                })
+            };
+            assert_eq!(alive, 0, "beyond {n}");
+        }
+        stop.store(true, Ordering::Relaxed);
+        set_gomaxprocs(old);
+        wg.wait();
+    }
+}

@@ -1,0 +1,544 @@
+//! What the crate's published line (up to 0.6.3) got wrong, each a property that holds here.
+//!
+//! There: stacks were copied with a conservative scan for pointers, preemption interrupted code at an
+//! arbitrary instruction and lost half of each AVX register, select preferred its first ready or
+//! closed case, blocking calls could use up the Ps, goroutines beyond 32 000 failed, GOMAXPROCS did
+//! not go down, plain threads could not call in, a deadlock was a silent hang.
+//! (Accept storms are in `net`, the deadlock's report in `deadlock.rs`.)
+
+mod common;
+
+use std::collections::HashSet;
+use std::hint::black_box;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::{alone, panic_text, start, until, Kind, Rng};
+use go_lib::chan::chan;
+use go_lib::sync::WaitGroup;
+use go_lib::{context, go, select, sync};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// GOMAXPROCS while it lives.
+struct Procs(usize);
+
+impl Procs {
+    fn set(n: usize) -> Procs {
+        Procs(go_lib::set_gomaxprocs(n))
+    }
+}
+
+impl Drop for Procs {
+    fn drop(&mut self) {
+        go_lib::set_gomaxprocs(self.0);
+    }
+}
+
+/// Computes without a call into the runtime.
+fn compute(for_how_long: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < for_how_long {
+        for i in 0..1000 {
+            black_box(i);
+        }
+    }
+}
+
+/// Runs the test `name` of this file alone in a process with `part` set, for what ends it.
+fn process(name: &str, part: &str) -> Output {
+    let exe = std::env::current_exe().expect("our own path");
+    Command::new(exe)
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env("GOLIB_TEST_PART", part)
+        .output()
+        .expect("it starts")
+}
+
+/// The part that this process is to play, if it was started by [`process`].
+fn part() -> Option<String> {
+    std::env::var("GOLIB_TEST_PART").ok()
+}
+
+/// The longest gap between two ticks of a 1 ms sleep, while `beside` runs as another goroutine. The
+/// best of five tries: the machine may be busy with something else, a scheduler that starves the
+/// ticker fails them all.
+fn longest_gap(beside: fn()) -> Duration {
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let done = Arc::new(AtomicBool::new(false));
+        let ended = done.clone();
+        let began = Arc::new(AtomicBool::new(false));
+        let begun = began.clone();
+        go!(move || {
+            begun.store(true, Ordering::SeqCst);
+            beside();
+            ended.store(true, Ordering::SeqCst);
+        });
+        let (mut last, mut worst) = (Instant::now(), Duration::ZERO);
+        while !done.load(Ordering::SeqCst) || !began.load(Ordering::SeqCst) {
+            go_lib::sleep(MS);
+            worst = worst.max(last.elapsed());
+            last = Instant::now();
+        }
+        best = best.min(worst);
+    }
+    best
+}
+
+#[test]
+fn references_to_locals_hold_across_deep_recursion() {
+    /// Each frame has a local, and a chain of references through all of them; at the bottom a
+    /// scope's goroutine uses it, and values that look like addresses of the stack.
+    struct Link<'a> {
+        value: u64,
+        up: Option<&'a Link<'a>>,
+    }
+    fn sum(link: &Link) -> u64 {
+        let (mut at, mut sum) = (Some(link), 0);
+        while let Some(l) = at {
+            sum += l.value;
+            at = l.up;
+        }
+        sum
+    }
+    fn down(depth: u64, up: &Link, total: &mut u64) -> u64 {
+        let padding = black_box([depth; 16]);
+        let looks_like_an_address = black_box(std::ptr::from_ref(&padding).addr());
+        let link = Link { value: depth, up: Some(up) };
+        if depth == 0 {
+            *total = go_lib::scope(|s| {
+                let by_scope = s.go(|| sum(&link));
+                go_lib::gosched();
+                by_scope.join().expect("no panic")
+            });
+            return sum(&link);
+        }
+        let below = down(depth - 1, &link, total);
+        assert_eq!(looks_like_an_address, std::ptr::from_ref(&padding).addr());
+        assert_eq!(padding, [depth; 16]);
+        below
+    }
+    alone(|| {
+        go_lib::run(|| {
+            let mut total = 0;
+            let top = Link { value: 7, up: None };
+            assert_eq!(down(20_000, &top, &mut total), 20_000 * 20_001 / 2 + 7);
+            assert_eq!(total, 20_000 * 20_001 / 2 + 7);
+        });
+    });
+}
+
+/// Sixteen whole vector registers keep what was put into them while nothing is called, for `rounds`
+/// rounds of the loop; what was lost.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+unsafe fn vector_registers_kept(seed: u64, rounds: u64) -> Vec<usize> {
+    let before: [[u64; 4]; 16] = std::array::from_fn(|i| {
+        std::array::from_fn(|j| seed.wrapping_mul(i as u64 * 4 + j as u64 + 1))
+    });
+    let mut after = [[0u64; 4]; 16];
+    // SAFETY: reads and writes the two arrays; every register that changes is named.
+    unsafe {
+        std::arch::asm!(
+            "vmovdqu ymm0, [{b}]", "vmovdqu ymm1, [{b} + 32]",
+            "vmovdqu ymm2, [{b} + 64]", "vmovdqu ymm3, [{b} + 96]",
+            "vmovdqu ymm4, [{b} + 128]", "vmovdqu ymm5, [{b} + 160]",
+            "vmovdqu ymm6, [{b} + 192]", "vmovdqu ymm7, [{b} + 224]",
+            "vmovdqu ymm8, [{b} + 256]", "vmovdqu ymm9, [{b} + 288]",
+            "vmovdqu ymm10, [{b} + 320]", "vmovdqu ymm11, [{b} + 352]",
+            "vmovdqu ymm12, [{b} + 384]", "vmovdqu ymm13, [{b} + 416]",
+            "vmovdqu ymm14, [{b} + 448]", "vmovdqu ymm15, [{b} + 480]",
+            "2:", "dec {n}", "jnz 2b",
+            "vmovdqu [{a}], ymm0", "vmovdqu [{a} + 32], ymm1",
+            "vmovdqu [{a} + 64], ymm2", "vmovdqu [{a} + 96], ymm3",
+            "vmovdqu [{a} + 128], ymm4", "vmovdqu [{a} + 160], ymm5",
+            "vmovdqu [{a} + 192], ymm6", "vmovdqu [{a} + 224], ymm7",
+            "vmovdqu [{a} + 256], ymm8", "vmovdqu [{a} + 288], ymm9",
+            "vmovdqu [{a} + 320], ymm10", "vmovdqu [{a} + 352], ymm11",
+            "vmovdqu [{a} + 384], ymm12", "vmovdqu [{a} + 416], ymm13",
+            "vmovdqu [{a} + 448], ymm14", "vmovdqu [{a} + 480], ymm15",
+            "vzeroupper",
+            b = in(reg) &before, a = in(reg) &mut after, n = inout(reg) rounds => _,
+            out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _,
+            out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
+            out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+            out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
+            options(nostack),
+        );
+    }
+    (0..16).filter(|&i| before[i] != after[i]).collect()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn avx_registers_survive_the_loss_of_the_processor() {
+    if !std::is_x86_feature_detected!("avx") {
+        return;
+    }
+    alone(|| {
+        let _procs = Procs::set(2);
+        go_lib::run(|| {
+            let wg = WaitGroup::new();
+            let lost = Arc::new(Mutex::new(Vec::new()));
+            for seed in 1..=6 {
+                let lost = lost.clone();
+                wg.go(move || {
+                    // Some tens of milliseconds each: several slices, with goroutines waiting.
+                    for _ in 0..3 {
+                        // SAFETY: detected.
+                        let now = unsafe { vector_registers_kept(seed, 60_000_000) };
+                        lost.lock().unwrap().extend(now);
+                        go_lib::gosched();
+                    }
+                });
+            }
+            wg.wait();
+            assert_eq!(*lost.lock().unwrap(), []);
+        });
+    });
+}
+
+#[test]
+fn two_ready_channels_are_chosen_fairly() {
+    alone(|| {
+        let ((a, from_a), (b, from_b)) = (chan(10_000), chan(10_000));
+        (0..10_000).for_each(|_| {
+            a.send(());
+            b.send(());
+        });
+        let mut won = [0u32; 2];
+        for _ in 0..10_000 {
+            select! {
+                recv(from_a) -> _v => won[0] += 1,
+                recv(from_b) -> _v => won[1] += 1,
+            }
+        }
+        // Ten standard deviations are 500.
+        assert!(won[0].abs_diff(won[1]) < 1000, "{won:?}");
+    });
+}
+
+#[test]
+fn a_closed_channel_in_a_select_starves_nobody() {
+    alone(|| {
+        let ((closed, from_closed), (tx, rx)) = (chan::<()>(0), chan(1000));
+        closed.close();
+        (0..1000).for_each(|i| tx.send(i));
+        let (mut got, mut ends) = (0, 0);
+        while got < 1000 && ends < 20_000 {
+            select! {
+                recv(from_closed) -> v => { assert_eq!(v, None); ends += 1; }
+                recv(rx) -> v => { assert_eq!(v, Some(got)); got += 1; }
+            }
+        }
+        assert!(got == 1000 && ends < 2000, "{got} values beside {ends} ends");
+    });
+}
+
+#[test]
+fn with_syscall_hands_off_with_as_many_calls_as_processors_and_more() {
+    alone(|| {
+        let _procs = Procs::set(2);
+        go_lib::run(|| {
+            let (wg, inside) = (WaitGroup::new(), Arc::new(AtomicUsize::new(0)));
+            let all_in = Arc::new(std::sync::Barrier::new(11));
+            for _ in 0..10 {
+                let (inside, all_in) = (inside.clone(), all_in.clone());
+                wg.go(move || {
+                    go_lib::with_syscall(|| {
+                        inside.fetch_add(1, Ordering::SeqCst);
+                        all_in.wait();
+                    });
+                });
+            }
+            // We get to run, and to park and to be woken, beside ten calls on two processors.
+            until(|| inside.load(Ordering::SeqCst) == 10);
+            let (tx, rx) = chan(0);
+            go!(move || tx.send(1));
+            assert_eq!(rx.recv(), Some(1));
+            go_lib::with_syscall(|| all_in.wait());
+            wg.wait();
+        });
+    });
+}
+
+#[test]
+fn a_std_mutex_may_be_held_when_the_processor_is_lost() {
+    alone(|| {
+        let _procs = Procs::set(1);
+        go_lib::run(|| {
+            let (sum, wg) = (Arc::new(Mutex::new(0)), WaitGroup::new());
+            for _ in 0..6 {
+                let sum = sum.clone();
+                wg.go(move || {
+                    for _ in 0..3 {
+                        let mut held = sum.lock().unwrap();
+                        let before = *held;
+                        compute(12 * MS); // longer than a slice: the others run, and block
+                        *held = before + 1;
+                    }
+                });
+            }
+            wg.wait();
+            assert_eq!(*sum.lock().unwrap(), 18);
+        });
+    });
+}
+
+#[test]
+fn forty_thousand_goroutines_live_at_once() {
+    alone(|| {
+        go_lib::run(|| {
+            let (tx, rx) = chan::<()>(0);
+            let (ready, wg) = (WaitGroup::new(), WaitGroup::new());
+            ready.add(40_000);
+            for _ in 0..40_000 {
+                let (ready, rx) = (ready.clone(), rx.clone());
+                wg.go(move || {
+                    ready.done();
+                    rx.recv();
+                });
+            }
+            ready.wait();
+            assert!(go_lib::num_goroutine() > 40_000);
+            tx.close();
+            wg.wait();
+        });
+    });
+}
+
+#[test]
+fn gomaxprocs_goes_down_under_load() {
+    // That the Ps have stopped is a test of `runtime::proc::procs`.
+    alone(|| {
+        let _procs = Procs::set(4);
+        let mut seed = Rng::new("gomaxprocs_goes_down");
+        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let wg = WaitGroup::new();
+        for _ in 0..8 {
+            let (stop, rounds) = (stop.clone(), rounds.clone());
+            wg.go(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    (0..50).for_each(|i| _ = black_box(i));
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                    go_lib::gosched();
+                }
+            });
+        }
+        for _ in 0..60 {
+            let n = 1 + seed.below(4) as usize;
+            go_lib::set_gomaxprocs(n);
+            assert_eq!(go_lib::gomaxprocs(), n);
+            // All go on, on those that are left.
+            let before = rounds.load(Ordering::Relaxed);
+            until(|| rounds.load(Ordering::Relaxed) > before + 20);
+        }
+        stop.store(true, Ordering::SeqCst);
+        wg.wait();
+    });
+}
+
+#[test]
+fn every_blocking_call_works_on_a_plain_thread() {
+    alone(|| {
+        let test = || {
+            assert_eq!(go_lib::run(|| 1), 1);
+            let (tx, rx) = chan::<u32>(0);
+            let later = |f: Box<dyn FnOnce() + Send>| {
+                go!(move || {
+                    go_lib::sleep(MS);
+                    f();
+                });
+            };
+            let tx2 = tx.clone();
+            later(Box::new(move || tx2.send(1)));
+            assert_eq!(rx.recv(), Some(1));
+            let rx2 = rx.clone();
+            later(Box::new(move || assert_eq!(rx2.recv(), Some(2))));
+            tx.send(2);
+            assert!(rx.recv_timeout(MS).is_err() && tx.send_timeout(3, MS).is_err());
+            let tx2 = tx.clone();
+            later(Box::new(move || tx2.send(4)));
+            select! {
+                recv(rx) -> v => assert_eq!(v, Some(4)),
+                timeout(Duration::from_secs(20)) => panic!("nobody sent"),
+            }
+            let mut dynamic = select::Select::new();
+            dynamic.recv(&rx);
+            assert!(dynamic.wait_timeout(MS).is_none());
+
+            let wg = WaitGroup::new();
+            wg.go(|| go_lib::sleep(MS));
+            wg.wait();
+            let shared = Arc::new((sync::Mutex::new(0), sync::Cond::new(), sync::RwLock::new(0)));
+            let theirs = shared.clone();
+            let guard = shared.0.lock();
+            later(Box::new(move || {
+                *theirs.0.lock() += 1;
+                theirs.1.notify_all();
+                *theirs.2.write() += 1;
+            }));
+            drop(shared.1.wait(&shared.0, guard));
+            until(|| *shared.2.read() == 1);
+            let permits = Arc::new(sync::Semaphore::new(1));
+            permits.acquire(1);
+            let theirs = permits.clone();
+            later(Box::new(move || theirs.release(1)));
+            permits.acquire(1);
+            let barrier = Arc::new(sync::Barrier::new(2));
+            let theirs = barrier.clone();
+            later(Box::new(move || _ = theirs.wait()));
+            barrier.wait();
+            let cell = Arc::new(sync::OnceCell::new());
+            let theirs = cell.clone();
+            go!(move || *theirs.get_or_init(|| {
+                go_lib::sleep(MS);
+                5
+            }));
+            assert_eq!(*cell.get_or_init(|| 5), 5);
+            let group = sync::errgroup::Group::<&str>::new();
+            group.go(|| Err("failed"));
+            assert_eq!(group.wait(), Err("failed"));
+            assert_eq!(sync::singleflight::Group::new().work(1, || 2), (2, false));
+
+            let (ctx, _cancel) = context::with_timeout(&context::background(), MS);
+            assert_eq!(ctx.done().recv(), None);
+            assert!(go_lib::time::after(MS).recv().is_some());
+            assert_eq!(go_lib::scope(|s| s.go(|| 6).join()).ok(), Some(6));
+            go_lib::sleep(MS);
+            go_lib::gosched();
+            drop(go_lib::lock_os_thread());
+            assert_eq!(go_lib::with_syscall(|| 7), 7);
+            drop(go_lib::debug::stacks());
+        };
+        start(Kind::Thread, test).join();
+        // As the test's own thread, which never called in before, and as a goroutine.
+        test();
+        start(Kind::Goroutine, test).join();
+    });
+}
+
+#[test]
+fn a_drop_may_park_while_its_goroutine_panics() {
+    struct Parks {
+        ask: go_lib::chan::Sender<u32>,
+        answer: go_lib::chan::Receiver<u32>,
+        n: u32,
+        here: std::thread::ThreadId,
+    }
+    impl Drop for Parks {
+        fn drop(&mut self) {
+            assert!(std::thread::panicking());
+            for _ in 0..20 {
+                self.ask.send(self.n);
+                assert_eq!(self.answer.recv(), Some(self.n));
+                go_lib::gosched();
+            }
+            // Rust counts panics per thread.
+            assert_eq!(std::thread::current().id(), self.here);
+        }
+    }
+    alone(|| {
+        let _procs = Procs::set(2);
+        go_lib::set_panic_handler(|_| ());
+        go_lib::run(|| {
+            let wg = WaitGroup::new();
+            for n in 0..20 {
+                let ((ask, asked), (answers, answer)) = (chan(0), chan(0));
+                wg.go(move || {
+                    let _locals = Parks { ask, answer, n, here: std::thread::current().id() };
+                    std::panic::resume_unwind(Box::new("as expected"));
+                });
+                wg.go(move || {
+                    for v in &asked {
+                        assert!(!std::thread::panicking());
+                        answers.send(v);
+                    }
+                });
+            }
+            wg.wait();
+            assert!(!std::thread::panicking());
+        });
+        // The panic itself is whole.
+        let text = panic_text(|| go_lib::run(|| panic!("{}", 6 * 7)));
+        assert_eq!(text, "42");
+    });
+}
+
+/// Fills `bytes` of stack; how deep it was.
+fn recurse(bytes: usize) -> usize {
+    let mut frame = [0u8; 64 << 10];
+    black_box(&mut frame)[bytes % 4096] = 1;
+    let below = if bytes <= frame.len() { 0 } else { recurse(bytes - frame.len()) };
+    below + usize::from(black_box(&frame)[bytes % 4096])
+}
+
+#[test]
+fn a_goroutine_recurses_to_512_mib() {
+    alone(|| {
+        let (tx, rx) = chan(0);
+        go_lib::spawn_with_stack(1 << 30, move || tx.send(recurse(512 << 20)));
+        assert_eq!(rx.recv(), Some(8192));
+        // The default is enough for what a thread's main stack is not.
+        assert_eq!(go_lib::run(|| recurse(48 << 20)), 768);
+    });
+}
+
+#[test]
+fn a_stack_overflow_is_reported_and_ends_the_process_with_status_2() {
+    fn no_end(n: usize) -> usize {
+        let frame = black_box([n; 32]);
+        let below = if n == usize::MAX { 0 } else { no_end(n + 1) };
+        below + black_box(&frame)[3]
+    }
+    let name = "a_stack_overflow_is_reported_and_ends_the_process_with_status_2";
+    if part().is_some() {
+        go_lib::spawn_with_stack(256 << 10, || no_end(black_box(0)));
+        std::thread::sleep(Duration::from_secs(20));
+    }
+    let output = process(name, "overflow");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("runtime: goroutine stack exceeds 262144-byte limit"), "{text}");
+    assert!(text.contains("fatal error: stack overflow\n\ngoroutine "), "{text}");
+}
+
+#[test]
+fn a_spinning_goroutine_delays_a_ticker_by_20_ms_at_most() {
+    alone(|| {
+        let _procs = Procs::set(1);
+        let gap = go_lib::run(|| longest_gap(|| compute(150 * MS)));
+        assert!(gap <= 21 * MS, "{gap:?}");
+    });
+}
+
+#[test]
+fn a_blocking_call_delays_a_ticker_by_5_ms_at_most() {
+    alone(|| {
+        let _procs = Procs::set(1);
+        let gap = go_lib::run(|| longest_gap(|| std::thread::sleep(300 * MS)));
+        assert!(gap <= 6 * MS, "{gap:?}");
+    });
+}
+
+#[test]
+fn many_goroutines_run_on_few_threads() {
+    alone(|| {
+        go_lib::run(|| {
+            let (wg, threads) = (WaitGroup::new(), Arc::new(Mutex::new(HashSet::new())));
+            for _ in 0..1000 {
+                let threads = threads.clone();
+                wg.go(move || {
+                    go_lib::gosched();
+                    threads.lock().unwrap().insert(std::thread::current().id());
+                });
+            }
+            wg.wait();
+            let used = threads.lock().unwrap().len();
+            assert!(used <= go_lib::gomaxprocs() + 20, "{used} threads");
+        });
+    });
+}

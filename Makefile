@@ -74,6 +74,7 @@ test-aarch64: ## the crate's tests, cross-built, under an emulator of the other 
 loom: ## the model checker on the scheduler's and the channels' own source
 	RUSTFLAGS="--cfg golib_loom" CARGO_TARGET_DIR=target/loom \
 		cargo test --quiet --release --manifest-path loom_tests/Cargo.toml
+	$(PYTHON) loom_tests/table.py
 
 .PHONY: test-python
 test-python: build $(VENV)/.group-test ## the Python tests (ARGS="-k name --seed=n" goes to pytest)

@@ -5,6 +5,7 @@ mod chan;
 mod claim;
 mod cond;
 mod direct;
+mod errgroup;
 mod handoff;
 mod interrupt;
 mod lock;
@@ -19,6 +20,8 @@ mod spin;
 mod sync;
 mod timers;
 
+use std::cell::RefCell;
+use std::io::Write;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
@@ -44,7 +47,14 @@ pub(crate) fn explore(name: &str, preemptions: usize, model: impl Fn() + Send + 
         count.fetch_add(1, Ordering::Relaxed);
         model();
     });
-    println!("{name}: {} executions, {:.1?}", executions.load(Ordering::Relaxed), begin.elapsed());
+    let executions = executions.load(Ordering::Relaxed);
+    println!("{name}: {executions} executions, {:.1?}", begin.elapsed());
+    if let Some(log) = std::env::var_os("GOLIB_LOOM_LOG") {
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        let line = format!("{test}\t{name}\t{executions}\n");
+        let log = std::fs::OpenOptions::new().append(true).create(true).open(log);
+        log.and_then(|mut log| log.write_all(line.as_bytes())).expect("the log is writable");
+    }
 }
 
 /// A value that loom watches: an access that is not ordered after the one before is an error.
@@ -163,6 +173,35 @@ pub(crate) fn running_g() -> Box<G> {
     casgstatus(&g, GDEAD, GRUNNABLE);
     casgstatus(&g, GRUNNABLE, GRUNNING);
     g
+}
+
+std::thread_local! {
+    /// Threads that `go` started in the execution under way, in whose world. All threads of a model
+    /// run on one OS thread.
+    static STARTED: RefCell<Vec<loom::thread::JoinHandle<()>>> = const { RefCell::new(Vec::new()) };
+    static GO_IN: RefCell<Option<Arc<World>>> = const { RefCell::new(None) };
+}
+
+/// `go`, as the crate's modules above the runtime find it: a thread of the model, in the world of
+/// the last [`go_in`].
+pub(crate) fn go<R>(f: impl FnOnce() -> R + Send + 'static) {
+    let world = GO_IN.with_borrow(Clone::clone).expect("a model that starts goroutines");
+    let thread = spawn(move || {
+        world.enter();
+        f();
+    });
+    STARTED.with_borrow_mut(|all| all.push(thread));
+}
+
+/// Runs `body` on a thread of `world`; returns when all that it started has ended.
+pub(crate) fn go_in(world: &Arc<World>, body: impl FnOnce()) {
+    GO_IN.set(Some(world.clone()));
+    world.enter();
+    body();
+    while let Some(thread) = STARTED.with_borrow_mut(Vec::pop) {
+        thread.join().unwrap();
+    }
+    GO_IN.set(None);
 }
 
 /// A thread of a model.

@@ -120,6 +120,39 @@ fn a_mutex_excludes_and_forgets_nobody() {
     });
 }
 
+/// Proves: once a waiter has asked to be next, the holder's unlock gives it the mutex: whoever gets it
+/// then, be it at once, comes after that waiter.
+///
+/// Bound: 2 threads; 4 preemptions.
+///
+/// Fails without: LOCKED kept at a hand-over; `starving` in `take_or_announce`; STARVING looked at
+/// in `try_lock`.
+#[test]
+fn a_starving_waiter_is_next() {
+    explore("Mutex: starvation", 4, || {
+        let world = World::new(0);
+        let shared = Arc::new((MutexCore::new(), Token::new(0)));
+        let (world2, shared2) = (world.clone(), shared.clone());
+        let (mutex, served) = (&shared.0, &shared.1);
+        world.enter();
+        assert!(mutex.try_lock());
+        let waiter = spawn(move || {
+            world2.enter();
+            shared2.0.lock(Wait::Block).unwrap();
+            shared2.1.set(1);
+            shared2.0.unlock().unwrap();
+        });
+        for _ in 0..2 {
+            let starves = mutex.is_starving();
+            mutex.unlock().unwrap();
+            mutex.lock(Wait::Block).unwrap();
+            assert!(!starves || served.get() == 1, "the waiter was passed over");
+        }
+        mutex.unlock().unwrap();
+        waiter.join().unwrap();
+    });
+}
+
 /// Proves: a lock that timed out leaves the mutex to those who wait: nobody is forgotten, also if
 /// the one that was woken gives up.
 ///

@@ -625,7 +625,7 @@ pub fn after_func<R>(ctx: &Context, f: impl FnOnce() -> R + Send + 'static) -> S
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(golib_loom)))]
 mod tests {
     use super::{background, with_cancel, with_timeout, with_value, Context};
     use std::sync::{Arc, Weak};

@@ -81,6 +81,12 @@ impl MutexCore {
         self.state.load(Ordering::Relaxed) & LOCKED != 0
     }
 
+    /// True if the next unlock hands it over. For its holder.
+    #[cfg(golib_loom)]
+    pub(crate) fn is_starving(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & STARVING != 0
+    }
+
     /// Takes it if it is free and nobody starves.
     #[inline]
     pub fn try_lock(&self) -> bool {

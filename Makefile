@@ -89,11 +89,12 @@ examples: build ## run every example
 ## Quality ------------------------------------------------------------------------------------------------------------
 
 .PHONY: lint
-lint: build $(VENV)/.group-lint $(VENV)/.group-test ## formatting, clippy, ruff, mypy --strict, stubs against the module
+lint: build $(VENV)/.group-lint $(VENV)/.group-test ## formatting, clippy, rustdoc, ruff, mypy --strict, stubs against the module
 	cargo fmt --check
 	cargo fmt --check --manifest-path loom_tests/Cargo.toml
 	cargo fmt --check --all --manifest-path benches/rust/Cargo.toml
 	$(env) cargo clippy --quiet --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --package go-lib --package go-lib-macros
 	$(env) ruff format --check python tests examples benches docs
 	$(env) ruff check python tests examples benches docs
 	$(env) mypy

@@ -89,6 +89,13 @@ pub mod __returned {
 /// The function behind [`go!`].
 ///
 /// Panics: if no thread can be had to run it.
+///
+/// # Examples
+/// ```
+/// let (tx, rx) = go_lib::chan::chan(1);
+/// go_lib::go(move || tx.send(1));
+/// assert_eq!(rx.recv(), Some(1));
+/// ```
 #[track_caller]
 pub fn go<R>(f: impl FnOnce() -> R + Send + 'static) {
     spawn_at(0, f, Location::caller());
@@ -164,6 +171,19 @@ where
     }
 }
 
+/// [`run`], as the published 0.6's attribute calls it.
+#[doc(hidden)]
+pub fn __main_entry<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
+    run(f)
+}
+
+/// [`go`], as the published 0.6's macro calls it.
+#[doc(hidden)]
+#[track_caller]
+pub fn __spawn(f: impl FnOnce() + Send + 'static) {
+    go(f);
+}
+
 /// Lets other runnable goroutines run first.
 ///
 /// # Examples
@@ -228,6 +248,12 @@ pub fn with_syscall<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Keeps the goroutine on its OS thread until dropped. Made by [`lock_os_thread`].
+///
+/// # Examples
+/// ```
+/// let here: go_lib::LockOsThread = go_lib::lock_os_thread();
+/// drop(here);
+/// ```
 #[derive(Debug)]
 pub struct LockOsThread {
     /// Dropped where it was made.

@@ -16,13 +16,63 @@
 //!
 //! A goroutine is an ordinary function on a stack of its own: it may block anywhere, call C, hold
 //! a `std::sync::Mutex`, recurse deep. One that blocks in the kernel or computes for long loses
-//! its processor to another thread; nothing is interrupted at an arbitrary instruction.
+//! its processor to another thread; nothing is interrupted at an arbitrary instruction. Every
+//! operation also works on an ordinary thread, which then blocks itself.
+//!
+//! # From Go to Rust
+//!
+//! | Go | Rust |
+//! |---|---|
+//! | `func main() { … }` | `#[go_lib::main] fn main() { … }`, or [`run`](fn@run) |
+//! | `go f(x)`, `go func() { … }()` | `go!(f(x))`, `go!(move \|\| …)` |
+//! | `make(chan T, n)` | [`chan::chan::<T>(n)`](chan::chan): a `Sender` and a `Receiver` |
+//! | `ch <- v` | [`tx.send(v)`](chan::Sender::send); `try_send`, `send_timeout`, `send_ok` |
+//! | `v, ok := <-ch` | [`rx.recv()`](chan::Receiver::recv): `Some(v)`, or `None` from a closed one |
+//! | `for v := range ch` | `for v in &rx` |
+//! | `close(ch)` | [`tx.close()`](chan::Sender::close), or dropping the last `Sender` |
+//! | `select { case v := <-a: … }` | [`select!`] ` { recv(a) -> v => … }` |
+//! | `case ch <- v:` | `send(tx, v) => …` |
+//! | `default:`, `case <-time.After(d):` | `default => …`, `timeout(d) => …` |
+//! | `reflect.Select` | [`select::Select`] |
+//! | a nil channel in a select | a `None` instead of the `Sender` or `Receiver` |
+//! | `sync.WaitGroup`, `Mutex`, `RWMutex`, `Cond`, `Once` | the same in [`sync`] (`RwLock`) |
+//! | `sync.OnceValue` | [`sync::OnceCell`] |
+//! | `x/sync/errgroup`, `semaphore`, `singleflight` | [`sync::errgroup`], [`sync::Semaphore`], [`sync::singleflight`] |
+//! | `context.WithTimeout(ctx, d)` and its kin | [`context::with_timeout`] … |
+//! | `time.Sleep`, `NewTimer`, `NewTicker`, `AfterFunc` | [`sleep`], [`time`] |
+//! | `runtime.Gosched`, `GOMAXPROCS`, `NumGoroutine` | [`gosched`], [`set_gomaxprocs`], [`num_goroutine`] |
+//! | `runtime.LockOSThread()` | [`lock_os_thread`], until its guard is dropped |
+//! | `recover()` | `std::panic::catch_unwind`; [`set_panic_handler`] for what nobody caught |
+//! | `runtime.Stack`, `debug.SetMaxThreads`, `SetMaxStack` | [`debug`] |
+//! | `GODEBUG=schedtrace=1000` | the same, or `GOLIB_DEBUG=schedtrace=1000` |
+//! | (none: a WaitGroup) | [`scope`](fn@scope): goroutines that borrow from their maker |
 //!
 //! # Thread-locals
-//! After any operation that can park, the goroutine may be on another OS thread: do not keep a
-//! reference into a `thread_local!` across one. [`lock_os_thread`] keeps it where it is.
+//! After any operation that can park, the goroutine may be on another OS thread, and while it is
+//! parked others run on the thread that it left. So
+//! - do not keep a reference into a `thread_local!` across one: `KEY.with(|v| …)` must not park. The
+//!   compiler cannot check this; it is the one rule of safe Rust that goroutines add.
+//! - what a thread-local says is the thread's, not the goroutine's. State of its own a goroutine
+//!   keeps in its variables, or in a [`context`].
+//! - a value that is not `Send` may live across a park, since it moves together with all that its
+//!   goroutine has. If a *library* ties such a value to its OS thread (a graphics context, a lock of
+//!   pthreads that checks its owner), hold [`lock_os_thread`] as long as the value lives.
+//!
+//! # Limits
+//! - Linux on x86-64; the switch for AArch64 is there. Rust 1.85 or newer.
+//! - A goroutine that computes loses its processor after 10 ms, but goes on computing beside the
+//!   others until its next operation of this crate: for so long more threads run than
+//!   [`gomaxprocs`] says, also after it was lowered. Nothing can stop a loop that calls nothing.
+//! - A stack does not grow: 64 MiB of address space are reserved, and committed as they are used;
+//!   [`spawn_with_stack`] takes other sizes, up to 1 GiB. An overflow is reported, with exit status 2.
+//! - A panic ends its goroutine, not the process as in Go. It needs `panic = "unwind"`.
+//! - A deadlock is only seen if no thread exists that the runtime does not know, since that could
+//!   still send something.
+//! - When `main` returns the process ends; the other goroutines' destructors do not run.
 
 #![deny(missing_docs)]
+// The runtime's documentation is for those who read its source, and links to it.
+#![allow(rustdoc::private_intra_doc_links, reason = "read with --document-private-items too")]
 // Under loom whole parts (asm, threads, signals) stand still.
 #![cfg_attr(golib_loom, allow(dead_code, unused_imports, reason = "models run parts"))]
 
@@ -45,7 +95,7 @@ pub use go::{
 };
 // What the attributes and macros of the published 0.6 expanded to; some programs call them.
 #[doc(hidden)]
-pub use go::{go as __spawn, run as __main_entry};
+pub use go::{__main_entry, __spawn};
 // What `go!` expands to.
 #[doc(hidden)]
 pub use go::__returned;
@@ -87,7 +137,7 @@ pub use panic::{set_panic_handler, set_panic_hook, GoroutinePanic};
 pub use scope::{scope, Scope, ScopedJoinHandle};
 pub use time::sleep;
 
-/// Tools for looking at a running program.
+/// Tools for looking at a running program, and limits that stop one that runs away.
 pub mod debug {
     /// Every live goroutine in Go's format.
     ///
@@ -101,4 +151,5 @@ pub mod debug {
     }
 
     pub use crate::runtime::proc::procs::set_max_threads;
+    pub use crate::runtime::stack::set_max_stack;
 }

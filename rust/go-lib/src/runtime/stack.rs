@@ -18,8 +18,11 @@
 //! Go: runtime/stack.go (ours neither grow nor move)
 
 use std::io;
+use std::sync::atomic::AtomicUsize;
 
+use crate::prim::Ordering;
 use crate::runtime::lock::Locked;
+use crate::sys::arch;
 use crate::sys::mem::{self, MAX_PAGE_BYTES};
 
 /// The smallest stack, of which the guard takes half.
@@ -114,10 +117,30 @@ pub(crate) struct Stacks {
 
 const CLASSES: usize = (MAX_BYTES / MIN_BYTES).trailing_zeros() as usize + 1;
 
+/// See [`set_max_stack`]. An atomic of std's: loom's cannot be static.
+static LIMIT: AtomicUsize = AtomicUsize::new(MAX_BYTES);
+
+/// Sets how large a goroutine's stack may be, in bytes (1 GiB at first, from 64 KiB on; a power of two
+/// is the largest that is not above); the former limit. For goroutines that begin from now on,
+/// whatever they wish.
+///
+/// Go: `debug.SetMaxStack`.
+///
+/// # Examples
+/// ```
+/// let old = go_lib::debug::set_max_stack(8 << 20);
+/// assert_eq!(go_lib::debug::set_max_stack(old), 8 << 20);
+/// ```
+pub fn set_max_stack(bytes: usize) -> usize {
+    let bytes = bytes.clamp(MIN_BYTES, MAX_BYTES);
+    // Relaxed: a number; nothing is published with it.
+    LIMIT.swap(1 << bytes.ilog2(), Ordering::Relaxed)
+}
+
 /// The wish as a size class's bytes; 0 is the default.
 fn class_bytes(wish: usize, default: usize) -> usize {
     let wish = if wish == 0 { default } else { wish };
-    wish.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two()
+    wish.clamp(MIN_BYTES, LIMIT.load(Ordering::Relaxed)).next_power_of_two()
 }
 
 impl Stacks {
@@ -133,6 +156,11 @@ impl Stacks {
     /// The size that a wish of `bytes` (0: none) leads to.
     pub(crate) fn size_for(&self, bytes: usize) -> usize {
         class_bytes(bytes, self.default_bytes)
+    }
+
+    /// The size of the stacks that are cached: the default, whatever `set_max_stack` says.
+    pub(crate) fn default_size(&self) -> usize {
+        self.default_bytes
     }
 
     /// A new stack of the class of `bytes` (a result of [`Stacks::size_for`]).
@@ -154,7 +182,9 @@ impl Stacks {
         };
         // SAFETY: the range was cut for us alone.
         unsafe { mem::guard(base, GUARD_BYTES)? };
-        Ok(Stack { lo: base + GUARD_BYTES, hi: base + bytes })
+        let stack = Stack { lo: base + GUARD_BYTES, hi: base + bytes };
+        arch::tell_valgrind_of_stack(stack.lo, stack.hi);
+        Ok(stack)
     }
 }
 

@@ -21,7 +21,13 @@ use crate::runtime::g::G;
 use crate::runtime::lock::ChanLock;
 use crate::runtime::proc::park::goready;
 
-/// How long an operation may wait.
+/// How long an operation of the runtime may wait.
+///
+/// # Examples
+/// ```
+/// use go_lib::chan::Wait;
+/// assert_ne!(Wait::Try, Wait::Until(0));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wait {
     /// Until it can proceed.
@@ -33,6 +39,16 @@ pub enum Wait {
 }
 
 /// Why a send did not happen; holds the value.
+///
+/// # Examples
+/// ```
+/// use go_lib::chan::{chan, SendError};
+/// let (tx, _rx) = chan(0);
+/// match tx.try_send_ok("later") {
+///     Err(SendError::Full(text)) => assert_eq!(text, "later"),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(PartialEq, Eq, Clone, Copy)]
 pub enum SendError<T> {
     /// The channel is closed.
@@ -85,6 +101,13 @@ impl<T> fmt::Display for SendError<T> {
 impl<T> std::error::Error for SendError<T> {}
 
 /// Why a receive did not happen. A closed channel is no error: it yields `Ok(None)`.
+///
+/// # Examples
+/// ```
+/// use go_lib::chan::{chan, RecvError};
+/// let (_tx, rx) = chan::<u8>(1);
+/// assert_eq!(rx.try_recv_ok().unwrap_err(), RecvError::Empty);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RecvError {
     /// It would have to wait ([`Wait::Try`]).
@@ -111,6 +134,14 @@ impl fmt::Display for RecvError {
 impl std::error::Error for RecvError {}
 
 /// The channel was closed before.
+///
+/// # Examples
+/// ```
+/// use go_lib::chan::{chan, CloseOfClosed};
+/// let (tx, _rx) = chan::<u8>(1);
+/// tx.close();
+/// assert_eq!(tx.close_ok(), Err(CloseOfClosed));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CloseOfClosed;
 

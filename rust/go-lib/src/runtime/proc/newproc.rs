@@ -106,7 +106,7 @@ fn newproc1(
     g.syscalls.store(0, Ordering::Relaxed);
     g.wait.take_pending();
     g.stack_bytes.store(size, Ordering::Relaxed);
-    if size != s.stacks.size_for(0) {
+    if size != s.stacks.default_size() {
         // Of an unusual size there is no cache: the caller learns at once if it cannot be had.
         if let Err(e) = stacks::give(m, gp) {
             gfput(m, s, gp);

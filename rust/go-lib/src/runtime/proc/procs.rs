@@ -157,7 +157,16 @@ pub struct ThreadLimit {
     pub threads: usize,
 }
 
-/// Sets how many OS threads the runtime may use; the former limit.
+/// Sets how many OS threads the runtime may use (10 000 at first); the former limit.
+///
+/// One more thread is needed for each goroutine that blocks in the kernel or keeps its thread; where
+/// it cannot be had, starting a goroutine panics.
+///
+/// # Examples
+/// ```
+/// let old = go_lib::debug::set_max_threads(500);
+/// assert_eq!(go_lib::debug::set_max_threads(old), 500);
+/// ```
 pub fn set_max_threads(n: usize) -> usize {
     sched().max_threads.swap(n, Ordering::Relaxed)
 }

@@ -45,7 +45,7 @@ pub(crate) fn give(m: &M, gp: *mut G) -> io::Result<usize> {
     if !unsafe { (*g.stack.get()).is_none() } {
         return Ok(g.stack_top.get());
     }
-    let bound = if size == s.stacks.size_for(0) {
+    let bound = if size == s.stacks.default_size() {
         // SAFETY: on g0 the P is ours, and so is its cache.
         let cache = unsafe { &mut *(*m.pp()).stacks[list].get() };
         match cache.pop() {
@@ -127,7 +127,7 @@ pub(crate) fn take_back(m: &M, s: &Sched, g: &G) {
         }
     }
     let pp = m.pp();
-    if size != s.stacks.size_for(0) {
+    if size != s.stacks.default_size() {
         // SAFETY: nothing runs on it.
         unsafe { stack.trim() };
         let host = list == list_of(Kind::Host);
@@ -198,7 +198,7 @@ fn spill(s: &Sched, cache: &mut Vec<Bound>, list: usize) {
 /// Is there room for a stack again? One goes to the pool if so.
 #[cold]
 pub(crate) fn probe(s: &Sched) -> io::Result<()> {
-    let bound = make(s, list_of(Kind::Go), s.stacks.size_for(0))?;
+    let bound = make(s, list_of(Kind::Go), s.stacks.default_size())?;
     s.inner.lock().stack_pool[list_of(Kind::Go)].push(bound);
     Ok(())
 }

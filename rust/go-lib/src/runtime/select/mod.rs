@@ -24,6 +24,16 @@ pub enum Case<'a, T> {
 }
 
 /// What a select did.
+///
+/// # Examples
+/// ```
+/// use go_lib::{chan::chan, select::{Select, Selected}};
+/// let (tx, rx) = chan(1);
+/// tx.send('x');
+/// let mut select = Select::new();
+/// select.recv(&rx);
+/// assert_eq!(select.wait(), Selected { index: 0, value: Some('x'), ok: true });
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 pub struct Selected<T> {
     /// Which case.

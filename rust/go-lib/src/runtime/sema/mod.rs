@@ -43,6 +43,15 @@ use crate::runtime::waitreason::WaitReason;
 use crate::sys::clock::nanotime;
 
 /// Why a wait ended without what it waited for.
+///
+/// # Examples
+/// ```
+/// use go_lib::sync::{Semaphore, WaitError};
+/// let none = Semaphore::new(1);
+/// none.acquire(1);
+/// let soon = std::time::Duration::from_millis(1);
+/// assert_eq!(none.acquire_timeout(1, soon), Err(WaitError::Timeout));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WaitError {
     /// It would have to wait ([`Wait::Try`]).

@@ -266,3 +266,6 @@ pub(crate) fn tls_set(p: *mut ()) {
         );
     }
 }
+
+/// Nothing: valgrind has not been tried on this CPU. See the one for x86-64.
+pub(crate) fn tell_valgrind_of_stack(_lo: usize, _hi: usize) {}

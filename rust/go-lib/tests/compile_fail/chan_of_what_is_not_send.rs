@@ -1,0 +1,9 @@
+//! What a channel passes runs on any thread.
+
+use std::rc::Rc;
+
+fn main() {
+    let (tx, rx) = go_lib::chan::chan::<Rc<u8>>(1);
+    go_lib::go!(move || tx.send(Rc::new(1)));
+    rx.recv();
+}

@@ -229,6 +229,13 @@ pub(crate) unsafe fn init_stack(top: usize, entry: Entry) -> usize {
     sp
 }
 
+/// Gives a new goroutine on a used stack the control word that `init_stack` would.
+#[inline(always)]
+pub(crate) fn reset_control_words() {
+    // SAFETY: 0 is a valid fpcr, as a process starts; no code of ours counts on another one.
+    unsafe { asm!("msr fpcr, xzr", options(nostack, preserves_flags)) };
+}
+
 /// Reads the thread's M slot.
 #[inline(always)]
 pub(crate) fn tls_get() -> *mut () {

@@ -7,14 +7,16 @@
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::{
-    init_stack, leave, reset_control_words, resume, switch, tell_valgrind_of_stack, tls_get, tls_set,
+    init_stack, leave, reset_control_words, resume, switch, tell_valgrind_of_stack, tls_get,
+    tls_set,
 };
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use aarch64::{
-    init_stack, leave, reset_control_words, resume, switch, tell_valgrind_of_stack, tls_get, tls_set,
+    init_stack, leave, reset_control_words, resume, switch, tell_valgrind_of_stack, tls_get,
+    tls_set,
 };
 
 /// A goroutine's first function. It never returns to its caller: there is none.

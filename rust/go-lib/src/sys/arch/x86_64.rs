@@ -158,7 +158,7 @@ global_asm!(
     ".popsection",
 );
 
-extern "C-unwind" {
+unsafe extern "C-unwind" {
     fn golib_leave(save: *mut usize, to: usize);
     fn golib_resume(save: *mut usize, to: usize);
     fn golib_switch(save: *mut usize, to: usize, flag: *mut u32);

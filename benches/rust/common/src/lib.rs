@@ -27,6 +27,8 @@ pub trait Rt: Sized + 'static {
     fn wg_wait(wg: Self::Wg);
     fn lock_new() -> Self::Lock;
     fn lock_incr(l: &Self::Lock) -> u64;
+    /// Echoes what each connection sends, for ever; prints `port=` first.
+    fn echo_server() -> !;
     /// The library's own wrapper for a blocking call, where it has one.
     fn blocking(f: impl FnOnce()) {
         f()
@@ -446,6 +448,7 @@ fn workload<R: Rt>(a: Args) {
             let v = R::recv(&rx).unwrap();
             report(R::NAME, &a, n, 1, t.elapsed(), n != 36 || v == 14_930_352, "")
         }
+        "tcp_echo" => R::echo_server(),
         w => panic!("unknown workload {w:?}"),
     }
 }

@@ -2,6 +2,7 @@
 use common::Rt;
 use go_lib::chan::{chan, Receiver, Sender};
 use go_lib::sync::{Mutex, WaitGroup};
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,21 @@ impl Rt for GoLib {
             }
         }
         s
+    }
+    fn echo_server() -> ! {
+        let listener = go_lib::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        println!("port={}", listener.local_addr().unwrap().port());
+        loop {
+            let (mut stream, _) = listener.accept().unwrap();
+            go_lib::go!(move || {
+                let mut buf = [0u8; 4096];
+                while let Ok(n @ 1..) = stream.read(&mut buf) {
+                    if stream.write_all(&buf[..n]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
     }
     fn wg_new() -> Self::Wg {
         Arc::new(WaitGroup::new())

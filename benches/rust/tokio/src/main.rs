@@ -396,6 +396,23 @@ async fn workload<C: Chan>(a: Args, name: String) {
             let v = C::recv(&mut rx).await.unwrap();
             report(name, &a, n, 1, t.elapsed(), n != 36 || v == 14_930_352, "")
         }
+        "tcp_echo" => {
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            println!("port={}", listener.local_addr().unwrap().port());
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                spawn(async move {
+                    let mut buf = [0u8; 4096];
+                    while let Ok(n @ 1..) = stream.read(&mut buf).await {
+                        if stream.write_all(&buf[..n]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        }
         w => panic!("unknown workload {w:?}"),
     }
 }

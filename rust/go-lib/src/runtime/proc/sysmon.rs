@@ -188,7 +188,8 @@ fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
             continue;
         }
         let tick = p.schedtick.load(Ordering::Relaxed);
-        if tick != last.tick {
+        let switched = tick != last.tick;
+        if switched {
             *last = Seen { tick, since: now, blocked: 0 };
         }
         let due = p.timers.next_when() <= now;
@@ -202,6 +203,10 @@ fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
         waiting |= wanted || p.timers.next_when() != NEVER;
         if !wanted {
             last.since = last.since.max(now - SLICE_NS / 2);
+            continue;
+        }
+        if switched {
+            // It comes back by itself; to ask the kernel of its thread is dear.
             continue;
         }
         let (blocked, announced) = is_blocked(p);

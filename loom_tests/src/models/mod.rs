@@ -9,6 +9,7 @@ mod errgroup;
 mod handoff;
 mod interrupt;
 mod lock;
+mod netpoll;
 mod note;
 mod park;
 mod queues;

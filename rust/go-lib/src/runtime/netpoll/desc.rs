@@ -30,7 +30,7 @@
 //! 4. `seq` of a deadline grows with each setting: one that fires late does nothing.
 //!
 //! # Memory ordering
-//! `READY` is a Release store and taken by an Acquire: who saw an edge tries after it, and sees
+//! `READY` is put by a Release and taken by an Acquire: who saw an edge tries after it, and sees
 //! `HANGUP` if that came with it. Everything else is ordered by the lock and the claim.
 //!
 //! Go: runtime/netpoll.go (pollDesc, netpollblock, netpollunblock, poll_runtime_pollSetDeadline)
@@ -245,8 +245,8 @@ impl PollDesc {
             }
         }
         if edge {
-            // Release: pairs with the Acquire in `prepare`.
-            word.store(READY, Ordering::Release);
+            // Release: pairs with the Acquire in `prepare`. An RMW: comes before or after `drained`.
+            word.swap(READY, Ordering::Release);
         }
         ptr::null_mut()
     }

@@ -11,7 +11,7 @@ use crate::sync::errgroup::Group;
 ///
 /// Bound: 3 threads; 2 preemptions.
 ///
-/// Fails without: the cancel in `fail`; the first failure kept in `fail`; `wait` of the WaitGroup.
+/// Fails without: the cancel in `fail`; the first failure kept in `fail`.
 #[test]
 fn the_first_failure_ends_the_work_and_is_the_result() {
     explore("errgroup: a failure, and one that waits for the end", 2, || {

@@ -125,8 +125,7 @@ fn a_mutex_excludes_and_forgets_nobody() {
 ///
 /// Bound: 2 threads; 4 preemptions.
 ///
-/// Fails without: LOCKED kept at a hand-over; `starving` in `take_or_announce`; STARVING looked at
-/// in `try_lock`.
+/// Fails without: LOCKED kept at a hand-over.
 #[test]
 fn a_starving_waiter_is_next() {
     explore("Mutex: starvation", 4, || {

@@ -102,7 +102,7 @@ global_asm!(
 
 type Registers = [u64; REGISTERS];
 
-extern "C" {
+unsafe extern "C" {
     fn golib_test_hold(want: *const Registers, got: *mut Registers, f: extern "C" fn());
 }
 
@@ -140,7 +140,7 @@ const ROUNDINGS: [i32; 4] = [0, 0x400, 0x800, 0xc00];
 const ROUNDINGS: [i32; 4] = [0, 0x40_0000, 0x80_0000, 0xc0_0000];
 
 #[link(name = "m")]
-extern "C" {
+unsafe extern "C" {
     fn fesetround(rounding: i32) -> i32;
     fn fegetround() -> i32;
 }

@@ -182,20 +182,21 @@ def test_a_thousand_blocked_in_c_all_return():
     assert out == "ok\n"
 
 
-def test_two_cores_hash_in_parallel():
-    if len(os.sched_getaffinity(0)) < 2 or SLACK > 1:
-        pytest.skip("needs two idle cores")
+def test_two_hash_in_parallel():
     block = b"x" * 30_000_000
 
-    def hashing(n):
+    def hashing():
         start = time.monotonic()
-        for g in [go(lambda: hashlib.sha256(block).digest()) for _ in range(n)]:
-            g.join()
-        return time.monotonic() - start
+        hashlib.sha256(block).digest()
+        return start, time.monotonic()
 
-    hashing(2)
-    # Sequentially it would be 2.0; the machine may be busy with other things.
-    assert min(hashing(2) / hashing(1) for _ in range(5)) < 1.9
+    def overlap():
+        (start, end), (other_start, other_end) = [g.join() for g in [go(hashing), go(hashing)]]
+        both = min(end, other_end) - max(start, other_start)
+        return both / min(end - start, other_end - other_start)
+
+    # One after the other it would be below 0; how much faster it is, the benches say.
+    assert max(overlap() for _ in range(5)) > 0.5
 
 
 def test_an_ordinary_python_thread_beside_busy_goroutines_gets_its_turn():

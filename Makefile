@@ -60,7 +60,9 @@ demo: build ## the main job on real input: index the interpreter's standard libr
 ## Tests --------------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: test-rust loom test-python ## all tests: Rust, loom, Python
+test: test-rust ## all tests: Rust, loom, Python
+	$(MAKE) --no-print-directory -j2 --output-sync=target loom build $(VENV)/.group-test
+	$(MAKE) --no-print-directory test-python
 
 .PHONY: test-rust
 test-rust: ## the crate's tests, and its examples

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 import model
-from support import PLACES, Thread, eventually
+from support import PLACES, SLACK, Thread, eventually
 
 # Hypothesis keeps its generator in a threading.local, and warns if the collector knows of no referrer: the frozen
 # objects (conftest.py) are not searched, and from 3.14 on no frame holds it meanwhile.
@@ -240,7 +240,7 @@ class _AnySendOnClosed(tuple):
 @pytest.mark.parametrize("start", ["main", "goroutine"])
 def test_random_programs_do_what_the_model_says(start):
     options = settings(
-        max_examples=90,
+        max_examples=90 if SLACK == 1 else 40,
         stateful_step_count=40,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -1582,6 +1582,8 @@ def test_an_exception_that_a_cancelled_goroutine_raises_is_reported():
         golib.gosched()
         g.cancel()
         del g
+        while golib.num_goroutine():
+            golib.sleep(0.001)
         golib.sleep(0.05)
         """
     )

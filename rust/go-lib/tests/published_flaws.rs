@@ -10,7 +10,7 @@ mod common;
 
 use std::collections::HashSet;
 use std::hint::black_box;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ fn compute(for_how_long: Duration) {
 /// Runs the test `name` of this file alone in a process with `part` set, for what ends it.
 fn process(name: &str, part: &str) -> Output {
     let exe = std::env::current_exe().expect("our own path");
-    Command::new(exe)
+    common::program(&exe)
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env("GOLIB_TEST_PART", part)
         .output()

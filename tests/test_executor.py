@@ -128,11 +128,11 @@ def test_never_more_than_max_workers_run(make):
         with lock:
             now += 1
             most = max(most, now)
-        time.sleep(0.001)
+        time.sleep(0.03)
         with lock:
             now -= 1
 
-    cf.wait([executor.submit(call) for _ in range(60)], 60)
+    cf.wait([executor.submit(call) for _ in range(12)], 60)
     assert (now, most) == (0, 3)
 
 

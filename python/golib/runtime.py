@@ -33,7 +33,7 @@ def print_stacks(file: TextIO | None = None) -> None:
     >>> import io
     >>> ch = golib.Chan()
     >>> g = golib.spawn(ch.recv, name='waiter')
-    >>> golib.sleep(0.01)
+    >>> golib.sleep(0.1)
     >>> out = io.StringIO()
     >>> golib.runtime.print_stacks(out)
     >>> f'goroutine {g.id} [chan receive]: waiter' in out.getvalue()

@@ -329,7 +329,7 @@ Its Python frames, the oldest first, as a traceback.StackSummary; empty once it 
 
 >>> ch = golib.Chan()
 >>> g = golib.go(lambda: ch.recv())
->>> golib.sleep(0.01)
+>>> golib.sleep(0.1)
 >>> [frame.name for frame in g.stack()]
 ['<lambda>']
 >>> ch.send(None)",

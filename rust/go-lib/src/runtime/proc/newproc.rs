@@ -347,7 +347,7 @@ pub(crate) unsafe fn succeed(gp: *mut G) -> *mut G {
     let s = sched();
     // SAFETY: our own G.
     let g = unsafe { &*gp };
-    let is_usual = |g: &G| g.stack_bytes.load(Ordering::Relaxed) == s.stacks.size_for(0);
+    let is_usual = |g: &G| g.stack_bytes.load(Ordering::Relaxed) == s.stacks.default_size();
     if !direct::serves(m, g) || !is_usual(g) || !stacks::one_more_end(m) {
         return ptr::null_mut();
     }

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from support import Output, finish, run_ok, start_script, wait_line
+from support import Output, finish, start_script, wait_line
 
 PROGRAM = """
     import golib, sys, threading, time
@@ -217,41 +217,3 @@ def test_a_run_on_another_thread_does_not_see_ctrl_c():
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert finish(process) == (0, "['undisturbed']\n", "")
-
-
-def test_signals_whose_handlers_raise_are_raised_in_main_however_fast_they_come(rng):
-    out = run_ok(
-        f"""
-        import golib, random, signal
-        rng = random.Random({rng.random()})
-        armed = False
-        def interrupt(signum, frame):
-            if armed:
-                raise KeyboardInterrupt
-        signal.signal(signal.SIGALRM, interrupt)
-        def attempt():
-            global armed
-            armed = True
-            with golib.scope() as s:
-                for _ in range(3):
-                    s.go(golib.sleep, 0.0001)
-                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-6, 3e-4))
-        def main():
-            global armed
-            interrupted = 0
-            for _ in range(1000):
-                try:
-                    try:
-                        attempt()
-                    finally:
-                        armed = False
-                        signal.setitimer(signal.ITIMER_REAL, 0)
-                except KeyboardInterrupt:
-                    interrupted += 1
-                assert golib.num_goroutine() == 1, golib.runtime.goroutines()
-            return interrupted
-        interrupted = golib.run(main)
-        print(interrupted > 100 or interrupted)
-        """
-    )
-    assert out == "True\n"

@@ -909,7 +909,12 @@ def test_ctrl_c_in_the_block_ends_everything():
     assert finish(process) == (0, "interrupted 3\n", "")
 
 
-def test_a_signals_exception_at_any_moment_leaves_no_member_behind(rng):
+@pytest.mark.parametrize(
+    ("start", "running"), [("golib.run(main)", 1), ("main()", 0)], ids=["run", "main thread"]
+)
+def test_signals_whose_handlers_raise_at_any_moment_reach_main_and_leave_no_member_behind(
+    start, running, rng
+):
     out = run_ok(
         f"""
         import golib, random, signal
@@ -926,17 +931,21 @@ def test_a_signals_exception_at_any_moment_leaves_no_member_behind(rng):
                 for _ in range(3):
                     s.go(golib.sleep, 0.0001)
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-6, 3e-4))
-        interrupted = 0
-        for _ in range(1500):
-            try:
+        def main():
+            global armed
+            interrupted = 0
+            for _ in range(1500):
                 try:
-                    attempt()
-                finally:
-                    armed = False
-            except KeyboardInterrupt:
-                interrupted += 1
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            assert golib.num_goroutine() == 0, golib.runtime.goroutines()
+                    try:
+                        attempt()
+                    finally:
+                        armed = False
+                except KeyboardInterrupt:
+                    interrupted += 1
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                assert golib.num_goroutine() == {running}, golib.runtime.goroutines()
+            return interrupted
+        interrupted = {start}
         print(interrupted > 100 or interrupted)
         """
     )

@@ -59,7 +59,8 @@
 //!   pthreads that checks its owner), hold [`lock_os_thread`] as long as the value lives.
 //!
 //! # Limits
-//! - Linux on x86-64; the switch for AArch64 is there. Rust 1.85 or newer.
+//! - Linux on x86-64. The tests also pass for AArch64 under an emulator; on such a CPU nothing has run.
+//!   Rust 1.85 or newer.
 //! - A goroutine that computes loses its processor after 10 ms, but goes on computing beside the
 //!   others until its next operation of this crate: for so long more threads run than
 //!   [`gomaxprocs`] says, also after it was lowered. Nothing can stop a loop that calls nothing.

@@ -7,24 +7,11 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{every_way, until, Way};
-use go_lib::net::{TcpListener, TcpStream};
+use common::{every_way, listen, pair, until, Way};
+use go_lib::net::TcpStream;
 
 const SHORT: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_secs(3600);
-
-fn listen() -> (TcpListener, std::net::SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    (listener, addr)
-}
-
-/// Two ends of a connection.
-fn pair() -> (TcpStream, TcpStream) {
-    let (listener, addr) = listen();
-    let client = TcpStream::connect(addr).unwrap();
-    (client, listener.accept().unwrap().0)
-}
 
 /// Waits until `n` goroutines or threads wait for I/O; of threads the dump does not tell.
 fn until_parked(way: Way, n: usize) {

@@ -3,30 +3,16 @@
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{alone, every_way, Rng};
+use common::{alone, every_way, listen, pair, Rng};
 use go_lib::net::{TcpListener, TcpStream};
 use go_lib::runtime::embedder;
 use go_lib::sync::WaitGroup;
 
 const SHORT: Duration = Duration::from_millis(5);
-
-fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    (listener, addr)
-}
-
-/// Two ends of a connection.
-fn pair() -> (TcpStream, TcpStream) {
-    let (listener, addr) = listen();
-    let client = TcpStream::connect(addr).unwrap();
-    (client, listener.accept().unwrap().0)
-}
 
 /// Echoes what each connection sends until the listener is closed.
 fn serve(listener: &Arc<TcpListener>) {

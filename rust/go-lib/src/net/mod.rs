@@ -131,6 +131,19 @@ fn accept_patiently<T: AsRawFd, R>(
     }
 }
 
+/// The next connection that `accept` takes; its first error is the last item, and `None` stands for the
+/// listener then.
+fn next_incoming<L, S, A>(
+    listener: &mut Option<&L>,
+    accept: impl FnOnce(&L) -> io::Result<(S, A)>,
+) -> Option<io::Result<S>> {
+    let accepted = accept((*listener)?).map(|(stream, _)| stream);
+    if accepted.is_err() {
+        *listener = None;
+    }
+    Some(accepted)
+}
+
 /// What all sockets have. `$open` is the body of an example that makes one, `s`.
 macro_rules! socket_methods {
     ($type:ident, $std:ty, $open:literal) => {

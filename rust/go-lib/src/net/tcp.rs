@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    accept_patiently, each_addr, socket_methods, stream_traits, timeout_methods, Mode, NetFd,
+    accept_patiently, each_addr, next_incoming, socket_methods, stream_traits, timeout_methods,
+    Mode, NetFd,
 };
 use crate::sys::socket;
 
@@ -420,10 +421,6 @@ impl Iterator for Incoming<'_> {
     type Item = io::Result<TcpStream>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let accepted = self.listener?.accept().map(|(stream, _)| stream);
-        if accepted.is_err() {
-            self.listener = None;
-        }
-        Some(accepted)
+        next_incoming(&mut self.listener, TcpListener::accept)
     }
 }

@@ -6,7 +6,9 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{accept_patiently, socket_methods, stream_traits, timeout_methods, Mode, NetFd};
+use super::{
+    accept_patiently, next_incoming, socket_methods, stream_traits, timeout_methods, Mode, NetFd,
+};
 
 /// A connection between processes of one machine.
 ///
@@ -252,11 +254,7 @@ impl Iterator for UnixIncoming<'_> {
     type Item = io::Result<UnixStream>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let accepted = self.listener?.accept().map(|(stream, _)| stream);
-        if accepted.is_err() {
-            self.listener = None;
-        }
-        Some(accepted)
+        next_incoming(&mut self.listener, UnixListener::accept)
     }
 }
 

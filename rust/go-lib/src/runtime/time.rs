@@ -52,6 +52,22 @@ pub(crate) fn deadline_at(at: Instant) -> i64 {
 /// `gopark`'s unlockf of a wait that nobody needs to find.
 unsafe fn hold_nothing(_gp: *mut G, _arg: *mut ()) {}
 
+/// Arms `timer` to do `action` at `when_ns`, for a caller that does not wait for it.
+///
+/// # Safety
+/// As [`Timers::arm_for`], but that Ps are never freed.
+pub(crate) unsafe fn arm_and_go_on(timer: &Timer, when_ns: i64, action: Action) {
+    let m = enter_rt();
+    // SAFETY: the caller's duty.
+    if wake::arm_timer(m, when_ns, |heap| unsafe { heap.arm_for(timer, when_ns, action) }) {
+        // The caller goes on instead of watching it: sysmon does.
+        sysmon::kick(sched());
+    }
+    if !m.curg.get().is_null() {
+        leave_rt(m);
+    }
+}
+
 /// What has an [`Alarm`].
 pub trait Ring: Send + Sync + 'static {
     /// Its alarm: always the same one.
@@ -105,16 +121,8 @@ impl Alarm {
         alarm.sched.store(ptr::from_ref(s).cast_mut(), Ordering::Relaxed);
         let arg = Arc::into_raw(owner.clone()).cast_mut().cast();
         let action = Action { fire: ring::<T>, arg, seq };
-        let m = enter_rt();
-        // SAFETY: not armed; the reference in `arg` keeps the timer where it is. Ps are never freed.
-        let arm = |heap: &Timers| unsafe { heap.arm_for(&alarm.timer, when_ns, action) };
-        if wake::arm_timer(m, when_ns, arm) {
-            // This goroutine goes on instead of watching it: sysmon does.
-            sysmon::kick(s);
-        }
-        if !m.curg.get().is_null() {
-            leave_rt(m);
-        }
+        // SAFETY: not armed; the reference in `arg` keeps the timer where it is.
+        unsafe { arm_and_go_on(&alarm.timer, when_ns, action) };
         was_set
     }
 

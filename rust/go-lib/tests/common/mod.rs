@@ -3,12 +3,15 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::net::SocketAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use go_lib::net::{TcpListener, TcpStream};
 
 static TURN: Mutex<()> = Mutex::new(());
 /// The running test's number; 0 between tests.
@@ -147,6 +150,20 @@ pub fn run_again(test: &str) -> Output {
 /// True in the process that [`run_again`] started.
 pub fn is_again() -> bool {
     std::env::var_os("GOLIB_TEST_AGAIN").is_some()
+}
+
+/// A listener on a free port, and its address.
+pub fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+/// Two ends of a connection.
+pub fn pair() -> (TcpStream, TcpStream) {
+    let (listener, addr) = listen();
+    let client = TcpStream::connect(addr).unwrap();
+    (client, listener.accept().unwrap().0)
 }
 
 /// The words of a panic.

@@ -335,16 +335,28 @@ pub(crate) unsafe fn pop(e: *mut Entry) {
 pub(crate) unsafe fn push_shield() -> *mut Entry {
     // SAFETY: the caller's duty.
     unsafe {
-        let parent = innermost();
-        if parent.is_null() {
-            return ptr::null_mut();
-        }
-        let ctx = tree::make(Kind::WithoutCancel, parent);
-        ffi::Py_DECREF(parent);
+        let ctx = shield_context();
         if ctx.is_null() {
             return ptr::null_mut();
         }
         push(ctx, Block::Shield)
+    }
+}
+
+/// The context of a shield that the caller begins: a new reference, or null with an exception set.
+///
+/// # Safety
+/// The GIL is held.
+pub(super) unsafe fn shield_context() -> Raw {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let parent = innermost();
+        if parent.is_null() {
+            return parent;
+        }
+        let ctx = tree::make(Kind::WithoutCancel, parent);
+        ffi::Py_DECREF(parent);
+        ctx
     }
 }
 

@@ -10,7 +10,7 @@ use pyo3::ffi::{self, PyMethodDef, PyObject, Py_ssize_t};
 
 use super::ambient::{self, Block, Entry};
 use super::functions::after_seconds;
-use super::tree::{self, ContextObj, Kind, Why};
+use super::tree::{self, ContextObj, Why};
 use crate::chan::free_instance;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
@@ -179,13 +179,7 @@ unsafe extern "C" fn shield_enter(slf: Raw, _: Raw) -> Raw {
         if !can_begin(slf) {
             return ptr::null_mut();
         }
-        let parent = ambient::innermost();
-        if parent.is_null() {
-            return parent;
-        }
-        let ctx = tree::make(Kind::WithoutCancel, parent);
-        ffi::Py_DECREF(parent);
-        begin(slf, ctx, Block::Shield)
+        begin(slf, ambient::shield_context(), Block::Shield)
     }
 }
 

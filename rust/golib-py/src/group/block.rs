@@ -4,7 +4,7 @@
 //! line of a block and the wait for its members would leave them behind.
 //!
 //! # Invariants
-//! 1. When the end's Python part, `_outcome`, is called no member runs, unless a wait was interrupted twice.
+//! 1. When the end's Python part, `_outcome`, is called no member runs.
 
 use std::ptr;
 

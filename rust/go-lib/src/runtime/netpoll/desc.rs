@@ -46,9 +46,10 @@ use crate::runtime::lock::Mutex;
 use crate::runtime::m::NEVER;
 use crate::runtime::netpoll::{attend, ReadyList};
 use crate::runtime::proc::park::{gopark, goready};
-use crate::runtime::proc::{enter_rt, getg, getm, leave_rt, sysmon, throw, wake};
+use crate::runtime::proc::{getg, getm, throw};
 use crate::runtime::sched::sched;
 use crate::runtime::sema::{FdError, WaitError};
+use crate::runtime::time::arm_and_go_on;
 use crate::runtime::timers::{Action, Timer, Timers};
 use crate::runtime::waitreason::WaitReason;
 use crate::sys::clock::nanotime;
@@ -324,16 +325,8 @@ impl PollDesc {
         };
         let arg = ptr::from_ref(self).cast_mut().cast();
         let action = Action { fire, arg, seq: half.seq.get() };
-        let m = enter_rt();
-        // SAFETY: not armed; PollDescs and Ps are never freed.
-        let arm = |heap: &Timers| unsafe { heap.arm_for(&half.timer, when_ns, action) };
-        if wake::arm_timer(m, when_ns, arm) {
-            // This goroutine goes on instead of watching it: sysmon does.
-            sysmon::kick(sched());
-        }
-        if !m.curg.get().is_null() {
-            leave_rt(m);
-        }
+        // SAFETY: not armed; PollDescs are never freed.
+        unsafe { arm_and_go_on(&half.timer, when_ns, action) };
     }
 
     /// The deadline of `mode` that was set as number `seq` has passed.

@@ -1,8 +1,9 @@
 //! Deadlock: everything sleeps and nothing can wake it.
 //!
 //! The last one to fall asleep only suspects (`look`); sysmon makes sure a little later
-//! (`verify`): no P runs, no M is awake, no timer is armed, nobody waits for a descriptor, a known thread sleeps in the runtime,
-//! and no thread that we do not know of exists (for a host: no thread of the host; it decides).
+//! (`verify`): no P runs, no M is awake, no timer is armed, nobody waits for a descriptor, a known
+//! thread sleeps in the runtime, and no thread that we do not know of exists (for a host: no thread of
+//! the host; it decides).
 //!
 //! Go: runtime/proc.go (checkdead)
 

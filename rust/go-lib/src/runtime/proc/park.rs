@@ -165,11 +165,8 @@ unsafe fn arm(m: &M, gp: *mut G, when: i64) {
 #[cold]
 #[inline(never)]
 fn refused(m: &M, gp: *mut G) {
-    // SAFETY: Gs are never freed; this one is ours, and in no queue.
-    unsafe {
-        casgstatus(&*gp, GWAITING, GRUNNABLE);
-        wake::runqput_any(m, gp, true);
-    }
+    // SAFETY: nobody else readies it.
+    unsafe { make_runnable(m, gp, true) };
 }
 
 /// An M that lost its P gives the interpreter up before its goroutine can be found: another M may
@@ -229,9 +226,8 @@ pub(crate) unsafe fn goready(gp: *mut G) {
         return;
     }
     let m = enter_rt();
-    casgstatus(g, GWAITING, GRUNNABLE);
-    // SAFETY: the claim made us the owner; it is in no queue.
-    unsafe { wake::runqput_any(m, gp, true) };
+    // SAFETY: the claim made us the owner.
+    unsafe { make_runnable(m, gp, true) };
     if !m.curg.get().is_null() {
         leave_rt(m);
     }
@@ -249,6 +245,18 @@ pub(crate) unsafe fn ready(m: &M, gp: *mut G, next: bool) {
             (*(*gp).m.load(Ordering::Relaxed)).park.wakeup();
             return;
         }
+        make_runnable(m, gp, next);
+    }
+}
+
+/// Puts a goroutine that waits no more where it will run.
+///
+/// # Safety
+/// It is the caller's; the calling thread is inside the runtime with `m`.
+#[inline(always)]
+unsafe fn make_runnable(m: &M, gp: *mut G, next: bool) {
+    // SAFETY: the caller's duty: it is in no queue.
+    unsafe {
         casgstatus(&*gp, GWAITING, GRUNNABLE);
         wake::runqput_any(m, gp, next);
     }

@@ -2,7 +2,7 @@
 //!
 //! A goroutine for each connection; Ctrl-C ends the process, as it would without go-lib.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use go_lib::net::{TcpListener, TcpStream};
 

@@ -72,7 +72,7 @@ fn the_rest_is_read_after_the_peer_has_ended_in_the_same_moment() {
     // next one wait for another.
     every_way(|_| {
         for _ in 0..200 {
-            let (mut client, mut server) = pair();
+            let (mut client, server) = pair();
             client.write_all(b"x").unwrap();
             drop(client);
             let mut buf = [0; 8];
@@ -166,7 +166,7 @@ fn a_past_deadline_ends_operations_at_once_also_with_data() {
 #[test]
 fn a_deadline_ends_a_wait_in_time() {
     every_way(|_| {
-        let (mut client, _server) = pair();
+        let (client, _server) = pair();
         for _ in 0..3 {
             let begin = Instant::now();
             client.set_read_deadline(Some(begin + SHORT)).unwrap();

@@ -62,7 +62,7 @@ fn unix_streams_carry_large_writes_and_ends() {
             let mut stream = UnixStream::connect(at).unwrap();
             stream.write_all(&[7; 2_000_000]).unwrap();
         });
-        let (mut stream, _) = listener.accept().unwrap();
+        let mut stream = listener.accept().unwrap();
         std::fs::remove_file(&path).unwrap();
         let mut data = Vec::new();
         stream.read_to_end(&mut data).unwrap();
@@ -118,7 +118,7 @@ fn sockets_come_from_std_and_go_back() {
         let addr = listener.local_addr().unwrap();
         let client = std::net::TcpStream::connect(addr).unwrap();
         let listener = TcpListener::try_from(listener).unwrap();
-        let mut server = listener.accept().unwrap().0;
+        let mut server = listener.accept().unwrap();
         let reader = way.start(move || {
             let mut client = TcpStream::try_from(client).unwrap();
             client.read_exact(&mut [0; 5]).unwrap();

@@ -18,7 +18,7 @@ const SHORT: Duration = Duration::from_millis(5);
 fn serve(listener: &Arc<TcpListener>) {
     let listener = listener.clone();
     go_lib::go!(move || {
-        while let Ok((mut stream, _)) = listener.accept() {
+        while let Ok(mut stream) = listener.accept() {
             go_lib::go!(move || {
                 let mut buf = [0; 4096];
                 while let Ok(n @ 1..) = stream.read(&mut buf) {
@@ -346,7 +346,7 @@ fn who_waits_costs_nothing() {
 fn a_panic_closes_the_stream_that_its_goroutine_held() {
     alone(|| {
         go_lib::run(|| {
-            let (client, mut server) = pair();
+            let (client, server) = pair();
             go_lib::go!(move || {
                 let _mine = client;
                 panic!("on purpose");
@@ -428,7 +428,7 @@ fn in_forked_child(listener: &TcpListener, server: &TcpStream) {
     // A deadline that was set before still comes.
     let e = (&*server).write_all(&vec![0; 16_000_000]).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::TimedOut);
-    let (mut a, mut b) = pair();
+    let (a, mut b) = pair();
     go_lib::go!(move || b.write_all(b"x"));
     assert_eq!(a.read(&mut [0; 8]).unwrap(), 1);
 }

@@ -206,6 +206,37 @@ mod line_0_6 {
     }
 
     #[go_lib::main]
+    pub fn net() -> std::io::Result<usize> {
+        use go_lib::net::{TcpListener, TcpStream};
+        use std::io::{Read, Write};
+        use std::os::fd::RawFd;
+
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let addr = listener.local_addr()?;
+        let fds: [RawFd; 1] = [listener.as_raw_fd()];
+        assert!(fds[0] > 2);
+        go!(move || {
+            let mut conn = listener.accept().unwrap();
+            let mut buf = [0; 64];
+            while let Ok(n @ 1..) = conn.read(&mut buf) {
+                if conn.write_all(&buf[..n]).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut stream = TcpStream::connect(addr)?;
+        assert_eq!(stream.peer_addr()?, addr);
+        assert_ne!(stream.local_addr()?, addr);
+        let mut reader = stream.try_clone()?;
+        assert_eq!(stream.write(b"published")?, 9);
+        (&stream).flush()?;
+        let mut answer = [0; 9];
+        reader.read_exact(&mut answer)?;
+        assert_eq!(&answer, b"published");
+        Ok(answer.len())
+    }
+
+    #[go_lib::main]
     pub fn the_rest() -> usize {
         static PANICS: AtomicU32 = AtomicU32::new(0);
         go_lib::set_panic_handler(|payload| {
@@ -274,6 +305,7 @@ fn programs_of_the_published_line_run() {
     assert_eq!(line_0_6::locks(), 14);
     assert_eq!(line_0_6::condition(), 7);
     line_0_6::contexts();
+    assert_eq!(line_0_6::net().unwrap(), 9);
     assert!(line_0_6::the_rest() > 0);
     assert_eq!(line_0_5::attribute(), Ok(4));
     assert_eq!(line_0_5::function(), 5);

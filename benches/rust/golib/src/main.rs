@@ -53,7 +53,7 @@ impl Rt for GoLib {
         let listener = go_lib::net::TcpListener::bind("127.0.0.1:0").unwrap();
         println!("port={}", listener.local_addr().unwrap().port());
         loop {
-            let (mut stream, _) = listener.accept().unwrap();
+            let mut stream = listener.accept().unwrap();
             go_lib::go!(move || {
                 let mut buf = [0u8; 4096];
                 while let Ok(n @ 1..) = stream.read(&mut buf) {

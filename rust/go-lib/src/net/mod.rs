@@ -2,7 +2,8 @@
 //!
 //! The types have the names and the shape of `std::net`. What differs: an operation that has to wait
 //! leaves the processor to other goroutines; there are deadlines, as in Go; and `close` ends what
-//! waits, in whichever goroutine. All of it works on ordinary threads too, which then wait alone.
+//! waits, in whichever goroutine; and `accept` returns the connection alone, which knows its
+//! `peer_addr`. All of it works on ordinary threads too, which then wait alone.
 //!
 //! ```
 //! use go_lib::net::{TcpListener, TcpStream};
@@ -13,7 +14,7 @@
 //!     let listener = TcpListener::bind("127.0.0.1:0")?;
 //!     let addr = listener.local_addr()?;
 //!     go_lib::go!(move || {
-//!         let (mut stream, _) = listener.accept().unwrap();
+//!         let mut stream = listener.accept().unwrap();
 //!         std::io::copy(&mut stream.try_clone().unwrap(), &mut stream)
 //!     });
 //!     let mut stream = TcpStream::connect(addr)?;
@@ -133,11 +134,11 @@ fn accept_patiently<T: AsRawFd, R>(
 
 /// The next connection that `accept` takes; its first error is the last item, and `None` stands for the
 /// listener then.
-fn next_incoming<L, S, A>(
+fn next_incoming<L, S>(
     listener: &mut Option<&L>,
-    accept: impl FnOnce(&L) -> io::Result<(S, A)>,
+    accept: impl FnOnce(&L) -> io::Result<S>,
 ) -> Option<io::Result<S>> {
-    let accepted = accept((*listener)?).map(|(stream, _)| stream);
+    let accepted = accept((*listener)?);
     if accepted.is_err() {
         *listener = None;
     }
@@ -280,6 +281,22 @@ macro_rules! socket_methods {
                 self.fd.with(|io| io.take_error())
             }
 
+            /// The descriptor; -1 after the close, which another goroutine may do at any time.
+            ///
+            /// # Examples
+            /// ```
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $open]
+            /// assert!(s.as_raw_fd() >= 0);
+            /// s.close()?;
+            /// assert_eq!(s.as_raw_fd(), -1);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                self.fd.with(|io| Ok(std::os::fd::AsRawFd::as_raw_fd(io))).unwrap_or(-1)
+            }
+
             /// Gives the socket to `std`, blocking as its sockets are. If there are clones, which go
             /// on, it is a copy of the descriptor, that shares with them whether it blocks: then it
             /// does not.
@@ -319,7 +336,7 @@ macro_rules! socket_methods {
         impl std::os::fd::AsRawFd for $type {
             /// The descriptor; -1 after the close.
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                self.fd.with(|io| Ok(std::os::fd::AsRawFd::as_raw_fd(io))).unwrap_or(-1)
+                $type::as_raw_fd(self)
             }
         }
 
@@ -427,14 +444,62 @@ macro_rules! timeout_methods {
     };
 }
 
-/// `Read` and `Write` of a stream, by value and by reference. `$drains`: what a read leaves room for
-/// was all there was.
-macro_rules! stream_traits {
-    ($type:ident, $drains:literal) => {
-        impl std::io::Read for &$type {
-            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+/// How a stream is read and written: its own methods, and `Read` and `Write` by value and by reference.
+/// `$drains`: what a read leaves room for was all there was. `$pair` is the body of an example that
+/// makes two ends, `a` and `b`.
+macro_rules! stream_methods {
+    ($type:ident, $drains:literal, $pair:literal) => {
+        impl $type {
+            /// Reads at most `buf.len()` bytes, and says how many; 0 is the end, or an empty `buf`.
+            ///
+            /// Blocks: the goroutine or the OS thread. Go: `Read`.
+            ///
+            /// # Errors
+            /// The stream was closed, its deadline has passed; else the OS's.
+            ///
+            /// # Examples
+            /// ```
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $pair]
+            /// a.write(b"x")?;
+            /// a.shutdown(std::net::Shutdown::Write)?;
+            /// let mut buf = [0; 8];
+            /// assert_eq!((b.read(&mut buf)?, b.read(&mut buf)?), (1, 0));
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn read(&self, buf: &mut [u8]) -> std::io::Result<usize> {
                 let room = if $drains { buf.len() } else { 0 };
                 self.fd.read_stream(room, |mut io| std::io::Read::read(&mut io, buf))
+            }
+
+            /// Writes as many bytes of `buf` as the other end's and the system's buffers take, and says
+            /// how many; `write_all` of `std::io::Write` writes them all.
+            ///
+            /// Blocks while not one can be taken: the goroutine or the OS thread. Go: `Write`, which
+            /// goes on to the end.
+            ///
+            /// # Errors
+            /// The stream was closed or broken, its deadline has passed; else the OS's.
+            ///
+            /// # Examples
+            /// ```
+            /// # fn main() -> std::io::Result<()> {
+            #[doc = $pair]
+            /// assert_eq!(a.write(b"hello")?, 5);
+            /// assert_eq!(b.read(&mut [0; 8])?, 5);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn write(&self, buf: &[u8]) -> std::io::Result<usize> {
+                let mode = $crate::runtime::netpoll::desc::Mode::Write;
+                self.fd.operate(mode, |mut io| std::io::Write::write(&mut io, buf))
+            }
+        }
+
+        impl std::io::Read for &$type {
+            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+                $type::read(self, buf)
             }
 
             fn read_vectored(
@@ -447,7 +512,7 @@ macro_rules! stream_traits {
 
         impl std::io::Read for $type {
             fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-                std::io::Read::read(&mut &*self, buf)
+                $type::read(self, buf)
             }
 
             fn read_vectored(
@@ -460,8 +525,7 @@ macro_rules! stream_traits {
 
         impl std::io::Write for &$type {
             fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-                let mode = $crate::runtime::netpoll::desc::Mode::Write;
-                self.fd.operate(mode, |mut io| std::io::Write::write(&mut io, buf))
+                $type::write(self, buf)
             }
 
             fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
@@ -477,7 +541,7 @@ macro_rules! stream_traits {
 
         impl std::io::Write for $type {
             fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-                std::io::Write::write(&mut &*self, buf)
+                $type::write(self, buf)
             }
 
             fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
@@ -492,4 +556,4 @@ macro_rules! stream_traits {
     };
 }
 
-use {socket_methods, stream_traits, timeout_methods};
+use {socket_methods, stream_methods, timeout_methods};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    accept_patiently, each_addr, next_incoming, socket_methods, stream_traits, timeout_methods,
+    accept_patiently, each_addr, next_incoming, socket_methods, stream_methods, timeout_methods,
     Mode, NetFd,
 };
 use crate::sys::socket;
@@ -47,7 +47,13 @@ timeout_methods!(
     "# let listener = go_lib::net::TcpListener::bind(\"127.0.0.1:0\")?;
 let s = go_lib::net::TcpStream::connect(listener.local_addr()?)?;"
 );
-stream_traits!(TcpStream, true);
+stream_methods!(
+    TcpStream,
+    true,
+    "# let listener = go_lib::net::TcpListener::bind(\"127.0.0.1:0\")?;
+# let a = go_lib::net::TcpStream::connect(listener.local_addr()?)?;
+# let b = listener.accept()?;"
+);
 
 impl TcpStream {
     /// Connects to `addr`; of several addresses to the first that answers.
@@ -148,7 +154,7 @@ impl TcpStream {
     /// # fn main() -> std::io::Result<()> {
     /// let listener = go_lib::net::TcpListener::bind("127.0.0.1:0")?;
     /// let stream = go_lib::net::TcpStream::connect(listener.local_addr()?)?;
-    /// assert_eq!(stream.local_addr()?, listener.accept()?.1);
+    /// assert_eq!(stream.local_addr()?, listener.accept()?.peer_addr()?);
     /// # Ok(())
     /// # }
     /// ```
@@ -171,7 +177,7 @@ impl TcpStream {
     /// let listener = go_lib::net::TcpListener::bind("127.0.0.1:0")?;
     /// let stream = go_lib::net::TcpStream::connect(listener.local_addr()?)?;
     /// stream.shutdown(std::net::Shutdown::Write)?;
-    /// assert_eq!(listener.accept()?.0.read(&mut [0; 8])?, 0);
+    /// assert_eq!(listener.accept()?.read(&mut [0; 8])?, 0);
     /// # Ok(())
     /// # }
     /// ```
@@ -193,7 +199,7 @@ impl TcpStream {
     /// let listener = go_lib::net::TcpListener::bind("127.0.0.1:0")?;
     /// let mut stream = go_lib::net::TcpStream::connect(listener.local_addr()?)?;
     /// stream.write_all(b"x")?;
-    /// let (server, _) = listener.accept()?;
+    /// let server = listener.accept()?;
     /// assert_eq!((server.peek(&mut [0; 8])?, server.peek(&mut [0; 8])?), (1, 1));
     /// # Ok(())
     /// # }
@@ -335,7 +341,7 @@ impl TcpListener {
         })
     }
 
-    /// Takes the next connection, and the address of its other end.
+    /// Takes the next connection. The address of its other end is its `peer_addr`.
     ///
     /// While the process or the system has no descriptor to spare it waits for one, and tries again
     /// after 5 ms, later after up to a second, as Go's HTTP server does. A connection that was broken
@@ -351,15 +357,15 @@ impl TcpListener {
     /// # fn main() -> std::io::Result<()> {
     /// let listener = go_lib::net::TcpListener::bind("127.0.0.1:0")?;
     /// let client = go_lib::net::TcpStream::connect(listener.local_addr()?)?;
-    /// assert_eq!(listener.accept()?.1, client.local_addr()?);
+    /// assert_eq!(listener.accept()?.peer_addr()?, client.local_addr()?);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (fd, addr) = accept_patiently(&self.fd, |io| socket::accept(io.as_fd()))?;
+    pub fn accept(&self) -> io::Result<TcpStream> {
+        let fd = accept_patiently(&self.fd, |io| socket::accept(io.as_fd()))?;
         let stream = TcpStream::new(fd.into())?;
         stream.set_nodelay(true)?;
-        Ok((stream, addr))
+        Ok(stream)
     }
 
     /// All connections, one after the other. It ends after an error, which it yields: the close of the

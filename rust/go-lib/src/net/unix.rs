@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{
-    accept_patiently, next_incoming, socket_methods, stream_traits, timeout_methods, Mode, NetFd,
+    accept_patiently, next_incoming, socket_methods, stream_methods, timeout_methods, Mode, NetFd,
 };
 
 /// A connection between processes of one machine.
@@ -35,7 +35,7 @@ socket_methods!(
 );
 timeout_methods!(UnixStream, "let (s, _other) = go_lib::net::UnixStream::pair()?;");
 // A read ends also where descriptors were sent along, or the sender changes.
-stream_traits!(UnixStream, false);
+stream_methods!(UnixStream, false, "let (a, b) = go_lib::net::UnixStream::pair()?;");
 
 impl UnixStream {
     /// Connects to the socket at `path`.
@@ -186,13 +186,12 @@ impl UnixListener {
     /// let listener = UnixListener::bind(&path)?;
     /// let _client = UnixStream::connect(&path)?;
     /// std::fs::remove_file(&path)?;
-    /// assert!(listener.accept()?.1.is_unnamed());
+    /// assert!(listener.accept()?.peer_addr()?.is_unnamed());
     /// # Ok(())
     /// # }
     /// ```
-    pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let (io, addr) = accept_patiently(&self.fd, |io| io.accept())?;
-        Ok((io.try_into()?, addr))
+    pub fn accept(&self) -> io::Result<UnixStream> {
+        accept_patiently(&self.fd, |io| io.accept())?.0.try_into()
     }
 
     /// All connections, one after the other, until an error, which it yields.

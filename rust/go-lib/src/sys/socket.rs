@@ -1,8 +1,8 @@
 //! What std's sockets cannot do without blocking: to connect, and to accept in one system call.
 
 use std::io;
-use std::mem::{size_of, MaybeUninit};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::mem::size_of_val;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 fn check(r: i32) -> io::Result<i32> {
@@ -66,34 +66,13 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<bool>
 ///
 /// # Errors
 /// The OS's; `WouldBlock` if there is none.
-pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
-    let mut raw = MaybeUninit::<libc::sockaddr_storage>::zeroed();
-    let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let (addr, len) = (std::ptr::null_mut(), std::ptr::null_mut());
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: raw has room for len bytes; the descriptor is ours. A zeroed storage is valid.
+    // SAFETY: no address is asked for; the descriptor is ours.
     unsafe {
-        let fd = check(libc::accept4(fd.as_raw_fd(), raw.as_mut_ptr().cast(), &mut len, flags))?;
-        Ok((OwnedFd::from_raw_fd(fd), socket_addr(&raw.assume_init())?))
-    }
-}
-
-/// An address of the kernel's in std's form.
-fn socket_addr(raw: &libc::sockaddr_storage) -> io::Result<SocketAddr> {
-    let at = std::ptr::from_ref(raw);
-    match i32::from(raw.ss_family) {
-        libc::AF_INET => {
-            // SAFETY: the family says so, and the storage is large and aligned enough for all.
-            let a = unsafe { &*at.cast::<libc::sockaddr_in>() };
-            let ip = Ipv4Addr::from(a.sin_addr.s_addr.to_ne_bytes());
-            Ok(SocketAddrV4::new(ip, u16::from_be(a.sin_port)).into())
-        }
-        libc::AF_INET6 => {
-            // SAFETY: as above.
-            let a = unsafe { &*at.cast::<libc::sockaddr_in6>() };
-            let (ip, port) = (Ipv6Addr::from(a.sin6_addr.s6_addr), u16::from_be(a.sin6_port));
-            Ok(SocketAddrV6::new(ip, port, a.sin6_flowinfo, a.sin6_scope_id).into())
-        }
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "no internet address")),
+        let fd = check(libc::accept4(fd.as_raw_fd(), addr, len, flags))?;
+        Ok(OwnedFd::from_raw_fd(fd))
     }
 }
 

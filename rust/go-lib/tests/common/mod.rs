@@ -163,7 +163,7 @@ pub fn listen() -> (TcpListener, SocketAddr) {
 pub fn pair() -> (TcpStream, TcpStream) {
     let (listener, addr) = listen();
     let client = TcpStream::connect(addr).unwrap();
-    (client, listener.accept().unwrap().0)
+    (client, listener.accept().unwrap())
 }
 
 /// The words of a panic.

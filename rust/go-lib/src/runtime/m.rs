@@ -50,6 +50,9 @@ pub(crate) struct M {
     pub(crate) g0_sp: Cell<usize>,
     pub(crate) mcall_fn: Cell<Option<McallFn>>,
     pub(crate) park_args: Cell<ParkArgs>,
+    /// The goroutine left for the one that runs, and not yet settled; whether it waits. See `proc::relay`.
+    pub(crate) left: Cell<*mut G>,
+    pub(crate) left_waits: Cell<bool>,
     /// What the host left for `may_migrate`.
     pub(crate) caller: Cell<*const ()>,
     pub(crate) sched: Cell<*const Sched>,
@@ -99,6 +102,8 @@ impl M {
                 arg: ptr::null_mut(),
                 deadline_ns: NEVER,
             }),
+            left: Cell::new(ptr::null_mut()),
+            left_waits: Cell::new(false),
             caller: Cell::new(ptr::null()),
             sched: Cell::new(sched),
             retake_lock: Mutex::new(),

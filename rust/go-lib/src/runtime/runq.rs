@@ -54,7 +54,12 @@ impl RunQ {
     #[inline]
     pub(crate) unsafe fn put(&self, mut gp: *mut G, next: bool) -> Option<Overflow> {
         if next {
-            // AcqRel: Release publishes gp to a thief of runnext; Acquire takes the old one over.
+            if self.next.load(Ordering::Relaxed).is_null() {
+                // Release: publishes gp to a thief of runnext. Thieves leave a null one as it is.
+                self.next.store(gp, Ordering::Release);
+                return None;
+            }
+            // AcqRel: as above; Acquire takes the old one over.
             gp = self.next.swap(gp, Ordering::AcqRel);
             if gp.is_null() {
                 return None;
@@ -130,6 +135,17 @@ impl RunQ {
             return (self.next.swap(ptr::null_mut(), Ordering::AcqRel), false);
         }
         (ptr::null_mut(), false)
+    }
+
+    /// Puts back in front what `get(true)` has just given.
+    ///
+    /// # Safety
+    /// The caller owns the P, and has put nothing since.
+    #[inline]
+    pub(crate) unsafe fn put_back(&self, gp: *mut G) {
+        debug_assert!(self.next.load(Ordering::Relaxed).is_null());
+        // Release: as in put. Only the owner makes a null `next` anything else.
+        self.next.store(gp, Ordering::Release);
     }
 
     /// Moves half of `self`'s Gs (with `steal_next`, also a lone `runnext`) to the thief's ring

@@ -6,7 +6,8 @@
 //!        ^lo-GUARD ^lo                  ^hi
 //! ```
 //! The pad puts a stack's boundary in the middle of a 2 MiB page-table page, so that a stack's top
-//! page and the next stack's guard share one: 4 KiB of page tables a stack instead of 8.
+//! page and the next stack's guard share one: 4 KiB of page tables a stack instead of 8. The top is a
+//! few pages, another number for each stack, below the end (`colour`).
 //!
 //! # Invariants
 //! 1. A stack, once made, is for ever: a goroutine's end leaves it, with the host's state that was
@@ -37,6 +38,11 @@ const DEAR_DEFAULT_BYTES: usize = 1 << 20;
 const GUARD_BYTES: usize = at_least_a_page(32 * 1024);
 /// How much of a cached stack stays committed.
 const WARM_BYTES: usize = at_least_a_page(16 * 1024);
+/// Places for a stack's top, a page apart; and how small a part of the stack they take at most. Fewer than
+/// half a page-table page has entries: see the header.
+const COLOURS: usize = 128;
+/// See above.
+const COLOURED_PART: usize = 8;
 /// Page-table pages cover 2 MiB (of 4 KiB pages); see the header for the pad.
 const TABLE_BYTES: usize = 2 << 20;
 
@@ -68,7 +74,8 @@ impl Stack {
         if self.is_none() {
             0
         } else {
-            self.hi - self.lo + GUARD_BYTES
+            // Less its colour.
+            (self.hi - self.lo + GUARD_BYTES).next_power_of_two()
         }
     }
 
@@ -182,10 +189,18 @@ impl Stacks {
         };
         // SAFETY: the range was cut for us alone.
         unsafe { mem::guard(base, GUARD_BYTES)? };
-        let stack = Stack { lo: base + GUARD_BYTES, hi: base + bytes };
+        let stack = Stack { lo: base + GUARD_BYTES, hi: base + bytes - colour(base, bytes) };
         arch::tell_valgrind_of_stack(stack.lo, stack.hi);
         Ok(stack)
     }
+}
+
+/// How far the top of the stack at `base` lies below its end. Stacks are a power of two apart: with their
+/// tops at the same place they would all compete for one set of the TLB, and of the caches that hold page
+/// tables.
+fn colour(base: usize, bytes: usize) -> usize {
+    let colours = (bytes / COLOURED_PART / MAX_PAGE_BYTES).clamp(1, COLOURS);
+    base / bytes % colours * MAX_PAGE_BYTES
 }
 
 /// The next slab: twice the last one's stacks, fewer if the kernel refuses.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `status` | casgstatus and the table of legal transitions |
 //! | `park` | gopark, goready, gosched |
-//! | `direct` | from one host goroutine to the next without g0 |
+//! | `direct`, `relay` | from one goroutine to the next without g0: the host's, Rust's |
 //! | `schedule` | the loop of an M, execute |
 //! | `find` | find_runnable: where the next G comes from |
 //! | `wake` | startm, stopm, wakep, handoffp: which M holds which P |
@@ -21,8 +21,8 @@
 //!
 //! # Invariants
 //! 1. On g0 `in_rt` is 1: nobody takes the P of an M that schedules.
-//! 2. A G enters a queue only after its context is saved, on g0; or, if it is the host's, while its M
-//!    holds P 0 inside the runtime (`direct`).
+//! 2. A G enters a queue only after its context is saved, on g0 or by the next one (`relay`); or, if it
+//!    is the host's, while its M holds P 0 inside the runtime (`direct`).
 //! 3. A host state is attached only by `schedule`, and detached before the P is given away.
 //!
 //! # The biased lock of a P
@@ -43,6 +43,7 @@ pub(crate) mod locked;
 pub(crate) mod newproc;
 pub(crate) mod park;
 pub(crate) mod procs;
+pub(crate) mod relay;
 pub(crate) mod schedtrace;
 pub(crate) mod schedule;
 pub(crate) mod stacks;

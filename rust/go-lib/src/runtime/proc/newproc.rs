@@ -18,7 +18,7 @@ use crate::runtime::p::GList;
 use crate::runtime::proc::park::{leave_host_without_p, mcall};
 use crate::runtime::proc::schedule::{detach, goentry};
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::{direct, enter_rt, leave_rt, procs, schedule, stacks, wake};
+use crate::runtime::proc::{direct, enter_rt, leave_rt, procs, relay, schedule, stacks, wake};
 use crate::runtime::sched::{sched, GPtr, Sched};
 use crate::sys::arch;
 
@@ -240,6 +240,23 @@ fn make_g(s: &'static Sched, list: Option<&GList>) -> *mut G {
     first
 }
 
+/// Gives `g`, a Rust goroutine that was taken from a queue, its stack and its first frame if a stack is
+/// at hand.
+///
+/// # Safety
+/// Inside the runtime, with a P.
+#[inline]
+pub(crate) unsafe fn first_run_at_once(m: &M, g: &G) -> bool {
+    // SAFETY: the caller's duty; nothing runs on the stack yet.
+    unsafe {
+        let top = stacks::give_cached(m, g);
+        top != 0 && {
+            g.sched_sp.set(arch::init_stack(top & !15, goentry));
+            true
+        }
+    }
+}
+
 /// Gives `gp` its stack, its host state and its first frame if it has not run yet. False: there
 /// is no memory for a stack now; the G waits in the queue.
 #[inline(always)]
@@ -334,7 +351,7 @@ fn dies(m: &M, s: &Sched, g: &G) {
     }
 }
 
-/// Ends `gp`, a host goroutine whose state is clean, and starts the next one in its place, on its stack
+/// Ends `gp`, whose host state, if any, is clean, and starts the next one in its place, on its stack
 /// and with its state: nothing is given back, taken or switched. That goroutine, which runs now; or null,
 /// and `goexit` is to end `gp`.
 ///
@@ -348,17 +365,16 @@ pub(crate) unsafe fn succeed(gp: *mut G) -> *mut G {
     // SAFETY: our own G.
     let g = unsafe { &*gp };
     let is_usual = |g: &G| g.stack_bytes.load(Ordering::Relaxed) == s.stacks.default_size();
-    if !direct::serves(m, g) || !is_usual(g) || !stacks::one_more_end(m) {
+    if m.pp().is_null() || !is_usual(g) || !stacks::one_more_end(m) {
         return ptr::null_mut();
     }
-    let is_new = |next: *mut G| {
-        // SAFETY: queued Gs are valid.
-        let next = unsafe { &*next };
-        next.sched_sp.get() == 0 && is_usual(next)
-    };
-    // SAFETY: by `serves`; the next one, taken from the queue, is ours.
+    let is_new = |next: &G| next.sched_sp.get() == 0 && is_usual(next);
+    // SAFETY: inside the runtime, with a P; the next one, taken from the queue, is ours.
     unsafe {
-        let next = direct::take_next(m, is_new);
+        let next = match g.kind.get() {
+            Kind::Host => direct::take_next(m, |next| is_new(&*next)),
+            _ => relay::take_next(m, is_new),
+        };
         if !next.is_null() {
             dies(m, s, g);
             stacks::hand_on(g, &*next);
@@ -366,6 +382,22 @@ pub(crate) unsafe fn succeed(gp: *mut G) -> *mut G {
             schedule::runs_now(m, &*next);
             arch::reset_control_words();
             leave_rt(m);
+        }
+        next
+    }
+}
+
+/// Ends `gp`, a Rust goroutine; the one that follows it on its stack. Does not return if there is none.
+///
+/// # Safety
+/// As [`succeed`].
+#[inline(always)]
+pub(crate) unsafe fn succeed_or_exit(gp: *mut G) -> *mut G {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let next = succeed(gp);
+        if next.is_null() {
+            goexit(gp, true);
         }
         next
     }

@@ -6,7 +6,8 @@
 //! timer and only then calls `unlockf`, which lets go of the lock: so whoever can find the sudogs
 //! finds a G that may be readied. A timer or an interrupt can win before `unlockf` has run; the G
 //! then runs elsewhere and waits for the channel's lock, since it must take its sudogs out. A host
-//! goroutine that holds P 0 does all of it on its own stack: see `direct`.
+//! goroutine that holds P 0 does all of it on its own stack: see `direct`; for a Rust goroutine that is
+//! left for another that one does: see `relay`.
 //!
 //! Go: runtime/proc.go (gopark, park_m, goready, Gosched)
 
@@ -18,7 +19,7 @@ use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{
     checkdead, direct, enter_rt, enter_rt_on, getm, leave_rt, locked, pinned_by_panic, procs,
-    thread, wake,
+    relay, thread, wake,
 };
 use crate::runtime::sched::sched;
 use crate::runtime::sema::WaitError;
@@ -76,8 +77,14 @@ pub(crate) unsafe fn gopark(
         if direct::serves(m, g) {
             direct::park(m, gp, &args);
         } else {
-            m.park_args.set(args);
-            mcall(m, gp, park_m);
+            let next = relay::next(m, g);
+            if next.is_null() {
+                m.park_args.set(args);
+                mcall(m, gp, park_m);
+            } else {
+                relay::switch(m, gp, next, Some(&args));
+            }
+            relay::settle();
         }
     }
     let wake = g.wait.outcome();
@@ -281,7 +288,13 @@ pub(crate) fn gosched() {
         if direct::serves(m, &*gp) {
             direct::gosched(m, gp);
         } else {
-            mcall(m, gp, gosched_m);
+            let next = relay::next(m, &*gp);
+            if next.is_null() {
+                mcall(m, gp, gosched_m);
+            } else {
+                relay::switch(m, gp, next, None);
+            }
+            relay::settle();
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::runtime::g::{Kind, G, GRUNNABLE, GRUNNING};
 use crate::runtime::m::{M, NEVER};
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{
-    exit, find, getm, leave_rt, locked, newproc, procs, sysmon, throw, wake,
+    exit, find, getm, leave_rt, locked, newproc, procs, relay, sysmon, throw, wake,
 };
 use crate::runtime::sched::{debug_migrate, sched};
 use crate::sys::arch;
@@ -164,9 +164,10 @@ pub(crate) unsafe extern "C-unwind" fn goentry() -> ! {
     let mut gp = getm().curg.get();
     // SAFETY: curg is the goroutine that runs here; after its end nothing of it is left on the stack.
     unsafe {
-        if (*gp).kind.get() == Kind::Go {
+        while (*gp).kind.get() == Kind::Go {
+            relay::settle();
             newproc::run_start(gp);
-            newproc::goexit(gp, true);
+            gp = newproc::succeed_or_exit(gp);
         }
         let Some(t) = embedder::table() else { throw("a host goroutine without a host") };
         loop {
@@ -174,11 +175,7 @@ pub(crate) unsafe extern "C-unwind" fn goentry() -> ! {
             if !(t.main)(host.load(Ordering::Relaxed), state.load(Ordering::Relaxed)) {
                 newproc::goexit(gp, false);
             }
-            let next = newproc::succeed(gp);
-            if next.is_null() {
-                newproc::goexit(gp, true);
-            }
-            gp = next;
+            gp = newproc::succeed_or_exit(gp);
         }
     }
 }

@@ -62,6 +62,25 @@ pub(crate) fn give(m: &M, gp: *mut G) -> io::Result<usize> {
     Ok(bound.top)
 }
 
+/// Gives `g`, a Rust goroutine that the caller owns and that has not run yet, a stack of the P's cache; the
+/// address below which its frames start. 0: there is none, or its size is unusual.
+///
+/// # Safety
+/// Inside the runtime, with a P.
+#[inline]
+pub(crate) unsafe fn give_cached(m: &M, g: &G) -> usize {
+    // SAFETY: the caller's duty: the P is ours, and so is its cache.
+    unsafe {
+        let is_usual = g.stack_bytes.load(Ordering::Relaxed) == sched().stacks.default_size();
+        let cache = &mut *(*m.pp()).stacks[list_of(Kind::Go)].get();
+        let bound = if is_usual { cache.pop() } else { None };
+        let Some(bound) = bound else { return 0 };
+        *g.stack.get() = bound.stack;
+        g.stack_top.set(bound.top);
+        bound.top
+    }
+}
+
 /// A new stack of `size`, bound to the host if it is for a host goroutine.
 #[cold]
 fn make(s: &Sched, list: usize, size: usize) -> io::Result<Bound> {

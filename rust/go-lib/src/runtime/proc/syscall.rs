@@ -9,7 +9,7 @@ use crate::runtime::g::{Kind, G, GRUNNABLE, GRUNNING};
 use crate::runtime::m::M;
 use crate::runtime::proc::park::{mcall, pin_if_needed};
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::{enter_rt, getm, leave_rt, sysmon, wake};
+use crate::runtime::proc::{enter_rt, getm, leave_rt, relay, sysmon, wake};
 use crate::runtime::sched::sched;
 
 /// A blocking call begins. A Rust goroutine's P goes to another M at once if there is work for
@@ -58,7 +58,10 @@ pub(crate) fn exitsyscall() {
         return;
     }
     // SAFETY: on the goroutine's stack, inside the runtime.
-    unsafe { mcall(m, gp, exitsyscall0) };
+    unsafe {
+        mcall(m, gp, exitsyscall0);
+        relay::settle();
+    }
 }
 
 /// No P: the goroutine queues for one.

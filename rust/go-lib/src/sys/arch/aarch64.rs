@@ -142,6 +142,12 @@ golib_switch!(
     saved: ["stlr wzr, [x2]"],
     load: ["ldr x9, [sp, #160]", "cmp x9, x10", "b.eq 2f", "msr fpcr, x9", "2:"]
 );
+golib_switch!(
+    "golib_relay",
+    save: ["mrs x10, fpcr", "str x10, [sp, #160]"],
+    saved: [],
+    load: ["ldr x9, [sp, #160]", "cmp x9, x10", "b.eq 2f", "msr fpcr, x9", "2:"]
+);
 
 global_asm!(
     ".pushsection .text.golib_goentry,\"ax\",@progbits",
@@ -173,6 +179,7 @@ unsafe extern "C-unwind" {
     fn golib_leave(save: *mut usize, to: usize);
     fn golib_resume(save: *mut usize, to: usize);
     fn golib_switch(save: *mut usize, to: usize, flag: *mut u32);
+    fn golib_relay(save: *mut usize, to: usize);
     fn golib_goentry();
 }
 
@@ -206,6 +213,17 @@ pub(crate) unsafe fn resume(save: *mut usize, to: usize) {
 pub(crate) unsafe fn switch(save: *mut usize, to: usize, flag: *mut u32) {
     // SAFETY: the caller's duty.
     unsafe { golib_switch(save, to, flag) }
+}
+
+/// As [`switch`], without a flag.
+///
+/// # Safety
+/// `to` was saved by [`leave`], [`switch`] or this function, or made by [`init_stack`], and nobody else
+/// resumes it.
+#[inline(always)]
+pub(crate) unsafe fn relay(save: *mut usize, to: usize) {
+    // SAFETY: the caller's duty.
+    unsafe { golib_relay(save, to) }
 }
 
 /// Lays the first frame of a stack whose usable part ends below `top`; returns the address to

@@ -108,28 +108,34 @@ golib_switch!("golib_resume", save: [], saved: [], load: ["ldmxcsr [rsp]", "fldc
 ]);
 // The words are nearly always the same: they are compared (of mxcsr the control bits, as the ABI
 // has it), which is cheaper than to load them.
-golib_switch!(
-    "golib_switch",
-    save: [
-        "stmxcsr [rsp]",
-        "fnstcw [rsp + 4]",
-        "mov eax, [rsp]",
-        "movzx ecx, word ptr [rsp + 4]"
-    ],
-    saved: ["mov dword ptr [rdx], 0"],
-    load: [
-        "xor eax, [rsp]",
-        "test eax, 0xffc0",
-        "je 2f",
-        "ldmxcsr [rsp]",
-        "2:",
-        "cmp cx, [rsp + 4]",
-        "je 3f",
-        "fldcw [rsp + 4]",
-        "3:"
-    ],
-    go: ["ret"]
-);
+macro_rules! golib_switch_between_goroutines {
+    ($name:literal, saved: [$($saved:literal),*]) => {
+        golib_switch!(
+            $name,
+            save: [
+                "stmxcsr [rsp]",
+                "fnstcw [rsp + 4]",
+                "mov eax, [rsp]",
+                "movzx ecx, word ptr [rsp + 4]"
+            ],
+            saved: [$($saved),*],
+            load: [
+                "xor eax, [rsp]",
+                "test eax, 0xffc0",
+                "je 2f",
+                "ldmxcsr [rsp]",
+                "2:",
+                "cmp cx, [rsp + 4]",
+                "je 3f",
+                "fldcw [rsp + 4]",
+                "3:"
+            ],
+            go: ["ret"]
+        );
+    };
+}
+golib_switch_between_goroutines!("golib_switch", saved: ["mov dword ptr [rdx], 0"]);
+golib_switch_between_goroutines!("golib_relay", saved: []);
 
 global_asm!(
     ".pushsection .text.golib_goentry,\"ax\",@progbits",
@@ -162,6 +168,7 @@ unsafe extern "C-unwind" {
     fn golib_leave(save: *mut usize, to: usize);
     fn golib_resume(save: *mut usize, to: usize);
     fn golib_switch(save: *mut usize, to: usize, flag: *mut u32);
+    fn golib_relay(save: *mut usize, to: usize);
     fn golib_goentry();
 }
 
@@ -195,6 +202,17 @@ pub(crate) unsafe fn resume(save: *mut usize, to: usize) {
 pub(crate) unsafe fn switch(save: *mut usize, to: usize, flag: *mut u32) {
     // SAFETY: the caller's duty. On this CPU every store is a release.
     unsafe { golib_switch(save, to, flag) }
+}
+
+/// As [`switch`], without a flag.
+///
+/// # Safety
+/// `to` was saved by [`leave`], [`switch`] or this function, or made by [`init_stack`], and nobody else
+/// resumes it.
+#[inline(always)]
+pub(crate) unsafe fn relay(save: *mut usize, to: usize) {
+    // SAFETY: the caller's duty.
+    unsafe { golib_relay(save, to) }
 }
 
 /// Lays the first frame of a stack whose usable part ends below `top`; returns the address to

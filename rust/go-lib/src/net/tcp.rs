@@ -24,7 +24,7 @@ use crate::sys::socket;
 /// # fn main() -> std::io::Result<()> {
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let mut client = TcpStream::connect(listener.local_addr()?)?;
-/// let (mut server, _) = listener.accept()?;
+/// let mut server = listener.accept()?;
 /// client.write_all(b"hello")?;
 /// let mut five = [0; 5];
 /// server.read_exact(&mut five)?;

@@ -12,7 +12,7 @@
 use std::cell::Cell;
 use std::ptr;
 
-use crate::prim::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::prim::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::runtime::g::{Kind, G};
 use crate::runtime::lock::Mutex;
 use crate::runtime::note::Note;
@@ -40,6 +40,8 @@ pub(crate) struct M {
     pub(crate) in_rt: AtomicU32,
     /// 1 while sysmon tries to take the P. Sysmon writes under `retake_lock`.
     pub(crate) retake: AtomicU32,
+    /// Its goroutine has had its time. sysmon sets, own thread clears.
+    pub(crate) yield_asked: AtomicBool,
     /// The P it holds; null on foreign threads. Own thread, or sysmon under the biased lock.
     pub(crate) p: AtomicPtr<P>,
     /// The goroutine that runs, or the thread-G of a foreign thread; null on g0.
@@ -92,6 +94,7 @@ impl M {
         M {
             in_rt: AtomicU32::new(1),
             retake: AtomicU32::new(0),
+            yield_asked: AtomicBool::new(false),
             p: AtomicPtr::new(ptr::null_mut()),
             curg: Cell::new(ptr::null_mut()),
             attached: Cell::new(ptr::null_mut()),

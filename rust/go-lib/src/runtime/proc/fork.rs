@@ -10,7 +10,7 @@ use crate::prim::Ordering;
 use crate::runtime::lock::Mutex;
 use crate::runtime::m::M;
 use crate::runtime::p::PRUNNING;
-use crate::runtime::proc::{procs, wake};
+use crate::runtime::proc::{procs, sysmon, wake};
 use crate::runtime::sched::{replace_sched, sched, GPtr};
 use crate::sys::{thread, tls};
 
@@ -51,6 +51,7 @@ pub unsafe fn after_fork_in_child() -> ForkChild {
     // SAFETY: the old locks may be held by threads that are gone: read behind them.
     unsafe { old.kill_waits_behind_locks(forker) };
     old.netpoll.forget();
+    sysmon::want_no_yield();
     let new = replace_sched();
     if me.is_null() {
         return ForkChild::Thread;

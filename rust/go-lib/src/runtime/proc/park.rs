@@ -19,7 +19,7 @@ use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{
     checkdead, direct, enter_rt, enter_rt_on, getm, leave_rt, locked, pinned_by_panic, procs,
-    relay, thread, wake,
+    relay, sysmon, thread, wake,
 };
 use crate::runtime::sched::sched;
 use crate::runtime::sema::WaitError;
@@ -296,6 +296,27 @@ pub(crate) fn gosched() {
             }
             relay::settle();
         }
+    }
+}
+
+/// Yields if sysmon asks the calling goroutine to: where much is computed without a park, but not without
+/// a lock.
+#[inline(always)]
+pub(crate) fn yield_if_asked() {
+    if sysmon::wants_a_yield() {
+        yield_if_it_is_us();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn yield_if_it_is_us() {
+    let m = getm();
+    // SAFETY: curg is valid. A host's goroutine may be here instead, long after the other was asked.
+    let is_rust = unsafe { (*m.curg.get()).kind.get() } == Kind::Go;
+    if is_rust && m.yield_asked.load(Ordering::Relaxed) {
+        m.yield_asked.store(false, Ordering::Relaxed);
+        gosched();
     }
 }
 

@@ -5,7 +5,8 @@
 //! - the goroutine is the host's and nobody holds the interpreter in two looks running: it is
 //!   blocked in a call outside;
 //! - the goroutine announced a blocking call, or its OS thread sleeps in the kernel in two looks;
-//! - or 10 ms have passed: it computes. It goes on without a P; the next M competes for the CPU
+//! - or 10 ms have passed: it computes. A Rust goroutine is first asked to yield, which it does where it
+//!   takes a lock: until the next look. Otherwise it goes on without a P; the next M competes for the CPU
 //!   (and for the interpreter).
 //!
 //! # Invariants
@@ -49,6 +50,40 @@ struct Seen {
     since: i64,
     /// Looks running in which the goroutine was seen blocked.
     blocked: u32,
+    /// It was asked to yield.
+    asked: bool,
+}
+
+/// Some M's goroutine is asked to yield, since the last look. An atomic of std's: a static.
+static YIELD_WANTED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// True if some goroutine is asked to yield: a hint to look at `M::yield_asked`.
+#[inline(always)]
+pub(crate) fn wants_a_yield() -> bool {
+    // Relaxed: a hint.
+    cfg!(not(golib_loom)) && YIELD_WANTED.load(Ordering::Relaxed)
+}
+
+/// Asks the goroutine that computes on `p` to yield; false: it cannot be asked.
+fn ask_to_yield(p: &P) -> bool {
+    let m = p.m.load(Ordering::Acquire);
+    // SAFETY: Ms are never freed. curg may change meanwhile: another goroutine then yields in vain.
+    let is_rust = unsafe {
+        let gp: *mut G =
+            m.as_ref().map_or(ptr::null_mut(), |m| ptr::read_volatile(m.curg.as_ptr()));
+        !gp.is_null() && ptr::read_volatile((*gp).kind.as_ptr()) == Kind::Go
+    };
+    if is_rust {
+        // SAFETY: as above, and not null.
+        unsafe { (*m).yield_asked.store(true, Ordering::Relaxed) };
+        YIELD_WANTED.store(true, Ordering::Relaxed);
+    }
+    is_rust
+}
+
+/// In a forked child, where nobody else takes it back.
+pub(crate) fn want_no_yield() {
+    YIELD_WANTED.store(false, Ordering::Relaxed);
 }
 
 /// Starts the monitor of `s`.
@@ -171,10 +206,13 @@ fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
     kicked
 }
 
-/// Looks at every P: (took one away, something waits for one that does not come back).
+/// Looks at every P: (took one away or is about to, something waits for one that does not come back).
 fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
     let now = nanotime();
     let (mut took, mut waiting) = (false, false);
+    if wants_a_yield() {
+        want_no_yield();
+    }
     for p in s.procs() {
         let last = &mut seen[p.id as usize];
         if p.status.load(Ordering::Relaxed) != PRUNNING {
@@ -190,7 +228,7 @@ fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
         let tick = p.schedtick.load(Ordering::Relaxed);
         let switched = tick != last.tick;
         if switched {
-            *last = Seen { tick, since: now, blocked: 0 };
+            *last = Seen { tick, since: now, ..Seen::default() };
         }
         let due = p.timers.next_when() <= now;
         if due {
@@ -211,8 +249,13 @@ fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
         }
         let (blocked, announced) = is_blocked(p);
         last.blocked = if blocked { last.blocked + 1 } else { 0 };
-        if (last.blocked >= 2 || announced || now - last.since >= SLICE_NS) && take_p(p) {
-            *last = Seen { tick, since: now, blocked: 0 };
+        let sits = last.blocked >= 2 || announced;
+        let computes = now - last.since >= SLICE_NS;
+        if computes && !sits && !last.asked && ask_to_yield(p) {
+            last.asked = true;
+            took = true; // The next look is soon.
+        } else if (sits || computes) && take_p(p) {
+            *last = Seen { tick, since: now, ..Seen::default() };
             s.handoffs.fetch_add(1, Ordering::Relaxed);
             wake::handoffp(s, p);
             took = true;

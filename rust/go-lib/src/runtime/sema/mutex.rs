@@ -8,9 +8,9 @@
 //! # Invariants
 //! 1. `state`: LOCKED; WOKEN: a waiter was woken and has not yet looked; STARVING; WAITED: the
 //!    queue may not be empty. STARVING implies LOCKED.
-//! 2. The word is changed without the queue's lock only by 0 → LOCKED, LOCKED → 0, and setting
-//!    LOCKED when neither LOCKED nor STARVING is set. So under the queue's lock the holder alone
-//!    decides.
+//! 2. The word is changed without the queue's lock only by setting LOCKED when neither LOCKED nor
+//!    STARVING is set, and by clearing it when nothing else is set, or WOKEN and not STARVING. So under
+//!    the queue's lock the holder alone decides.
 //! 3. Not LOCKED and the queue not empty implies WOKEN: nobody is forgotten.
 //!
 //! # Memory ordering
@@ -24,7 +24,7 @@ use std::fmt;
 use crate::prim::{const_new, spin_hint, AtomicU32, Ordering};
 use crate::runtime::chan::Wait;
 use crate::runtime::g::Kind;
-use crate::runtime::proc::park::goready;
+use crate::runtime::proc::park::{goready, yield_if_asked};
 use crate::runtime::proc::{self, getg, procs};
 use crate::runtime::sema::{At, SemaQ, WaitError};
 use crate::runtime::waitreason::WaitReason;
@@ -107,6 +107,7 @@ impl MutexCore {
     /// See [`WaitError`]; then it is not held.
     #[inline]
     pub fn lock(&self, wait: Wait) -> Result<(), WaitError> {
+        yield_if_asked();
         // Acquire: pairs with the Release in unlock.
         if self.state.compare_exchange(0, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok() {
             return Ok(());
@@ -208,9 +209,26 @@ impl MutexCore {
         self.unlock_slow()
     }
 
+    /// Unlocks it if somebody was woken who has not looked yet: nobody else is to be woken then.
+    fn unlock_for_woken(&self) -> bool {
+        let mut old = self.state.load(Ordering::Relaxed);
+        while old & (LOCKED | WOKEN | STARVING) == LOCKED | WOKEN {
+            let new = old & !LOCKED;
+            // Release: pairs with Acquire in lock.
+            match self.state.compare_exchange_weak(old, new, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => old = now,
+            }
+        }
+        false
+    }
+
     #[cold]
     #[inline(never)]
     fn unlock_slow(&self) -> Result<(), UnlockOfUnlocked> {
+        if self.unlock_for_woken() {
+            return Ok(());
+        }
         self.q.lock.lock();
         let old = self.state.load(Ordering::Relaxed);
         if old & LOCKED == 0 {

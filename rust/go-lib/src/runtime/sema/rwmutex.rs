@@ -16,6 +16,7 @@ use std::fmt;
 
 use crate::prim::const_new;
 use crate::runtime::chan::Wait;
+use crate::runtime::proc::park::yield_if_asked;
 use crate::runtime::sema::{At, SemaQ, WaitError, WakeList};
 use crate::runtime::sudog::WaitQ;
 use crate::runtime::waitreason::WaitReason;
@@ -90,6 +91,7 @@ impl RwMutexCore {
     /// # Errors
     /// See [`WaitError`]; then it is not held.
     pub fn rlock(&self, wait: Wait) -> Result<(), WaitError> {
+        yield_if_asked();
         self.writers.lock.lock();
         if !self.writing.get() && self.writers.q.is_empty() {
             self.readers.set(self.readers.get() + 1);
@@ -110,6 +112,7 @@ impl RwMutexCore {
     /// # Errors
     /// See [`WaitError`]; then it is not held.
     pub fn lock(&self, wait: Wait) -> Result<(), WaitError> {
+        yield_if_asked();
         self.writers.lock.lock();
         // Nobody waits for a lock that nobody holds, but who has just timed out.
         if !self.writing.get() && self.readers.get() == 0 {

@@ -90,6 +90,8 @@ pub(crate) struct P {
     pub(crate) gfree: GList,
     /// Stacks of the default size for the next first runs: Rust's, the host's.
     pub(crate) stacks: [UnsafeCell<Vec<Bound>>; 2],
+    /// The next stack that is taken back is to be trimmed. sysmon sets, the holder clears.
+    pub(crate) trim_due: AtomicBool,
     /// Goroutines ended since stacks were trimmed.
     pub(crate) exits: Cell<u32>,
     /// Goroutine numbers reserved for this P.
@@ -120,6 +122,7 @@ impl P {
             timers: Timers::new(),
             gfree: GList::new(),
             stacks: [UnsafeCell::new(Vec::new()), UnsafeCell::new(Vec::new())],
+            trim_due: AtomicBool::new(false),
             exits: Cell::new(0),
             goid_next: Cell::new(0),
             goid_end: Cell::new(0),

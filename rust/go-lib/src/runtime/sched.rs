@@ -18,6 +18,7 @@ use crate::runtime::netpoll::Netpoll;
 use crate::runtime::note::Note;
 use crate::runtime::p::{GList, P};
 use crate::runtime::proc::schedtrace::SchedTrace;
+use crate::runtime::proc::stacks::Pool;
 use crate::runtime::stack::{Bound, Stacks};
 
 /// The most Ps; a model has few.
@@ -43,7 +44,7 @@ pub(crate) struct Inner {
     /// Dead Gs.
     pub(crate) gfree: GList,
     /// Unused stacks of the default size: Rust's, the host's.
-    pub(crate) stack_pool: [Vec<Bound>; 2],
+    pub(crate) stack_pool: [Pool; 2],
     /// Unused stacks of other sizes: (size, the host's, stack).
     pub(crate) stacks_sized: Vec<(usize, bool, Bound)>,
     /// Ms of foreign threads in use.
@@ -76,7 +77,7 @@ pub(crate) struct Sched {
     pub(crate) poll_until: AtomicI64,
     /// sysmon's sleep.
     pub(crate) sysmon_note: Note,
-    /// 1: sysmon sleeps until kicked; 2: for long.
+    /// 1: sysmon sleeps for long, or until kicked.
     pub(crate) sysmon_sleeps: AtomicU32,
     pub(crate) exiting: AtomicBool,
     pub(crate) nthreads: AtomicUsize,
@@ -118,7 +119,7 @@ impl Sched {
                 allm: Vec::new(),
                 free_foreign: Vec::new(),
                 gfree: GList::new(),
-                stack_pool: [Vec::new(), Vec::new()],
+                stack_pool: Default::default(),
                 stacks_sized: Vec::new(),
                 foreign: Vec::new(),
                 locked_asleep: 0,

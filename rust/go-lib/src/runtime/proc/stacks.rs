@@ -2,9 +2,11 @@
 //!
 //! # Invariants
 //! 1. A stack (with the host's state bound to it) is with one live goroutine, or in one cache.
-//! 2. Deep pages go back to the kernel: of the stacks used since, when their P goes idle; of one
-//!    stack in `TRIM_EVERY` at once; of every stack that enters the pool beyond `WARM`.
+//! 2. Deep pages go back to the kernel: of the stacks used since, when their P goes idle; of one that a
+//!    busy P takes back, whenever sysmon asks (`P::trim_due`); in the pool, of all but the newest `WARM`,
+//!    by sysmon. To tell the kernel costs more than a goroutine's whole life.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ptr;
 
@@ -22,8 +24,24 @@ const BATCH: usize = 32;
 const KEEP: usize = 2 * BATCH;
 /// Stacks in the pool that are not trimmed.
 const WARM: usize = 1024;
-/// See invariant 2.
-const TRIM_EVERY: u32 = 64;
+
+/// Stacks of the default size that no P has, of one kind.
+#[derive(Default)]
+pub(crate) struct Pool {
+    /// Not trimmed since they were used; the newest at the back.
+    used: VecDeque<Bound>,
+    trimmed: Vec<Bound>,
+}
+
+impl Pool {
+    /// Moves `n` stacks, if there are so many, to `cache`: those used last.
+    fn take(&mut self, n: usize, cache: &mut Vec<Bound>) {
+        let of_used = self.used.len().min(n);
+        let of_trimmed = self.trimmed.len().min(n - of_used);
+        cache.extend(self.trimmed.drain(self.trimmed.len() - of_trimmed..));
+        cache.extend(self.used.drain(self.used.len() - of_used..));
+    }
+}
 
 fn list_of(kind: Kind) -> usize {
     usize::from(kind == Kind::Host)
@@ -103,12 +121,7 @@ fn bind(stack: Stack, list: usize) -> io::Result<Bound> {
 #[cold]
 #[inline(never)]
 fn refill(s: &Sched, cache: &mut Vec<Bound>, list: usize, size: usize) -> io::Result<Bound> {
-    {
-        let mut inner = s.inner.lock();
-        let pool = &mut inner.stack_pool[list];
-        let from = pool.len() - pool.len().min(BATCH);
-        cache.extend(pool.drain(from..));
-    }
+    s.inner.lock().stack_pool[list].take(BATCH, cache);
     match cache.pop() {
         Some(bound) => Ok(bound),
         None => make(s, list, size),
@@ -159,9 +172,9 @@ pub(crate) fn take_back(m: &M, s: &Sched, g: &G) {
     }
     // SAFETY: on g0 the P is ours, and so is its cache.
     unsafe {
-        let exits = (*pp).exits.get().wrapping_add(1);
-        (*pp).exits.set(exits);
-        if exits % TRIM_EVERY == 0 {
+        (*pp).exits.set((*pp).exits.get().wrapping_add(1));
+        if (*pp).trim_due.load(Ordering::Relaxed) {
+            (*pp).trim_due.store(false, Ordering::Relaxed);
             stack.trim();
         }
         let cache = &mut *(*pp).stacks[list].get();
@@ -177,12 +190,11 @@ pub(crate) fn take_back(m: &M, s: &Sched, g: &G) {
 #[inline(always)]
 pub(crate) fn one_more_end(m: &M) -> bool {
     // SAFETY: inside the runtime the P is ours.
-    let exits = unsafe { &(*m.pp()).exits };
-    let n = exits.get().wrapping_add(1);
-    if n % TRIM_EVERY == 0 {
+    let p = unsafe { &*m.pp() };
+    if p.trim_due.load(Ordering::Relaxed) {
         return false;
     }
-    exits.set(n);
+    p.exits.set(p.exits.get().wrapping_add(1));
     true
 }
 
@@ -204,21 +216,37 @@ pub(crate) unsafe fn hand_on(g: &G, next: &G) {
 #[cold]
 #[inline(never)]
 fn spill(s: &Sched, cache: &mut Vec<Bound>, list: usize) {
-    let cold = s.inner.lock().stack_pool[list].len() >= WARM;
-    if cold {
-        for bound in &cache[..BATCH] {
-            // SAFETY: nothing runs on a cached stack.
+    s.inner.lock().stack_pool[list].used.extend(cache.drain(..BATCH));
+}
+
+/// Trims some stacks of the pool; true if more are to be trimmed. For sysmon.
+pub(crate) fn trim_pool(s: &Sched) -> bool {
+    let mut more = false;
+    for list in [Kind::Go, Kind::Host].map(list_of) {
+        let (batch, left): (Vec<Bound>, usize) = {
+            let mut inner = s.inner.lock();
+            let used = &mut inner.stack_pool[list].used;
+            let n = used.len().saturating_sub(WARM).min(BATCH);
+            (used.drain(..n).collect(), used.len())
+        };
+        if batch.is_empty() {
+            continue;
+        }
+        more |= left > WARM;
+        for bound in &batch {
+            // SAFETY: nothing runs on it; it is ours.
             unsafe { bound.stack.trim() };
         }
+        s.inner.lock().stack_pool[list].trimmed.extend(batch);
     }
-    s.inner.lock().stack_pool[list].extend(cache.drain(..BATCH));
+    more
 }
 
 /// Is there room for a stack again? One goes to the pool if so.
 #[cold]
 pub(crate) fn probe(s: &Sched) -> io::Result<()> {
     let bound = make(s, list_of(Kind::Go), s.stacks.default_size())?;
-    s.inner.lock().stack_pool[list_of(Kind::Go)].push(bound);
+    s.inner.lock().stack_pool[list_of(Kind::Go)].trimmed.push(bound);
     Ok(())
 }
 
@@ -226,7 +254,7 @@ pub(crate) fn probe(s: &Sched) -> io::Result<()> {
 fn pool_put(s: &Sched, list: usize, bound: Bound) {
     // SAFETY: nothing runs on it.
     unsafe { bound.stack.trim() };
-    s.inner.lock().stack_pool[list].push(bound);
+    s.inner.lock().stack_pool[list].trimmed.push(bound);
 }
 
 /// Trims the stacks used since the last time; called when `p` goes idle.

@@ -25,7 +25,7 @@ use crate::runtime::embedder;
 use crate::runtime::g::{Kind, G};
 use crate::runtime::m::{M, NEVER};
 use crate::runtime::p::{P, PRUNNING};
-use crate::runtime::proc::{checkdead, wake};
+use crate::runtime::proc::{checkdead, stacks, wake};
 use crate::runtime::sched::{sched, Sched, MAX_PROCS};
 use crate::sys::clock::nanotime;
 use crate::sys::poll::Until;
@@ -36,6 +36,8 @@ const WAITING_NS: i64 = 500_000;
 const LONG_NS: i64 = 10_000_000;
 /// A goroutine's time slice.
 const SLICE_NS: i64 = 10_000_000;
+/// Between two looks at stacks that are to be trimmed in the pool.
+const POOL_NS: i64 = 1_000_000;
 /// Looks without news before the sleeps grow.
 const BUSY_LOOKS: u32 = 50;
 /// How long at most between two looks at what may be a deadlock.
@@ -52,6 +54,15 @@ struct Seen {
     blocked: u32,
     /// It was asked to yield.
     asked: bool,
+    /// When it was last told to trim a stack.
+    trimmed: i64,
+}
+
+impl Seen {
+    /// Another goroutine runs there now.
+    fn changed(&mut self, tick: u32, now: i64) {
+        *self = Seen { tick, since: now, blocked: 0, asked: false, trimmed: self.trimmed };
+    }
 }
 
 /// Some M's goroutine is asked to yield, since the last look. An atomic of std's: a static.
@@ -126,6 +137,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
     let mut quiet = 0u32;
     let mut delay = SHORT_NS;
     let (mut look_again, mut look_when) = (0, NEVER);
+    let (mut pool_when, mut pool_has_more) = (0, false);
     loop {
         if sleep(s, delay, look_when) {
             // Kicked: something waits now, or soon.
@@ -153,7 +165,12 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
         quiet = if took { 0 } else { quiet.saturating_add(1) };
         let idle =
             s.npidle.load(Ordering::Relaxed) as usize >= s.gomaxprocs.load(Ordering::Relaxed);
+        if idle || nanotime() >= pool_when {
+            pool_has_more = stacks::trim_pool(s);
+            pool_when = nanotime() + POOL_NS;
+        }
         delay = match () {
+            () if idle && pool_has_more => POOL_NS,
             () if idle => NEVER,
             () if quiet < BUSY_LOOKS => SHORT_NS,
             () if waiting => (delay * 2).min(WAITING_NS),
@@ -228,7 +245,11 @@ fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
         let tick = p.schedtick.load(Ordering::Relaxed);
         let switched = tick != last.tick;
         if switched {
-            *last = Seen { tick, since: now, ..Seen::default() };
+            last.changed(tick, now);
+        }
+        if now - last.trimmed >= SLICE_NS {
+            last.trimmed = now;
+            p.trim_due.store(true, Ordering::Relaxed);
         }
         let due = p.timers.next_when() <= now;
         if due {
@@ -255,7 +276,7 @@ fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
             last.asked = true;
             took = true; // The next look is soon.
         } else if (sits || computes) && take_p(p) {
-            *last = Seen { tick, since: now, ..Seen::default() };
+            last.changed(tick, now);
             s.handoffs.fetch_add(1, Ordering::Relaxed);
             wake::handoffp(s, p);
             took = true;

@@ -127,6 +127,10 @@ bench: build $(VENV)/.group-bench ## golib beside its Python peers, in one run (
 bench-rust: $(VENV)/.group-bench-rust ## the crate beside Go and tokio, in one run
 	$(env) $(py) benches/rust/run.py $(ARGS)
 
+.PHONY: counts
+counts: ## instructions of the crate's single operations, beside those last recorded (ARGS="--record", ARGS=switch)
+	$(PYTHON) benches/rust/counts.py $(ARGS)
+
 ## Packages -----------------------------------------------------------------------------------------------------------
 
 .PHONY: wheel

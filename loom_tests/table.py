@@ -36,11 +36,12 @@ def row(model: str, proves: str, bound: str, executions: str) -> str:
 
 
 def write(log: pathlib.Path) -> None:
+    # The last of each: a log is appended to, so it may hold more than one run.
+    counts = {tuple(line.split("\t")[:2]): int(line.split("\t")[2]) for line in log.read_text().splitlines()}
     executions: dict[str, int] = {}
-    for line in log.read_text().splitlines():
-        test, _, count = line.split("\t")
+    for (test, _), count in counts.items():
         model = test.removeprefix("models::")
-        executions[model] = executions.get(model, 0) + int(count)
+        executions[model] = executions.get(model, 0) + count
     rows = [row(model, *texts, f"{executions[model]:,}".replace(",", " ")) for model, texts in models().items()]
     before_the_table, rule, _ = README.read_text().partition("| --- | --- | --- | ---: |\n")
     README.write_text(before_the_table + rule + "\n".join(rows) + "\n")

@@ -1,4 +1,5 @@
-//! A host goroutine that parks on its own stack, before its context is saved (`proc::direct`).
+//! A host goroutine that parks on its own stack, before its context is saved (`proc::direct`), and one
+//! that ends and is followed by a new one there (`newproc::succeed`).
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::runtime::lock::Mutex;
 use crate::runtime::m::{ParkArgs, M, NEVER};
 use crate::runtime::proc::park::ready;
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::{direct, enter_rt_on, leave_rt, sysmon, wake};
+use crate::runtime::proc::{direct, enter_rt_on, leave_rt, newproc, sysmon, wake};
 use crate::runtime::sudog::{Sudog, WaitQ};
 
 /// A host whose goroutines can all be swapped and moved.
@@ -210,5 +211,115 @@ fn a_goroutine_readied_during_its_park_goes_on_once() {
         let claimed = model.q.is_empty();
         assert_eq!(stayed || std::ptr::eq(queued, model.gp()), claimed);
         assert!(!stayed || queued.is_null());
+    });
+}
+
+/// A goroutine that is about to end, and a new one.
+struct Succession {
+    g: Box<G>,
+    /// Stands for the plain fields of `g`, which its M and whoever uses it again write.
+    used: Token,
+    next: Box<G>,
+    /// Stands for those of `next`, which its maker and its M write.
+    made: Token,
+}
+
+impl Succession {
+    fn new(world: &World) -> Arc<Succession> {
+        embedder::install(&HOST);
+        let size = world.sched().stacks.default_size();
+        let [g, next] = [host_g(), host_g()];
+        for g in [&g, &next] {
+            g.stack_bytes.store(size, Ordering::Relaxed);
+        }
+        next.sched_sp.set(0);
+        next.host_state.store(std::ptr::null_mut(), Ordering::Relaxed);
+        casgstatus(&g, GRUNNABLE, GRUNNING);
+        Arc::new(Succession { g, used: Token::new(0), next, made: Token::new(0) })
+    }
+
+    /// A thread without a P makes the new goroutine.
+    fn make(&self, world: &World) {
+        let m = world.enter();
+        self.made.set(1);
+        // SAFETY: runnable, in no queue.
+        unsafe { wake::runqput_any(m, std::ptr::from_ref(&*self.next).cast_mut(), false) };
+    }
+
+    /// The goroutine ends on the M of the calling thread. True: the new one follows it there.
+    fn end(&self, world: &World) -> bool {
+        let m = world.enter_with_p(0);
+        let gp = std::ptr::from_ref(&*self.g).cast_mut();
+        m.curg.set(gp);
+        m.attached.set(state(&self.g));
+        leave_rt(m);
+        self.used.add(1);
+        // SAFETY: on its stack, as it were.
+        let next = unsafe { newproc::succeed(gp) };
+        if next.is_null() {
+            return false;
+        }
+        assert!(std::ptr::eq(next, &*self.next) && std::ptr::eq(m.curg.get(), next));
+        assert_eq!(self.next.host_state.load(Ordering::Relaxed), state(&self.g));
+        self.runs();
+        true
+    }
+
+    /// The new goroutine, taken from the queue, runs.
+    fn runs(&self) {
+        assert_eq!(self.made.get(), 1, "run twice");
+        self.made.set(2);
+    }
+
+    /// Takes P 0 away for another M, which runs what it finds and makes a goroutine of a dead G.
+    /// True: the new goroutine ran there.
+    fn take_over(&self, world: &World) -> bool {
+        let m = world.enter();
+        if !sysmon::take_p(world.p(0)) {
+            return false;
+        }
+        wake::acquirep(m, world.p(0));
+        // SAFETY: the P is ours, and so are its queue and its list.
+        let (runs, dead) = unsafe { (world.p(0).hostq.get(), world.p(0).gfree.pop()) };
+        if !dead.is_null() {
+            assert!(std::ptr::eq(dead, &*self.g));
+            casgstatus(&self.g, GDEAD, GRUNNABLE);
+            self.used.add(1);
+        }
+        if runs.is_null() {
+            return false;
+        }
+        assert!(std::ptr::eq(runs, &*self.next));
+        casgstatus(&self.next, GRUNNABLE, GRUNNING);
+        self.runs();
+        true
+    }
+}
+
+/// Proves: a new goroutine, made by a thread without a P, is run once and as its maker left it: after
+/// one that ends, on its stack and with its state, or by the M that gets P 0 from sysmon. The G that
+/// ended can be used again by then, and is seen as it ended.
+///
+/// Bound: 3 threads (the M with P 0, the maker, sysmon, which takes P 0 for another M); 3 preemptions.
+///
+/// Fails without: `enter_rt` in `succeed`; the order there (`leave_rt` before the new goroutine is
+/// taken); the taking out in `take_next`; Release in `leave_rt`; Acquire of `in_rt` in `take_p`; Release
+/// in `push_inbox`; Acquire in `drain_inbox`.
+#[test]
+fn a_goroutine_that_ends_is_followed_by_a_new_one_once() {
+    explore("succession against a hand-off", 3, || {
+        let world = World::new(1);
+        let all = Succession::new(&world);
+        world.p(0).far_look.set(100);
+        let (world2, all2) = (world.clone(), all.clone());
+        let ending = spawn(move || all2.end(&world2));
+        let (world2, all2) = (world.clone(), all.clone());
+        let monitor = spawn(move || all2.take_over(&world2));
+        all.make(&world);
+        let (followed, ran) = (ending.join().unwrap(), monitor.join().unwrap());
+        assert!(!(followed && ran));
+        // SAFETY: all other threads have ended.
+        let queued = unsafe { world.p(0).hostq.get() };
+        assert_eq!(queued.is_null(), followed || ran);
     });
 }

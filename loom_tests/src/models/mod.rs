@@ -4,6 +4,7 @@ mod cancel;
 mod chan;
 mod claim;
 mod cond;
+mod deadlock;
 mod direct;
 mod errgroup;
 mod handoff;
@@ -151,6 +152,10 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The execution failed. Its atomics went with it, and must not be dropped again.
+            return;
+        }
         // SAFETY: all threads of the execution have been joined.
         unsafe {
             for m in self.ms.get_mut().unwrap().drain(..) {

@@ -107,6 +107,10 @@ fn an_edge_after_the_last_byte_is_not_lost() {
 /// kind; the edge is not lost; nobody counts as waiting afterwards.
 ///
 /// Bound: 3 threads; 2 preemptions.
+///
+/// Fails without: the claim under the lock in `unblock`; the edge kept as `READY` there when the claim
+/// fails; the waiter's taking itself out in `wait`, its lock, or the look whether it is still there (a
+/// `READY` is wiped out); its `remove_waiters`.
 #[test]
 fn an_edge_does_not_end_another_wait() {
     explore("netpoll: interrupt", 2, || {
@@ -158,6 +162,9 @@ fn an_edge_does_not_end_another_wait() {
 /// Proves: a deadline that is set to the past, or a close, ends a wait that begins at the same time.
 ///
 /// Bound: 2 threads; 4 preemptions.
+///
+/// Fails without: the check in `wait` under the lock (before it instead); `unblock` in `set_deadline`
+/// or `evict`; the flag set before they unlock (after it instead); `remove_waiters` in `wake_claimed`.
 #[test]
 fn the_end_is_not_slept_through() {
     for close in [false, true] {
@@ -182,32 +189,46 @@ fn the_end_is_not_slept_through() {
 }
 
 /// Proves: an M that is about to sleep in the poller and its waker do not miss each other, and what
-/// the waker wrote is seen; the note can be slept on afterwards.
+/// the waker wrote is seen, be it before the sleep, by its end, or after one that ended by itself; the
+/// note can be slept on afterwards.
 ///
 /// Bound: 2 threads, unbounded (16 preemptions).
+///
+/// Fails without: the RMW in `begin_elsewhere` or `notify` (a load and a store instead); Acquire in
+/// `begin_elsewhere` or `woken`; Release in `notify`; its answer that the owner sleeps elsewhere;
+/// `end_elsewhere`, or its look for a wake-up that came meanwhile (a store instead).
 #[test]
 fn who_sleeps_elsewhere_is_woken_there() {
-    explore("note: elsewhere", 16, || {
-        // The note, the place elsewhere, what is published.
-        let shared = Arc::new((Note::new(), Note::new(), Token::new(0)));
-        let shared2 = shared.clone();
-        let waker = spawn(move || {
-            let (note, elsewhere, token) = &*shared2;
-            token.set(1);
-            if note.notify() {
-                elsewhere.wakeup();
+    for ends_by_itself in [false, true] {
+        let name = if ends_by_itself { "note: elsewhere, ends" } else { "note: elsewhere" };
+        explore(name, 16, move || {
+            // The note, the place elsewhere, what is published.
+            let shared = Arc::new((Note::new(), Note::new(), Token::new(0)));
+            let shared2 = shared.clone();
+            let waker = spawn(move || {
+                let (note, elsewhere, token) = &*shared2;
+                token.set(1);
+                if note.notify() {
+                    elsewhere.wakeup();
+                }
+            });
+            let (note, elsewhere, token) = &*shared;
+            if !note.begin_elsewhere() {
+                assert_eq!(token.get(), 1);
+            } else if ends_by_itself {
+                elsewhere.sleep_until(1);
+                note.end_elsewhere();
+                note.sleep();
+            } else {
+                elsewhere.sleep();
+                note.end_elsewhere();
             }
+            assert!(note.woken());
+            assert_eq!(token.get(), 1);
+            note.clear();
+            waker.join().unwrap();
         });
-        let (note, elsewhere, token) = &*shared;
-        if note.begin_elsewhere() {
-            elsewhere.sleep();
-            note.end_elsewhere();
-        }
-        assert!(note.woken());
-        assert_eq!(token.get(), 1);
-        note.clear();
-        waker.join().unwrap();
-    });
+    }
 }
 
 /// Proves: while the last M falls asleep a thread without a P begins to wait: then that M, or one
@@ -215,6 +236,10 @@ fn who_sleeps_elsewhere_is_woken_there() {
 /// sleeps elsewhere sleeps for ever.)
 ///
 /// Bound: 2 threads; 4 preemptions.
+///
+/// Fails without: the start of an M in `attend`; its look at the idle Ps under `sched.lock` (a look at
+/// `npidle` before it); the look at `waiters` in `begin_sleep`; the wait for the P that comes with a
+/// wake-up (`take_promised_p` in `sleep_in_netpoll`).
 #[test]
 fn somebody_polls_for_a_waiter_without_a_p() {
     explore("netpoll: attend", 4, || {
@@ -236,44 +261,113 @@ fn somebody_polls_for_a_waiter_without_a_p() {
     });
 }
 
-/// Proves: one at a time has a mode, each sees what the last one did; after the close nobody gets it,
-/// those that wait go on, and exactly one drops the last reference, after all uses.
+/// Proves: one at a time has a mode, each sees what the last one did, and nobody waits for ever.
 ///
-/// Bound: 3 threads, 3 preemptions.
+/// Bound: 3 threads, 2 preemptions.
+///
+/// Fails without: Acquire in `lock`; Release in `unlock`; the wake-up there; the second look at
+/// `LOCKED` in `wait`; the queue's lock around it and the enqueuing; the look whether others wait
+/// still in `wake_one`.
 #[test]
-fn the_lock_of_a_descriptor_excludes_and_counts() {
-    explore("fdmutex", 3, || {
+fn the_lock_of_a_descriptor_excludes_and_forgets_nobody() {
+    explore("fdmutex: three that want it", 2, || {
         let world = World::new(0);
         let shared = Arc::new((FdMutex::new(), Token::new(0)));
+        let use_it = |world: &World, (lock, io): &(FdMutex, Token)| {
+            world.enter();
+            lock.lock(0).unwrap();
+            io.add(1);
+            assert!(!lock.unlock(0));
+        };
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let (world, shared) = (world.clone(), shared.clone());
-                spawn(move || {
-                    world.enter();
-                    let (lock, io) = &*shared;
-                    if lock.lock(0).is_err() {
-                        return 0;
-                    }
-                    io.add(1);
-                    let last = lock.unlock(0);
-                    if last {
-                        io.set(100);
-                    }
-                    u32::from(last)
-                })
+                spawn(move || use_it(&world, &shared))
             })
             .collect();
-        world.enter();
-        let (lock, io) = &*shared;
-        assert!(lock.close() && !lock.close());
-        let mut last = u32::from(lock.decref());
-        if last == 1 {
-            io.set(100);
-        }
+        use_it(&world, &shared);
         for t in threads {
-            last += t.join().unwrap();
+            t.join().unwrap();
         }
-        assert_eq!((last, io.get()), (1, 100));
+        assert_eq!(shared.1.get(), 3);
+    });
+}
+
+/// Proves: a close ends the wait for a mode, or one that begins at the same time, while its holder
+/// keeps the mode.
+///
+/// Bound: 2 threads, unbounded (16 preemptions).
+///
+/// Fails without: the wake-ups in `close`; the second look at `CLOSED` in `wait`; the queue's lock
+/// around it and the enqueuing.
+#[test]
+fn a_close_ends_the_wait_for_a_descriptor() {
+    explore("fdmutex: close", 16, || {
+        let (world, lock) = (World::new(0), Arc::new(FdMutex::new()));
+        lock.lock(0).unwrap();
+        let (world2, lock2) = (world.clone(), lock.clone());
+        let waiter = spawn(move || {
+            world2.enter();
+            lock2.lock(0)
+        });
+        world.enter();
+        assert!(lock.close() && !lock.close());
+        assert_eq!(waiter.join().unwrap(), Err(FdError::Closed));
+        assert!(!lock.unlock(0) && lock.decref());
+    });
+}
+
+/// Proves: after the close no use of a descriptor begins, and exactly one drops the last reference,
+/// after all uses: it sees what they did.
+///
+/// Bound: 3 threads (a reader, one that only counts itself, the owner), 3 preemptions.
+///
+/// Fails without: the look at `CLOSED` in `lock` or `incref`; Acquire or Release in `unlock` or in
+/// `decref`.
+#[test]
+fn the_last_use_of_a_descriptor_closes_it() {
+    explore("fdmutex: references", 3, || {
+        let world = World::new(0);
+        // The lock, and what each use does.
+        let shared = Arc::new((FdMutex::new(), Token::new(0), Token::new(0)));
+        let close = |(_, read, counted): &(FdMutex, Token, Token)| {
+            read.set(7);
+            counted.set(7);
+            1
+        };
+        let (world2, shared2) = (world.clone(), shared.clone());
+        let reader = spawn(move || {
+            world2.enter();
+            let (lock, read, _) = &*shared2;
+            if lock.lock(0).is_err() {
+                return 0;
+            }
+            read.set(1);
+            if lock.unlock(0) {
+                close(&shared2)
+            } else {
+                0
+            }
+        });
+        let shared3 = shared.clone();
+        let counted = spawn(move || {
+            let (lock, _, counted) = &*shared3;
+            if !lock.incref() {
+                return 0;
+            }
+            counted.set(1);
+            if lock.decref() {
+                close(&shared3)
+            } else {
+                0
+            }
+        });
+        world.enter();
+        let (lock, read, used) = &*shared;
+        assert!(lock.close());
+        let mut last = if lock.decref() { close(&shared) } else { 0 };
+        last += reader.join().unwrap() + counted.join().unwrap();
+        assert_eq!((last, read.get(), used.get()), (1, 7, 7));
         assert!(!lock.incref() && lock.lock(1).is_err());
     });
 }

@@ -71,8 +71,9 @@ unsafe fn unlock(_: *mut G, lock: *mut ()) {
 fn queued(world: &World, gp: *mut G) -> usize {
     let mut n = 0;
     for i in 0..2 {
-        // SAFETY: all other threads have ended.
-        while let (got, _) = unsafe { world.p(i).runq.get(true) } {
+        loop {
+            // SAFETY: all other threads have ended.
+            let (got, _) = unsafe { world.p(i).runq.get(true) };
             if got.is_null() {
                 break;
             }

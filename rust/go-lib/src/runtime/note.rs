@@ -52,14 +52,14 @@ impl Note {
 
     /// The owner is about to sleep elsewhere. False: it has been woken already.
     pub(crate) fn begin_elsewhere(&self) -> bool {
-        // Acquire: pairs with the Release of notify.
-        self.key.compare_exchange(0, ELSEWHERE, Ordering::Acquire, Ordering::Acquire).is_ok()
+        // Acquire if it fails: pairs with the Release of notify.
+        self.key.compare_exchange(0, ELSEWHERE, Ordering::Relaxed, Ordering::Acquire).is_ok()
     }
 
     /// The owner is back; a wake-up that came meanwhile stays.
     pub(crate) fn end_elsewhere(&self) {
-        // Acquire: as in begin_elsewhere.
-        let _ = self.key.compare_exchange(ELSEWHERE, 0, Ordering::Acquire, Ordering::Acquire);
+        // Relaxed: it tells the owner nothing; `woken` and `clear` do.
+        let _ = self.key.compare_exchange(ELSEWHERE, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Sleeps until woken.

@@ -7,7 +7,7 @@
 //!
 //! Go: runtime/proc.go (checkdead)
 
-use crate::prim::Ordering;
+use crate::prim::{light_fence, Ordering};
 use crate::runtime::embedder;
 use crate::runtime::m::NEVER;
 use crate::runtime::proc::{fatal, sysmon, wake};
@@ -35,6 +35,8 @@ pub(crate) fn look(s: &Sched) {
 fn suspect(s: &Sched) {
     if is_dead(s) {
         s.maybe_dead.store(true, Ordering::Release);
+        // Pairs with the heavy fence in sysmon::sleep: it sees the suspicion, or is kicked.
+        light_fence();
         sysmon::kick(s);
     }
 }

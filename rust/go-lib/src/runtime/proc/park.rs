@@ -390,7 +390,7 @@ fn thread_sleep(m: &M, g: &G, deadline_ns: Option<i64>) {
     // One with a deadline wakes by itself: it does not sleep for good.
     let for_good = usize::from(deadline_ns.is_none());
     s.threads_asleep.fetch_add(for_good, Ordering::Relaxed);
-    // Pairs with the fence in checkdead: one of us sees the other.
+    // Pairs with the heavy fence in find::sleep: one of us sees the other.
     fence(Ordering::SeqCst);
     checkdead::look(s);
     let generation = g.wait.next_generation().wrapping_sub(1 << 8);

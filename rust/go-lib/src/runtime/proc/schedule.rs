@@ -101,7 +101,8 @@ fn execute(m: &'static M, gp: *mut G) {
 pub(crate) fn runs_now(m: &M, g: &G) {
     casgstatus(g, GRUNNABLE, GRUNNING);
     m.curg.set((g as *const G).cast_mut());
-    g.m.store((m as *const M).cast_mut(), Ordering::Relaxed);
+    // Release: others read m through g; pairs with Acquire in GRef::pthread.
+    g.m.store((m as *const M).cast_mut(), Ordering::Release);
     // SAFETY: inside the runtime the P is ours.
     unsafe {
         let p = &*m.pp();

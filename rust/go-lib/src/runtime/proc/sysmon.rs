@@ -187,7 +187,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
 /// Sleeps for `delay` ns, until the earliest timer, or until kicked (true). While nothing runs, at
 /// most until `look_when`, and then suspects a deadlock again: a time, so that what wakes sysmon
 /// before it (`schedtrace`) does not put it off for ever.
-fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
+pub(crate) fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
     if delay <= WAITING_NS {
         thread::usleep_ns(delay);
         return false;

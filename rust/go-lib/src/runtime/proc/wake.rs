@@ -195,9 +195,10 @@ pub(crate) fn take_stranded_p(m: &M) -> bool {
 
 /// Ties `p`, which is the caller's, to this M.
 pub(crate) fn acquirep(m: &M, p: &P) {
-    p.m.store((m as *const M).cast_mut(), Ordering::Relaxed);
-    // Release: sysmon reads p through m.
-    m.p.store((p as *const P).cast_mut(), Ordering::Release);
+    // Release: sysmon reads m through p; pairs with Acquire in take_p and is_blocked.
+    p.m.store((m as *const M).cast_mut(), Ordering::Release);
+    // Relaxed: others only compare it.
+    m.p.store((p as *const P).cast_mut(), Ordering::Relaxed);
 }
 
 /// Unties this M's P, which stays the caller's to give away.

@@ -72,6 +72,10 @@ test-rust: ## the crate's tests, and its examples
 test-aarch64: ## the crate's tests, cross-built, under an emulator of the other CPU
 	.ci/test-aarch64
 
+.PHONY: test-kqueue
+test-kqueue: ## the crate's network tests on its kqueue backend (ARGS: a folder with a libkqueue.so of your own)
+	.ci/test-kqueue $(ARGS)
+
 .PHONY: loom
 loom: ## the model checker on the scheduler's and the channels' own source
 	RUSTFLAGS="--cfg golib_loom" CARGO_TARGET_DIR=target/loom \

@@ -1,6 +1,6 @@
 //! What must not compile does not, and says why. That does not depend on the CPU, and takes a compiler
 //! beside the test, which one that is cross-built has not.
-#![cfg(target_arch = "x86_64")]
+#![cfg(all(target_arch = "x86_64", not(golib_kqueue)))]
 
 #[test]
 fn what_is_unsound_or_meaningless_does_not_compile() {

@@ -10,23 +10,38 @@
 //! | `close(fd)` | reports nothing more; events that a `poll` returned before stay valid |
 //! | `poll(until, events)` | waits until something is ready, `wake`, a signal or `until`; fills `events` |
 //! | `wake()` | ends the `poll` with a wait that is under way, or the next one; any thread |
-//! | `forget()` | a forked child: closes the queue without touching what it shares with the parent |
+//! | `forget()` | a forked child: closes what it has of the queue, and touches nothing of the parent's |
 //!
-//! By kqueue: `open` is one `kevent` with EVFILT_READ and EVFILT_WRITE, both EV_ADD | EV_CLEAR, the tag
-//! in `udata`; EV_EOF is `HANGUP`; `close` is EV_DELETE of both; `wake` is EVFILT_USER with NOTE_TRIGGER,
-//! of which a `poll` without a wait must trigger another one if it took it; `forget` is a `close`, since
-//! a kqueue is not inherited. Not written yet.
+//! | backend | where |
+//! |---|---|
+//! | `epoll` | Linux |
+//! | `kqueue` | macOS and the BSDs; Linux under `--cfg golib_kqueue`, for tests (`make test-kqueue`) |
+//! | `iocp.md` | Windows: a design, not written |
 //!
 //! # Invariants
 //! 1. An edge is reported to one `poll`. At most one thread is in a `poll` with a wait; others may
 //!    poll without one beside it, and never take a `wake` away.
 //! 2. A tag is the poller's user's: the backend only carries it.
+//! 3. A descriptor is in the queue once at most, and leaves it by `close` before it is closed itself.
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(golib_kqueue)))]
 mod epoll;
+#[cfg(any(
+    all(target_os = "linux", golib_kqueue),
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd",
+))]
+mod kqueue;
+#[cfg(all(test, not(golib_loom)))]
+mod tests;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(golib_kqueue)))]
 pub(crate) use epoll::Poller;
+#[cfg(any(golib_kqueue, not(target_os = "linux")))]
+pub(crate) use kqueue::Poller;
 
 /// What is ready, as bits of [`Event::ready`].
 pub(crate) const READ: u8 = 1;

@@ -100,7 +100,7 @@ fn a_local_shutdown_ends_a_read_that_waits() {
     every_way(|way| {
         let (client, _server) = pair();
         let other = client.try_clone().unwrap();
-        let reader = way.start(move || (&other).read(&mut [0; 1]).unwrap());
+        let reader = way.start(move || other.read(&mut [0; 1]).unwrap());
         until_parked(way, 1);
         client.shutdown(Shutdown::Read).unwrap();
         assert_eq!(reader.join(), 0);
@@ -111,7 +111,7 @@ fn a_local_shutdown_ends_a_read_that_waits() {
 fn a_reset_reaches_who_waits() {
     every_way(|way| {
         let (client, server) = pair();
-        let reader = way.start(move || (&client).read(&mut [0; 1]));
+        let reader = way.start(move || client.read(&mut [0; 1]));
         until_parked(way, 1);
         // Closed with unread bytes, or by an abortive linger: both are a reset.
         let server = server.into_std().unwrap();
@@ -187,7 +187,7 @@ fn a_deadline_moves_under_a_wait() {
         // Forward, to now.
         client.set_read_deadline(Some(Instant::now() + LONG)).unwrap();
         let other = client.clone();
-        let reader = way.start(move || (&*other).read(&mut [0; 1]));
+        let reader = way.start(move || other.read(&mut [0; 1]));
         until_parked(way, 1);
         client.set_read_deadline(Some(Instant::now() + SHORT)).unwrap();
         assert_eq!(reader.join().unwrap_err().kind(), ErrorKind::TimedOut);
@@ -195,7 +195,7 @@ fn a_deadline_moves_under_a_wait() {
         for later in [Some(Instant::now() + LONG), None] {
             client.set_read_deadline(Some(Instant::now() + 20 * SHORT)).unwrap();
             let other = client.clone();
-            let reader = way.start(move || (&*other).read(&mut [0; 1]));
+            let reader = way.start(move || other.read(&mut [0; 1]));
             until_parked(way, 1);
             client.set_read_deadline(later).unwrap();
             std::thread::sleep(22 * SHORT);
@@ -232,7 +232,7 @@ fn a_close_wakes_who_reads_writes_and_accepts() {
         let mut waiting = Vec::new();
         for _ in 0..3 {
             let other = client.clone();
-            waiting.push(way.start(move || (&*other).read(&mut [0; 1]).map(|_| ())));
+            waiting.push(way.start(move || other.read(&mut [0; 1]).map(|_| ())));
             let other = client.clone();
             waiting.push(way.start(move || (&*other).write_all(&vec![0; 16_000_000])));
             let other = listener.clone();

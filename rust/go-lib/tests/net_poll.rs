@@ -153,7 +153,7 @@ fn stress_a_descriptor_that_is_used_again_wakes_its_new_owner_only() {
                             }
                             3 => {
                                 let other = stream.try_clone().unwrap();
-                                let reader = way.start(move || (&other).read(&mut [0; 1]));
+                                let reader = way.start(move || other.read(&mut [0; 1]));
                                 if rng.below(2) == 0 {
                                     go_lib::gosched();
                                 }
@@ -327,7 +327,7 @@ fn who_waits_costs_nothing() {
             let wg = Arc::new(WaitGroup::new());
             let (listener2, client2) = (listener.clone(), client.clone());
             wg.go(move || assert!(listener2.accept().is_err()));
-            wg.go(move || assert!((&*client2).read(&mut [0; 1]).is_err()));
+            wg.go(move || assert!(client2.read(&mut [0; 1]).is_err()));
             client.set_read_deadline(Some(Instant::now() + Duration::from_secs(60))).unwrap();
             go_lib::sleep(20 * SHORT);
             let (cpu, polls) = (cpu_time(), embedder::stats().polls);
@@ -392,7 +392,7 @@ fn a_forked_child_goes_on_with_its_sockets() {
         let (accepting, reading) = (listener.clone(), server.clone());
         let parent = Arc::new(WaitGroup::new());
         parent.go(move || drop(accepting.accept()));
-        parent.go(move || assert_eq!((&*reading).read(&mut [0; 1]).unwrap(), 1));
+        parent.go(move || assert_eq!(reading.read(&mut [0; 1]).unwrap(), 1));
         server.set_write_deadline(Some(Instant::now() + 10 * SHORT)).unwrap();
         common::until(|| go_lib::debug::stacks().matches("[IO wait").count() == 2);
         // SAFETY: the child calls nothing before it has told the runtime.
@@ -424,7 +424,7 @@ fn in_forked_child(listener: &TcpListener, server: &TcpStream) {
     listener.set_deadline(Some(Instant::now() + SHORT)).unwrap();
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::TimedOut);
     server.set_read_deadline(Some(Instant::now() + SHORT)).unwrap();
-    assert_eq!((&*server).read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(server.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::TimedOut);
     // A deadline that was set before still comes.
     let e = (&*server).write_all(&vec![0; 16_000_000]).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::TimedOut);

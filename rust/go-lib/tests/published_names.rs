@@ -10,7 +10,7 @@
 //! - A scoped goroutine that borrows a local of the scope's own closure, which is gone first.
 //! - A channel stayed open when its last sender was dropped, against what its documentation said.
 
-#![allow(dead_code, reason = "compiled as others wrote them")]
+#![allow(dead_code, unused_mut, reason = "compiled as others wrote them")]
 
 mod line_0_6 {
     use go_lib::chan::{chan, Receiver, Sender};

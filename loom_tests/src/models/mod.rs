@@ -10,6 +10,7 @@ mod errgroup;
 mod handoff;
 mod interrupt;
 mod lock;
+mod locked;
 mod netpoll;
 mod note;
 mod park;

@@ -41,7 +41,7 @@ pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
     let p = loop {
         m.park.sleep();
         m.park.clear();
-        let p = m.nextp.swap(ptr::null_mut(), Ordering::Acquire);
+        let p = wake::take_nextp(m);
         if !p.is_null() || s.exiting.load(Ordering::Relaxed) {
             break p;
         }

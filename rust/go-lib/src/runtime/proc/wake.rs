@@ -392,9 +392,9 @@ fn sleep_in_netpoll(m: &'static M, s: &'static Sched, until: i64) -> bool {
 }
 
 /// The P that was handed to this sleeping M; null: not yet.
-fn take_nextp(m: &M) -> *mut P {
-    // Acquire: the P as its giver left it. No swap: only a giver that took us off the idle list
-    // writes it, so there is nothing to race for.
+pub(crate) fn take_nextp(m: &M) -> *mut P {
+    // Acquire: the P as its giver left it. No swap: only a giver that took us off the idle list, or
+    // the goroutine for which we are kept off its queue, writes it, so there is nothing to race for.
     let p = m.nextp.load(Ordering::Acquire);
     if !p.is_null() {
         m.nextp.store(ptr::null_mut(), Ordering::Relaxed);

@@ -20,7 +20,7 @@ use std::ffi::c_void;
 use std::io;
 use std::ptr;
 
-use crate::prim::{heavy_fence, Ordering};
+use crate::prim::{heavy_fence, light_fence, Ordering};
 use crate::runtime::embedder;
 use crate::runtime::g::{Kind, G};
 use crate::runtime::m::{M, NEVER};
@@ -111,12 +111,17 @@ pub(crate) fn start(s: &'static Sched) -> io::Result<()> {
 /// Whether a kick would wake it.
 #[inline(always)]
 pub(crate) fn sleeps() -> bool {
+    // Pairs with the heavy fence in `sleep`: either it sees what the caller has done, or we see that it
+    // sleeps.
+    light_fence();
     sched().sysmon_sleeps.load(Ordering::Relaxed) != 0
 }
 
 /// Wakes sysmon if it sleeps for long: there is something for it to watch.
 #[inline(always)]
 pub(crate) fn kick(s: &Sched) {
+    // As in `sleeps`.
+    light_fence();
     if s.sysmon_sleeps.load(Ordering::Relaxed) != 0 {
         kick_slow(s);
     }

@@ -76,6 +76,14 @@ test-aarch64: ## the crate's tests, cross-built, under an emulator of the other 
 test-kqueue: ## the crate's network tests on its kqueue backend (ARGS: a folder with a libkqueue.so of your own)
 	.ci/test-kqueue $(ARGS)
 
+.PHONY: asan
+asan: ## the crate's tests under AddressSanitizer
+	.ci/test-asan
+
+.PHONY: memcheck
+memcheck: ## the crate's tests under valgrind's memcheck
+	.ci/test-memcheck
+
 .PHONY: loom
 loom: ## the model checker on the scheduler's and the channels' own source
 	RUSTFLAGS="--cfg golib_loom" CARGO_TARGET_DIR=target/loom \

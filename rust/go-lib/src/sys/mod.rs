@@ -9,6 +9,7 @@ pub(crate) mod futex;
 pub(crate) mod mem;
 pub(crate) mod membarrier;
 pub(crate) mod poll;
+pub(crate) mod sanitizer;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod thread;

@@ -24,6 +24,8 @@ use crate::runtime::m::{ParkArgs, M};
 use crate::runtime::proc::park::{mcall, open_wait, pin_host_if_needed};
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{leave_rt, schedule, wake};
+#[cfg(not(golib_loom))]
+use crate::sys::sanitizer;
 
 /// True if `g`, which runs on `m`, can leave its stack this way: by 1.
 #[inline(always)]
@@ -145,8 +147,11 @@ unsafe fn switch(m: &M, g: &G, next: &G) {
     // SAFETY: the caller's duty.
     #[cfg(not(golib_loom))]
     unsafe {
+        let stack = *next.stack.get();
+        sanitizer::leaves_for(stack.lo, stack.hi);
         // As leave_rt: Release, after the context is saved; pairs with Acquire in take_p.
         crate::sys::arch::switch(g.sched_sp.as_ptr(), next.sched_sp.get(), m.in_rt.as_ptr());
+        sanitizer::has_come();
     }
     #[cfg(golib_loom)]
     {

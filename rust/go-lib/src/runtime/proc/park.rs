@@ -26,6 +26,8 @@ use crate::runtime::sema::WaitError;
 use crate::runtime::timers::Timers;
 use crate::runtime::waitreason::WaitReason;
 use crate::sys::clock::nanotime;
+#[cfg(not(golib_loom))]
+use crate::sys::sanitizer;
 
 /// Leaves the running goroutine's stack; `f` runs on g0. Returns when the goroutine goes on,
 /// perhaps on another thread.
@@ -38,7 +40,9 @@ pub(crate) unsafe fn mcall(m: &M, gp: *mut G, f: McallFn) {
     // SAFETY: g0_sp was saved when this goroutine was entered; the loop on g0 waits there.
     #[cfg(not(golib_loom))]
     unsafe {
+        sanitizer::leaves_for_g0();
         crate::sys::arch::leave((*gp).sched_sp.as_ptr(), m.g0_sp.get());
+        sanitizer::has_come();
     }
     #[cfg(golib_loom)]
     {

@@ -19,7 +19,7 @@ use crate::runtime::proc::{
     exit, find, getm, leave_rt, locked, newproc, procs, relay, sysmon, throw, wake,
 };
 use crate::runtime::sched::{debug_migrate, sched};
-use crate::sys::arch;
+use crate::sys::{arch, sanitizer};
 
 /// Runs goroutines for ever.
 pub(crate) fn schedule(m: &'static M) -> ! {
@@ -93,7 +93,12 @@ fn execute(m: &'static M, gp: *mut G) {
     runs_now(m, g);
     leave_rt(m);
     // SAFETY: gp's context is saved and nobody else runs it.
-    unsafe { arch::resume(m.g0_sp.as_ptr(), g.sched_sp.get()) };
+    unsafe {
+        let stack = *g.stack.get();
+        sanitizer::leaves_for(stack.lo, stack.hi);
+        arch::resume(m.g0_sp.as_ptr(), g.sched_sp.get());
+    }
+    sanitizer::has_come();
 }
 
 /// Makes `g`, taken from a queue, the goroutine that runs on `m`.
@@ -162,6 +167,7 @@ fn detach_slow(m: &M, from: *mut ()) {
 /// For a host goroutine there is no landing pad here and nothing to drop: by the embedder's
 /// invariant 3 a forced unwinding may pass.
 pub(crate) unsafe extern "C-unwind" fn goentry() -> ! {
+    sanitizer::has_come();
     let mut gp = getm().curg.get();
     // SAFETY: curg is the goroutine that runs here; after its end nothing of it is left on the stack.
     unsafe {

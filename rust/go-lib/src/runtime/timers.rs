@@ -282,9 +282,10 @@ unsafe fn remove(heap: &mut Vec<Entry>, i: usize) -> Action {
     }
     // SAFETY: by 3 the timer is still valid under the lock.
     unsafe {
-        // Release: the slot is free when a disarm or the next arm sees null.
+        let action = (*out.timer).action.get();
+        // Release: the action has been read. Who sees null may arm the timer in another heap, or free it.
         (*out.timer).heap.store(ptr::null_mut(), Ordering::Release);
-        (*out.timer).action.get()
+        action
     }
 }
 

@@ -20,6 +20,8 @@ use crate::runtime::m::{ParkArgs, M};
 use crate::runtime::proc::park::open_wait;
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{getm, leave_rt, newproc, pinned_by_panic, schedule, wake};
+#[cfg(not(golib_loom))]
+use crate::sys::sanitizer;
 
 /// The goroutine that can follow `g`, which runs on `m`, at once; it is the caller's. Null: g0 is to
 /// find one.
@@ -87,7 +89,12 @@ pub(crate) unsafe fn switch(m: &M, gp: *mut G, next: *mut G, args: Option<&ParkA
     unsafe {
         schedule::runs_now(m, &*next);
         #[cfg(not(golib_loom))]
-        crate::sys::arch::relay((*gp).sched_sp.as_ptr(), (*next).sched_sp.get());
+        {
+            let stack = *(*next).stack.get();
+            sanitizer::leaves_for(stack.lo, stack.hi);
+            crate::sys::arch::relay((*gp).sched_sp.as_ptr(), (*next).sched_sp.get());
+            sanitizer::has_come();
+        }
     }
 }
 

@@ -247,8 +247,8 @@ pub(crate) struct CreatedBy {
 pub struct G {
     /// Saved stack pointer. The M that switches away from or to the G.
     pub(crate) sched_sp: Cell<usize>,
-    /// Link of the queue that holds the G (run queue, free list). The queue's owner.
-    pub(crate) schedlink: Cell<*mut G>,
+    /// When it began to wait (monotonic ns; 0 = not yet looked at). `proc`, sysmon.
+    pub(crate) waitsince: AtomicU64,
     /// See `proc::status`. By 2.
     pub(crate) status: AtomicU32,
     /// What the G stands for. Creator.
@@ -282,8 +282,8 @@ pub struct G {
     pub(crate) goid: AtomicU64,
     /// Wished stack size in bytes, 0 = default. Creator.
     pub(crate) stack_bytes: AtomicUsize,
-    /// When it began to wait (monotonic ns; 0 = not yet looked at). `proc`, sysmon.
-    pub(crate) waitsince: AtomicU64,
+    /// Link of the queue that holds the G (run queue, free list). The queue's owner.
+    pub(crate) schedlink: Cell<*mut G>,
     /// The Rust function, until it runs. Creator, then itself.
     pub(crate) start: UnsafeCell<Option<GoFn>>,
     /// Where it was made. Creator.

@@ -18,7 +18,9 @@ use crate::runtime::p::GList;
 use crate::runtime::proc::park::{leave_host_without_p, mcall};
 use crate::runtime::proc::schedule::{detach, goentry};
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::{direct, enter_rt, leave_rt, procs, relay, schedule, stacks, wake};
+use crate::runtime::proc::{
+    direct, enter_rt, leave_rt, park, procs, relay, schedule, stacks, syscall, wake,
+};
 use crate::runtime::sched::{sched, GPtr, Sched};
 use crate::sys::arch;
 
@@ -39,6 +41,8 @@ pub(crate) fn newproc_go(
     stack_bytes: usize,
     location: &'static Location<'static>,
 ) -> io::Result<GRef> {
+    park::yield_if_asked();
+    syscall::regain_p();
     newproc(Kind::Go, Some(f), ptr::null_mut(), stack_bytes, Some(location), false)
 }
 

@@ -52,6 +52,24 @@ pub(crate) fn exitsyscall() {
     if g.kind.get() == Kind::Host {
         return;
     }
+    wait_for_p(gp);
+}
+
+/// For what is dear without a P: a Rust goroutine that lost its own, since it computed for long, waits for
+/// another one. Others go on.
+#[inline(always)]
+pub(crate) fn regain_p() {
+    let m = getm();
+    let gp = m.curg.get();
+    // SAFETY: curg is valid, if there is one.
+    if m.pp().is_null() && !gp.is_null() && unsafe { (*gp).kind.get() } == Kind::Go {
+        wait_for_p(gp);
+    }
+}
+
+/// The running goroutine `gp` goes on with a P.
+#[cold]
+fn wait_for_p(gp: *mut G) {
     let m = enter_rt();
     if !m.pp().is_null() || wake::take_any_idle_p(m, sched()) {
         leave_rt(m);

@@ -9,6 +9,7 @@ use crate::runtime::embedder::Event;
 use crate::runtime::lock::Locked;
 use crate::runtime::proc::{self, newproc, procs};
 use crate::runtime::sema::WaitError;
+use crate::runtime::start::Start;
 use crate::runtime::waitreason::WaitReason;
 
 /// Starts `f` as a goroutine: `go!(closure)` or `go!(f(args))`.
@@ -124,7 +125,7 @@ fn spawn_at<R>(
     f: impl FnOnce() -> R + Send + 'static,
     at: &'static Location<'static>,
 ) {
-    let start = Box::new(move || {
+    let start = Start::new(move || {
         f();
     });
     if let Err(e) = newproc::newproc_go(start, bytes, at) {

@@ -17,11 +17,11 @@ use std::thread;
 
 use crate::prim::{AtomicUsize, Ordering};
 use crate::runtime::chan::Wait;
-use crate::runtime::g::GoFn;
 use crate::runtime::lock::Locked;
 use crate::runtime::proc::newproc::newproc_go;
 use crate::runtime::proc::throw;
 use crate::runtime::sema::{Event, WaitError, WaitGroupCore};
+use crate::runtime::start::Start;
 use crate::runtime::waitreason::WaitReason;
 
 /// What the goroutines of a scope share.
@@ -153,10 +153,8 @@ impl<'scope> Scope<'scope, '_> {
             *packet.result.lock() = Some(result);
             packet.done.set();
         };
-        let body: Box<dyn FnOnce() + Send + 'scope> = Box::new(body);
-        // SAFETY: by 1 and 3. Only the lifetime changes. Where the goroutine is not made, body is
-        // dropped before we return.
-        let body = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, GoFn>(body) };
+        // SAFETY: by 1 and 3. Where the goroutine is not made, body is dropped before we return.
+        let body = unsafe { Start::of_borrower(body) };
         if let Err(e) = newproc_go(body, 0, Location::caller()) {
             std::panic::panic_any(format!("go: no thread to run a goroutine: {e}"));
         }

@@ -28,6 +28,7 @@ use crate::prim::{AtomicU32, Ordering};
 use crate::runtime::g::GoFn;
 use crate::runtime::lock::Locked;
 use crate::runtime::proc::newproc::newproc_late;
+use crate::runtime::start::Start;
 use crate::runtime::time::{Alarm, Ring};
 use crate::runtime::timers::NEVER;
 
@@ -211,7 +212,7 @@ impl<D: Done> CancelNode<D> {
         // Not before: a cancel of the parent must find us as long as something below has not ended.
         self.leave_parent();
         for Call { f, created_at } in calls {
-            newproc_late(f, created_at);
+            newproc_late(Start::new(f), created_at);
         }
         busy
     }

@@ -30,6 +30,7 @@ use std::ptr;
 use crate::prim::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::runtime::m::M;
 use crate::runtime::stack::Stack;
+use crate::runtime::start::Start;
 use crate::runtime::timers::Timer;
 use crate::runtime::waitreason::WaitReason;
 
@@ -285,7 +286,7 @@ pub struct G {
     /// Link of the queue that holds the G (run queue, free list). The queue's owner.
     pub(crate) schedlink: Cell<*mut G>,
     /// The Rust function, until it runs. Creator, then itself.
-    pub(crate) start: UnsafeCell<Option<GoFn>>,
+    pub(crate) start: UnsafeCell<Start>,
     /// Where it was made. Creator.
     pub(crate) created: Cell<CreatedBy>,
     /// The timer of the wait under way: a sleep or a timeout.
@@ -321,7 +322,7 @@ impl G {
             goid: AtomicU64::new(0),
             stack_bytes: AtomicUsize::new(0),
             waitsince: AtomicU64::new(0),
-            start: UnsafeCell::new(None),
+            start: UnsafeCell::new(Start::NONE),
             created: Cell::new(CreatedBy { goid: 0, location: None }),
             timer: Timer::new(),
         }

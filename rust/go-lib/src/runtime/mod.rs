@@ -1,7 +1,7 @@
 //! The runtime: Go's G, M and P, the scheduler that moves them, and the blocking things above it.
 //!
 //! - Passive objects (they wake nobody): [`g`] [`m`] [`p`] [`runq`] [`sched`] [`hostq`] [`lock`]
-//!   [`note`] [`stack`] [`timers`] [`sudog`] [`embedder`] [`traceback`].
+//!   [`note`] [`stack`] [`timers`] [`start`] [`sudog`] [`embedder`] [`traceback`].
 //! - [`proc`]: the only code that moves a G between states and queues.
 //! - Blocking things, built on `gopark`/`goready`: [`chan`] [`select`] [`sema`] [`time`] [`timetimer`]
 //!   [`cancel`] [`netpoll`].
@@ -22,6 +22,7 @@ pub(crate) mod sched;
 pub(crate) mod select;
 pub(crate) mod sema;
 pub(crate) mod stack;
+pub(crate) mod start;
 pub(crate) mod sudog;
 pub(crate) mod time;
 pub(crate) mod timers;

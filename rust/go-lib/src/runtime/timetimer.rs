@@ -21,6 +21,7 @@ use crate::runtime::chan::{Hchan, Wait};
 use crate::runtime::lock::Locked;
 use crate::runtime::proc::newproc::newproc_late;
 use crate::runtime::proc::park::goready;
+use crate::runtime::start::Start;
 use crate::runtime::time::{Alarm, Ring};
 use crate::runtime::timers::NEVER;
 use crate::sys::clock::nanotime;
@@ -169,7 +170,7 @@ impl Ring for TimeTimer {
             unsafe { goready(woken) };
         }
         if let Some(Call { f, created_at }) = call {
-            newproc_late(Box::new(move || f()), created_at);
+            newproc_late(Start::new(move || f()), created_at);
         }
     }
 }

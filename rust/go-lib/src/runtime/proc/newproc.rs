@@ -12,7 +12,7 @@ use std::ptr;
 
 use crate::prim::Ordering;
 use crate::runtime::embedder::{self, GRef};
-use crate::runtime::g::{CreatedBy, GoFn, Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
+use crate::runtime::g::{CreatedBy, Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
 use crate::runtime::m::M;
 use crate::runtime::p::GList;
 use crate::runtime::proc::park::{leave_host_without_p, mcall};
@@ -22,6 +22,7 @@ use crate::runtime::proc::{
     direct, enter_rt, leave_rt, park, procs, relay, schedule, stacks, syscall, wake,
 };
 use crate::runtime::sched::{sched, GPtr, Sched};
+use crate::runtime::start::Start;
 use crate::sys::arch;
 
 /// Dead Gs moved between a P and the scheduler at a time.
@@ -37,22 +38,22 @@ const GOIDS: u64 = 16;
 
 /// Makes a goroutine of a Rust function.
 pub(crate) fn newproc_go(
-    f: GoFn,
+    f: Start,
     stack_bytes: usize,
     location: &'static Location<'static>,
 ) -> io::Result<GRef> {
     park::yield_if_asked();
     syscall::regain_p();
-    newproc(Kind::Go, Some(f), ptr::null_mut(), stack_bytes, Some(location), false)
+    newproc(Kind::Go, f, ptr::null_mut(), stack_bytes, Some(location), false)
 }
 
 /// Makes a goroutine of a Rust function, on a stack of the usual size. Also where a thread or a
 /// stack was refused: it then waits for them in its queue. For those who have nobody to tell, such
 /// as an alarm; `f` is not dropped here.
-pub(crate) fn newproc_late(f: GoFn, location: &'static Location<'static>) {
+pub(crate) fn newproc_late(f: Start, location: &'static Location<'static>) {
     // Of the usual size a stack is given at the first run: nothing here can fail.
     let s = procs::ensure_started();
-    let _ = newproc1(s, Kind::Go, Some(f), ptr::null_mut(), 0, Some(location), false);
+    let _ = newproc1(s, Kind::Go, f, ptr::null_mut(), 0, Some(location), false);
 }
 
 /// Makes a goroutine of the host.
@@ -64,12 +65,12 @@ pub(crate) unsafe fn newproc_host(
     stack_bytes: usize,
     system: bool,
 ) -> io::Result<GRef> {
-    newproc(Kind::Host, None, host, stack_bytes, None, system)
+    newproc(Kind::Host, Start::NONE, host, stack_bytes, None, system)
 }
 
 fn newproc(
     kind: Kind,
-    f: Option<GoFn>,
+    f: Start,
     host: *mut (),
     stack_bytes: usize,
     location: Option<&'static Location<'static>>,
@@ -87,7 +88,7 @@ fn newproc(
 fn newproc1(
     s: &'static Sched,
     kind: Kind,
-    f: Option<GoFn>,
+    f: Start,
     host: *mut (),
     stack_bytes: usize,
     location: Option<&'static Location<'static>>,
@@ -302,11 +303,9 @@ fn no_stack(m: &'static M, s: &Sched, gp: *mut G, e: &io::Error) -> bool {
 /// Called by `goentry` on the stack of `gp`.
 pub(crate) unsafe fn run_start(gp: *mut G) {
     // SAFETY: our own G.
-    let f = unsafe { (*(*gp).start.get()).take() };
-    if let Some(f) = f {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-            crate::panic::goroutine_panicked(GRef::new(gp), payload);
-        }
+    let start = unsafe { &mut *(*gp).start.get() };
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| start.call())) {
+        crate::panic::goroutine_panicked(GRef::new(gp), payload);
     }
 }
 

@@ -63,7 +63,8 @@
 //!   Rust 1.85 or newer.
 //! - A goroutine that computes loses its processor after 10 ms, but goes on computing beside the
 //!   others until its next operation of this crate: for so long more threads run than
-//!   [`gomaxprocs`] says, also after it was lowered. Nothing can stop a loop that calls nothing.
+//!   [`gomaxprocs`] says, also after it was lowered. One that takes a lock of [`sync`], or spawns, is
+//!   asked to yield before. Nothing can stop a loop that calls nothing.
 //! - A stack does not grow: 64 MiB of address space are reserved, and committed as they are used;
 //!   [`spawn_with_stack`] takes other sizes, up to 1 GiB. An overflow is reported, with exit status 2.
 //! - A panic ends its goroutine, not the process as in Go. It needs `panic = "unwind"`.

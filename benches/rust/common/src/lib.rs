@@ -13,6 +13,10 @@ pub trait Rt: Sized + 'static {
     /// Runs `f` as the first task on a runtime with `procs` processors.
     fn run(procs: usize, f: impl FnOnce() + Send + 'static);
     fn go(f: impl FnOnce() + Send + 'static);
+    /// `go` with a stack of 256 KiB, where the library lets one choose.
+    fn go_small(f: impl FnOnce() + Send + 'static) {
+        Self::go(f)
+    }
     fn gosched();
     fn sleep(d: Duration);
     fn chan<T: Send + 'static>(cap: usize) -> (Self::Tx<T>, Self::Rx<T>);
@@ -309,18 +313,24 @@ fn workload<R: Rt>(a: Args) {
             let s = R::recv(&rx).unwrap();
             report(R::NAME, &a, n, n, t.elapsed(), s == n * (n - 1) / 2, "")
         }
-        "parked" => {
-            let n = n(100_000);
+        "parked" | "parked_1m" | "parked_small" => {
+            let small = a.workload == "parked_small";
+            let n = n(if a.workload == "parked_1m" { 1_000_000 } else { 100_000 });
             let (tx, rx) = R::chan::<u64>(0);
             let up = Arc::new(AtomicU64::new(0));
             let m0 = mem();
             let t = Instant::now();
             for _ in 0..n {
                 let (rx, up) = (rx.clone(), up.clone());
-                R::go(move || {
+                let f = move || {
                     up.fetch_add(1, Relaxed);
                     let _ = R::recv(&rx);
-                });
+                };
+                if small {
+                    R::go_small(f)
+                } else {
+                    R::go(f)
+                }
             }
             while up.load(Relaxed) < n {
                 R::sleep(Duration::from_millis(1));

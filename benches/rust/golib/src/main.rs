@@ -21,6 +21,9 @@ impl Rt for GoLib {
     fn go(f: impl FnOnce() + Send + 'static) {
         go_lib::go!(f);
     }
+    fn go_small(f: impl FnOnce() + Send + 'static) {
+        go_lib::spawn_with_stack(256 << 10, f);
+    }
     fn gosched() {
         go_lib::gosched()
     }

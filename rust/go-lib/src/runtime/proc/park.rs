@@ -316,8 +316,9 @@ pub(crate) fn yield_if_asked() {
 #[inline(never)]
 fn yield_if_it_is_us() {
     let m = getm();
-    // SAFETY: curg is valid. A host's goroutine may be here instead, long after the other was asked.
-    let is_rust = unsafe { (*m.curg.get()).kind.get() } == Kind::Go;
+    // A host's goroutine, or g0, may be here instead, long after the other was asked.
+    // SAFETY: curg is valid, if there is one.
+    let is_rust = unsafe { m.curg.get().as_ref() }.is_some_and(|g| g.kind.get() == Kind::Go);
     if is_rust && m.yield_asked.load(Ordering::Relaxed) {
         m.yield_asked.store(false, Ordering::Relaxed);
         gosched();

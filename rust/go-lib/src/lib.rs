@@ -89,6 +89,8 @@ pub mod scope;
 pub mod select;
 pub mod sync;
 pub(crate) mod sys;
+#[cfg(all(test, not(golib_loom)))]
+pub(crate) mod test_rng;
 pub mod time;
 
 pub use go::{

@@ -328,3 +328,101 @@ impl G {
         }
     }
 }
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::Barrier;
+
+    use super::{WaitWord, Wake};
+    use crate::test_rng::Rng;
+
+    #[test]
+    fn a_claim_word_does_as_the_picture_says() {
+        let mut rng = Rng::new("a_claim_word");
+        let word = WaitWord::new();
+        let (mut waits, mut pending, mut generation) = (false, false, 0);
+        let mut last = Wake::Interrupt;
+        let mut claimed = |waits: &mut bool, by: Wake| {
+            if *waits {
+                last = by;
+            }
+            (std::mem::take(waits), last)
+        };
+        for _ in 0..30_000 {
+            let (got, (expected, outcome)) = match rng.below(8) {
+                0 | 1 if !waits => {
+                    generation = word.next_generation();
+                    waits = !pending;
+                    assert_eq!(word.begin(), waits);
+                    if pending {
+                        waits = true;
+                        assert_eq!(claimed(&mut waits, Wake::Interrupt).1, word.outcome());
+                    }
+                    continue;
+                }
+                2 => (word.claim_peer(), claimed(&mut waits, Wake::Peer)),
+                3 => (word.claim_deadlock(), claimed(&mut waits, Wake::Deadlock)),
+                4 => (word.claim_timer(generation), claimed(&mut waits, Wake::Timeout)),
+                5 => {
+                    pending = true;
+                    (word.interrupt(), claimed(&mut waits, Wake::Interrupt))
+                }
+                6 => {
+                    assert_eq!(word.take_pending(), pending);
+                    pending = false;
+                    continue;
+                }
+                _ => {
+                    let other = generation.wrapping_sub(0x100 * (1 + rng.below(3)));
+                    assert!(!word.claim_timer(other), "a timer of an earlier wait");
+                    continue;
+                }
+            };
+            assert_eq!(got, expected);
+            if got {
+                assert_eq!(word.outcome(), outcome);
+            }
+            assert_eq!((word.is_waiting(), word.is_pending()), (waits, pending));
+            assert_eq!(word.generation(), generation);
+        }
+    }
+
+    #[test]
+    fn of_all_who_claim_a_wait_one_wins() {
+        const ROUNDS: u32 = 1_000;
+        let (word, wins, turn) = (WaitWord::new(), AtomicU32::new(0), Barrier::new(3));
+        let claims: [fn(&WaitWord) -> bool; 3] = [
+            |word| word.claim_peer(),
+            |word| word.claim_timer(word.generation()),
+            |word| word.interrupt(),
+        ];
+        std::thread::scope(|scope| {
+            for (i, claim) in claims.into_iter().enumerate() {
+                let (word, wins, turn) = (&word, &wins, &turn);
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        if turn.wait().is_leader() {
+                            word.take_pending();
+                            assert!(word.begin());
+                        }
+                        turn.wait();
+                        wins.fetch_add(u32::from(claim(word)), Ordering::Relaxed);
+                        turn.wait();
+                        assert_eq!(wins.load(Ordering::Relaxed), round + 1, "claimer {i}");
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_killed_wait_is_nobodys() {
+        let word = WaitWord::new();
+        assert!(word.begin());
+        let generation = word.generation();
+        word.kill();
+        assert!(!word.claim_peer() && !word.claim_timer(generation) && !word.claim_deadlock());
+        assert!(!word.interrupt(), "who interrupts it must not ready it");
+    }
+}

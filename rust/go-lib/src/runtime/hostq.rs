@@ -206,3 +206,138 @@ impl HostQ {
         self.len.load(Ordering::Relaxed) == 0 && self.inbox.load(Ordering::Relaxed).is_null()
     }
 }
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use std::collections::VecDeque;
+    use std::ptr;
+
+    use super::{HostQ, NEXT_LIMIT};
+    use crate::runtime::g::{Kind, G};
+    use crate::test_rng::Rng;
+
+    fn gs(n: usize) -> Vec<G> {
+        (0..n).map(|_| G::new(Kind::Host)).collect()
+    }
+
+    #[derive(Default)]
+    struct Model {
+        next: Option<usize>,
+        overtakes: u32,
+        queue: VecDeque<usize>,
+        inbox: Vec<usize>,
+    }
+
+    impl Model {
+        fn put(&mut self, i: usize, next: bool) {
+            let end = if next { self.next.replace(i) } else { Some(i) };
+            self.queue.extend(end);
+        }
+
+        fn get(&mut self) -> Option<usize> {
+            self.queue.extend(self.inbox.drain(..));
+            if self.overtakes < NEXT_LIMIT || self.queue.is_empty() {
+                if let Some(i) = self.next.take() {
+                    self.overtakes += 1;
+                    return Some(i);
+                }
+            }
+            let i = self.queue.pop_front()?;
+            self.overtakes = 0;
+            Some(i)
+        }
+    }
+
+    #[test]
+    fn the_hosts_queue_does_as_a_deque_with_a_place_in_front_and_an_inbox() {
+        const N: usize = 300;
+        let mut rng = Rng::new("the_hosts_queue");
+        let gs = gs(N);
+        let (q, mut model) = (HostQ::new(), Model::default());
+        let mut outside: Vec<usize> = (0..N).collect();
+        for _ in 0..30_000 {
+            if rng.below(100) < 48 && !outside.is_empty() {
+                let i = outside.swap_remove(rng.below(outside.len() as u64) as usize);
+                let gp = (&raw const gs[i]).cast_mut();
+                // SAFETY: the test owns the P; the G is in no queue.
+                unsafe {
+                    if rng.one_in(3) {
+                        q.push_inbox(gp);
+                        model.inbox.push(i);
+                    } else {
+                        let next = rng.one_in(2);
+                        q.put(gp, next);
+                        model.put(i, next);
+                    }
+                }
+            } else {
+                // SAFETY: as above.
+                let gp = unsafe { q.get() };
+                let expected = model.get();
+                let wanted = expected.map_or(ptr::null_mut(), |i| (&raw const gs[i]).cast_mut());
+                assert_eq!(gp, wanted);
+                outside.extend(expected);
+            }
+            let len = model.queue.len() + usize::from(model.next.is_some());
+            assert_eq!(q.len() as usize, len);
+            assert_eq!(q.is_empty(), len + model.inbox.len() == 0);
+        }
+    }
+
+    #[test]
+    fn two_that_wake_one_another_do_not_starve_a_third() {
+        let gs = gs(3);
+        let [a, b, third] = [0, 1, 2].map(|i| (&raw const gs[i]).cast_mut());
+        let q = HostQ::new();
+        // SAFETY: the test owns the P; each is in the queue once.
+        unsafe {
+            q.put(third, false);
+            q.put(a, true);
+            for turn in 0.. {
+                assert!(turn <= NEXT_LIMIT);
+                let gp = q.get();
+                if gp == third {
+                    break;
+                }
+                q.put(if gp == a { b } else { a }, true);
+            }
+        }
+    }
+
+    #[test]
+    fn what_several_push_at_once_arrives_in_the_order_of_each() {
+        const EACH: usize = 5_000;
+        let gs: Vec<Vec<G>> = (0..3).map(|_| gs(EACH)).collect();
+        let q = HostQ::new();
+        /// The owner's part of it is used by one thread.
+        struct Shared<'a>(&'a HostQ);
+        // SAFETY: the others push only.
+        unsafe impl Sync for Shared<'_> {}
+        let shared = &Shared(&q);
+        std::thread::scope(|scope| {
+            for theirs in &gs {
+                scope.spawn(move || {
+                    let Shared(q) = shared;
+                    for g in theirs {
+                        // SAFETY: in no queue.
+                        unsafe { q.push_inbox((&raw const *g).cast_mut()) };
+                    }
+                });
+            }
+            let mut seen = [0; 3];
+            while seen.iter().sum::<usize>() < 3 * EACH {
+                // SAFETY: this thread is the owner.
+                let gp = unsafe { q.get() };
+                if gp.is_null() {
+                    std::thread::yield_now();
+                    continue;
+                }
+                let whose = gs.iter().position(|gs| gs.as_ptr_range().contains(&gp.cast_const()));
+                let whose = whose.expect("one of ours");
+                assert_eq!(gp.cast_const(), &raw const gs[whose][seen[whose]]);
+                seen[whose] += 1;
+            }
+        });
+        assert!(q.is_empty());
+    }
+}

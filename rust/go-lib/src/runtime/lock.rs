@@ -202,3 +202,96 @@ impl<T> Drop for Guard<'_, T> {
         self.of.lock.unlock();
     }
 }
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use super::{ChanLock, Locked, Mutex, CONTENDED, LOCKED, UNLOCKED};
+
+    /// Counts with `threads` threads under `lock`; each leaves the CPU amidst it now and then.
+    fn count_under(threads: u32, each: u32, lock: impl Fn() + Sync, unlock: impl Fn() + Sync) {
+        let (n, inside) = (AtomicU32::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    for i in 0..each {
+                        lock();
+                        assert!(!inside.swap(true, Ordering::Relaxed), "two hold it");
+                        let before = n.load(Ordering::Relaxed);
+                        if i % 64 == 0 {
+                            std::thread::yield_now();
+                        }
+                        n.store(before + 1, Ordering::Relaxed);
+                        inside.store(false, Ordering::Relaxed);
+                        unlock();
+                    }
+                });
+            }
+        });
+        assert_eq!(n.into_inner(), threads * each);
+    }
+
+    #[test]
+    fn more_threads_than_cpus_hold_a_lock_one_at_a_time() {
+        let lock = Mutex::new();
+        count_under(12, 2_000, || lock.lock(), || lock.unlock());
+        assert_eq!(lock.state.load(Ordering::Relaxed), UNLOCKED);
+        let lock = ChanLock::new(false);
+        count_under(12, 2_000, || lock.lock(), || lock.unlock());
+        assert_eq!(lock.mutex.state.load(Ordering::Relaxed), UNLOCKED);
+    }
+
+    #[test]
+    fn holders_of_the_interpreter_find_a_channels_lock_free_or_wait_for_it() {
+        let (interpreter, lock) = (Mutex::new(), ChanLock::new(true));
+        let lock_both = || {
+            interpreter.lock();
+            lock.lock();
+            // Given up with the lock held, as by a goroutine that parks.
+            interpreter.unlock();
+        };
+        count_under(4, 1_000, lock_both, || lock.unlock());
+        assert_eq!(lock.mutex.state.load(Ordering::Relaxed), UNLOCKED);
+    }
+
+    #[test]
+    fn a_thread_that_waits_long_sleeps_and_is_woken() {
+        let (lock, got) = (Mutex::new(), AtomicU32::new(0));
+        lock.lock();
+        assert!(!lock.try_lock());
+        assert_eq!(lock.state.load(Ordering::Relaxed), LOCKED);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    lock.lock();
+                    got.fetch_add(1, Ordering::Relaxed);
+                    lock.unlock();
+                });
+            }
+            while lock.state.load(Ordering::Relaxed) != CONTENDED {
+                std::thread::yield_now();
+            }
+            assert_eq!(got.load(Ordering::Relaxed), 0);
+            lock.unlock();
+        });
+        assert_eq!(got.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn a_guard_that_unwinding_drops_unlocks() {
+        let value = Locked::new(1);
+        let panicked = std::thread::scope(|scope| {
+            let body = || {
+                let mut guard = value.lock();
+                *guard += 1;
+                std::panic::resume_unwind(Box::new(()));
+            };
+            scope.spawn(body).join().is_err()
+        });
+        assert!(panicked);
+        assert!(value.lock.try_lock(), "it stayed locked");
+        value.lock.unlock();
+        assert_eq!(*value.lock(), 2);
+    }
+}

@@ -93,3 +93,79 @@ impl Note {
         self.key.load(Ordering::Acquire) != 0
     }
 }
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::Note;
+    use crate::prim::FutexWait;
+    use crate::sys::clock::nanotime;
+
+    #[test]
+    fn a_wake_up_that_comes_first_is_kept_until_it_is_cleared() {
+        let note = Note::new();
+        note.wakeup();
+        note.wakeup();
+        note.sleep();
+        assert!(note.woken() && note.sleep_until(0));
+        assert_eq!(note.sleep_once(None), FutexWait::Woken);
+        note.clear();
+        assert!(!note.woken() && !note.sleep_until(0));
+        assert_eq!(note.sleep_once(Some(0)), FutexWait::TimedOut);
+    }
+
+    #[test]
+    fn a_sleep_until_a_time_does_not_end_before() {
+        let note = Note::new();
+        for ns in [1, 1_000, 100_000, 2_000_000] {
+            let until = nanotime() + ns;
+            assert!(!note.sleep_until(until));
+            assert!(nanotime() >= until);
+        }
+    }
+
+    #[test]
+    fn of_a_waker_and_an_owner_that_sleeps_elsewhere_one_finds_the_other() {
+        let note = Note::new();
+        assert!(note.begin_elsewhere());
+        assert!(note.notify(), "the waker has to end the other sleep");
+        note.end_elsewhere();
+        assert!(note.woken(), "a wake-up was lost when the owner came back");
+        assert!(!note.begin_elsewhere(), "the owner would sleep though it was woken");
+        assert!(!note.notify());
+        note.clear();
+        assert!(note.begin_elsewhere());
+        note.end_elsewhere();
+        assert!(!note.woken(), "it came back by itself");
+    }
+
+    #[test]
+    fn two_threads_wake_one_another_thousands_of_times() {
+        const ROUNDS: u32 = 3_000;
+        let (notes, turn) = ([Note::new(), Note::new()], AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for me in 0..2 {
+                let (notes, turn) = (&notes, &turn);
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        if (me, round) != (0, 0) {
+                            match round % 3 {
+                                0 => notes[me].sleep(),
+                                1 => assert!(notes[me].sleep_until(i64::MAX)),
+                                _ => while notes[me].sleep_once(None) != FutexWait::Woken {},
+                            }
+                            while !notes[me].woken() {
+                                notes[me].sleep();
+                            }
+                            notes[me].clear();
+                        }
+                        assert_eq!(turn.load(Ordering::Relaxed), 2 * round + me as u32);
+                        turn.store(2 * round + me as u32 + 1, Ordering::Relaxed);
+                        notes[1 - me].wakeup();
+                    }
+                });
+            }
+        });
+    }
+}

@@ -220,3 +220,151 @@ impl RunQ {
             && self.next.load(Ordering::Acquire).is_null()
     }
 }
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use super::{RunQ, CAP};
+    use crate::runtime::g::{Kind, G};
+    use crate::test_rng::Rng;
+
+    /// What a ring and its `runnext` are, less their bounds.
+    #[derive(Default)]
+    struct Model {
+        next: Option<*mut G>,
+        ring: VecDeque<*mut G>,
+    }
+
+    impl Model {
+        fn put(&mut self, mut gp: *mut G, next: bool) -> Option<Vec<*mut G>> {
+            if next {
+                gp = self.next.replace(gp)?;
+            }
+            if self.ring.len() < CAP as usize {
+                self.ring.push_back(gp);
+                return None;
+            }
+            let mut batch: Vec<_> = self.ring.drain(..CAP as usize / 2).collect();
+            batch.push(gp);
+            Some(batch)
+        }
+
+        fn get(&mut self, allow_next: bool) -> Option<(*mut G, bool)> {
+            if let (true, Some(gp)) = (allow_next, self.next) {
+                self.next = None;
+                return Some((gp, true));
+            }
+            self.ring.pop_front().or_else(|| self.next.take()).map(|gp| (gp, false))
+        }
+
+        /// What a thief takes.
+        fn steal(&mut self, steal_next: bool) -> Vec<*mut G> {
+            let n = self.ring.len().div_ceil(2);
+            let mut taken: Vec<_> = self.ring.drain(..n).collect();
+            if n == 0 && steal_next {
+                taken.extend(self.next.take());
+            }
+            taken
+        }
+    }
+
+    fn drain(q: &RunQ) -> Vec<*mut G> {
+        // SAFETY: the test owns the P.
+        let get = || Some(unsafe { q.get(true) }.0).filter(|gp| !gp.is_null());
+        std::iter::from_fn(get).collect()
+    }
+
+    #[test]
+    fn a_ring_does_as_a_deque_with_a_place_in_front() {
+        let mut rng = Rng::new("a_ring_does_as_a_deque");
+        // Only their addresses are used: each is put as often as one likes.
+        let gs: Vec<G> = (0..1000).map(|_| G::new(Kind::Go)).collect();
+        let any = |rng: &mut Rng| (&raw const gs[rng.below(1000) as usize]).cast_mut();
+        let (q, mut model) = (RunQ::new(), Model::default());
+        let mut overflows = 0;
+        for step in 0..30_000 {
+            // Fuller and emptier by turns.
+            let puts = if step / 2000 % 2 == 0 { 70 } else { 30 };
+            // SAFETY: the test owns the P.
+            unsafe {
+                if rng.below(100) < puts {
+                    let (gp, next) = (any(&mut rng), rng.one_in(3));
+                    let batch = q.put(gp, next);
+                    overflows += usize::from(batch.is_some());
+                    assert_eq!(batch, model.put(gp, next));
+                } else if rng.one_in(200) {
+                    let (thief, steal_next) = (RunQ::new(), rng.one_in(2));
+                    let mut expected = model.steal(steal_next);
+                    let last = expected.pop().unwrap_or_default();
+                    assert_eq!(q.steal_into(&thief, steal_next), last);
+                    assert_eq!(drain(&thief), expected);
+                } else {
+                    let allow_next = !rng.one_in(4);
+                    let (gp, from_next) = q.get(allow_next);
+                    let got = (!gp.is_null()).then_some((gp, from_next));
+                    assert_eq!(got, model.get(allow_next));
+                    if allow_next && !gp.is_null() && rng.one_in(5) {
+                        q.put_back(gp);
+                        model.next = Some(gp);
+                    }
+                }
+            }
+            let len = model.ring.len() + usize::from(model.next.is_some());
+            assert_eq!((q.len() as usize, q.is_empty()), (len, len == 0));
+        }
+        assert!(overflows > 0, "it was never full");
+    }
+
+    #[test]
+    fn whoever_takes_a_g_beside_thieves_has_it_alone() {
+        const N: usize = 20_000;
+        let mut rng = Rng::new("whoever_takes_a_g");
+        let gs: Vec<G> = (0..N).map(|_| G::new(Kind::Go)).collect();
+        let times: Vec<AtomicU32> = (0..N).map(|_| AtomicU32::new(0)).collect();
+        let took = |gp: *mut G| {
+            let i = (gp.addr() - gs.as_ptr().addr()) / size_of::<G>();
+            times[i].fetch_add(1, Ordering::Relaxed);
+        };
+        let (q, over) = (RunQ::new(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mine = RunQ::new();
+                    while !over.load(Ordering::Acquire) {
+                        // SAFETY: its P is this thread's, and its ring empty.
+                        let gp = unsafe { q.steal_into(&mine, true) };
+                        if gp.is_null() {
+                            std::thread::yield_now();
+                        } else {
+                            took(gp);
+                            drain(&mine).into_iter().for_each(took);
+                        }
+                    }
+                });
+            }
+            for g in &gs {
+                // SAFETY: the P is this thread's.
+                unsafe {
+                    let batch = q.put((&raw const *g).cast_mut(), rng.one_in(2));
+                    batch.into_iter().flatten().for_each(took);
+                    let (gp, from_next) = q.get(rng.one_in(2));
+                    if gp.is_null() {
+                        continue;
+                    }
+                    if from_next && rng.one_in(2) {
+                        q.put_back(gp);
+                    } else if rng.one_in(3) {
+                        took(gp);
+                    } else if let Some(batch) = q.put(gp, false) {
+                        batch.into_iter().for_each(took);
+                    }
+                }
+            }
+            drain(&q).into_iter().for_each(took);
+            over.store(true, Ordering::Release);
+        });
+        assert!(times.iter().all(|n| n.load(Ordering::Relaxed) == 1));
+    }
+}

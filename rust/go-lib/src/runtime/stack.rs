@@ -243,7 +243,12 @@ pub(crate) fn report_guard_hit(addr: usize) -> bool {
 
 #[cfg(all(test, not(golib_loom)))]
 mod tests {
-    use super::{Stacks, GUARD_BYTES, MAX_BYTES, MAX_PAGE_BYTES, MIN_BYTES, WARM_BYTES};
+    use std::collections::HashSet;
+
+    use super::{
+        class_bytes, colour, Stack, Stacks, COLOURED_PART, COLOURS, DEFAULT_BYTES, GUARD_BYTES,
+        MAX_BYTES, MAX_PAGE_BYTES, MIN_BYTES, TABLE_BYTES, WARM_BYTES,
+    };
 
     #[test]
     fn a_stack_is_writable_from_end_to_end_and_sized_as_wished() {
@@ -275,5 +280,54 @@ mod tests {
             (0..50).map(|_| stacks.cut(MIN_BYTES).expect("address space")).collect();
         all.sort_by_key(|s| s.lo);
         assert!(all.windows(2).all(|w| w[0].hi <= w[1].lo - GUARD_BYTES));
+    }
+
+    #[test]
+    fn the_tops_of_neighbours_have_different_page_numbers_in_the_half_page_table_page() {
+        let stacks = Stacks::new();
+        for bytes in [1 << 20, 8 << 20, DEFAULT_BYTES] {
+            // Of one slab.
+            let all: Vec<Stack> = (0..16).map(|_| stacks.cut(bytes).expect("space")).collect();
+            let pages: HashSet<usize> = all.iter().map(|s| s.hi % bytes / MAX_PAGE_BYTES).collect();
+            assert_eq!(pages.len(), all.len(), "{bytes}");
+            assert!(all.iter().all(|s| s.bytes() == bytes));
+            // All that a goroutine uses at first, and the next one's guard.
+            let table = |at: usize| at / TABLE_BYTES;
+            let end = |s: &Stack| s.lo - GUARD_BYTES + bytes;
+            let half = |s: &Stack| table(s.hi - WARM_BYTES) == table(end(s));
+            assert!(cfg!(target_arch = "aarch64") || bytes < TABLE_BYTES || all.iter().all(half));
+        }
+    }
+
+    #[test]
+    fn a_colour_takes_an_eighth_of_a_stack_at_most_and_comes_back_after_all_the_others() {
+        let classes = std::iter::successors(Some(MIN_BYTES), |b| Some(b * 2));
+        for bytes in classes.take_while(|bytes| *bytes <= MAX_BYTES) {
+            let all: Vec<usize> = (0..2 * COLOURS).map(|i| colour(i * bytes, bytes)).collect();
+            assert!(all.iter().all(|c| c % MAX_PAGE_BYTES == 0 && *c <= bytes / COLOURED_PART));
+            let different = all.iter().collect::<HashSet<_>>().len();
+            let most = (bytes / COLOURED_PART / MAX_PAGE_BYTES).min(COLOURS);
+            assert_eq!(different, most.max(1));
+            assert_eq!(all[..COLOURS], all[COLOURS..]);
+            for c in all {
+                let stack = Stack { lo: GUARD_BYTES, hi: bytes - c };
+                assert_eq!(stack.bytes(), bytes, "of colour {c}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wish_is_rounded_up_to_a_class_and_none_is_the_default() {
+        assert_eq!(class_bytes(0, DEFAULT_BYTES), DEFAULT_BYTES);
+        assert_eq!(class_bytes(1, DEFAULT_BYTES), MIN_BYTES);
+        assert_eq!(class_bytes(MIN_BYTES + 1, DEFAULT_BYTES), 2 * MIN_BYTES);
+        assert_eq!(class_bytes(MAX_BYTES - 1, DEFAULT_BYTES), MAX_BYTES);
+        assert_eq!(class_bytes(usize::MAX, DEFAULT_BYTES), MAX_BYTES);
+    }
+
+    #[test]
+    fn no_stack_has_no_size_and_guards_nothing() {
+        assert!(Stack::NONE.is_none() && Stack::NONE.bytes() == 0);
+        assert!([0, 1, GUARD_BYTES, usize::MAX].iter().all(|at| !Stack::NONE.guards(*at)));
     }
 }

@@ -150,3 +150,66 @@ impl WaitQ {
         }
     }
 }
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use std::ptr;
+
+    use super::{Sudog, WaitQ};
+    use crate::runtime::g::{Kind, Wake, G};
+    use crate::test_rng::Rng;
+
+    #[test]
+    fn a_queue_of_waiters_does_as_a_list_that_loses_those_who_left() {
+        const N: usize = 40;
+        let mut rng = Rng::new("a_queue_of_waiters");
+        let gs: Vec<G> = (0..N).map(|_| G::new(Kind::Go)).collect();
+        let sudogs: Vec<Sudog> =
+            (0..N).map(|i| Sudog::new((&raw const gs[i]).cast_mut(), ptr::null_mut(), i)).collect();
+        let at = |i: usize| (&raw const sudogs[i]).cast_mut();
+        let q = WaitQ::new();
+        let mut model: Vec<usize> = Vec::new();
+        for _ in 0..30_000 {
+            let i = rng.below(N as u64) as usize;
+            let place = model.iter().position(|&j| j == i);
+            // SAFETY: the queue is the test's alone, and the sudogs outlive it.
+            unsafe {
+                match (rng.below(10), place) {
+                    (0..5, None) => {
+                        assert!(gs[i].wait.begin());
+                        if rng.one_in(3) {
+                            q.enqueue_front(at(i));
+                            model.insert(0, i);
+                        } else {
+                            q.enqueue(at(i));
+                            model.push(i);
+                        }
+                    }
+                    // A timer is faster than the peer, and the waiter does not come to take itself out.
+                    (0..2, Some(_)) => _ = gs[i].wait.claim_timer(gs[i].wait.generation()),
+                    (2..5, Some(place)) => {
+                        q.remove(at(i));
+                        gs[i].wait.claim_peer();
+                        model.remove(place);
+                    }
+                    (5..7, None) => q.remove(at(i)), // in no queue: nothing happens
+                    _ => {
+                        let waits = |&j: &usize| gs[j].wait.is_waiting();
+                        let first = model.iter().position(waits);
+                        let mut gone = model.drain(..first.map_or(model.len(), |n| n + 1));
+                        let expected = gone.next_back().filter(|_| first.is_some());
+                        let sg = q.dequeue_claimed();
+                        assert_eq!(sg, expected.map_or(ptr::null_mut(), at));
+                        if let Some(i) = expected {
+                            assert_eq!(gs[i].param.get(), sg.cast());
+                            assert_eq!(gs[i].wait.outcome(), Wake::Peer);
+                        }
+                    }
+                }
+            }
+            let first = model.first().map_or(ptr::null_mut(), |&i| at(i));
+            assert_eq!((q.first(), q.is_empty()), (first, model.is_empty()));
+            assert!((0..N).all(|i| sudogs[i].queued.get() == model.contains(&i)));
+        }
+    }
+}

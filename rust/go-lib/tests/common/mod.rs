@@ -1,7 +1,7 @@
 //! What the integration tests share: each runs alone in its process's turn, as a goroutine and as
 //! a plain thread, under a watchdog, and must end with no goroutine more than it began with.
 
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part")]
 
 use std::net::SocketAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -12,6 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use go_lib::net::{TcpListener, TcpStream};
+
+#[path = "../../src/test_rng.rs"]
+mod test_rng;
+pub use test_rng::Rng;
 
 static TURN: Mutex<()> = Mutex::new(());
 /// The running test's number; 0 between tests.
@@ -174,36 +178,6 @@ pub fn panic_text(f: impl FnOnce()) -> String {
         .cloned()
         .or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string))
         .expect("the payload is no text")
-}
-
-/// Random numbers from a seed that a failure prints.
-#[derive(Clone)]
-pub struct Rng(pub u64);
-
-impl Rng {
-    /// Seeded by `GOLIB_TEST_SEED`, else by the clock.
-    pub fn new(test: &str) -> Rng {
-        let seed = match std::env::var("GOLIB_TEST_SEED") {
-            Ok(s) => s.parse().expect("GOLIB_TEST_SEED is a number"),
-            Err(_) => std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .expect("after 1970")
-                .as_nanos() as u64,
-        };
-        eprintln!("{test}: GOLIB_TEST_SEED={seed}");
-        Rng(seed | 1)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        (self.next() >> 11) % n
-    }
 }
 
 /// A value that counts how many of it live.

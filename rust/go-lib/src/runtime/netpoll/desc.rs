@@ -391,3 +391,96 @@ unsafe fn expire_write(pd: *mut (), seq: u64) -> *mut G {
     // SAFETY: as above.
     unsafe { (*pd.cast::<PollDesc>()).expire(Mode::Write, seq) }
 }
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use super::*;
+    use crate::runtime::g::Kind;
+
+    /// A goroutine that waits in `mode`.
+    fn waits(pd: &PollDesc, g: &G, mode: Mode) {
+        assert!(g.wait.begin());
+        pd.halves[mode as usize].word.store((&raw const *g).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// Whom a report of `ready` wakes.
+    fn report(pd: &PollDesc, seq: u32, ready: u8) -> Vec<*const G> {
+        let mut list = ReadyList::new();
+        pd.report(seq, ready, &mut list);
+        let pop = || Some(list.pop().cast_const()).filter(|gp| !gp.is_null());
+        std::iter::from_fn(pop).collect()
+    }
+
+    #[test]
+    fn an_event_of_the_descriptor_before_wakes_nobody_and_leaves_no_edge() {
+        let (pd, g) = (PollDesc::new(3), G::new(Kind::Go));
+        waits(&pd, &g, Mode::Read);
+        pd.seq.store(u32::MAX, Ordering::Relaxed);
+        for stale in [0, 1, u32::MAX - 1] {
+            assert_eq!(report(&pd, stale, READ | WRITE | HANGUP), [] as [*const G; 0]);
+        }
+        assert!(g.wait.is_waiting());
+        pd.drained();
+        assert_eq!(pd.prepare(Mode::Write), Ok(false));
+        assert_eq!(pd.flags.load(Ordering::Relaxed), 0);
+        assert_eq!(report(&pd, u32::MAX, READ), [&raw const g]);
+        assert!(!g.wait.is_waiting());
+    }
+
+    #[test]
+    fn an_edge_wakes_who_waits_for_it_and_is_kept_where_nobody_does() {
+        let (pd, gs) = (PollDesc::new(0), [G::new(Kind::Go), G::new(Kind::Go)]);
+        waits(&pd, &gs[0], Mode::Read);
+        waits(&pd, &gs[1], Mode::Write);
+        assert_eq!(report(&pd, 0, WRITE), [&raw const gs[1]]);
+        assert!(gs[0].wait.is_waiting());
+        // One that left by an interrupt, and has not taken itself out: the edge is the next one's.
+        assert!(gs[0].wait.interrupt());
+        assert_eq!(report(&pd, 0, READ), [] as [*const G; 0]);
+        assert_eq!(pd.halves[0].word.load(Ordering::Relaxed), READY);
+        assert_eq!(pd.prepare(Mode::Read), Ok(false));
+        assert_eq!(pd.halves[0].word.load(Ordering::Relaxed), NIL, "prepare takes the edge");
+    }
+
+    #[test]
+    fn after_a_read_that_took_all_the_next_one_waits_first_but_not_after_an_edge_or_the_end() {
+        let pd = PollDesc::new(0);
+        pd.drained();
+        assert_eq!(pd.prepare(Mode::Read), Ok(true));
+        assert_eq!(pd.prepare(Mode::Read), Ok(true), "it stays so");
+        assert_eq!(pd.prepare(Mode::Write), Ok(false));
+        report(&pd, 0, READ);
+        pd.drained();
+        assert_eq!(pd.prepare(Mode::Read), Ok(false), "an edge came before the read's end");
+        report(&pd, 0, READ | HANGUP);
+        assert_eq!(pd.prepare(Mode::Read), Ok(false));
+        pd.drained();
+        assert_eq!(pd.prepare(Mode::Read), Ok(false), "no edge will tell of the end again");
+    }
+
+    #[test]
+    fn a_deadline_ends_its_direction_until_another_is_set_and_one_that_fires_late_nothing() {
+        const EXPIRED: Result<bool, FdError> = Err(FdError::Wait(WaitError::Timeout));
+        // Its timer may be in a P's heap: never freed, as in the pool.
+        let pd: &PollDesc = Box::leak(Box::new(PollDesc::new(0)));
+        crate::run(|| ());
+        pd.set_deadline(Mode::Read, nanotime() - 1).unwrap();
+        assert_eq!((pd.prepare(Mode::Read), pd.prepare(Mode::Write)), (EXPIRED, Ok(false)));
+        assert_eq!(pd.wait(Mode::Read, None), Err(FdError::Wait(WaitError::Timeout)));
+        const HOUR_NS: i64 = 3_600_000_000_000;
+        pd.set_deadline(Mode::Read, nanotime() + HOUR_NS).unwrap();
+        let late = pd.halves[0].seq.get();
+        assert_eq!(pd.prepare(Mode::Read), Ok(false));
+        pd.set_deadline(Mode::Read, NEVER).unwrap();
+        assert!(pd.expire(Mode::Read, late).is_null());
+        assert_eq!(pd.prepare(Mode::Read), Ok(false), "a deadline that was taken back came");
+        assert!(pd.expire(Mode::Read, pd.halves[0].seq.get()).is_null());
+        assert_eq!(pd.prepare(Mode::Read), EXPIRED);
+        pd.evict();
+        for mode in [Mode::Read, Mode::Write] {
+            assert_eq!(pd.prepare(mode), Err(FdError::Closed));
+            assert_eq!(pd.wait(mode, None), Err(FdError::Closed));
+            assert_eq!(pd.set_deadline(mode, NEVER), Err(FdError::Closed));
+        }
+    }
+}

@@ -434,3 +434,101 @@ fn gf_spill(s: &Sched, list: &GList) {
         unsafe { inner.gfree.push(list.pop()) };
     }
 }
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::runtime::p::P;
+    use crate::runtime::proc::wake::acquirep;
+
+    /// An M of `s` with a P of its own.
+    fn m_with_p(s: &'static Sched) -> (&'static M, &'static P) {
+        let (m, p) = (Box::leak(Box::new(M::new(1, false, s))), Box::leak(Box::new(P::new(0))));
+        acquirep(m, p);
+        (m, p)
+    }
+
+    fn scheduler() -> &'static Sched {
+        Box::leak(Box::new(Sched::new()))
+    }
+
+    #[test]
+    fn dead_gs_go_round_between_ps_and_none_is_given_to_two() {
+        const N: usize = 200;
+        let s = scheduler();
+        let ms = [m_with_p(s), m_with_p(s)];
+        let without_p: &'static M = Box::leak(Box::new(M::new(2, false, s)));
+        let mut made = 0;
+        for round in 0..6 {
+            // One P takes, the other gives back, as if goroutines ended where they did not begin.
+            let ((taker, _), (giver, list)) = (ms[round % 2], ms[1 - round % 2]);
+            let all: HashSet<*mut G> = (0..N).map(|_| gfget(taker, s)).collect();
+            assert_eq!(all.len(), N, "two have the same");
+            assert!(all.iter().all(|gp| !gp.is_null()));
+            let another = gfget(without_p, s);
+            assert!(!all.contains(&another));
+            gfput(without_p, s, another);
+            for gp in all {
+                gfput(giver, s, gp);
+                assert!(list.gfree.len.get() < KEEP);
+            }
+            let count = s.allgs.lock().len();
+            let listed: u32 = ms.iter().map(|(_, p)| p.gfree.len.get()).sum();
+            assert_eq!((listed + s.inner.lock().gfree.len.get()) as usize, count);
+            assert!(round < 2 || count == made, "new ones though there are dead ones");
+            made = count;
+        }
+    }
+
+    #[test]
+    fn a_refill_takes_a_batch_and_leaves_the_rest() {
+        let s = scheduler();
+        let (m, p) = m_with_p(s);
+        let all: Vec<*mut G> = (0..100).map(|_| make_g(s, None)).collect();
+        for gp in &all {
+            // SAFETY: dead, on no list; the lock is held.
+            unsafe { s.inner.lock().gfree.push(*gp) };
+        }
+        assert_eq!(gfget(m, s), all[100 - BATCH as usize], "the last of the batch");
+        assert_eq!((p.gfree.len.get(), s.inner.lock().gfree.len.get()), (BATCH - 1, 100 - BATCH));
+    }
+
+    #[test]
+    fn no_two_goroutines_have_one_number_wherever_they_are_made() {
+        const EACH: usize = 2_000;
+        let s = scheduler();
+        let all: Vec<u64> = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..4)
+                .map(|i| {
+                    scope.spawn(move || {
+                        let m: &M = if i == 0 {
+                            Box::leak(Box::new(M::new(9, false, s)))
+                        } else {
+                            m_with_p(s).0
+                        };
+                        (0..EACH).map(|_| next_goid(m, s)).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            makers.into_iter().flat_map(|maker| maker.join().unwrap()).collect()
+        });
+        assert!(all.chunks(EACH).all(<[u64]>::is_sorted), "a later one of a P has a lower number");
+        let different: HashSet<u64> = all.iter().copied().collect();
+        assert_eq!(different.len(), all.len());
+        assert!(!different.contains(&0), "a g0's");
+    }
+
+    #[test]
+    fn goroutines_are_counted_where_they_begin_and_where_they_end() {
+        let s = scheduler();
+        let (ms, without_p) = ([m_with_p(s), m_with_p(s)], M::new(2, false, s));
+        add_gcount(ms[0].0, s, 1);
+        add_gcount(ms[0].0, s, 1);
+        add_gcount(ms[1].0, s, -1);
+        add_gcount(&without_p, s, -1);
+        let of_ps: i64 = ms.iter().map(|(_, p)| p.gcount.load(Ordering::Relaxed)).sum();
+        assert_eq!((of_ps, s.gcount.load(Ordering::Relaxed)), (1, -1));
+    }
+}

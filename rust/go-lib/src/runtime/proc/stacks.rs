@@ -269,3 +269,164 @@ pub(crate) fn trim_cached(p: &P) {
         }
     }
 }
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use super::*;
+    use crate::runtime::proc::wake::acquirep;
+    use crate::runtime::stack::MIN_BYTES;
+
+    const GO: usize = 0;
+
+    /// A scheduler of the test's own, and an M with a P.
+    fn scheduler() -> (&'static Sched, &'static M, &'static P) {
+        let s: &'static Sched = Box::leak(Box::new(Sched::new()));
+        let (m, p) = (Box::leak(Box::new(M::new(1, false, s))), Box::leak(Box::new(P::new(0))));
+        acquirep(m, p);
+        (s, m, p)
+    }
+
+    /// A stack with something in its deepest page.
+    fn used(s: &Sched, bytes: usize) -> Bound {
+        let bound = make(s, GO, bytes).expect("address space");
+        // SAFETY: nothing runs on it.
+        unsafe { (bound.stack.lo as *mut u8).write(1) };
+        bound
+    }
+
+    fn is_trimmed(bound: &Bound) -> bool {
+        // SAFETY: nothing runs on it.
+        unsafe { (bound.stack.lo as *const u8).read() == 0 }
+    }
+
+    /// A stack that is only a number.
+    fn number(n: usize) -> Bound {
+        Bound { stack: Stack { lo: n, hi: n }, state: ptr::null_mut(), top: n }
+    }
+
+    fn numbers<'a>(bounds: impl IntoIterator<Item = &'a Bound>) -> Vec<usize> {
+        bounds.into_iter().map(|bound| bound.top).collect()
+    }
+
+    /// A goroutine of `s` that has ended on `bound`.
+    fn ended(bound: Bound, bytes: usize) -> G {
+        let g = G::new(Kind::Go);
+        g.stack_bytes.store(bytes, Ordering::Relaxed);
+        g.stack_top.set(bound.top);
+        // SAFETY: the G is ours.
+        unsafe { *g.stack.get() = bound.stack };
+        g
+    }
+
+    #[test]
+    fn the_pool_gives_the_stacks_used_last_and_trimmed_ones_after_them() {
+        let mut pool = Pool::default();
+        pool.trimmed.extend((0..5).map(number));
+        pool.used.extend((10..14).map(number));
+        let mut cache = vec![number(99)];
+        pool.take(3, &mut cache);
+        assert_eq!(numbers(&cache), [99, 11, 12, 13]);
+        pool.take(3, &mut cache);
+        assert_eq!(numbers(&cache), [99, 11, 12, 13, 3, 4, 10], "the used one is popped first");
+        pool.take(100, &mut cache);
+        assert_eq!(numbers(&cache[7..]), [0, 1, 2]);
+        pool.take(1, &mut cache);
+        assert_eq!(cache.len(), 10);
+    }
+
+    #[test]
+    fn deep_pages_of_the_pool_go_back_but_for_the_newest() {
+        const OLD: usize = BATCH + 5;
+        let (s, ..) = scheduler();
+        let all: Vec<Bound> = (0..WARM + OLD).map(|_| used(s, MIN_BYTES)).collect();
+        s.inner.lock().stack_pool[GO].used.extend(all.iter().copied());
+        assert!(trim_pool(s), "more than a batch is to be trimmed");
+        assert!(all[..BATCH].iter().all(is_trimmed) && !is_trimmed(&all[BATCH]));
+        assert!(!trim_pool(s) && !trim_pool(s));
+        assert!(all[..OLD].iter().all(is_trimmed));
+        assert!(!all[OLD..].iter().any(is_trimmed));
+        let inner = s.inner.lock();
+        let pool = &inner.stack_pool[GO];
+        assert_eq!((pool.used.len(), pool.trimmed.len()), (WARM, OLD));
+    }
+
+    #[test]
+    fn a_busy_p_trims_the_next_stack_when_it_is_asked_and_an_idle_one_what_was_used() {
+        let (s, m, p) = scheduler();
+        let usual = s.stacks.default_size();
+        let all: Vec<Bound> = (0..6).map(|_| used(s, usual)).collect();
+        for (i, bound) in all.iter().enumerate() {
+            p.trim_due.store(i == 1, Ordering::Relaxed);
+            assert_eq!(one_more_end(m), i != 1, "whoever is succeeded is not taken back");
+            p.exits.set(i as u32);
+            take_back(m, s, &ended(*bound, usual));
+            assert_eq!(is_trimmed(bound), i == 1);
+            assert!(!p.trim_due.load(Ordering::Relaxed), "once it was asked");
+        }
+        assert_eq!(p.exits.get(), 6);
+        p.exits.set(3);
+        trim_cached(p);
+        let trimmed: Vec<bool> = all.iter().map(is_trimmed).collect();
+        assert_eq!(trimmed, [false, true, false, true, true, true], "the three used last");
+        assert_eq!(p.exits.get(), 0);
+    }
+
+    #[test]
+    fn a_full_cache_spills_its_older_half_and_an_empty_one_is_filled_from_there() {
+        let (s, m, p) = scheduler();
+        let usual = s.stacks.default_size();
+        let all: Vec<usize> = (0..KEEP)
+            .map(|_| {
+                let bound = make(s, GO, usual).expect("address space");
+                take_back(m, s, &ended(bound, usual));
+                bound.top
+            })
+            .collect();
+        // SAFETY: the P is the test's.
+        let cache = unsafe { &mut *p.stacks[GO].get() };
+        assert_eq!(numbers(&*cache), all[BATCH..]);
+        assert_eq!(numbers(&s.inner.lock().stack_pool[GO].used), all[..BATCH]);
+        cache.clear();
+        let one = refill(s, cache, GO, usual).expect("there are some");
+        assert_eq!(one.top, all[BATCH - 1]);
+        assert_eq!(numbers(&*cache), all[..BATCH - 1]);
+        cache.clear();
+        let new = refill(s, cache, GO, usual).expect("address space");
+        assert!(!all.contains(&new.top) && cache.is_empty());
+    }
+
+    #[test]
+    fn stacks_of_other_sizes_are_trimmed_and_found_again_by_size() {
+        let (s, m, p) = scheduler();
+        let sizes = [MIN_BYTES, 4 * MIN_BYTES, MIN_BYTES];
+        let all = sizes.map(|size| used(s, size));
+        for (bound, size) in all.iter().zip(sizes) {
+            take_back(m, s, &ended(*bound, size));
+            assert!(is_trimmed(bound));
+        }
+        // SAFETY: the P is the test's.
+        assert!(unsafe { (*p.stacks[GO].get()).is_empty() });
+        assert_eq!(sized(s, GO, 4 * MIN_BYTES).expect("there is one").top, all[1].top);
+        let mut small = [0, 1].map(|_| sized(s, GO, MIN_BYTES).expect("there are two").top);
+        small.sort_unstable();
+        let mut expected = [all[0].top, all[2].top];
+        expected.sort_unstable();
+        assert_eq!(small, expected);
+        assert!(s.inner.lock().stacks_sized.is_empty());
+    }
+
+    #[test]
+    fn a_stack_is_handed_on_with_the_hosts_state() {
+        let (g, next) = (ended(number(7), 0), G::new(Kind::Host));
+        g.host_state.store(ptr::without_provenance_mut(3), Ordering::Relaxed);
+        // SAFETY: both are the test's.
+        unsafe {
+            hand_on(&g, &next);
+            assert!((*g.stack.get()).is_none());
+            assert_eq!((*next.stack.get()).lo, 7);
+        }
+        assert!(g.host_state.load(Ordering::Relaxed).is_null());
+        assert_eq!(next.host_state.load(Ordering::Relaxed).addr(), 3);
+        assert_eq!(next.stack_top.get(), 7);
+    }
+}

@@ -269,3 +269,109 @@ impl MutexCore {
         Ok(())
     }
 }
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use super::{MutexCore, UnlockOfUnlocked, LOCKED, STARVING, WAITED, WOKEN};
+    use crate::runtime::chan::Wait;
+    use crate::runtime::sema::WaitError;
+
+    fn word(mutex: &MutexCore) -> u32 {
+        mutex.state.load(Ordering::Relaxed)
+    }
+
+    /// Waits until somebody is in the queue.
+    fn until_queued(mutex: &MutexCore) {
+        loop {
+            mutex.q.lock.lock();
+            let queued = !mutex.q.q.is_empty();
+            mutex.q.lock.unlock();
+            if queued {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn an_unlock_beside_a_woken_waiter_wakes_nobody_else() {
+        let (mutex, got) = (MutexCore::new(), AtomicU32::new(0));
+        mutex.lock(Wait::Block).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                mutex.lock(Wait::Block).unwrap();
+                got.store(1, Ordering::Relaxed);
+                mutex.unlock().unwrap();
+            });
+            until_queued(&mutex);
+            // As if another waiter had been woken, and had not looked yet.
+            mutex.state.fetch_or(WOKEN, Ordering::Relaxed);
+            mutex.unlock().unwrap();
+            assert_eq!(word(&mutex), WOKEN | WAITED);
+            // Newcomers take it, and leave it so too.
+            assert!(mutex.try_lock());
+            assert_eq!(word(&mutex), LOCKED | WOKEN | WAITED);
+            mutex.unlock().unwrap();
+            until_queued(&mutex);
+            assert_eq!((word(&mutex), got.load(Ordering::Relaxed)), (WOKEN | WAITED, 0));
+            // That other waiter looks, and its unlock wakes the one in the queue.
+            mutex.q.lock.lock();
+            assert!(mutex.take_or_announce(WOKEN, 0));
+            mutex.q.lock.unlock();
+            assert_eq!(word(&mutex), LOCKED | WAITED);
+            mutex.unlock().unwrap();
+        });
+        assert_eq!((word(&mutex), got.into_inner()), (0, 1));
+    }
+
+    #[test]
+    fn one_that_starves_gets_it_from_the_unlock_also_beside_a_woken_waiter() {
+        let (mutex, handed) = (MutexCore::new(), AtomicU32::new(0));
+        let looked = AtomicBool::new(false);
+        mutex.lock(Wait::Block).unwrap();
+        let newcomer = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                mutex.lock(Wait::Block).unwrap();
+                handed.store(word(&mutex), Ordering::Relaxed);
+                while !looked.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+                mutex.unlock().unwrap();
+            });
+            until_queued(&mutex);
+            mutex.state.fetch_or(WOKEN | STARVING, Ordering::Relaxed);
+            let before = mutex.try_lock();
+            mutex.unlock().unwrap();
+            let after = mutex.try_lock();
+            if after {
+                mutex.unlock().unwrap();
+            }
+            looked.store(true, Ordering::Relaxed);
+            (before, after)
+        });
+        assert_eq!(newcomer, (false, false), "a newcomer got what was handed over");
+        assert_eq!(
+            handed.into_inner() & (LOCKED | STARVING),
+            LOCKED,
+            "the last one ends that mode"
+        );
+    }
+
+    #[test]
+    fn one_who_waits_in_vain_leaves_a_mutex_that_can_be_had() {
+        let mutex = MutexCore::new();
+        assert_eq!(mutex.unlock(), Err(UnlockOfUnlocked));
+        mutex.lock(Wait::Block).unwrap();
+        assert_eq!(mutex.lock(Wait::Try), Err(WaitError::WouldBlock));
+        assert_eq!(mutex.lock(Wait::Until(0)), Err(WaitError::Timeout));
+        let soon = crate::sys::clock::nanotime() + 200_000;
+        assert_eq!(mutex.lock(Wait::Until(soon)), Err(WaitError::Timeout));
+        assert!(mutex.is_locked());
+        mutex.unlock().unwrap();
+        assert_eq!(word(&mutex), 0);
+        assert_eq!(mutex.unlock(), Err(UnlockOfUnlocked));
+        assert!(mutex.try_lock());
+    }
+}

@@ -338,7 +338,7 @@ impl ReadyList {
                 }
             }
             drop(inner);
-            wake::wakep(s);
+            wake::wake_for_global(s);
         }
     }
 }

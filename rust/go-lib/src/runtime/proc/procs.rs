@@ -137,7 +137,7 @@ fn retire(s: &'static Sched, p: &P) {
     }
     p.status.store(PDEAD, Ordering::Relaxed);
     drop(inner);
-    wake::wakep(s);
+    wake::wake_for_global(s);
 }
 
 /// This M's P must stop.

@@ -46,7 +46,7 @@ pub(crate) unsafe fn runqput_any(m: &M, gp: *mut G, next: bool) {
         if pp.is_null() {
             let s = sched();
             s.globrunqput(&mut s.inner.lock(), gp);
-            wakep(s);
+            wake_for_global(s);
             return;
         }
         if let Some(batch) = (*pp).runq.put(gp, next) {
@@ -69,6 +69,13 @@ fn put_batch(batch: Vec<*mut G>) {
         // SAFETY: runnable, taken out of the ring.
         unsafe { s.globrunqput(&mut inner, gp) };
     }
+}
+
+/// Goroutines came into the global queue: some M must take them, or, while all Ps are with goroutines that
+/// may not come back, sysmon must see to it, which sleeps if these had nobody behind them.
+pub(crate) fn wake_for_global(s: &'static Sched) {
+    wakep(s);
+    sysmon::kick(s);
 }
 
 /// Host work arrived in the inbox: somebody must hold P 0.

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use common::{alone, is_again, run_again, until, Rng};
 use go_lib::chan::chan;
-use go_lib::sync::WaitGroup;
+use go_lib::runtime::embedder::stats;
+use go_lib::sync::{Mutex, RwLock, WaitGroup};
 
 /// Runs `test` under GOMAXPROCS=`n`.
 fn under(n: usize, test: impl FnOnce()) {
@@ -324,4 +325,52 @@ fn a_goroutine_from_a_thread_runs_though_another_computes_since_all_was_idle() {
             assert!(result.load(Ordering::Acquire), "it waited for the one that computes");
         }
     });
+}
+
+/// Three goroutines under GOMAXPROCS=1 that only lock and unlock by `op`, until each has had several
+/// slices: how often the CPU went from one to another. None if the kernel kept one from its CPU for so long
+/// that its P was taken, so that it went on beside the others.
+fn turns_of_lockers(op: fn()) -> Option<usize> {
+    const LIMIT: Duration = Duration::from_secs(5);
+    let handoffs = stats().handoffs;
+    let (last, wg) = (Arc::new(AtomicUsize::new(usize::MAX)), WaitGroup::new());
+    let slices: Arc<[AtomicUsize; 3]> = Arc::default();
+    let begin = Instant::now();
+    for me in 0..3 {
+        let (last, slices) = (last.clone(), slices.clone());
+        wg.go(move || {
+            let all = |n| slices.iter().all(|slices| slices.load(Ordering::Relaxed) >= n);
+            while !all(2) && begin.elapsed() < LIMIT {
+                op();
+                if last.swap(me, Ordering::Relaxed) != me {
+                    slices[me].fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+    }
+    wg.wait();
+    let turns = slices.iter().map(|slices| slices.load(Ordering::Relaxed)).sum();
+    (stats().handoffs == handoffs).then_some(turns)
+}
+
+#[test]
+fn goroutines_that_only_lock_let_others_run_and_do_not_run_beside_them() {
+    static MUTEX: Mutex<()> = Mutex::new(());
+    static RWLOCK: RwLock<()> = RwLock::new(());
+    fn mutex() {
+        drop(black_box(&MUTEX).lock());
+    }
+    fn read() {
+        drop(black_box(&RWLOCK).read());
+    }
+    fn write() {
+        drop(black_box(&RWLOCK).write());
+    }
+    for op in [mutex as fn(), read, write] {
+        under(1, || {
+            let turns = (0..30).find_map(|_| turns_of_lockers(op)).expect("always taken by force");
+            // Two slices each, and who comes to its end, or to a lock that another holds, goes once more.
+            assert!((6..60).contains(&turns), "{turns} turns");
+        });
+    }
 }

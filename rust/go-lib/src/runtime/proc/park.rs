@@ -321,7 +321,16 @@ fn yield_if_it_is_us() {
     let is_rust = unsafe { m.curg.get().as_ref() }.is_some_and(|g| g.kind.get() == Kind::Go);
     if is_rust && m.yield_asked.load(Ordering::Relaxed) {
         m.yield_asked.store(false, Ordering::Relaxed);
-        gosched();
+        enter_rt_on(m);
+        if !others_want_p(m) {
+            leave_rt(m);
+            return;
+        }
+        // SAFETY: on the goroutine's stack, inside the runtime.
+        unsafe {
+            mcall(m, m.curg.get(), gopreempt_m);
+            relay::settle();
+        }
     }
 }
 
@@ -344,14 +353,35 @@ fn others_want_p(m: &M) -> bool {
 }
 
 unsafe fn gosched_m(m: *mut M, gp: *mut G) {
-    // SAFETY: as park_m.
-    let (m, g) = unsafe { (&*m, &*gp) };
+    // SAFETY: as park_m. Runnable, in no queue, its context saved.
+    unsafe {
+        stops_running(&*m, gp);
+        wake::runqput_any(&*m, gp, false);
+    }
+}
+
+/// Puts a goroutine that has had its time into the global queue. In its P's ring it would be before those
+/// that wait there: they are looked at first once in 61 times, which are slices here.
+unsafe fn gopreempt_m(m: *mut M, gp: *mut G) {
+    let s = sched();
+    // SAFETY: as gosched_m.
+    unsafe {
+        stops_running(&*m, gp);
+        s.globrunqput(&mut s.inner.lock(), gp);
+    }
+    wake::wake_for_global(s);
+}
+
+/// The goroutine that has left its stack on `m` runs no more.
+///
+/// # Safety
+/// As `park_m`.
+unsafe fn stops_running(m: &M, gp: *mut G) {
     pin_if_needed(m, gp);
     leave_host_without_p(m);
-    casgstatus(g, GRUNNING, GRUNNABLE);
+    // SAFETY: Gs are never freed.
+    casgstatus(unsafe { &*gp }, GRUNNING, GRUNNABLE);
     m.curg.set(std::ptr::null_mut());
-    // SAFETY: runnable, in no queue, its context saved.
-    unsafe { wake::runqput_any(m, gp, false) };
 }
 
 /// A wait of an OS thread: the same protocol, sleeping on the M's note.

@@ -254,3 +254,37 @@ fn under_set_max_stack_each_runs_on_a_stack_of_its_size_and_none_is_lost() {
         assert!(stacks[0] == needed && stacks[3] <= needed + 3, "stacks were lost: {stacks:?}");
     });
 }
+
+#[test]
+fn goroutines_of_the_host_and_of_rust_do_not_starve_one_another_on_one_processor() {
+    const TURNS: usize = 200;
+    alone(|| {
+        let old = go_lib::set_gomaxprocs(1);
+        // Each kind goes on until the other has had its turns too.
+        let turns = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let go_on = move |turns: &[AtomicUsize; 2], kind: usize| {
+            turns[kind].fetch_add(1, Ordering::Relaxed);
+            go_lib::gosched();
+            turns.iter().any(|turns| turns.load(Ordering::Relaxed) < TURNS)
+        };
+        let rust = WaitGroup::new();
+        for _ in 0..3 {
+            let turns = turns.clone();
+            rust.go(move || while go_on(&turns, 0) {});
+        }
+        let theirs = turns.clone();
+        run(move |wg| {
+            for _ in 0..3 {
+                wg.add(1);
+                let (wg, turns) = (wg.clone(), theirs.clone());
+                spawn(move |_| {
+                    while go_on(&turns, 1) {}
+                    wg.done();
+                });
+            }
+        });
+        rust.wait();
+        assert!(turns.iter().all(|turns| turns.load(Ordering::Relaxed) >= TURNS));
+        go_lib::set_gomaxprocs(old);
+    });
+}

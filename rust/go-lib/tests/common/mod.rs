@@ -180,6 +180,22 @@ pub fn panic_text(f: impl FnOnce()) -> String {
         .expect("the payload is no text")
 }
 
+/// Keeps the panics that a test provokes by the thousand from being reported: from now on those
+/// that say what a channel says.
+pub fn quiet_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let text = info.payload().downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| info.payload().downcast_ref().copied());
+            if !text.is_some_and(|t| t.ends_with("closed channel")) {
+                report(info);
+            }
+        }));
+    });
+}
+
 /// A value that counts how many of it live.
 #[derive(Debug)]
 pub struct Counted {

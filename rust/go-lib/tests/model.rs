@@ -1,0 +1,623 @@
+//! Channels against a model: random programs of operations, of which one begins at a time, so that
+//! it is determined what each comes to, who waits and whom it wakes.
+
+mod common;
+
+use std::collections::VecDeque;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::{alone, quiet_panics, Counted, Kind, Peer, Rng};
+use go_lib::chan::{chan, Receiver, SendError, Sender};
+use go_lib::runtime::embedder::{current_or_thread, GRef};
+use go_lib::select;
+use go_lib::select::{Select, Selected};
+
+/// How an operation is asked for; what it may wait.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    /// It waits; a failure is a panic.
+    Plain,
+    /// It waits; a failure is told. Of a receive: `iter`.
+    Told,
+    /// It does not wait; true, or `Some`.
+    Try,
+    /// It does not wait; a failure is told.
+    TryTold,
+    /// With a timeout of zero.
+    Zero,
+}
+
+/// How a select is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    InOrder,
+    Random,
+    /// `select!`, of two receives and two sends; those that are not wished are on nil channels.
+    Macro,
+}
+
+/// A case of a select: the channel, and the value of a send.
+type Arm = (usize, Option<u64>);
+
+#[derive(Clone, Debug)]
+enum Op {
+    Send(How, usize, u64),
+    Recv(How, usize),
+    /// Plain, or told.
+    Close(How, usize),
+    /// The last sender.
+    Drop(usize),
+    Select(Form, How, Vec<Arm>),
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq)]
+enum End {
+    /// Sent, or closed.
+    Done,
+    /// A receive; `None` from a closed channel.
+    Got(Option<u64>),
+    /// It says why, and gives the value back.
+    Failed(String, Option<u64>),
+    Panicked(String),
+    /// The case of a select, and for a receive what it got.
+    Won(usize, Option<Option<u64>>),
+}
+
+fn failed(text: &str, value: Option<u64>) -> End {
+    End::Failed(text.to_string(), value)
+}
+
+/// Who waits at a channel: its number, the case, the value of a send.
+type Waiter = (usize, usize, u64);
+
+#[derive(Default)]
+struct ModelChan {
+    cap: usize,
+    closed: bool,
+    buffer: VecDeque<u64>,
+    senders: VecDeque<Waiter>,
+    receivers: VecDeque<Waiter>,
+}
+
+/// Go's channels, for operations that begin one after another.
+#[derive(Default)]
+struct Model {
+    chans: Vec<ModelChan>,
+    /// What each one waits in.
+    waiting: Vec<Option<Op>>,
+    /// Who has come to an end in this step.
+    ended: Vec<(usize, End)>,
+}
+
+const CLOSED: &str = "send on closed channel";
+
+impl Model {
+    fn is_ready(&self, (c, value): Arm) -> bool {
+        let c = &self.chans[c];
+        c.closed
+            || match value {
+                Some(_) => !c.receivers.is_empty() || c.buffer.len() < c.cap,
+                None => !c.buffer.is_empty() || !c.senders.is_empty(),
+            }
+    }
+
+    /// The wait of `who` ends: as a select's case, or as the operation itself.
+    fn wake(&mut self, (who, case, value): Waiter, got: Option<Option<u64>>, closed: bool) {
+        for c in &mut self.chans {
+            c.senders.retain(|w| w.0 != who);
+            c.receivers.retain(|w| w.0 != who);
+        }
+        let end = match self.waiting[who].take() {
+            Some(Op::Select(..)) if closed && got.is_none() => End::Panicked(CLOSED.into()),
+            Some(Op::Select(..)) => End::Won(case, got),
+            Some(Op::Send(How::Plain, ..)) if closed => End::Panicked(CLOSED.into()),
+            Some(Op::Send(..)) if closed => failed(CLOSED, Some(value)),
+            Some(Op::Send(..)) => End::Done,
+            _ => End::Got(got.flatten()),
+        };
+        self.ended.push((who, end));
+    }
+
+    /// Does a ready case; what it received, or false from a send on a closed channel.
+    fn proceed(&mut self, (c, value): Arm) -> Result<Option<Option<u64>>, ()> {
+        let chan = &mut self.chans[c];
+        let Some(value) = value else {
+            let waiting = chan.senders.front().copied();
+            let Some(sender) = waiting else { return Ok(Some(chan.buffer.pop_front())) };
+            chan.buffer.push_back(sender.2);
+            let got = chan.buffer.pop_front();
+            self.wake(sender, None, false);
+            return Ok(Some(got));
+        };
+        if chan.closed {
+            return Err(());
+        }
+        match chan.receivers.front().copied() {
+            Some(receiver) => self.wake(receiver, Some(Some(value)), false),
+            None => chan.buffer.push_back(value),
+        }
+        Ok(None)
+    }
+
+    fn close(&mut self, c: usize) -> bool {
+        if std::mem::replace(&mut self.chans[c].closed, true) {
+            return false;
+        }
+        while let Some(receiver) = self.chans[c].receivers.front().copied() {
+            self.wake(receiver, Some(None), true);
+        }
+        while let Some(sender) = self.chans[c].senders.front().copied() {
+            self.wake(sender, None, true);
+        }
+        true
+    }
+
+    /// The cases of an operation; none if it never waits.
+    fn arms(op: &Op) -> Vec<Arm> {
+        match op {
+            Op::Send(_, c, v) => vec![(*c, Some(*v))],
+            Op::Recv(_, c) => vec![(*c, None)],
+            Op::Select(_, _, arms) => arms.clone(),
+            Op::Close(..) | Op::Drop(_) => vec![],
+        }
+    }
+
+    fn would_wait(&self, op: &Op) -> bool {
+        let waits = matches!(
+            op,
+            Op::Send(How::Plain | How::Told, ..)
+                | Op::Recv(How::Plain | How::Told, _)
+                | Op::Select(_, How::Plain, _)
+        );
+        waits && !Self::arms(op).into_iter().any(|arm| self.is_ready(arm))
+    }
+
+    /// `who` begins `op`. `seen` is what came of it: it says which of several ready cases a random
+    /// select took.
+    fn begin(&mut self, who: usize, op: &Op, seen: Option<&End>) {
+        let arms = Self::arms(op);
+        if self.would_wait(op) {
+            for (case, (c, value)) in arms.into_iter().enumerate() {
+                match value {
+                    Some(v) => self.chans[c].senders.push_back((who, case, v)),
+                    None => self.chans[c].receivers.push_back((who, case, 0)),
+                }
+            }
+            self.waiting[who] = Some(op.clone());
+            return;
+        }
+        let mut ready = (0..arms.len()).filter(|i| self.is_ready(arms[*i]));
+        let first = ready.next();
+        let end = match op {
+            Op::Drop(c) => {
+                self.close(*c);
+                End::Done
+            }
+            Op::Close(how, c) => match (self.close(*c), how) {
+                (true, _) => End::Done,
+                (false, How::Plain) => End::Panicked("close of closed channel".into()),
+                (false, _) => failed("close of closed channel", None),
+            },
+            Op::Select(form, _, _) => {
+                let taken = match seen {
+                    Some(End::Won(i, _)) if *form != Form::InOrder => {
+                        first.filter(|f| f == i).or(ready.find(|r| r == i)).or(first)
+                    }
+                    // Which of two sends on closed channels it was cannot be seen.
+                    Some(End::Panicked(_)) if *form != Form::InOrder => first
+                        .into_iter()
+                        .chain(ready)
+                        .find(|i| arms[*i].1.is_some() && self.chans[arms[*i].0].closed)
+                        .or(first),
+                    _ => first,
+                };
+                match taken.map(|i| (i, self.proceed(arms[i]))) {
+                    Some((i, Ok(got))) => End::Won(i, got),
+                    Some((_, Err(()))) => End::Panicked(CLOSED.into()),
+                    None => failed("nothing", None),
+                }
+            }
+            Op::Send(how, _, v) => match (first.map(|_| self.proceed(arms[0])), how) {
+                (Some(Ok(_)), _) => End::Done,
+                (Some(Err(())), How::Plain | How::Try) => End::Panicked(CLOSED.into()),
+                (Some(Err(())), _) => failed(CLOSED, Some(*v)),
+                (None, How::Try) => failed("false", None),
+                (None, How::Zero) => failed("send timed out", Some(*v)),
+                (None, _) => failed("channel is full", Some(*v)),
+            },
+            Op::Recv(how, _) => match (first.map(|_| self.proceed(arms[0])), how) {
+                (Some(got), _) => End::Got(got.ok().flatten().flatten()),
+                (None, How::Try) => End::Got(None),
+                (None, How::Zero) => failed("receive timed out", None),
+                (None, _) => failed("channel is empty", None),
+            },
+        };
+        self.ended.push((who, end));
+    }
+
+    /// How many values there must be.
+    fn live(&self) -> usize {
+        let buffered: usize = self.chans.iter().map(|c| c.buffer.len()).sum();
+        let offered = self.waiting.iter().flatten().map(|op| match op {
+            // Each has the values of its two sends, wished or not.
+            Op::Select(Form::Macro, ..) => 2,
+            op => Self::arms(op).iter().filter(|arm| arm.1.is_some()).count(),
+        });
+        buffered + offered.sum::<usize>()
+    }
+}
+
+type Chan = (Option<Sender<Counted>>, Receiver<Counted>);
+
+fn told(r: Result<(), SendError<Counted>>) -> End {
+    match r {
+        Ok(()) => End::Done,
+        Err(e) => failed(&e.to_string(), Some(e.into_inner().value)),
+    }
+}
+
+/// The cases of a select, with handles of their own.
+type Handles = Vec<(Result<Sender<Counted>, Receiver<Counted>>, Option<Counted>)>;
+
+fn dynamic(biased: bool, how: How, mut arms: Handles) -> End {
+    let values: Vec<_> = arms.iter_mut().map(|arm| arm.1.take()).collect();
+    let mut s = if biased { Select::new().in_order() } else { Select::new() };
+    for ((handle, _), value) in arms.iter().zip(values) {
+        match (handle, value) {
+            (Ok(tx), Some(value)) => s.send(tx, value),
+            (Err(rx), _) => s.recv(rx),
+            (Ok(_), None) => unreachable!(),
+        };
+    }
+    let done = match how {
+        How::Plain => Some(s.wait()),
+        How::Try => s.try_wait(),
+        _ => s.wait_timeout(Duration::ZERO),
+    };
+    match done {
+        None => failed("nothing", None),
+        Some(Selected { index, value, ok }) => {
+            assert!(ok || value.is_none());
+            let is_recv = arms[index].0.is_err();
+            assert!(is_recv || ok && value.is_none());
+            assert!(!is_recv || ok == value.is_some());
+            End::Won(index, is_recv.then(|| value.map(|v| v.value)))
+        }
+    }
+}
+
+/// By `select!`; arms that are not in the list are on nil channels.
+fn by_macro(how: How, arms: Handles, new: &dyn Fn(u64) -> Counted) -> End {
+    let (mut rx, mut tx, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, (handle, value)) in arms.into_iter().enumerate() {
+        match handle {
+            Ok(to) => tx.push((i, Some(to))),
+            Err(from) => rx.push((i, Some(from))),
+        }
+        values.extend(value);
+    }
+    rx.resize_with(2, || (9, None));
+    tx.resize_with(2, || (9, None));
+    values.resize_with(2, || new(0));
+    let (second, first) = (values.remove(1), values.remove(0));
+    let got = |place: usize, v: Option<Counted>| End::Won(place, Some(v.map(|v| v.value)));
+    match how {
+        How::Plain => select! {
+            recv(rx[0].1) -> v => got(rx[0].0, v),
+            recv(rx[1].1) -> v => got(rx[1].0, v),
+            send(tx[0].1, first) => End::Won(tx[0].0, None),
+            send(tx[1].1, second) => End::Won(tx[1].0, None),
+        },
+        How::Try => select! {
+            recv(rx[0].1) -> v => got(rx[0].0, v),
+            default => failed("nothing", None),
+            recv(rx[1].1) -> v => got(rx[1].0, v),
+            send(tx[0].1, first) => End::Won(tx[0].0, None),
+            send(tx[1].1, second) => End::Won(tx[1].0, None),
+        },
+        _ => select! {
+            recv(rx[0].1) -> v => got(rx[0].0, v),
+            recv(rx[1].1) -> v => got(rx[1].0, v),
+            send(tx[0].1, first) => End::Won(tx[0].0, None),
+            send(tx[1].1, second) => End::Won(tx[1].0, None),
+            timeout(Duration::ZERO) => failed("nothing", None),
+        },
+    }
+}
+
+type Job = Box<dyn FnOnce() -> End + Send>;
+
+/// The operation itself.
+fn job(op: Op, chans: &mut [Chan], live: &Arc<AtomicUsize>) -> Job {
+    let live = live.clone();
+    let tx = |c: &Chan| c.0.clone().expect("no send on a channel without a sender");
+    let new = move |v| Counted::new(v, &live);
+    match op {
+        Op::Drop(c) => {
+            let last = chans[c].0.take();
+            Box::new(move || {
+                drop(last);
+                End::Done
+            })
+        }
+        Op::Close(how, c) => {
+            let tx = tx(&chans[c]);
+            Box::new(move || match how {
+                How::Plain => {
+                    tx.close();
+                    End::Done
+                }
+                _ => tx.close_ok().map_or_else(|e| failed(&e.to_string(), None), |()| End::Done),
+            })
+        }
+        Op::Send(how, c, v) => {
+            let tx = tx(&chans[c]);
+            Box::new(move || match how {
+                How::Plain => {
+                    tx.send(new(v));
+                    End::Done
+                }
+                How::Told => told(tx.send_ok(new(v))),
+                How::Try if tx.try_send(new(v)) => End::Done,
+                How::Try => failed("false", None),
+                How::TryTold => told(tx.try_send_ok(new(v))),
+                How::Zero => told(tx.send_timeout(new(v), Duration::ZERO)),
+            })
+        }
+        Op::Recv(how, c) => {
+            let rx = chans[c].1.clone();
+            Box::new(move || {
+                let got = match how {
+                    How::Plain => Ok(rx.recv()),
+                    How::Told => Ok(rx.iter().next()),
+                    How::Try => Ok(rx.try_recv()),
+                    How::TryTold => rx.try_recv_ok(),
+                    How::Zero => rx.recv_timeout(Duration::ZERO),
+                };
+                let got = got.map(|v| v.map(|v| v.value));
+                got.map_or_else(|e| failed(&e.to_string(), None), End::Got)
+            })
+        }
+        Op::Select(form, how, arms) => {
+            let with = |&(c, value): &Arm| match value {
+                Some(_) => Ok(tx(&chans[c])),
+                None => Err(chans[c].1.clone()),
+            };
+            let handles: Vec<_> = arms.iter().map(with).collect();
+            Box::new(move || {
+                let values = arms.iter().map(|arm| arm.1.map(&new));
+                let handles: Handles = handles.into_iter().zip(values).collect();
+                match form {
+                    Form::Macro => by_macro(how, handles, &new),
+                    form => dynamic(form == Form::InOrder, how, handles),
+                }
+            })
+        }
+    }
+}
+
+/// Who does operations, one at a time.
+struct Actor {
+    jobs: Sender<Job>,
+    gref: GRef,
+    begun: Arc<AtomicUsize>,
+    end: Arc<Mutex<Option<End>>>,
+    peer: Peer<()>,
+}
+
+impl Actor {
+    fn new(kind: Kind) -> Actor {
+        let ((jobs, todo), (tx, rx)) = (chan::<Job>(0), chan(1));
+        let end = Arc::new(Mutex::new(None));
+        let end2 = end.clone();
+        let peer = common::start(kind, move || {
+            tx.send(current_or_thread());
+            for job in todo {
+                let end = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|payload| {
+                    let text = payload.downcast_ref::<String>().cloned();
+                    let text =
+                        text.or_else(|| payload.downcast_ref().map(|s: &&str| s.to_string()));
+                    End::Panicked(text.unwrap_or_default())
+                });
+                *end2.lock().unwrap() = Some(end);
+            }
+        });
+        Actor { jobs, begun: Arc::default(), gref: rx.recv().unwrap(), end, peer }
+    }
+
+    /// Starts a job; returns when it has done what it can.
+    fn begin(&self, job: Job) {
+        let (begun, has_begun) = (self.begun.clone(), self.begun.load(Ordering::SeqCst) + 1);
+        self.jobs.send(Box::new(move || {
+            begun.fetch_add(1, Ordering::SeqCst);
+            job()
+        }));
+        soon(|| self.begun.load(Ordering::SeqCst) == has_begun);
+        self.settle();
+    }
+
+    /// Waits until it waits: for a peer, or for its next job. (A thread that is woken says so itself,
+    /// so it has to have begun, or to have ended something.)
+    fn settle(&self) {
+        soon(|| !matches!(self.gref.status_text(), "runnable" | "running"));
+    }
+
+    fn has_ended(&self) -> bool {
+        self.end.lock().unwrap().is_some()
+    }
+}
+
+/// Waits for what must happen now; what has not after seconds is found by who looks.
+fn soon(mut ready: impl FnMut() -> bool) {
+    let (mut looks, begin) = (0, Instant::now());
+    while !ready() && (looks < 1000 || begin.elapsed() < Duration::from_secs(5)) {
+        looks += 1;
+        if looks < 1000 {
+            go_lib::gosched();
+        } else {
+            go_lib::sleep(Duration::from_micros(50));
+        }
+    }
+}
+
+/// One program under way.
+struct Program {
+    chans: Vec<Chan>,
+    model: Model,
+    live: Arc<AtomicUsize>,
+    next_value: u64,
+    history: String,
+}
+
+impl Program {
+    fn new(rng: &mut Rng, actors: usize, live: &Arc<AtomicUsize>) -> Program {
+        let caps: Vec<_> = (0..1 + rng.below(3)).map(|_| rng.below(5) as usize).collect();
+        let model_chan = |cap: &usize| ModelChan { cap: *cap, ..ModelChan::default() };
+        let model = Model {
+            chans: caps.iter().map(model_chan).collect(),
+            waiting: vec![None; actors],
+            ended: Vec::new(),
+        };
+        let both = |cap: &usize| {
+            let (tx, rx) = chan(*cap);
+            (Some(tx), rx)
+        };
+        let chans = caps.iter().map(both).collect();
+        let history = format!("channels of {caps:?}\n");
+        Program { chans, model, live: live.clone(), next_value: 0, history }
+    }
+
+    /// True if nobody can send or close any more.
+    fn is_dropped(&self, c: usize) -> bool {
+        self.chans[c].0.is_none()
+    }
+
+    fn random_op(&mut self, rng: &mut Rng) -> Op {
+        use How::{Plain, Told, Try, TryTold, Zero};
+        let c = rng.below(self.chans.len() as u64) as usize;
+        let how = [Plain, Plain, Told, Told, Try, TryTold, Zero][rng.below(7) as usize];
+        self.next_value += 2;
+        match rng.below(40) {
+            0 if !self.is_dropped(c) => Op::Close([Plain, Told][rng.below(2) as usize], c),
+            1 if !self.is_dropped(c) && self.model.chans[c].senders.is_empty() => Op::Drop(c),
+            2..=14 if !self.is_dropped(c) => Op::Send(how, c, self.next_value),
+            15..=25 => {
+                let form = [Form::InOrder, Form::Random, Form::Macro][rng.below(3) as usize];
+                let mut arms: Vec<Arm> = Vec::new();
+                for i in 0..1 + rng.below(4) {
+                    let c = rng.below(self.chans.len() as u64) as usize;
+                    let send = rng.below(2) == 0 && !self.is_dropped(c);
+                    let of_a_kind = arms.iter().filter(|arm| arm.1.is_some() == send).count();
+                    if of_a_kind < 2 || form != Form::Macro {
+                        arms.push((c, send.then_some(100 * self.next_value + i)));
+                    }
+                }
+                Op::Select(form, [Plain, Plain, Try, Zero][rng.below(4) as usize], arms)
+            }
+            _ => Op::Recv(how, c),
+        }
+    }
+
+    /// Does a step, really and in the model, and compares.
+    fn step(&mut self, actors: &[Actor], who: usize, op: Op) {
+        self.history += &format!("{who}: {op:?}\n");
+        actors[who].begin(job(op.clone(), &mut self.chans, &self.live));
+        let seen = actors[who].end.lock().unwrap().clone();
+        self.model.begin(who, &op, seen.as_ref());
+        self.history += &format!("    {:?}\n", self.model.ended);
+        self.model.ended.iter().for_each(|(who, _)| soon(|| actors[*who].has_ended()));
+        actors.iter().for_each(Actor::settle);
+        let mut ended: Vec<_> = actors.iter().map(|a| a.end.lock().unwrap().take()).collect();
+        for (who, end) in self.model.ended.drain(..) {
+            assert_eq!(ended[who].take(), Some(end), "of {who}, after\n{}", self.history);
+        }
+        assert!(ended.iter().all(Option::is_none), "{ended:?}, after\n{}", self.history);
+        for (actor, waiting) in actors.iter().zip(&self.model.waiting) {
+            let reason = match waiting {
+                Some(Op::Select(..)) => "select",
+                Some(Op::Send(..)) => "chan send",
+                _ => "chan receive", // or the next job
+            };
+            assert_eq!(actor.gref.status_text(), reason, "{waiting:?}, after\n{}", self.history);
+        }
+        for ((tx, rx), m) in self.chans.iter().zip(&self.model.chans) {
+            let is = (m.buffer.len(), m.cap, m.closed, m.buffer.is_empty());
+            assert_eq!((rx.len(), rx.cap(), rx.is_closed(), rx.is_empty()), is, "{}", self.history);
+            if let Some(tx) = tx {
+                assert_eq!((tx.len(), tx.cap(), tx.is_closed(), tx.is_empty()), is);
+            }
+        }
+        let live = self.live.load(Ordering::SeqCst);
+        assert_eq!(live, self.model.live(), "values, after\n{}", self.history);
+    }
+
+    fn run(mut self, rng: &mut Rng, actors: &[Actor], steps: u64) {
+        for _ in 0..steps {
+            let free: Vec<_> =
+                (0..actors.len()).filter(|i| self.model.waiting[*i].is_none()).collect();
+            let op = self.random_op(rng);
+            // The last one does not wait: somebody must be left who can end the waits.
+            if free.len() > 1 || !self.model.would_wait(&op) {
+                self.step(actors, free[rng.below(free.len() as u64) as usize], op);
+            }
+        }
+        let free = self.model.waiting.iter().position(Option::is_none).expect("one is left");
+        for c in 0..self.chans.len() {
+            if !self.is_dropped(c) {
+                self.step(actors, free, Op::Close(How::Told, c));
+            }
+        }
+        assert!(self.model.waiting.iter().all(Option::is_none), "{}", self.history);
+        let live = self.live.clone();
+        drop(self);
+        assert_eq!(live.load(Ordering::SeqCst), 0);
+    }
+}
+
+/// Runs programs for so long; how many.
+fn run_programs(kinds: &[Kind], procs: usize, for_how_long: Duration, mut rng: Rng) -> usize {
+    let old = go_lib::set_gomaxprocs(procs);
+    let actors: Vec<_> = kinds.iter().map(|kind| Actor::new(*kind)).collect();
+    let live = Arc::new(AtomicUsize::new(0));
+    let (begin, mut programs) = (Instant::now(), 0);
+    while begin.elapsed() < for_how_long {
+        Program::new(&mut rng, actors.len(), &live).run(&mut rng, &actors, 30);
+        programs += 1;
+    }
+    for Actor { jobs, peer, .. } in actors {
+        drop(jobs);
+        peer.join();
+    }
+    go_lib::set_gomaxprocs(old);
+    programs
+}
+
+#[test]
+fn programs_of_goroutines_do_what_the_model_does() {
+    alone(|| {
+        quiet_panics();
+        let rng = Rng::new("programs_of_goroutines");
+        for procs in [1, 2] {
+            let (rng, time) = (rng.clone(), Duration::from_millis(500));
+            let programs =
+                go_lib::run(move || run_programs(&[Kind::Goroutine; 5], procs, time, rng));
+            eprintln!("{programs} programs, GOMAXPROCS={procs}");
+        }
+    });
+}
+
+#[test]
+fn programs_of_goroutines_and_threads_do_what_the_model_does() {
+    alone(|| {
+        quiet_panics();
+        let rng = Rng::new("programs_of_goroutines_and_threads");
+        let kinds = [Kind::Thread, Kind::Goroutine, Kind::Thread, Kind::Goroutine];
+        // From a thread, too.
+        let programs = run_programs(&kinds, 2, Duration::from_millis(500), rng);
+        eprintln!("{programs} programs");
+    });
+}

@@ -7,9 +7,9 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
-use common::{alone, emulated, quiet_panics, start, until, Kind, Peer};
+use common::actor::{start_waiting, text_of};
+use common::{alone, emulated, quiet_panics, start, until, Kind};
 use go_lib::chan::{chan, Receiver, SendError, Sender};
-use go_lib::runtime::embedder::{current_or_thread, GRef};
 use go_lib::select;
 use go_lib::select::{Select, Selected};
 
@@ -298,22 +298,6 @@ impl State {
     }
 }
 
-/// Starts what will wait, and returns when it does.
-fn start_waiting(
-    kind: Kind,
-    reason: &str,
-    f: impl FnOnce() -> Seen + Send + 'static,
-) -> Peer<Seen> {
-    let (tx, rx) = chan::<GRef>(1);
-    let peer = start(kind, move || {
-        tx.send(current_or_thread());
-        f()
-    });
-    let gref = rx.recv().unwrap();
-    until(|| gref.status_text() == reason);
-    peer
-}
-
 /// The number of the value that the operation has to send.
 const OURS: u64 = 9;
 
@@ -337,12 +321,7 @@ fn check<T: Element>(op: &Operation<T>, sending: bool, state: State, kind: Kind,
     let call = move || {
         let v = T::new(OURS);
         let result = catch_unwind(AssertUnwindSafe(|| call(&tx2, &rx2, v)));
-        result.unwrap_or_else(|payload| {
-            let text = payload.downcast_ref::<String>().cloned();
-            Seen::Panicked(
-                text.or_else(|| payload.downcast_ref().map(|s: &&str| s.to_string())).unwrap(),
-            )
-        })
+        result.unwrap_or_else(|payload| Seen::Panicked(text_of(payload.as_ref())))
     };
     let first = if state.len > 0 || sending { 1 } else { theirs };
     let (seen, expected) = match (answer, op.no, op.close) {

@@ -4,14 +4,13 @@
 mod common;
 
 use std::collections::VecDeque;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{alone, quiet_panics, Counted, Kind, Peer, Rng};
+use common::actor::{Actor, Job};
+use common::{alone, quiet_panics, Counted, Kind, Rng};
 use go_lib::chan::{chan, Receiver, SendError, Sender};
-use go_lib::runtime::embedder::{current_or_thread, GRef};
 use go_lib::select;
 use go_lib::select::{Select, Selected};
 
@@ -329,10 +328,12 @@ fn by_macro(how: How, arms: Handles, new: &dyn Fn(u64) -> Counted) -> End {
     }
 }
 
-type Job = Box<dyn FnOnce() -> End + Send>;
+fn end_of(r: Result<End, String>) -> End {
+    r.unwrap_or_else(End::Panicked)
+}
 
 /// The operation itself.
-fn job(op: Op, chans: &mut [Chan], live: &Arc<AtomicUsize>) -> Job {
+fn job(op: Op, chans: &mut [Chan], live: &Arc<AtomicUsize>) -> Job<End> {
     let live = live.clone();
     let tx = |c: &Chan| c.0.clone().expect("no send on a channel without a sender");
     let new = move |v| Counted::new(v, &live);
@@ -400,70 +401,6 @@ fn job(op: Op, chans: &mut [Chan], live: &Arc<AtomicUsize>) -> Job {
     }
 }
 
-/// Who does operations, one at a time.
-struct Actor {
-    jobs: Sender<Job>,
-    gref: GRef,
-    begun: Arc<AtomicUsize>,
-    end: Arc<Mutex<Option<End>>>,
-    peer: Peer<()>,
-}
-
-impl Actor {
-    fn new(kind: Kind) -> Actor {
-        let ((jobs, todo), (tx, rx)) = (chan::<Job>(0), chan(1));
-        let end = Arc::new(Mutex::new(None));
-        let end2 = end.clone();
-        let peer = common::start(kind, move || {
-            tx.send(current_or_thread());
-            for job in todo {
-                let end = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|payload| {
-                    let text = payload.downcast_ref::<String>().cloned();
-                    let text =
-                        text.or_else(|| payload.downcast_ref().map(|s: &&str| s.to_string()));
-                    End::Panicked(text.unwrap_or_default())
-                });
-                *end2.lock().unwrap() = Some(end);
-            }
-        });
-        Actor { jobs, begun: Arc::default(), gref: rx.recv().unwrap(), end, peer }
-    }
-
-    /// Starts a job; returns when it has done what it can.
-    fn begin(&self, job: Job) {
-        let (begun, has_begun) = (self.begun.clone(), self.begun.load(Ordering::SeqCst) + 1);
-        self.jobs.send(Box::new(move || {
-            begun.fetch_add(1, Ordering::SeqCst);
-            job()
-        }));
-        soon(|| self.begun.load(Ordering::SeqCst) == has_begun);
-        self.settle();
-    }
-
-    /// Waits until it waits: for a peer, or for its next job. (A thread that is woken says so itself,
-    /// so it has to have begun, or to have ended something.)
-    fn settle(&self) {
-        soon(|| !matches!(self.gref.status_text(), "runnable" | "running"));
-    }
-
-    fn has_ended(&self) -> bool {
-        self.end.lock().unwrap().is_some()
-    }
-}
-
-/// Waits for what must happen now; what has not after seconds is found by who looks.
-fn soon(mut ready: impl FnMut() -> bool) {
-    let (mut looks, begin) = (0, Instant::now());
-    while !ready() && (looks < 1000 || begin.elapsed() < Duration::from_secs(5)) {
-        looks += 1;
-        if looks < 1000 {
-            go_lib::gosched();
-        } else {
-            go_lib::sleep(Duration::from_micros(50));
-        }
-    }
-}
-
 /// One program under way.
 struct Program {
     chans: Vec<Chan>,
@@ -523,15 +460,15 @@ impl Program {
     }
 
     /// Does a step, really and in the model, and compares.
-    fn step(&mut self, actors: &[Actor], who: usize, op: Op) {
+    fn step(&mut self, actors: &[Actor<End>], who: usize, op: Op) {
         self.history += &format!("{who}: {op:?}\n");
         actors[who].begin(job(op.clone(), &mut self.chans, &self.live));
-        let seen = actors[who].end.lock().unwrap().clone();
+        let seen = actors[who].end().map(end_of);
         self.model.begin(who, &op, seen.as_ref());
         self.history += &format!("    {:?}\n", self.model.ended);
-        self.model.ended.iter().for_each(|(who, _)| soon(|| actors[*who].has_ended()));
+        self.model.ended.iter().for_each(|(who, _)| actors[*who].await_end());
         actors.iter().for_each(Actor::settle);
-        let mut ended: Vec<_> = actors.iter().map(|a| a.end.lock().unwrap().take()).collect();
+        let mut ended: Vec<_> = actors.iter().map(|a| a.take_end().map(end_of)).collect();
         for (who, end) in self.model.ended.drain(..) {
             assert_eq!(ended[who].take(), Some(end), "of {who}, after\n{}", self.history);
         }
@@ -542,7 +479,7 @@ impl Program {
                 Some(Op::Send(..)) => "chan send",
                 _ => "chan receive", // or the next job
             };
-            assert_eq!(actor.gref.status_text(), reason, "{waiting:?}, after\n{}", self.history);
+            assert_eq!(actor.status(), reason, "{waiting:?}, after\n{}", self.history);
         }
         for ((tx, rx), m) in self.chans.iter().zip(&self.model.chans) {
             let is = (m.buffer.len(), m.cap, m.closed, m.buffer.is_empty());
@@ -555,7 +492,7 @@ impl Program {
         assert_eq!(live, self.model.live(), "values, after\n{}", self.history);
     }
 
-    fn run(mut self, rng: &mut Rng, actors: &[Actor], steps: u64) {
+    fn run(mut self, rng: &mut Rng, actors: &[Actor<End>], steps: u64) {
         for _ in 0..steps {
             let free: Vec<_> =
                 (0..actors.len()).filter(|i| self.model.waiting[*i].is_none()).collect();
@@ -588,10 +525,7 @@ fn run_programs(kinds: &[Kind], procs: usize, for_how_long: Duration, mut rng: R
         Program::new(&mut rng, actors.len(), &live).run(&mut rng, &actors, 30);
         programs += 1;
     }
-    for Actor { jobs, peer, .. } in actors {
-        drop(jobs);
-        peer.join();
-    }
+    actors.into_iter().for_each(Actor::join);
     go_lib::set_gomaxprocs(old);
     programs
 }

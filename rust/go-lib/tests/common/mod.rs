@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
 
+pub mod actor;
+
 use std::net::SocketAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;

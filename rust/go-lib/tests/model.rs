@@ -536,7 +536,7 @@ fn programs_of_goroutines_do_what_the_model_does() {
         quiet_panics();
         let rng = Rng::new("programs_of_goroutines");
         for procs in [1, 2] {
-            let (rng, time) = (rng.clone(), Duration::from_millis(500));
+            let (rng, time) = (rng.clone(), Duration::from_millis(300));
             let programs =
                 go_lib::run(move || run_programs(&[Kind::Goroutine; 5], procs, time, rng));
             eprintln!("{programs} programs, GOMAXPROCS={procs}");
@@ -551,7 +551,7 @@ fn programs_of_goroutines_and_threads_do_what_the_model_does() {
         let rng = Rng::new("programs_of_goroutines_and_threads");
         let kinds = [Kind::Thread, Kind::Goroutine, Kind::Thread, Kind::Goroutine];
         // From a thread, too.
-        let programs = run_programs(&kinds, 2, Duration::from_millis(500), rng);
+        let programs = run_programs(&kinds, 2, Duration::from_millis(300), rng);
         eprintln!("{programs} programs");
     });
 }

@@ -299,3 +299,100 @@ fn a_timeout_in_a_loop_leaves_nothing() {
         }
     });
 }
+
+/// What a timer is in, between two operations.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum State {
+    Idle,
+    Armed,
+    /// It has gone off, and nobody has received the tick.
+    Ticked,
+}
+
+#[test]
+fn stop_reset_and_receive_answer_as_a_timers_state_says() {
+    every_way(|_| {
+        let mut rng = Rng::new("stop_reset_and_receive");
+        let timer = Timer::new(LONG);
+        let (mut state, mut history) = (State::Armed, vec![]);
+        for _ in 0..400 {
+            let op = rng.below(4);
+            history.push((state, op));
+            let was_on = state != State::Idle;
+            match op {
+                0 => {
+                    assert_eq!(timer.stop(), was_on, "{history:?}");
+                    state = State::Idle;
+                }
+                1 => {
+                    assert_eq!(timer.reset(LONG), was_on, "{history:?}");
+                    state = State::Armed;
+                }
+                2 => {
+                    let begin = Instant::now();
+                    assert_eq!(timer.reset(Duration::ZERO), was_on, "{history:?}");
+                    until(|| timer.c.len() == 1);
+                    if rng.below(2) == 0 {
+                        assert!(timer.c.recv().unwrap() >= begin, "stale, after {history:?}");
+                        state = State::Idle;
+                    } else {
+                        state = State::Ticked;
+                    }
+                }
+                _ => {
+                    let tick = timer.chan().try_recv();
+                    assert_eq!(tick.is_some(), state == State::Ticked, "{history:?}");
+                    if state == State::Ticked {
+                        state = State::Idle;
+                    }
+                }
+            }
+            assert_eq!(timer.c.len(), usize::from(state == State::Ticked), "{history:?}");
+        }
+    });
+}
+
+#[test]
+fn stop_and_reset_of_a_call_answer_as_its_state_says() {
+    every_way(|_| {
+        let mut rng = Rng::new("stop_and_reset_of_a_call");
+        let (tx, rx) = chan(0);
+        let timer = after_func(LONG, move || tx.send(()));
+        let mut armed = true;
+        for _ in 0..300 {
+            match rng.below(3) {
+                0 => assert_eq!(timer.stop(), std::mem::replace(&mut armed, false)),
+                1 => assert_eq!(timer.reset(LONG), std::mem::replace(&mut armed, true)),
+                _ => {
+                    assert_eq!(timer.reset(Duration::ZERO), armed);
+                    assert_eq!(rx.recv(), Some(()));
+                    armed = false;
+                }
+            }
+            assert_eq!(rx.try_recv_ok(), Err(go_lib::chan::RecvError::Empty), "it ran again");
+        }
+        drop(timer);
+    });
+}
+
+#[test]
+fn a_ticker_that_was_stopped_or_reset_has_no_tick_of_before() {
+    every_way(|_| {
+        let ticker = Ticker::new(Duration::from_nanos(1));
+        for round in 0..200 {
+            until(|| ticker.c.len() == 1);
+            if round % 2 == 0 {
+                ticker.stop();
+                ticker.stop(); // again: nothing happens
+                assert_eq!(ticker.c.len(), 0);
+            }
+            let begin = Instant::now();
+            let period = Duration::from_nanos(1 + round);
+            ticker.reset(period);
+            assert!(ticker.c.recv().unwrap() >= begin + period, "a tick of before");
+        }
+        ticker.reset(LONG);
+        assert_eq!(ticker.c.len(), 0);
+        ticker.stop();
+    });
+}

@@ -397,7 +397,10 @@ fn step(
     ended.sort_unstable();
     assert_eq!(seen, ended, "after\n{history}");
     for (actor, reason) in actors.iter().zip(&model.waits) {
-        assert_eq!(actor.status(), reason.unwrap_or("chan receive"), "after\n{history}");
+        let reason = reason.unwrap_or("chan receive");
+        // Who was notified may wait anew, for the mutex.
+        actor.await_status(reason);
+        assert_eq!(actor.status(), reason, "after\n{history}");
     }
     let free = PERMITS - model.taken;
     let counts = format!("Semaphore {{ size: {PERMITS}, free: {free} }} {}", model.count);

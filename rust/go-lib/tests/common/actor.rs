@@ -83,6 +83,11 @@ impl<R: Clone + Send + 'static> Actor<R> {
         self.gref.status_text()
     }
 
+    /// Returns when it waits for this reason.
+    pub fn await_status(&self, reason: &str) {
+        soon(|| self.status() == reason);
+    }
+
     /// Returns when its job has ended.
     pub fn await_end(&self) {
         soon(|| self.end.lock().unwrap().is_some());

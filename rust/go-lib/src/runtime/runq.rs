@@ -297,7 +297,7 @@ mod tests {
                 } else if rng.one_in(200) {
                     let (thief, steal_next) = (RunQ::new(), rng.one_in(2));
                     let mut expected = model.steal(steal_next);
-                    let last = expected.pop().unwrap_or_default();
+                    let last = expected.pop().unwrap_or(std::ptr::null_mut());
                     assert_eq!(q.steal_into(&thief, steal_next), last);
                     assert_eq!(drain(&thief), expected);
                 } else {

@@ -99,7 +99,8 @@ mod tests {
         // SAFETY: `start` passed it.
         let shared = unsafe { &*arg.cast::<Shared>() };
         // Its stack is large enough for a frame of half of it.
-        black_box([1u8; super::STACK_BYTES / 2]);
+        let mut frame = [1u8; super::STACK_BYTES / 2];
+        black_box(&mut frame);
         shared.tid.store(gettid() as u32, Ordering::Release);
         while !shared.over.load(Ordering::Relaxed) {
             usleep_ns(50_000);

@@ -15,19 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct kevent {
-    uintptr_t ident;
-    short filter;
-    unsigned short flags;
-    unsigned int fflags;
-    intptr_t data;
-    void *udata;
-};
-
-int kqueue(void);
-int kevent(int, const struct kevent *, int, struct kevent *, int, const struct timespec *);
-
-enum { EVFILT_READ = -1, EVFILT_WRITE = -2, EV_ADD_CLEAR = 0x21, EV_EOF = 0x8000 };
+#include "event.h"
 
 static void must(int done)
 {
@@ -39,7 +27,7 @@ static void must(int done)
 
 static void add(int kq, int fd, int filter)
 {
-    struct kevent change = {.ident = (uintptr_t)fd, .filter = (short)filter, .flags = EV_ADD_CLEAR};
+    struct kevent change = {.ident = (uintptr_t)fd, .filter = (short)filter, .flags = EV_ADD | EV_CLEAR};
     must(kevent(kq, &change, 1, NULL, 0, NULL) == 0);
 }
 

@@ -26,19 +26,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVFILT_READ = -1, EVFILT_WRITE = -2, EVFILT_USER = -11 };
-enum { EV_ADD = 0x1, EV_DELETE = 0x2, EV_CLEAR = 0x20, EV_EOF = 0x8000 };
-enum { NOTE_TRIGGER = 0x1000000, MOST = 65536 };
+#include "event.h"
 
-struct kevent {
-    uintptr_t ident;
-    short filter;
-    unsigned short flags;
-    unsigned int fflags;
-    intptr_t data;
-    void *udata;
-};
-
+enum { MOST = 65536 };
 enum { READS = 1, WRITES = 2 };
 
 struct watch {

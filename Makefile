@@ -81,8 +81,8 @@ asan: ## the crate's tests under AddressSanitizer
 	.ci/test-asan
 
 .PHONY: memcheck
-memcheck: ## the crate's tests under valgrind's memcheck
-	.ci/test-memcheck
+memcheck: ## the crate's tests under valgrind's memcheck (ARGS=--short: half a minute of them)
+	.ci/test-memcheck $(ARGS)
 
 .PHONY: loom
 loom: ## the model checker on the scheduler's and the channels' own source

@@ -136,18 +136,18 @@ golib_switch!(
     saved: [],
     load: ["ldr x9, [sp, #160]", "mrs x10, fpcr", "cmp x9, x10", "b.eq 2f", "msr fpcr, x9", "2:"]
 );
-golib_switch!(
-    "golib_switch",
-    save: ["mrs x10, fpcr", "str x10, [sp, #160]"],
-    saved: ["stlr wzr, [x2]"],
-    load: ["ldr x9, [sp, #160]", "cmp x9, x10", "b.eq 2f", "msr fpcr, x9", "2:"]
-);
-golib_switch!(
-    "golib_relay",
-    save: ["mrs x10, fpcr", "str x10, [sp, #160]"],
-    saved: [],
-    load: ["ldr x9, [sp, #160]", "cmp x9, x10", "b.eq 2f", "msr fpcr, x9", "2:"]
-);
+macro_rules! golib_switch_between_goroutines {
+    ($name:literal, saved: [$($saved:literal),*]) => {
+        golib_switch!(
+            $name,
+            save: ["mrs x10, fpcr", "str x10, [sp, #160]"],
+            saved: [$($saved),*],
+            load: ["ldr x9, [sp, #160]", "cmp x9, x10", "b.eq 2f", "msr fpcr, x9", "2:"]
+        );
+    };
+}
+golib_switch_between_goroutines!("golib_switch", saved: ["stlr wzr, [x2]"]);
+golib_switch_between_goroutines!("golib_relay", saved: []);
 
 global_asm!(
     ".pushsection .text.golib_goentry,\"ax\",@progbits",

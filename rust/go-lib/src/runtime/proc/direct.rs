@@ -23,7 +23,7 @@ use crate::runtime::g::{Kind, G, GRUNNABLE, GRUNNING};
 use crate::runtime::m::{ParkArgs, M};
 use crate::runtime::proc::park::{mcall, open_wait, pin_host_if_needed};
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::{leave_rt, schedule, wake};
+use crate::runtime::proc::{find, leave_rt, schedule, wake};
 #[cfg(not(golib_loom))]
 use crate::sys::sanitizer;
 
@@ -106,11 +106,7 @@ pub(crate) unsafe fn take_next(m: &M, accept: impl FnOnce(*mut G) -> bool) -> *m
     unsafe {
         let p = &*m.pp();
         debug_assert!(p.has_right());
-        let looks = p.looks.get().wrapping_add(1);
-        let is_far_look = p.far_look.get().wrapping_sub(looks) as i32 <= 0;
-        if is_far_look || p.timers_due.load(Ordering::Relaxed) {
-            return ptr::null_mut();
-        }
+        let Some(looks) = find::near_look(p) else { return ptr::null_mut() };
         let head = p.hostq.head();
         if head.gp().is_null() || !accept(head.gp()) {
             return ptr::null_mut();

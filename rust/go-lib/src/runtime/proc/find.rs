@@ -81,6 +81,15 @@ fn plan_far_look(s: &Sched, p: &P, looks: u32) {
     }
 }
 
+/// The number of this look if the next goroutine may be taken from `p`, which is the caller's, without g0;
+/// `None`: find_runnable must choose it. Who takes one stores the number in `looks`.
+#[inline(always)]
+pub(crate) fn near_look(p: &P) -> Option<u32> {
+    let looks = p.looks.get().wrapping_add(1);
+    let is_far_look = p.far_look.get().wrapping_sub(looks) as i32 <= 0;
+    (!is_far_look && !p.timers_due.load(Ordering::Relaxed)).then_some(looks)
+}
+
 /// A timer of `p`, which is the caller's, is armed: g0 must read the clock every so often.
 #[inline]
 pub(crate) fn look_at_clock_soon(p: &P) {

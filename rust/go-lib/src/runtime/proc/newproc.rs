@@ -367,7 +367,7 @@ pub(crate) unsafe fn succeed(gp: *mut G) -> *mut G {
     let s = sched();
     // SAFETY: our own G.
     let g = unsafe { &*gp };
-    let is_usual = |g: &G| g.stack_bytes.load(Ordering::Relaxed) == s.stacks.default_size();
+    let is_usual = |g: &G| stacks::is_usual(s, g);
     if m.pp().is_null() || !is_usual(g) || !stacks::one_more_end(m) {
         return ptr::null_mut();
     }

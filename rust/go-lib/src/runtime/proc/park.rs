@@ -352,7 +352,11 @@ fn others_want_p(m: &M) -> bool {
         || crate::runtime::sched::debug_migrate()
 }
 
-unsafe fn gosched_m(m: *mut M, gp: *mut G) {
+/// Queues a goroutine that has left its stack: with its M's P, or for one.
+///
+/// # Safety
+/// As [`park_m`].
+pub(crate) unsafe fn gosched_m(m: *mut M, gp: *mut G) {
     // SAFETY: as park_m. Runnable, in no queue, its context saved.
     unsafe {
         stops_running(&*m, gp);

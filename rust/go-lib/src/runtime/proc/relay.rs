@@ -19,7 +19,7 @@ use crate::runtime::g::{Kind, G, GRUNNABLE, GRUNNING};
 use crate::runtime::m::{ParkArgs, M};
 use crate::runtime::proc::park::open_wait;
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::{getm, leave_rt, newproc, pinned_by_panic, schedule, wake};
+use crate::runtime::proc::{find, getm, leave_rt, newproc, pinned_by_panic, schedule, wake};
 #[cfg(not(golib_loom))]
 use crate::sys::sanitizer;
 
@@ -51,12 +51,8 @@ pub(crate) unsafe fn take_next(m: &M, accept: impl FnOnce(&G) -> bool) -> *mut G
     // SAFETY: inside the runtime the P is ours; a queued G is valid, and taken from there it is ours.
     unsafe {
         let p = &*pp;
-        let looks = p.looks.get().wrapping_add(1);
-        let is_far_look = p.far_look.get().wrapping_sub(looks) as i32 <= 0;
-        if is_far_look || p.timers_due.load(Ordering::Relaxed) || p.stop.load(Ordering::Relaxed) {
-            return ptr::null_mut();
-        }
-        if p.has_right() && !p.hostq.is_empty() {
+        let Some(looks) = find::near_look(p) else { return ptr::null_mut() };
+        if p.stop.load(Ordering::Relaxed) || p.has_right() && !p.hostq.is_empty() {
             return ptr::null_mut();
         }
         let (next, _) = p.runq.get(true);

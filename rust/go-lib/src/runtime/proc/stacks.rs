@@ -74,10 +74,26 @@ pub(crate) fn give(m: &M, gp: *mut G) -> io::Result<usize> {
         sized(s, list, size)?
     };
     // SAFETY: as above.
+    unsafe { seat(g, bound) };
+    Ok(bound.top)
+}
+
+/// Gives `g` the stack and the state of `bound`.
+///
+/// # Safety
+/// Both are the caller's; `g` has none.
+#[inline(always)]
+unsafe fn seat(g: &G, bound: Bound) {
+    // SAFETY: the caller's duty.
     unsafe { *g.stack.get() = bound.stack };
     g.host_state.store(bound.state, Ordering::Release);
     g.stack_top.set(bound.top);
-    Ok(bound.top)
+}
+
+/// True if `g` has, or gets, a stack of the cached size.
+#[inline(always)]
+pub(crate) fn is_usual(s: &Sched, g: &G) -> bool {
+    g.stack_bytes.load(Ordering::Relaxed) == s.stacks.default_size()
 }
 
 /// Gives `g`, a Rust goroutine that the caller owns and that has not run yet, a stack of the P's cache; the
@@ -89,12 +105,12 @@ pub(crate) fn give(m: &M, gp: *mut G) -> io::Result<usize> {
 pub(crate) unsafe fn give_cached(m: &M, g: &G) -> usize {
     // SAFETY: the caller's duty: the P is ours, and so is its cache.
     unsafe {
-        let is_usual = g.stack_bytes.load(Ordering::Relaxed) == sched().stacks.default_size();
+        if !is_usual(sched(), g) {
+            return 0;
+        }
         let cache = &mut *(*m.pp()).stacks[list_of(Kind::Go)].get();
-        let bound = if is_usual { cache.pop() } else { None };
-        let Some(bound) = bound else { return 0 };
-        *g.stack.get() = bound.stack;
-        g.stack_top.set(bound.top);
+        let Some(bound) = cache.pop() else { return 0 };
+        seat(g, bound);
         bound.top
     }
 }

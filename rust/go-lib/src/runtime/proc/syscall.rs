@@ -5,10 +5,8 @@
 //! Go: runtime/proc.go (entersyscall, exitsyscall, handoffp)
 
 use crate::prim::Ordering;
-use crate::runtime::g::{Kind, G, GRUNNABLE, GRUNNING};
-use crate::runtime::m::M;
-use crate::runtime::proc::park::{mcall, pin_if_needed};
-use crate::runtime::proc::status::casgstatus;
+use crate::runtime::g::{Kind, G};
+use crate::runtime::proc::park::{gosched_m, mcall};
 use crate::runtime::proc::{enter_rt, getm, leave_rt, relay, sysmon, wake};
 use crate::runtime::sched::sched;
 
@@ -77,18 +75,7 @@ fn wait_for_p(gp: *mut G) {
     }
     // SAFETY: on the goroutine's stack, inside the runtime.
     unsafe {
-        mcall(m, gp, exitsyscall0);
+        mcall(m, gp, gosched_m);
         relay::settle();
     }
-}
-
-/// No P: the goroutine queues for one.
-unsafe fn exitsyscall0(m: *mut M, gp: *mut G) {
-    // SAFETY: on g0 with the goroutine that just left.
-    let (m, g) = unsafe { (&*m, &*gp) };
-    pin_if_needed(m, gp);
-    casgstatus(g, GRUNNING, GRUNNABLE);
-    m.curg.set(std::ptr::null_mut());
-    // SAFETY: runnable, in no queue.
-    unsafe { wake::runqput_any(m, gp, false) };
 }

@@ -77,19 +77,10 @@ pub(crate) fn wants_a_yield() -> bool {
 
 /// Asks the goroutine that computes on `p` to yield; false: it cannot be asked.
 fn ask_to_yield(p: &P) -> bool {
-    let m = p.m.load(Ordering::Acquire);
-    // SAFETY: Ms are never freed. curg may change meanwhile: another goroutine then yields in vain.
-    let is_rust = unsafe {
-        let gp: *mut G =
-            m.as_ref().map_or(ptr::null_mut(), |m| ptr::read_volatile(m.curg.as_ptr()));
-        !gp.is_null() && ptr::read_volatile((*gp).kind.as_ptr()) == Kind::Go
-    };
-    if is_rust {
-        // SAFETY: as above, and not null.
-        unsafe { (*m).yield_asked.store(true, Ordering::Relaxed) };
-        YIELD_WANTED.store(true, Ordering::Relaxed);
-    }
-    is_rust
+    let Some((m, _, Kind::Go)) = running(p) else { return false };
+    m.yield_asked.store(true, Ordering::Relaxed);
+    YIELD_WANTED.store(true, Ordering::Relaxed);
+    true
 }
 
 /// In a forked child, where nobody else takes it back.
@@ -292,25 +283,29 @@ fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
 
 /// (the goroutine on `p` sits in a call outside, it said so itself).
 fn is_blocked(p: &P) -> (bool, bool) {
-    let m = p.m.load(Ordering::Acquire);
-    if m.is_null() {
+    let Some((m, g, kind)) = running(p) else { return (false, false) };
+    if m.in_rt.load(Ordering::Relaxed) != 0 {
         return (false, false);
     }
-    // SAFETY: Ms are never freed. curg may change meanwhile: a wrong answer costs a look, since
-    // take_p decides.
+    let announced = g.syscalls.load(Ordering::Relaxed) != 0;
+    match kind {
+        Kind::Host => {
+            // SAFETY: it may be asked at any time.
+            let free = embedder::table().is_some_and(|t| unsafe { (t.is_free)() });
+            (free, free && announced)
+        }
+        _ => (announced || thread::sleeps(m.tid.load(Ordering::Relaxed)), announced),
+    }
+}
+
+/// The M of `p`, its goroutine and of what kind that is. They may change meanwhile: a wrong answer costs a
+/// look, since take_p decides, or a goroutine yields in vain.
+fn running(p: &P) -> Option<(&'static M, &'static G, Kind)> {
+    // SAFETY: Ms and Gs are never freed.
     unsafe {
-        let gp: *mut G = ptr::read_volatile((*m).curg.as_ptr());
-        if gp.is_null() || (*m).in_rt.load(Ordering::Relaxed) != 0 {
-            return (false, false);
-        }
-        let announced = (*gp).syscalls.load(Ordering::Relaxed) != 0;
-        match ptr::read_volatile((*gp).kind.as_ptr()) {
-            Kind::Host => {
-                let free = embedder::table().is_some_and(|t| (t.is_free)());
-                (free, free && announced)
-            }
-            _ => (announced || thread::sleeps((*m).tid.load(Ordering::Relaxed)), announced),
-        }
+        let m = p.m.load(Ordering::Acquire).as_ref()?;
+        let g = ptr::read_volatile(m.curg.as_ptr()).as_ref()?;
+        Some((m, g, ptr::read_volatile(g.kind.as_ptr())))
     }
 }
 

@@ -32,7 +32,7 @@ use crate::sys::poll::Until;
 use crate::sys::thread;
 
 const SHORT_NS: i64 = 20_000;
-const WAITING_NS: i64 = 500_000;
+const WAITING_NS: i64 = 1_000_000;
 const LONG_NS: i64 = 10_000_000;
 /// A goroutine's time slice.
 const SLICE_NS: i64 = 10_000_000;
@@ -62,6 +62,53 @@ impl Seen {
     /// Another goroutine runs there now.
     fn changed(&mut self, tick: u32, now: i64) {
         *self = Seen { tick, since: now, blocked: 0, asked: false, trimmed: self.trimmed };
+    }
+}
+
+/// What a look at all Ps told.
+#[derive(Clone, Copy, Default)]
+struct Looked {
+    /// A P was taken, or is about to be.
+    took: bool,
+    /// Something waits for a P, or will.
+    waiting: bool,
+    /// A goroutine was seen blocked for the first time: a second look decides.
+    suspects: bool,
+}
+
+/// How long sysmon sleeps between two looks. Each costs the Ps a part of their CPU, most of all where there is
+/// but one: it looks often only while it finds something.
+struct Pace {
+    /// Looks running that took nothing.
+    calm: u32,
+    /// The next sleep, in ns.
+    delay: i64,
+}
+
+impl Pace {
+    /// The sleep was ended: something waits now, or soon.
+    fn kicked(&mut self) {
+        self.delay = if self.delay == NEVER {
+            // After a rest anything may come.
+            self.calm = BUSY_LOOKS - KICKED_LOOKS;
+            SHORT_NS
+        } else {
+            // The Ps have been coming back by themselves, and this look tells whether they do.
+            WAITING_NS / 2
+        };
+    }
+
+    fn looked(&mut self, looked: &Looked, idle: bool) {
+        self.calm = if looked.took { 0 } else { self.calm.saturating_add(1) };
+        self.delay = match () {
+            () if idle => NEVER,
+            () if looked.suspects || self.calm < BUSY_LOOKS => SHORT_NS,
+            () if looked.waiting => (self.delay.saturating_mul(2)).min(WAITING_NS),
+            () => (self.delay.saturating_mul(2)).min(LONG_NS),
+        };
+        if idle {
+            self.calm = 0;
+        }
     }
 }
 
@@ -130,15 +177,12 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
     // SAFETY: start passed a scheduler that is never freed.
     let s: &'static Sched = unsafe { &*arg.cast::<Sched>() };
     let mut seen = [Seen::default(); MAX_PROCS];
-    let mut quiet = 0u32;
-    let mut delay = SHORT_NS;
+    let mut pace = Pace { calm: 0, delay: SHORT_NS };
     let (mut look_again, mut look_when) = (0, NEVER);
     let (mut pool_when, mut pool_has_more) = (0, false);
     loop {
-        if sleep(s, delay, look_when) {
-            // Kicked: something waits now, or soon.
-            quiet = BUSY_LOOKS - KICKED_LOOKS;
-            delay = SHORT_NS;
+        if sleep(s, pace.delay, look_when) {
+            pace.kicked();
         }
         if s.exiting.load(Ordering::SeqCst) {
             s.sysmon_stopped.store(true, Ordering::SeqCst);
@@ -157,25 +201,18 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
                 false => (0, NEVER),
             };
         }
-        let (took, waiting) = retake(s, &mut seen);
-        quiet = if took { 0 } else { quiet.saturating_add(1) };
+        let looked = retake(s, &mut seen);
         let idle =
             s.npidle.load(Ordering::Relaxed) as usize >= s.gomaxprocs.load(Ordering::Relaxed);
         if idle || nanotime() >= pool_when {
             pool_has_more = stacks::trim_pool(s);
             pool_when = nanotime() + POOL_NS;
         }
-        delay = match () {
-            () if idle && pool_has_more => POOL_NS,
-            () if idle => NEVER,
-            () if quiet < BUSY_LOOKS => SHORT_NS,
-            () if waiting => (delay * 2).min(WAITING_NS),
-            () => (delay * 2).min(LONG_NS),
-        };
-        if idle {
-            quiet = 0;
-        } else {
+        pace.looked(&looked, idle);
+        if !idle {
             (look_again, look_when) = (0, NEVER);
+        } else if pool_has_more {
+            pace.delay = POOL_NS;
         }
     }
 }
@@ -219,10 +256,10 @@ pub(crate) fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
     kicked
 }
 
-/// Looks at every P: (took one away or is about to, something waits for one that does not come back).
-fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
+/// Looks at every P, and takes those away that do not come back while something waits for them.
+fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> Looked {
     let now = nanotime();
-    let (mut took, mut waiting) = (false, false);
+    let mut looked = Looked::default();
     if wants_a_yield() {
         want_no_yield();
     }
@@ -233,7 +270,7 @@ fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
             if p.timers.next_when() <= now && s.poll_until.load(Ordering::Relaxed) == NEVER {
                 let taken = wake::pidletake(s, &mut s.inner.lock(), p);
                 if taken {
-                    took |= wake::startm(s, p, false);
+                    looked.took |= wake::startm(s, p, false);
                 }
             }
             continue;
@@ -255,7 +292,7 @@ fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
             || !p.is_idle_inside()
             || s.runqsize.load(Ordering::Relaxed) > 0
             || p.stop.load(Ordering::Relaxed);
-        waiting |= wanted || p.timers.next_when() != NEVER;
+        looked.waiting |= wanted || p.timers.next_when() != NEVER;
         if !wanted {
             last.since = last.since.max(now - SLICE_NS / 2);
             continue;
@@ -266,19 +303,20 @@ fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> (bool, bool) {
         }
         let (blocked, announced) = is_blocked(p);
         last.blocked = if blocked { last.blocked + 1 } else { 0 };
+        looked.suspects |= last.blocked == 1;
         let sits = last.blocked >= 2 || announced;
         let computes = now - last.since >= SLICE_NS;
         if computes && !sits && !last.asked && ask_to_yield(p) {
             last.asked = true;
-            took = true; // The next look is soon.
+            looked.took = true; // The next look is soon.
         } else if (sits || computes) && take_p(p) {
             last.changed(tick, now);
             s.handoffs.fetch_add(1, Ordering::Relaxed);
             wake::handoffp(s, p);
-            took = true;
+            looked.took = true;
         }
     }
-    (took, waiting)
+    looked
 }
 
 /// (the goroutine on `p` sits in a call outside, it said so itself).
@@ -331,4 +369,85 @@ pub(crate) fn take_p(p: &P) -> bool {
     m.retake.store(0, Ordering::Release);
     m.retake_lock.unlock();
     outside
+}
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use super::{Looked, Pace, BUSY_LOOKS, KICKED_LOOKS, NEVER, SHORT_NS, WAITING_NS};
+
+    const TOOK: Looked = Looked { took: true, waiting: true, suspects: false };
+    const WAITING: Looked = Looked { took: false, waiting: true, suspects: false };
+    const SUSPECTS: Looked = Looked { took: false, waiting: true, suspects: true };
+    const NOTHING: Looked = Looked { took: false, waiting: false, suspects: false };
+
+    fn calm() -> Pace {
+        let mut pace = Pace { calm: 0, delay: SHORT_NS };
+        for _ in 0..2 * BUSY_LOOKS {
+            pace.looked(&WAITING, false);
+        }
+        pace
+    }
+
+    #[test]
+    fn looks_are_rare_while_the_ps_come_back_by_themselves() {
+        let mut pace = calm();
+        assert_eq!(pace.delay, WAITING_NS);
+        // A server between two bursts: what kicks is the next burst, not a goroutine that blocks.
+        let (mut looks, mut slept) = (0, 0);
+        while slept < 1_000_000_000 {
+            pace.looked(&NOTHING, false);
+            assert!(pace.delay > WAITING_NS, "{} cannot be kicked", pace.delay);
+            pace.kicked();
+            slept += pace.delay;
+            pace.looked(&WAITING, false);
+            slept += pace.delay;
+            looks += 2;
+        }
+        assert!(looks < 2_500, "{looks} looks a second");
+    }
+
+    #[test]
+    fn a_goroutine_seen_blocked_is_looked_at_again_at_once() {
+        let mut pace = calm();
+        pace.looked(&SUSPECTS, false);
+        assert_eq!(pace.delay, SHORT_NS);
+        // It was: others may follow it.
+        for _ in 0..BUSY_LOOKS {
+            pace.looked(&TOOK, false);
+            assert_eq!(pace.delay, SHORT_NS);
+        }
+        // It was not.
+        let mut pace = calm();
+        pace.looked(&SUSPECTS, false);
+        pace.looked(&WAITING, false);
+        assert_eq!(pace.delay, 2 * SHORT_NS);
+    }
+
+    #[test]
+    fn after_a_rest_the_first_looks_are_short() {
+        let mut pace = calm();
+        pace.looked(&NOTHING, true);
+        assert_eq!(pace.delay, NEVER);
+        pace.kicked();
+        for _ in 1..KICKED_LOOKS {
+            assert_eq!(pace.delay, SHORT_NS);
+            pace.looked(&WAITING, false);
+        }
+        for _ in 0..20 {
+            pace.looked(&WAITING, false);
+        }
+        assert_eq!(pace.delay, WAITING_NS);
+    }
+
+    #[test]
+    fn sleeps_end_at_the_bounds() {
+        let mut pace = calm();
+        for _ in 0..100 {
+            pace.looked(&NOTHING, false);
+            assert!(pace.delay <= super::LONG_NS);
+        }
+        assert_eq!(pace.delay, super::LONG_NS);
+        pace.looked(&WAITING, false);
+        assert_eq!(pace.delay, WAITING_NS);
+    }
 }

@@ -147,6 +147,7 @@ impl HostQ {
         // SAFETY: queued Gs are valid.
         let after = unsafe { (*head.gp).schedlink.get() };
         self.first.set(after);
+        G::bring_near(after);
         if after.is_null() {
             self.last.set(ptr::null_mut());
         }
@@ -177,22 +178,25 @@ impl HostQ {
     #[inline(never)]
     unsafe fn drain_inbox(&self) {
         // Acquire: pairs with push_inbox.
-        let mut gp = self.inbox.swap(ptr::null_mut(), Ordering::Acquire);
-        let mut oldest: *mut G = ptr::null_mut();
-        // SAFETY: the swapped-out list is ours alone.
+        let newest = self.inbox.swap(ptr::null_mut(), Ordering::Acquire);
+        let (mut gp, mut oldest, mut n) = (newest, ptr::null_mut(), 0);
+        // SAFETY: the swapped-out list is ours alone; queued Gs are valid. One walk: many Gs are not near.
         unsafe {
             while !gp.is_null() {
                 let below = (*gp).schedlink.replace(oldest);
                 oldest = gp;
                 gp = below;
+                n += 1;
             }
-            while !oldest.is_null() {
-                let after = (*oldest).schedlink.get();
-                self.append(oldest);
-                self.add_len(1);
-                oldest = after;
+            if oldest.is_null() {
+                return;
+            }
+            match self.last.replace(newest) {
+                last if last.is_null() => self.first.set(oldest),
+                last => (*last).schedlink.set(oldest),
             }
         }
+        self.add_len(n);
     }
 
     /// How many Gs it holds without the inbox: a hint.

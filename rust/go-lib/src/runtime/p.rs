@@ -57,7 +57,9 @@ impl GList {
         let gp = self.first.get();
         if !gp.is_null() {
             // SAFETY: listed Gs are valid.
-            self.first.set(unsafe { (*gp).schedlink.get() });
+            let after = unsafe { (*gp).schedlink.get() };
+            G::bring_near(after);
+            self.first.set(after);
             self.len.set(self.len.get() - 1);
         }
         gp

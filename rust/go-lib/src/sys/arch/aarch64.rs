@@ -226,6 +226,13 @@ pub(crate) unsafe fn relay(save: *mut usize, to: usize) {
     unsafe { golib_relay(save, to) }
 }
 
+/// Hints that what lies at `at` is used soon. Any address will do.
+#[inline(always)]
+pub(crate) fn prefetch(at: usize) {
+    // SAFETY: a prefetch does not fault.
+    unsafe { asm!("prfm pldl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly)) }
+}
+
 /// Lays the first frame of a stack whose usable part ends below `top`; returns the address to
 /// `switch` to.
 ///

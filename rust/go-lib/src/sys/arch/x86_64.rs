@@ -19,6 +19,7 @@
 //! Go: runtime/asm_amd64.s (gogo, mcall).
 
 use super::Entry;
+use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
 use std::arch::{asm, global_asm};
 
 /// A switch: `save` and `load` are what it does with the control words of the stack that it leaves
@@ -213,6 +214,13 @@ pub(crate) unsafe fn switch(save: *mut usize, to: usize, flag: *mut u32) {
 pub(crate) unsafe fn relay(save: *mut usize, to: usize) {
     // SAFETY: the caller's duty.
     unsafe { golib_relay(save, to) }
+}
+
+/// Hints that what lies at `at` is used soon. Any address will do.
+#[inline(always)]
+pub(crate) fn prefetch(at: usize) {
+    // SAFETY: a prefetch does not fault.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at as *const i8) }
 }
 
 /// Lays the first frame of a stack whose usable part ends below `top`; returns the address to

@@ -90,8 +90,8 @@ fn a_wait_group_is_reused_at_once() {
 ///
 /// Bound: 3 threads; 2 preemptions.
 ///
-/// Fails without: Acquire in `lock` or `take_or_announce`; Release in `unlock` or `unlock_slow`;
-/// WAITED in `take_or_announce`; the wake in `unlock_slow`; LOCKED kept at a hand-over.
+/// Fails without: Acquire in `lock` or `take_or_announce`; Release in `unlock` or `unlock_held`; WAITED in
+/// `take_or_announce` or in `unlocked`; the wake in `unlocked`; LOCKED in `hand_over`; the RMW in `announce_woken`.
 #[test]
 fn a_mutex_excludes_and_forgets_nobody() {
     explore("Mutex: three", 2, || {
@@ -100,7 +100,7 @@ fn a_mutex_excludes_and_forgets_nobody() {
         let body = |shared: &(MutexCore, Token)| {
             shared.0.lock(Wait::Block).unwrap();
             shared.1.add(1);
-            shared.0.unlock().unwrap();
+            shared.0.unlock_held();
         };
         let threads: Vec<_> = (0..2)
             .map(|_| {
@@ -112,11 +112,50 @@ fn a_mutex_excludes_and_forgets_nobody() {
             })
             .collect();
         world.enter();
-        body(&shared);
+        shared.0.lock(Wait::Block).unwrap();
+        shared.1.add(1);
+        shared.0.unlock().unwrap();
         for t in threads {
             t.join().unwrap();
         }
         assert!(shared.0.try_lock() && shared.1.get() == 3);
+    });
+}
+
+/// Proves: who has unlocked and looks at the queue late, when a newcomer has the mutex and a waiter asks to be
+/// next, does not give it away.
+///
+/// Bound: 3 threads, one of which locks twice; 3 preemptions.
+///
+/// Fails without: LOCKED looked for in `unlocked`; STARVING looked for in `try_lock`.
+#[test]
+fn a_late_look_at_the_queue_gives_nothing_away() {
+    explore("Mutex: late look", 3, || {
+        let world = World::new(0);
+        let shared = Arc::new((MutexCore::new(), Token::new(0)));
+        world.enter();
+        assert!(shared.0.try_lock());
+        let threads = [1, 2].map(|rounds| {
+            let (world, shared) = (world.clone(), shared.clone());
+            spawn(move || {
+                world.enter();
+                for _ in 0..rounds {
+                    shared.0.lock(Wait::Block).unwrap();
+                    shared.1.add(1);
+                    shared.0.unlock_held();
+                }
+            })
+        });
+        shared.1.add(1);
+        shared.0.unlock_held();
+        if shared.0.try_lock() {
+            shared.1.add(1);
+            shared.0.unlock_held();
+        }
+        for t in threads {
+            t.join().unwrap();
+        }
+        assert!(shared.0.try_lock() && shared.1.get() >= 4);
     });
 }
 
@@ -170,7 +209,7 @@ fn a_lock_that_timed_out_forgets_nobody() {
             match shared2.0.lock(SOON) {
                 Ok(()) => {
                     shared2.1.add(1);
-                    shared2.0.unlock().unwrap();
+                    shared2.0.unlock_held();
                     1
                 }
                 Err(e) => {
@@ -184,12 +223,12 @@ fn a_lock_that_timed_out_forgets_nobody() {
             world2.enter();
             shared2.0.lock(Wait::Block).unwrap();
             shared2.1.add(1);
-            shared2.0.unlock().unwrap();
+            shared2.0.unlock_held();
         });
         world.enter();
         shared.0.lock(Wait::Block).unwrap();
         shared.1.add(1);
-        shared.0.unlock().unwrap();
+        shared.0.unlock_held();
         patient.join().unwrap();
         let took = impatient.join().unwrap();
         shared.0.lock(Wait::Block).unwrap();

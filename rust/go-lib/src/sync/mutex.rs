@@ -203,8 +203,8 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // It is locked: we are the proof.
-        let _ = self.of.core.unlock();
+        // We are the proof.
+        self.of.core.unlock_held();
     }
 }
 

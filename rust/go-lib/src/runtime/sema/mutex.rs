@@ -7,11 +7,12 @@
 //!
 //! # Invariants
 //! 1. `state`: LOCKED; WOKEN: a waiter was woken and has not yet looked; STARVING; WAITED: the
-//!    queue may not be empty. STARVING implies LOCKED.
+//!    queue may not be empty.
 //! 2. The word is changed without the queue's lock only by setting LOCKED when neither LOCKED nor
-//!    STARVING is set, and by clearing it when nothing else is set, or WOKEN and not STARVING. So under
-//!    the queue's lock the holder alone decides.
-//! 3. Not LOCKED and the queue not empty implies WOKEN: nobody is forgotten.
+//!    STARVING is set, and by clearing LOCKED, which its holder does. So STARVING without LOCKED is a
+//!    mutex on its way to who starves: under the queue's lock the one that unlocked it alone decides.
+//! 3. Not LOCKED and the queue not empty implies WOKEN, or somebody who has cleared LOCKED and is about to
+//!    look at the queue: nobody is forgotten.
 //!
 //! # Memory ordering
 //! Taking LOCKED is Acquire, clearing it Release. A hand-over is ordered by the queue's lock and by
@@ -27,6 +28,7 @@ use crate::runtime::g::Kind;
 use crate::runtime::proc::park::{goready, yield_if_asked};
 use crate::runtime::proc::{self, getg, procs};
 use crate::runtime::sema::{At, SemaQ, WaitError};
+use crate::runtime::sudog::Sudog;
 use crate::runtime::waitreason::WaitReason;
 use crate::sys::clock::nanotime;
 
@@ -202,51 +204,69 @@ impl MutexCore {
     /// It is not locked.
     #[inline]
     pub fn unlock(&self) -> Result<(), UnlockOfUnlocked> {
-        // Release: pairs with Acquire in lock.
-        if self.state.compare_exchange(LOCKED, 0, Ordering::Release, Ordering::Relaxed).is_ok() {
-            return Ok(());
-        }
-        self.unlock_slow()
-    }
-
-    /// Unlocks it if somebody was woken who has not looked yet: nobody else is to be woken then.
-    fn unlock_for_woken(&self) -> bool {
-        let mut old = self.state.load(Ordering::Relaxed);
-        while old & (LOCKED | WOKEN | STARVING) == LOCKED | WOKEN {
+        let mut old = LOCKED;
+        while old & LOCKED != 0 {
             let new = old & !LOCKED;
             // Release: pairs with Acquire in lock.
-            match self.state.compare_exchange_weak(old, new, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return true,
+            match self.state.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => {
+                    if old != LOCKED {
+                        self.unlocked(old);
+                    }
+                    return Ok(());
+                }
                 Err(now) => old = now,
             }
         }
-        false
+        Err(UnlockOfUnlocked)
     }
 
+    /// As [`unlock`](Self::unlock) for who knows that it is locked.
+    #[inline]
+    pub(crate) fn unlock_held(&self) {
+        // Release: pairs with Acquire in lock.
+        let old = self.state.fetch_sub(LOCKED, Ordering::Release);
+        debug_assert_ne!(old & LOCKED, 0, "unlock of unlocked mutex");
+        if old != LOCKED {
+            self.unlocked(old);
+        }
+    }
+
+    /// LOCKED was cleared from `old`: hands the mutex over to who starves, or wakes who waits.
     #[cold]
     #[inline(never)]
-    fn unlock_slow(&self) -> Result<(), UnlockOfUnlocked> {
-        if self.unlock_for_woken() {
-            return Ok(());
+    fn unlocked(&self, old: u32) {
+        if old & (WOKEN | STARVING) == WOKEN {
+            // It looks, and its unlock sees to those behind it.
+            return;
         }
         self.q.lock.lock();
+        // Relaxed: our own RMW came before, and the lock orders those of others that matter.
         let old = self.state.load(Ordering::Relaxed);
-        if old & LOCKED == 0 {
+        if old & LOCKED != 0 || old & (WOKEN | STARVING) == WOKEN {
+            // A newcomer has it, whose unlock looks at the queue; or as above.
             self.q.lock.unlock();
-            return Err(UnlockOfUnlocked);
+            return;
         }
-        let mut new = old & !(LOCKED | WAITED);
-        let mut sg = std::ptr::null_mut();
-        if old & STARVING != 0 || old & WOKEN == 0 {
-            // SAFETY: the lock is held; readied below.
-            sg = unsafe { self.q.q.dequeue_claimed() };
-        }
+        // SAFETY: the lock is held; readied below.
+        let sg = unsafe { self.q.q.dequeue_claimed() };
         let more = if self.q.q.is_empty() { 0 } else { WAITED };
-        if old & STARVING == 0 {
-            if !sg.is_null() {
-                new |= WOKEN;
-            }
-        } else if sg.is_null() {
+        if old & STARVING != 0 {
+            self.hand_over(old, sg, more);
+        } else {
+            self.announce_woken(if sg.is_null() { 0 } else { WOKEN } | more);
+        }
+        self.q.lock.unlock();
+        if !sg.is_null() {
+            // SAFETY: claimed above; its sudog is gone once it runs, so its G is read before.
+            unsafe { goready((*sg).g) };
+        }
+    }
+
+    /// Under the queue's lock, by 2: makes the claimed waiter `sg` the holder; null: ends that mode.
+    fn hand_over(&self, old: u32, sg: *mut Sudog, more: u32) {
+        let mut new = old & !WAITED | more;
+        if sg.is_null() {
             new &= !STARVING;
         } else {
             // SAFETY: a claimed sudog is ours until its G is readied.
@@ -259,14 +279,21 @@ impl MutexCore {
                 new &= !STARVING;
             }
         }
-        // Release: pairs with Acquire in lock. By 2 nobody else changes the word now.
-        self.state.store(new | more, Ordering::Release);
-        self.q.lock.unlock();
-        if !sg.is_null() {
-            // SAFETY: claimed above; its sudog is gone once it runs, so its G is read before.
-            unsafe { goready((*sg).g) };
+        // Release: pairs with Acquire in lock: what we wrote while we had it.
+        self.state.store(new, Ordering::Release);
+    }
+
+    /// Under the queue's lock: sets WOKEN and WAITED as `bits` say. Newcomers may take the mutex meanwhile.
+    fn announce_woken(&self, bits: u32) {
+        let mut old = self.state.load(Ordering::Relaxed);
+        loop {
+            let new = old & !WAITED | bits;
+            // Relaxed: an RMW passes on what the unlock released.
+            match self.state.compare_exchange_weak(old, new, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => old = now,
+            }
         }
-        Ok(())
     }
 }
 

@@ -438,6 +438,44 @@ def test_too_little_address_space_raises_memory_error():
     assert out == "True usable\n"
 
 
+def test_a_kernel_without_guard_markers_and_no_mapping_to_spare_raises_memory_error():
+    """As Linux before 6.13: a filter on system calls answers madvise(102) with EINVAL."""
+    result = run_script(
+        script(
+            """
+            import ctypes, struct
+            LOAD, EQUAL, RETURN, ALLOW, EINVAL = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050016
+            steps = [
+                (LOAD, 0, 0, 0), (EQUAL, 0, 3, 28),  # madvise
+                (LOAD, 0, 0, 32), (EQUAL, 0, 1, 102), (RETURN, 0, 0, EINVAL),
+                (RETURN, 0, 0, ALLOW),
+            ]
+            code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *s) for s in steps))
+            program = struct.pack("HxxxxxxQ", len(steps), ctypes.addressof(code))
+            libc = ctypes.CDLL(None, use_errno=True)
+            assert libc.prctl(38, 1, 0, 0, 0) == 0
+            assert libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0) == 0, ctypes.get_errno()
+
+            gs, ch, why = [], Chan(), ""
+            while not why:
+                try:
+                    gs.append(go(ch.recv_ok))
+                    golib.gosched()
+                except MemoryError as error:
+                    why = str(error)
+                assert len(gs) < 200_000
+            ch.close()
+            for g in gs:
+                assert g.join() == (None, False)
+            print("vm.max_map_count" in why, len(gs) > 1000, go(lambda: "usable").join())
+            """
+        ),
+        timeout=120,
+    )
+    assert (result.rc, result.out) == (0, "True True usable\n"), result
+    assert "goroutines wait" in result.err and result.err.count("\n") == 1, result
+
+
 def test_a_failed_thread_creation_is_a_clear_error_or_harmless():
     result = run_script(
         script(

@@ -136,3 +136,33 @@ fn a_timer_armed_from_outside_is_not_slept_through() {
         sleeper.join().unwrap();
     });
 }
+
+/// Proves: a host goroutine that a thread without a P pushes to the inbox while P 0, taken from an M that sits in a
+/// call, is handed off, is run: the P goes to an M that sleeps.
+///
+/// Bound: 3 threads (the M that sleeps, the one that hands off, the pusher), 3 preemptions.
+///
+/// Fails without: the second look in `handoffp`, or the fence before it; the fence in `wake_host`.
+#[test]
+fn work_in_the_inbox_of_a_p_that_is_handed_off_is_not_slept_through() {
+    explore("submit: inbox, hand-off", 3, || {
+        let world = World::new(1);
+        let g = runnable(Kind::Host);
+        let world2 = world.clone();
+        let sleeper = spawn(move || {
+            let m = world2.enter();
+            wake::stopm(m);
+            assert!(std::ptr::eq(m.pp(), world2.p(0)), "awake without the P");
+        });
+        let (world2, g2) = (world.clone(), g.clone());
+        let pusher = spawn(move || {
+            let m = world2.enter();
+            // SAFETY: runnable, in no queue.
+            unsafe { wake::runqput_any(m, at(&g2), false) };
+        });
+        wake::handoffp(world.sched(), world.p(0));
+        pusher.join().unwrap();
+        sleeper.join().unwrap();
+        assert!(!world.p(0).hostq.is_empty());
+    });
+}

@@ -129,7 +129,7 @@ fn spawn_at<R>(
         f();
     });
     if let Err(e) = newproc::newproc_go(start, bytes, at) {
-        std::panic::panic_any(format!("go: no thread to run a goroutine: {e}"));
+        std::panic::panic_any(newproc::refusal_text(&e));
     }
 }
 

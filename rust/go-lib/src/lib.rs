@@ -67,6 +67,8 @@
 //!   asked to yield before. Nothing can stop a loop that calls nothing.
 //! - A stack does not grow: 64 MiB of address space are reserved, and committed as they are used;
 //!   [`spawn_with_stack`] takes other sizes, up to 1 GiB. An overflow is reported, with exit status 2.
+//!   Before Linux 6.13 each stack takes two of the mappings that `vm.max_map_count` allows a process: about
+//!   30,000 goroutines at once, and a spawn of one more panics in words.
 //! - A panic ends its goroutine, not the process as in Go. It needs `panic = "unwind"`.
 //! - A deadlock is only seen if no thread exists that the runtime does not know, since that could
 //!   still send something.

@@ -85,6 +85,38 @@ fn overflow(n: u64) -> u64 {
     black_box(overflow(black_box(n) + 1)) + 1
 }
 
+/// Each guard splits a mapping there: the process has no more of them before all stacks are made.
+fn run_out_of_mappings() {
+    const MANY: usize = 200_000;
+    let (tx, rx) = go_lib::chan::chan::<()>(0);
+    let ended = WaitGroup::new();
+    let mut refused = None;
+    for n in 0..MANY {
+        let (rx, ended2) = (rx.clone(), ended.clone());
+        ended.add(1);
+        let spawned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            go_lib::go!(move || {
+                rx.recv();
+                ended2.done();
+            });
+        }));
+        if let Err(why) = spawned {
+            ended.done();
+            refused = Some((n, *why.downcast::<String>().unwrap()));
+            break;
+        }
+        go_lib::gosched(); // a stack is made at the first run
+    }
+    let (n, why) = refused.expect("more goroutines than the process may have mappings");
+    assert!(why.contains("vm.max_map_count"), "{why}");
+    assert!(n > 1000, "refused after {n}");
+    drop(tx);
+    ended.wait();
+    let again = WaitGroup::new();
+    again.go(move || eprintln!("after {n} refused, and served again"));
+    again.wait();
+}
+
 #[test]
 fn an_old_kernel_is_served_and_guards_stacks() {
     if common::emulated() {
@@ -104,4 +136,21 @@ fn an_old_kernel_is_served_and_guards_stacks() {
     let report = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{report}");
     assert!(report.contains("worked") && report.contains("stack overflow"), "{report}");
+}
+
+#[test]
+fn an_old_kernel_without_a_mapping_to_spare_refuses_in_words() {
+    if common::emulated() {
+        eprintln!("skipped: the emulator does not pass filters on system calls on to the kernel");
+        return;
+    }
+    if common::is_again() {
+        grow_old();
+        go_lib::run(run_out_of_mappings);
+        return;
+    }
+    let out = common::run_again("an_old_kernel_without_a_mapping_to_spare_refuses_in_words");
+    let report = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{report}");
+    assert!(report.contains("refused, and served again"), "{report}");
 }

@@ -111,7 +111,7 @@ pub(crate) unsafe fn refused(error: &std::io::Error) {
     // SAFETY: the GIL is held.
     unsafe {
         if error.kind() == std::io::ErrorKind::OutOfMemory {
-            errors::set(ffi::PyExc_MemoryError, "no memory for a goroutine's stack");
+            errors::set(ffi::PyExc_MemoryError, embedder::stack_limit_text());
         } else {
             let why = embedder::thread_limit_text(error.raw_os_error().unwrap_or(0));
             let text = format!(

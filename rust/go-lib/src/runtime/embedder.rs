@@ -348,6 +348,11 @@ pub fn thread_limit_text(errno: i32) -> String {
     proc::procs::limit_text(crate::runtime::sched::sched(), errno)
 }
 
+/// Why no stack can be had (a [`spawn`] refused with ENOMEM), in words.
+pub fn stack_limit_text() -> &'static str {
+    proc::stacks::limit_text()
+}
+
 /// Counters of the scheduler.
 pub fn stats() -> Stats {
     proc::stats::stats()

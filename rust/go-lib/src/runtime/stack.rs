@@ -188,7 +188,13 @@ impl Stacks {
             base
         };
         // SAFETY: the range was cut for us alone.
-        unsafe { mem::guard(base, GUARD_BYTES)? };
+        if let Err(e) = unsafe { mem::guard(base, GUARD_BYTES) } {
+            let slab = &mut self.slabs.lock()[class];
+            if slab.next == base + bytes {
+                slab.next = base;
+            }
+            return Err(e);
+        }
         let stack = Stack { lo: base + GUARD_BYTES, hi: base + bytes - colour(base, bytes) };
         arch::tell_valgrind_of_stack(stack.lo, stack.hi);
         Ok(stack)

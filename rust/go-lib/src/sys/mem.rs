@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::futex::errno;
 
@@ -19,6 +19,13 @@ static GUARD_MADVISE: AtomicU8 = AtomicU8::new(UNTRIED);
 const UNTRIED: u8 = 0;
 const WORKS: u8 = 1;
 const MISSING: u8 = 2;
+
+/// Mappings that guards have taken, where the kernel has no guard markers; and how many one takes: it splits
+/// what it lies in.
+static GUARD_MAPPINGS: AtomicUsize = AtomicUsize::new(0);
+const MAPPINGS_A_GUARD: usize = 2;
+/// Linux's default.
+const DEFAULT_MAX_MAPPINGS: usize = 65_530;
 
 /// Reserves `bytes` of zeroed address space that the kernel commits page by page.
 ///
@@ -65,11 +72,36 @@ pub(crate) unsafe fn guard(addr: usize, bytes: usize) -> io::Result<()> {
         }
         GUARD_MADVISE.store(MISSING, Ordering::Relaxed);
     }
+    if GUARD_MAPPINGS.fetch_add(MAPPINGS_A_GUARD, Ordering::Relaxed) >= most_guard_mappings() {
+        GUARD_MAPPINGS.fetch_sub(MAPPINGS_A_GUARD, Ordering::Relaxed);
+        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+    }
     // SAFETY: the caller's duty.
     if unsafe { libc::mprotect(addr as *mut c_void, bytes, libc::PROT_NONE) } == 0 {
         return Ok(());
     }
     Err(io::Error::last_os_error())
+}
+
+/// A sixteenth of the mappings that the process may have is left to others: without one to spare malloc
+/// fails, and with it whatever cannot.
+fn most_guard_mappings() -> usize {
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    let most = MOST.load(Ordering::Relaxed);
+    if most != 0 {
+        return most;
+    }
+    let max = std::fs::read_to_string("/proc/sys/vm/max_map_count")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(DEFAULT_MAX_MAPPINGS);
+    MOST.store((max - max / 16).max(1), Ordering::Relaxed);
+    max - max / 16
+}
+
+/// True if each guard takes mappings of the process's own: the kernel has no guard markers.
+pub(crate) fn guards_take_mappings() -> bool {
+    GUARD_MADVISE.load(Ordering::Relaxed) == MISSING
 }
 
 /// True if the zeroes at `addr` can be read: asks the kernel to sleep while a word there is 1. It alone

@@ -78,7 +78,7 @@ fn newproc(
 ) -> io::Result<GRef> {
     let s = procs::ensure_started();
     if s.refused.load(Ordering::Relaxed) != 0 {
-        report_refusal(s)?;
+        report_refusal(s, kind)?;
     }
     newproc1(s, kind, f, host, stack_bytes, location, system)
 }
@@ -139,11 +139,23 @@ fn newproc1(
     Ok(r)
 }
 
+/// Why a spawn was refused, in words.
+#[cold]
+pub(crate) fn refusal_text(e: &io::Error) -> String {
+    match e.raw_os_error() {
+        Some(libc::ENOMEM) => format!("go: {}", stacks::limit_text()),
+        errno => {
+            let why = procs::limit_text(sched(), errno.unwrap_or(0));
+            format!("go: no thread to run a goroutine: {why}")
+        }
+    }
+}
+
 /// A thread or a stack was refused since the last spawn: if that is still so, say it.
 #[cold]
-fn report_refusal(s: &'static Sched) -> io::Result<()> {
+fn report_refusal(s: &'static Sched, kind: Kind) -> io::Result<()> {
     let errno = s.refused.swap(0, Ordering::Relaxed) as i32;
-    let again = if errno == libc::ENOMEM { stacks::probe(s) } else { procs::probe_thread(s) };
+    let again = if errno == libc::ENOMEM { stacks::probe(s, kind) } else { procs::probe_thread(s) };
     if let Err(e) = again {
         s.refused.store(errno as u32, Ordering::Relaxed);
         return Err(e);
@@ -288,7 +300,7 @@ fn first_run(m: &'static M, gp: *mut G) -> bool {
 fn no_stack(m: &'static M, s: &Sched, gp: *mut G, e: &io::Error) -> bool {
     let errno = e.raw_os_error().unwrap_or(libc::ENOMEM);
     if s.refused.swap(errno as u32, Ordering::Relaxed) == 0 {
-        eprintln!("go-lib: goroutines wait for memory for their stack: {e}");
+        eprintln!("go-lib: goroutines wait: {}: {e}", stacks::limit_text());
     }
     // SAFETY: runnable, in no queue.
     unsafe { wake::runqput_any(m, gp, false) };

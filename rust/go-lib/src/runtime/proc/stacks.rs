@@ -17,6 +17,7 @@ use crate::runtime::m::M;
 use crate::runtime::p::P;
 use crate::runtime::sched::{sched, Sched};
 use crate::runtime::stack::{Bound, Stack};
+use crate::sys::mem;
 
 /// Stacks moved between a P and the pool at a time.
 const BATCH: usize = 32;
@@ -34,6 +35,10 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    fn has_some(&self) -> bool {
+        !self.used.is_empty() || !self.trimmed.is_empty()
+    }
+
     /// Moves `n` stacks, if there are so many, to `cache`: those used last.
     fn take(&mut self, n: usize, cache: &mut Vec<Bound>) {
         let of_used = self.used.len().min(n);
@@ -258,9 +263,22 @@ pub(crate) fn trim_pool(s: &Sched) -> bool {
     more
 }
 
-/// Is there room for a stack again? One goes to the pool if so.
+/// Why no stack can be had, in words.
+pub(crate) fn limit_text() -> &'static str {
+    if mem::guards_take_mappings() {
+        "no memory for a goroutine's stack, or no mapping: before Linux 6.13 each stack takes two of those \
+         that vm.max_map_count allows a process"
+    } else {
+        "no memory for a goroutine's stack"
+    }
+}
+
+/// Is there a stack for such a goroutine in the pool again, or room for one?
 #[cold]
-pub(crate) fn probe(s: &Sched) -> io::Result<()> {
+pub(crate) fn probe(s: &Sched, kind: Kind) -> io::Result<()> {
+    if s.inner.lock().stack_pool[list_of(kind)].has_some() {
+        return Ok(());
+    }
     let bound = make(s, list_of(Kind::Go), s.stacks.default_size())?;
     s.inner.lock().stack_pool[list_of(Kind::Go)].trimmed.push(bound);
     Ok(())

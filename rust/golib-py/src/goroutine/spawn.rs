@@ -4,7 +4,7 @@ use std::os::raw::c_int;
 use std::ptr;
 
 use go_lib::runtime::embedder::{self, Event};
-use pyo3::ffi::{self, PyTypeObject, Py_ssize_t};
+use pyo3::ffi::{self, PyObject, Py_ssize_t};
 
 use super::{GoroutineObj, GOROUTINE};
 use crate::context::ambient::{self, Holder};
@@ -161,15 +161,19 @@ unsafe fn make(function: Raw, args: Raw, kwargs: Raw) -> Raw {
             ffi::Py_XDECREF(kwargs);
             return ptr::null_mut();
         }
-        let slf = ffi::PyType_GenericAlloc(GOROUTINE.get().cast::<PyTypeObject>(), 0);
+        // By 3: not PyType_GenericAlloc, which would tell the collector.
+        let slf = ffi::PyObject_GC_New::<PyObject>(GOROUTINE.get().cast());
         if slf.is_null() {
             ffi::Py_DECREF(args);
             ffi::Py_XDECREF(kwargs);
             return slf;
         }
-        // By 3.
-        ffi::PyObject_GC_UnTrack(slf.cast());
         let g = instance::<GoroutineObj>(slf);
+        ptr::write_bytes(
+            slf.add(1).cast::<u8>(),
+            0,
+            size_of::<GoroutineObj>() - size_of::<PyObject>(),
+        );
         ffi::Py_INCREF(function);
         (*g).function = function;
         (*g).args = args;

@@ -80,7 +80,9 @@ pub(crate) unsafe fn guard(addr: usize, bytes: usize) -> io::Result<()> {
     if unsafe { libc::mprotect(addr as *mut c_void, bytes, libc::PROT_NONE) } == 0 {
         return Ok(());
     }
-    Err(io::Error::last_os_error())
+    let error = io::Error::last_os_error();
+    GUARD_MAPPINGS.fetch_sub(MAPPINGS_A_GUARD, Ordering::Relaxed);
+    Err(error)
 }
 
 /// A sixteenth of the mappings that the process may have is left to others: without one to spare malloc

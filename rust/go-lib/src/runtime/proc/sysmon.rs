@@ -32,12 +32,13 @@ use crate::sys::poll::Until;
 use crate::sys::thread;
 
 const SHORT_NS: i64 = 20_000;
+/// While something waits for a P. Sleeps up to here are not ended by a kick.
 const WAITING_NS: i64 = 1_000_000;
 const LONG_NS: i64 = 10_000_000;
 /// A goroutine's time slice.
 const SLICE_NS: i64 = 10_000_000;
-/// Between two looks at stacks that are to be trimmed in the pool.
-const POOL_NS: i64 = 1_000_000;
+/// Between two looks at stacks that are to be trimmed in the pool: a sleep that a kick ends.
+const POOL_NS: i64 = WAITING_NS + SHORT_NS;
 /// Looks without news before the sleeps grow.
 const BUSY_LOOKS: u32 = 50;
 /// How long at most between two looks at what may be a deadlock.

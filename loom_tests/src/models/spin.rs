@@ -23,6 +23,13 @@ fn at(g: &Arc<Box<G>>) -> *mut G {
     std::ptr::from_ref(&***g).cast_mut()
 }
 
+/// Submits `g` from the calling thread, which has no P.
+fn submit(world: &World, g: &Arc<Box<G>>) {
+    let m = world.enter();
+    // SAFETY: runnable, in no queue.
+    unsafe { wake::runqput_any(m, at(g), false) };
+}
+
 /// `m` found nothing on P `i` and falls asleep; on return it has a P.
 fn fall_asleep(world: &World, m: &'static M, i: usize) {
     find::sleep(m, world.p(i), world.sched());
@@ -81,9 +88,7 @@ fn work_in_the_global_queue_is_not_slept_through() {
                 }
                 fall_asleep(&world2, m, 0);
             });
-            let m = world.enter();
-            // SAFETY: runnable, in no queue.
-            unsafe { wake::runqput_any(m, at(&g), false) };
+            submit(&world, &g);
             sleeper.join().unwrap();
         });
     }
@@ -106,9 +111,7 @@ fn work_in_the_inbox_is_not_slept_through() {
             let m = world2.enter_with_p(0);
             fall_asleep(&world2, m, 0);
         });
-        let m = world.enter();
-        // SAFETY: runnable, in no queue.
-        unsafe { wake::runqput_any(m, at(&g), false) };
+        submit(&world, &g);
         sleeper.join().unwrap();
         assert!(!world.p(0).hostq.is_empty());
     });
@@ -155,11 +158,7 @@ fn work_in_the_inbox_of_a_p_that_is_handed_off_is_not_slept_through() {
             assert!(std::ptr::eq(m.pp(), world2.p(0)), "awake without the P");
         });
         let (world2, g2) = (world.clone(), g.clone());
-        let pusher = spawn(move || {
-            let m = world2.enter();
-            // SAFETY: runnable, in no queue.
-            unsafe { wake::runqput_any(m, at(&g2), false) };
-        });
+        let pusher = spawn(move || submit(&world2, &g2));
         wake::handoffp(world.sched(), world.p(0));
         pusher.join().unwrap();
         sleeper.join().unwrap();

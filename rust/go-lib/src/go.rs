@@ -128,9 +128,7 @@ fn spawn_at<R>(
     let start = Start::new(move || {
         f();
     });
-    if let Err(e) = newproc::newproc_go(start, bytes, at) {
-        std::panic::panic_any(newproc::refusal_text(&e));
-    }
+    newproc::newproc_go(start, bytes, at);
 }
 
 /// Runs `f` as a goroutine and waits for it on the calling thread; its value.

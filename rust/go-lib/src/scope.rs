@@ -18,8 +18,7 @@ use std::thread;
 use crate::prim::{AtomicUsize, Ordering};
 use crate::runtime::chan::Wait;
 use crate::runtime::lock::Locked;
-
-use crate::runtime::proc::newproc::{newproc_go, refusal_text};
+use crate::runtime::proc::newproc::newproc_go;
 use crate::runtime::proc::throw;
 use crate::runtime::sema::{Event, WaitError, WaitGroupCore};
 use crate::runtime::start::Start;
@@ -156,9 +155,7 @@ impl<'scope> Scope<'scope, '_> {
         };
         // SAFETY: by 1 and 3. Where the goroutine is not made, body is dropped before we return.
         let body = unsafe { Start::of_borrower(body) };
-        if let Err(e) = newproc_go(body, 0, Location::caller()) {
-            std::panic::panic_any(refusal_text(&e));
-        }
+        newproc_go(body, 0, Location::caller());
         ScopedJoinHandle { packet, running: self.running.clone(), scope: PhantomData }
     }
 

@@ -5,6 +5,7 @@ mod common;
 
 use std::hint::black_box;
 use std::mem::offset_of;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use go_lib::sync::WaitGroup;
@@ -117,40 +118,39 @@ fn run_out_of_mappings() {
     again.wait();
 }
 
-#[test]
-fn an_old_kernel_is_served_and_guards_stacks() {
+/// Has `body` run in a process of its own, of which the kernel is old, by the test called `test`; how that
+/// process ended, and what it said. `None`: this is that process, or there cannot be one.
+fn on_an_old_kernel(test: &str, body: fn()) -> Option<(ExitStatus, String)> {
     if common::emulated() {
         eprintln!("skipped: the emulator does not pass filters on system calls on to the kernel");
-        return;
+        return None;
     }
     if common::is_again() {
         grow_old();
-        go_lib::run(|| {
-            work();
-            eprintln!("worked");
-            go_lib::spawn_with_stack(256 << 10, || overflow(0));
-            go_lib::sleep(Duration::from_secs(30));
-        });
+        go_lib::run(body);
+        return None;
     }
-    let out = common::run_again("an_old_kernel_is_served_and_guards_stacks");
-    let report = String::from_utf8_lossy(&out.stderr);
-    assert_eq!(out.status.code(), Some(2), "{report}");
+    let out = common::run_again(test);
+    Some((out.status, String::from_utf8_lossy(&out.stderr).into_owned()))
+}
+
+#[test]
+fn an_old_kernel_is_served_and_guards_stacks() {
+    let ended = on_an_old_kernel("an_old_kernel_is_served_and_guards_stacks", || {
+        work();
+        eprintln!("worked");
+        go_lib::spawn_with_stack(256 << 10, || overflow(0));
+        go_lib::sleep(Duration::from_secs(30));
+    });
+    let Some((status, report)) = ended else { return };
+    assert_eq!(status.code(), Some(2), "{report}");
     assert!(report.contains("worked") && report.contains("stack overflow"), "{report}");
 }
 
 #[test]
 fn an_old_kernel_without_a_mapping_to_spare_refuses_in_words() {
-    if common::emulated() {
-        eprintln!("skipped: the emulator does not pass filters on system calls on to the kernel");
-        return;
-    }
-    if common::is_again() {
-        grow_old();
-        go_lib::run(run_out_of_mappings);
-        return;
-    }
-    let out = common::run_again("an_old_kernel_without_a_mapping_to_spare_refuses_in_words");
-    let report = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{report}");
+    let test = "an_old_kernel_without_a_mapping_to_spare_refuses_in_words";
+    let Some((status, report)) = on_an_old_kernel(test, run_out_of_mappings) else { return };
+    assert!(status.success(), "{report}");
     assert!(report.contains("refused, and served again"), "{report}");
 }

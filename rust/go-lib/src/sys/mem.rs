@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::OnceLock;
 
 use super::futex::errno;
 
@@ -88,17 +89,14 @@ pub(crate) unsafe fn guard(addr: usize, bytes: usize) -> io::Result<()> {
 /// A sixteenth of the mappings that the process may have is left to others: without one to spare malloc
 /// fails, and with it whatever cannot.
 fn most_guard_mappings() -> usize {
-    static MOST: AtomicUsize = AtomicUsize::new(0);
-    let most = MOST.load(Ordering::Relaxed);
-    if most != 0 {
-        return most;
-    }
-    let max = std::fs::read_to_string("/proc/sys/vm/max_map_count")
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(DEFAULT_MAX_MAPPINGS);
-    MOST.store((max - max / 16).max(1), Ordering::Relaxed);
-    max - max / 16
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let max = std::fs::read_to_string("/proc/sys/vm/max_map_count")
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(DEFAULT_MAX_MAPPINGS);
+        max - max / 16
+    })
 }
 
 /// True if each guard takes mappings of the process's own: the kernel has no guard markers.

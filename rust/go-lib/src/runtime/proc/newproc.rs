@@ -36,15 +36,15 @@ const RETRY_NS: i64 = 1_000_000;
 /// Goroutine numbers a P reserves at a time.
 const GOIDS: u64 = 16;
 
-/// Makes a goroutine of a Rust function.
-pub(crate) fn newproc_go(
-    f: Start,
-    stack_bytes: usize,
-    location: &'static Location<'static>,
-) -> io::Result<GRef> {
+/// Makes a goroutine of a Rust function. Panics, in words, if there is no thread or no stack for it; `f` is
+/// dropped before.
+pub(crate) fn newproc_go(f: Start, stack_bytes: usize, location: &'static Location<'static>) {
     park::yield_if_asked();
     syscall::regain_p();
-    newproc(Kind::Go, f, ptr::null_mut(), stack_bytes, Some(location), false)
+    let made = newproc(Kind::Go, f, ptr::null_mut(), stack_bytes, Some(location), false);
+    if let Err(e) = made {
+        std::panic::panic_any(refusal_text(&e));
+    }
 }
 
 /// Makes a goroutine of a Rust function, on a stack of the usual size. Also where a thread or a
@@ -141,7 +141,7 @@ fn newproc1(
 
 /// Why a spawn was refused, in words.
 #[cold]
-pub(crate) fn refusal_text(e: &io::Error) -> String {
+fn refusal_text(e: &io::Error) -> String {
     match e.raw_os_error() {
         Some(libc::ENOMEM) => format!("go: {}", stacks::limit_text()),
         errno => {

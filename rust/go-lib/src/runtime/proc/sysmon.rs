@@ -104,8 +104,8 @@ impl Pace {
         self.delay = match () {
             () if idle => NEVER,
             () if looked.suspects || self.calm < BUSY_LOOKS => SHORT_NS,
-            () if looked.waiting => (self.delay.saturating_mul(2)).min(WAITING_NS),
-            () => (self.delay.saturating_mul(2)).min(LONG_NS),
+            () if looked.waiting => self.delay.saturating_mul(2).min(WAITING_NS),
+            () => self.delay.saturating_mul(2).min(LONG_NS),
         };
         if idle {
             self.calm = 0;

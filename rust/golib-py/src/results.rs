@@ -4,10 +4,13 @@
 //! `__slots__` are: the interpreter reads such an attribute in ten instructions, namedtuple's own in 140.
 
 use std::ffi::CStr;
-use std::mem::offset_of;
+use std::mem::{offset_of, transmute};
+use std::ptr;
 
 use pyo3::ffi::{self, PyMemberDef, PyTupleObject, PyTypeObject, Py_ssize_t};
 
+use crate::chan::free_instance;
+use crate::cpython::object;
 use crate::obj::{self, Global, Raw};
 use crate::raw::Table;
 
@@ -32,8 +35,53 @@ static SELECTED_FIELDS: Table<[PyMemberDef; 3]> = Table([
     field(c"ok", 2, c"Alias for field number 2"),
 ]);
 
-static RECV: Global = Global::new();
-static SELECTED: Global = Global::new();
+/// One of the classes.
+trait Class {
+    /// How many items.
+    const LEN: usize;
+
+    /// Where the class is kept.
+    fn class() -> &'static Global;
+
+    /// An instance without references; null if the next one is to be allocated.
+    fn spare() -> &'static Global;
+}
+
+struct Recv;
+
+impl Class for Recv {
+    const LEN: usize = RECV_FIELDS.0.len();
+
+    #[inline(always)]
+    fn class() -> &'static Global {
+        static CLASS: Global = Global::new();
+        &CLASS
+    }
+
+    #[inline(always)]
+    fn spare() -> &'static Global {
+        static SPARE: Global = Global::new();
+        &SPARE
+    }
+}
+
+struct Selected;
+
+impl Class for Selected {
+    const LEN: usize = SELECTED_FIELDS.0.len();
+
+    #[inline(always)]
+    fn class() -> &'static Global {
+        static CLASS: Global = Global::new();
+        &CLASS
+    }
+
+    #[inline(always)]
+    fn spare() -> &'static Global {
+        static SPARE: Global = Global::new();
+        &SPARE
+    }
+}
 
 /// Finds the classes. False: an exception is set.
 ///
@@ -46,10 +94,27 @@ pub(crate) unsafe fn init() -> bool {
         if module.is_null() {
             return false;
         }
-        RECV.set(ffi::PyObject_GetAttrString(module, c"Recv".as_ptr()));
-        SELECTED.set(ffi::PyObject_GetAttrString(module, c"Selected".as_ptr()));
+        let ok = set_up::<Recv>(module, c"Recv", &RECV_FIELDS.0)
+            && set_up::<Selected>(module, c"Selected", &SELECTED_FIELDS.0);
         ffi::Py_DECREF(module);
-        set_fields(RECV.get(), &RECV_FIELDS.0) && set_fields(SELECTED.get(), &SELECTED_FIELDS.0)
+        ok
+    }
+}
+
+/// Takes the class `name` out of `module`. False: an exception is set.
+unsafe fn set_up<C: Class>(module: Raw, name: &CStr, fields: &'static [PyMemberDef]) -> bool {
+    // SAFETY: the GIL is held. The class has no subclasses yet, which would have copied its dealloc.
+    unsafe {
+        let class = ffi::PyObject_GetAttrString(module, name.as_ptr());
+        if class.is_null() || !set_fields(class, fields) {
+            return false;
+        }
+        // At exit a thread may be ended by unwinding it through this function.
+        let dealloc: unsafe extern "C-unwind" fn(Raw) = dealloc::<C>;
+        (*class.cast::<PyTypeObject>()).tp_dealloc =
+            Some(transmute::<unsafe extern "C-unwind" fn(Raw), ffi::destructor>(dealloc));
+        C::class().set(class);
+        true
     }
 }
 
@@ -57,37 +122,96 @@ pub(crate) unsafe fn init() -> bool {
 unsafe fn set_fields(class: Raw, fields: &'static [PyMemberDef]) -> bool {
     // SAFETY: the GIL is held; instances of the class are tuples with an item for each field.
     unsafe {
-        !class.is_null()
-            && fields.iter().all(|field| {
-                let member = std::ptr::from_ref(field).cast_mut();
-                let descriptor = ffi::PyDescr_NewMember(class.cast::<PyTypeObject>(), member);
-                if descriptor.is_null() {
-                    return false;
-                }
-                let set = ffi::PyObject_SetAttrString(class, field.name, descriptor);
-                ffi::Py_DECREF(descriptor);
-                set == 0
-            })
+        fields.iter().all(|field| {
+            let member = std::ptr::from_ref(field).cast_mut();
+            let descriptor = ffi::PyDescr_NewMember(class.cast::<PyTypeObject>(), member);
+            if descriptor.is_null() {
+                return false;
+            }
+            let set = ffi::PyObject_SetAttrString(class, field.name, descriptor);
+            ffi::Py_DECREF(descriptor);
+            set == 0
+        })
     }
 }
 
 /// `class((items…))` without the detour through `class.__new__`; takes the items over. Null with an exception set.
-unsafe fn tuple_of<const N: usize>(class: Raw, items: [Raw; N]) -> Raw {
-    // SAFETY: the class is tuple or a subclass of it without a layout of its own.
+#[inline(always)]
+unsafe fn make<C: Class, const N: usize>(items: [Raw; N]) -> Raw {
+    const { assert!(N == C::LEN) };
+    // SAFETY: the GIL is held; the class is a subclass of tuple without a layout of its own.
     unsafe {
-        let tuple = if class == (&raw mut ffi::PyTuple_Type).cast() {
-            ffi::PyTuple_New(N as Py_ssize_t)
+        let class = C::class().get().cast::<PyTypeObject>();
+        let spare = C::spare().get();
+        let tuple = if spare.is_null() {
+            ffi::PyType_GenericAlloc(class, N as Py_ssize_t)
         } else {
-            ffi::PyType_GenericAlloc(class.cast::<PyTypeObject>(), N as Py_ssize_t)
+            C::spare().set(ptr::null_mut());
+            ffi::PyObject_InitVar(spare.cast(), class, N as Py_ssize_t).cast()
         };
+        if tuple.is_null() {
+            items.into_iter().for_each(|item| ffi::Py_XDECREF(item));
+            return tuple;
+        }
+        #[cfg(Py_3_14)]
+        {
+            (*tuple.cast::<PyTupleObject>()).ob_hash = -1; // not computed yet
+        }
         for (i, item) in items.into_iter().enumerate() {
-            if tuple.is_null() {
-                ffi::Py_XDECREF(item);
-            } else {
-                ffi::PyTuple_SET_ITEM(tuple, i as Py_ssize_t, item);
-            }
+            ffi::PyTuple_SET_ITEM(tuple, i as Py_ssize_t, item);
+        }
+        // The collector knows what was allocated. A spare it need not know unless there can be a cycle.
+        if !spare.is_null() && items.into_iter().any(|item| is_container(item)) {
+            ffi::PyObject_GC_Track(tuple.cast());
         }
         tuple
+    }
+}
+
+/// True for what may be a part of a cycle, or of a long chain.
+#[inline(always)]
+unsafe fn is_container(item: Raw) -> bool {
+    // SAFETY: alive.
+    unsafe { ffi::PyType_HasFeature(ffi::Py_TYPE(item), ffi::Py_TPFLAGS_HAVE_GC) != 0 }
+}
+
+/// The tuple's items, which are null in one that is not filled.
+unsafe fn slots<'a>(tuple: Raw) -> &'a mut [Raw] {
+    // SAFETY: a tuple has room for its items.
+    unsafe {
+        let first = (&raw mut (*tuple.cast::<PyTupleObject>()).ob_item).cast::<Raw>();
+        std::slice::from_raw_parts_mut(first, ffi::Py_SIZE(tuple) as usize)
+    }
+}
+
+/// `tp_dealloc`: keeps an instance for the next result, as most live no longer than a statement.
+unsafe extern "C-unwind" fn dealloc<C: Class>(slf: Raw) {
+    // SAFETY: the last reference is gone.
+    unsafe {
+        ffi::PyObject_GC_UnTrack(slf.cast());
+        if slots(slf).iter().any(|&item| !item.is_null() && is_container(item)) {
+            object::trashcan(slf, dealloc::<C>, free::<C>);
+        } else {
+            free::<C>(slf);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn free<C: Class>(slf: Raw) {
+    // SAFETY: called by dealloc. Dropping an item may run Python code that makes and frees results.
+    unsafe {
+        for slot in slots(slf) {
+            obj::clear(slot);
+        }
+        let class = ffi::Py_TYPE(slf).cast();
+        // An instance of a subclass is no spare, nor is one of another length, which tuple.__new__ makes.
+        let fits = class == C::class().get() && ffi::Py_SIZE(slf) as usize == C::LEN;
+        if fits && C::spare().get().is_null() {
+            C::spare().set(slf);
+            ffi::Py_DECREF(class); // a spare gets its class again when it is used
+        } else {
+            free_instance(slf);
+        }
     }
 }
 
@@ -97,7 +221,16 @@ unsafe fn tuple_of<const N: usize>(class: Raw, items: [Raw; N]) -> Raw {
 /// The GIL is held; `value` is an owned reference.
 pub(crate) unsafe fn pair(value: Raw, ok: bool) -> Raw {
     // SAFETY: the caller's duty.
-    unsafe { tuple_of((&raw mut ffi::PyTuple_Type).cast(), [value, obj::boolean(ok)]) }
+    unsafe {
+        let tuple = ffi::PyTuple_New(2);
+        if tuple.is_null() {
+            ffi::Py_DECREF(value);
+        } else {
+            ffi::PyTuple_SET_ITEM(tuple, 0, value);
+            ffi::PyTuple_SET_ITEM(tuple, 1, obj::boolean(ok));
+        }
+        tuple
+    }
 }
 
 /// `Recv(value, ok)`; takes the value over.
@@ -106,7 +239,7 @@ pub(crate) unsafe fn pair(value: Raw, ok: bool) -> Raw {
 /// As [`pair`].
 pub(crate) unsafe fn recv(value: Raw, ok: bool) -> Raw {
     // SAFETY: the caller's duty.
-    unsafe { tuple_of(RECV.get(), [value, obj::boolean(ok)]) }
+    unsafe { make::<Recv, 2>([value, obj::boolean(ok)]) }
 }
 
 /// `Selected(index, value, ok)`; takes the value over.
@@ -115,5 +248,5 @@ pub(crate) unsafe fn recv(value: Raw, ok: bool) -> Raw {
 /// As [`pair`].
 pub(crate) unsafe fn selected(index: i64, value: Raw, ok: bool) -> Raw {
     // SAFETY: the caller's duty.
-    unsafe { tuple_of(SELECTED.get(), [ffi::PyLong_FromLongLong(index), value, obj::boolean(ok)]) }
+    unsafe { make::<Selected, 3>([ffi::PyLong_FromLongLong(index), value, obj::boolean(ok)]) }
 }

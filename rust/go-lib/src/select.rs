@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::chan::{Receiver, Sender};
 use crate::runtime::chan::core::Dir;
 use crate::runtime::chan::{Hchan, Wait};
-use crate::runtime::select::core::{selectgo, Outcome, Scase};
+use crate::runtime::select::core::{selectgo_and_tell, Outcome, Scase};
 use crate::runtime::select::{self, Case, SelectError};
 use crate::runtime::time::deadline_after;
 
@@ -364,7 +364,7 @@ impl ElseArm {
 #[doc(hidden)]
 #[inline]
 pub fn run(cases: &[Scase<'_>], wait: Wait) -> bool {
-    match selectgo(cases, wait, false) {
+    match selectgo_and_tell(cases, wait, false) {
         Ok(_) => true,
         Err(SelectError::WouldBlock | SelectError::Timeout) => false,
         Err(e) => no_result(&e),
@@ -375,7 +375,7 @@ pub fn run(cases: &[Scase<'_>], wait: Wait) -> bool {
 #[doc(hidden)]
 pub fn forever() -> ! {
     loop {
-        if let Err(e) = selectgo(&[], Wait::Block, false) {
+        if let Err(e) = selectgo_and_tell(&[], Wait::Block, false) {
             no_result(&e);
         }
     }

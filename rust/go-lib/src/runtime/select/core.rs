@@ -1,8 +1,8 @@
 //! The untyped select: one wait over many channels.
 //!
 //! # The passes
-//! 1. *Look*: the cases in random order. A case that seems ready is tried under its own channel's
-//!    lock alone; if it can proceed, that was the select. A busy select takes one lock so, not all.
+//! 1. *Look*: a random one of the cases that seem ready is tried under its own channel's lock
+//!    alone; if it can proceed, that was the select. A busy select takes one lock so, not all.
 //! 2. *Wait*: all locks, in the order of their addresses. Look again (nothing can change now),
 //!    else enqueue a sudog on every channel and park; `unlockf` lets go of the locks.
 //! 3. *Leave*: the sudogs that did not win are taken out, one lock at a time.
@@ -49,7 +49,33 @@ pub(crate) enum Outcome {
     Closed,
 }
 
-/// One case: a channel, a direction, and the place of the value (to send, or to receive into).
+/// A case as the passes see it: a channel, a direction, and the place of the element.
+///
+/// # Safety
+/// The answers do not change during a select. `elem` is where an element of the channel's type is
+/// (send; it is moved out if the outcome is `Passed`) or fits (receive; it is moved in then), and
+/// stays until the select is over.
+pub(crate) unsafe trait Arm {
+    /// The channel; None: the nil channel, never ready.
+    fn channel(&self) -> Option<&HchanHeader>;
+
+    /// What is to be done.
+    fn dir(&self) -> Dir;
+
+    /// The element's place, which may be the `place` that the select was given for all receives.
+    fn elem(&self, place: *mut ()) -> *mut ();
+}
+
+/// True if `arm` on `c` seems to proceed without waiting.
+#[inline(always)]
+fn seems_ready(arm: &impl Arm, c: &HchanHeader) -> bool {
+    match arm.dir() {
+        Dir::Send => !c.send_must_wait(),
+        Dir::Recv => !c.recv_must_wait() || c.is_closed(),
+    }
+}
+
+/// A case that keeps the address of its element, whatever type it has.
 pub struct Scase<'a> {
     /// Null: the nil channel, never ready.
     c: *const HchanHeader,
@@ -64,8 +90,7 @@ impl<'a> Scase<'a> {
     /// A case on `c`.
     ///
     /// # Safety
-    /// For `'a`, `elem` is where an element of the channel's type is (send; it is moved out if the
-    /// outcome is `Passed`) or fits (receive; it is moved in then).
+    /// For `'a`, `elem` is what [`Arm`] asks for.
     #[inline]
     pub(crate) unsafe fn new(
         c: &'a HchanHeader,
@@ -86,36 +111,24 @@ impl<'a> Scase<'a> {
             borrows: PhantomData,
         }
     }
+}
 
-    /// The channel.
-    #[inline]
+// SAFETY: the duty of `new`.
+unsafe impl Arm for Scase<'_> {
+    #[inline(always)]
     fn channel(&self) -> Option<&HchanHeader> {
         // SAFETY: null, or borrowed for 'a.
         unsafe { self.c.as_ref() }
     }
 
-    /// True if it seems to proceed without waiting.
-    #[inline]
-    fn seems_ready(&self) -> bool {
-        self.channel().is_some_and(|c| match self.dir {
-            Dir::Send => !c.send_must_wait(),
-            Dir::Recv => !c.recv_must_wait() || c.is_closed(),
-        })
+    #[inline(always)]
+    fn dir(&self) -> Dir {
+        self.dir
     }
 
-    /// Proceeds if that needs no waiting.
-    ///
-    /// # Safety
-    /// `c` is the case's channel and locked.
-    #[inline]
-    unsafe fn step(&self, c: &HchanHeader) -> Step {
-        // SAFETY: the caller's duty, and that of `new`.
-        unsafe {
-            match self.dir {
-                Dir::Send => c.send_step(c.elem(), self.elem),
-                Dir::Recv => c.recv_step(c.elem(), self.elem),
-            }
-        }
+    #[inline(always)]
+    fn elem(&self, _place: *mut ()) -> *mut () {
+        self.elem
     }
 }
 
@@ -127,76 +140,85 @@ pub(crate) struct Chosen {
     pub(crate) outcome: Outcome,
 }
 
-/// Waits as `wait` says until one case can proceed, and does it. Among several that can, a random
-/// one, or (`biased`) the first.
+/// [`selectgo`], which tells the case that won how.
 #[inline]
-pub(crate) fn selectgo(
+pub(crate) fn selectgo_and_tell(
     cases: &[Scase<'_>],
     wait: Wait,
     biased: bool,
 ) -> Result<Chosen, SelectError> {
-    let n = cases.len();
-    let chosen = if n <= INLINE {
-        let mut poll = [0_u32; INLINE];
-        let mut locks = [ptr::null(); INLINE];
-        let mut sudogs = [const { MaybeUninit::uninit() }; INLINE];
-        select(cases, &mut poll[..n], &mut locks, &mut sudogs, wait, biased)
-    } else {
-        let mut sudogs = Vec::new();
-        sudogs.resize_with(n, MaybeUninit::uninit);
-        select(cases, &mut vec![0; n], &mut vec![ptr::null(); n], &mut sudogs, wait, biased)
-    }?;
+    let chosen = selectgo(cases, ptr::null_mut(), wait, biased)?;
     if let Some(outcome) = cases[chosen.index].outcome {
         outcome.set(chosen.outcome);
     }
     Ok(chosen)
 }
 
-/// `selectgo` with its scratch space: `n` slots each.
-fn select(
-    cases: &[Scase<'_>],
-    poll: &mut [u32],
+/// Waits as `wait` says until one case can proceed, and does it. Among several that can, a random
+/// one, or (`biased`) the first.
+#[inline(always)]
+pub(crate) fn selectgo<A: Arm>(
+    cases: &[A],
+    place: *mut (),
+    wait: Wait,
+    biased: bool,
+) -> Result<Chosen, SelectError> {
+    // Pass 1.
+    if let Some((i, c)) = look(cases, biased) {
+        c.lock.lock();
+        // SAFETY: locked here.
+        let step = unsafe { step(&cases[i], c, place) };
+        c.lock.unlock();
+        if let Some(chosen) = finish(i, step) {
+            return Ok(chosen);
+        }
+    }
+    if wait == Wait::Try && cases.iter().filter_map(Arm::channel).count() <= 1 {
+        return Err(SelectError::WouldBlock);
+    }
+    wait_for_one(cases, place, wait, biased)
+}
+
+/// The second pass with its scratch space: a slot for each case.
+#[inline(never)]
+fn wait_for_one<A: Arm>(
+    cases: &[A],
+    place: *mut (),
+    wait: Wait,
+    biased: bool,
+) -> Result<Chosen, SelectError> {
+    let n = cases.len();
+    if n <= INLINE {
+        let mut locks = [ptr::null(); INLINE];
+        let mut sudogs = [const { MaybeUninit::uninit() }; INLINE];
+        look_locked(cases, place, &mut locks, &mut sudogs, wait, biased)
+    } else {
+        let mut sudogs = Vec::new();
+        sudogs.resize_with(n, MaybeUninit::uninit);
+        look_locked(cases, place, &mut vec![ptr::null(); n], &mut sudogs, wait, biased)
+    }
+}
+
+/// The second pass up to the wait.
+#[inline(always)]
+fn look_locked<A: Arm>(
+    cases: &[A],
+    place: *mut (),
     locks: &mut [*const HchanHeader],
     sudogs: &mut [MaybeUninit<Sudog>],
     wait: Wait,
     biased: bool,
 ) -> Result<Chosen, SelectError> {
-    fill_pollorder(poll, biased);
-
-    // Pass 1.
-    let mut channels = 0;
-    for &i in poll.iter() {
-        let case = &cases[i as usize];
-        let Some(c) = case.channel() else { continue };
-        channels += 1;
-        if case.seems_ready() {
-            c.lock.lock();
-            // SAFETY: locked here.
-            let step = unsafe { case.step(c) };
-            c.lock.unlock();
-            if let Some(chosen) = finish(i, step) {
-                return Ok(chosen);
-            }
-        }
-    }
-    if wait == Wait::Try && channels <= 1 {
-        return Err(SelectError::WouldBlock);
-    }
-
-    // Pass 2.
     let locks = sort_locks(cases, locks);
     for &c in locks.iter() {
         // SAFETY: the cases borrow their channels.
         unsafe { (*c).lock.lock() };
     }
-    for &i in poll.iter() {
-        let case = &cases[i as usize];
-        let Some(c) = case.channel() else { continue };
-        if !case.seems_ready() {
-            continue; // under the lock it is as it seems
-        }
+    while let Some((i, c)) = look(cases, biased) {
         // SAFETY: all channels are locked.
-        match unsafe { case.step(c) } {
+        match unsafe { step(&cases[i], c, place) } {
+            // Its waiters had been claimed by others. They are out of the queue now: it does not
+            // seem ready again.
             Step::Blocked => {}
             step => {
                 unlock_all(locks);
@@ -219,16 +241,17 @@ fn select(
         Wait::Until(when) => Some(when),
     };
     // SAFETY: all channels are locked.
-    unsafe { block(cases, locks, sudogs, deadline) }
+    unsafe { block(cases, place, locks, sudogs, deadline) }
 }
 
 /// The end of the second pass, and the third.
 ///
 /// # Safety
 /// All channels, `locks`, are locked, and no case can proceed. The locks are released.
-#[inline(never)]
-unsafe fn block(
-    cases: &[Scase<'_>],
+#[inline(always)]
+unsafe fn block<A: Arm>(
+    cases: &[A],
+    place: *mut (),
     locks: &[*const HchanHeader],
     sudogs: &mut [MaybeUninit<Sudog>],
     deadline: Option<i64>,
@@ -242,8 +265,8 @@ unsafe fn block(
         // SAFETY: slot i is ours and stays until pass 3; the channel is locked.
         unsafe {
             let sg = sudogs.add(i);
-            sg.write(Sudog::new(gp, case.elem, i));
-            c.queue(case.dir).enqueue(sg);
+            sg.write(Sudog::new(gp, case.elem(place), i));
+            c.queue(case.dir()).enqueue(sg);
         }
     }
     let reason = if locks.is_empty() { WaitReason::SelectNoCases } else { WaitReason::Select };
@@ -268,7 +291,7 @@ unsafe fn block(
         }
         c.lock.lock();
         // SAFETY: locked; the sudog was written above and is in this queue or in none.
-        unsafe { c.queue(case.dir).remove(sudogs.add(i)) };
+        unsafe { c.queue(case.dir()).remove(sudogs.add(i)) };
         c.lock.unlock();
     }
     match (won, wake) {
@@ -279,9 +302,44 @@ unsafe fn block(
     }
 }
 
+/// One of the cases that seem ready, and its channel: each with the same probability, or (`biased`)
+/// the first.
+#[inline(always)]
+fn look<A: Arm>(cases: &[A], biased: bool) -> Option<(usize, &HchanHeader)> {
+    let mut found = None;
+    let mut ready = 0;
+    for (i, case) in cases.iter().enumerate() {
+        let Some(c) = case.channel().filter(|c| seems_ready(case, c)) else { continue };
+        ready += 1;
+        // The newest of them takes the place with the probability 1 / ready.
+        if ready == 1 || (u64::from(getm().cheaprand()) * ready) >> 32 == 0 {
+            found = Some((i, c));
+        }
+        if biased {
+            break;
+        }
+    }
+    found
+}
+
+/// Proceeds if that needs no waiting.
+///
+/// # Safety
+/// `c` is the channel of `arm` and locked.
+#[inline(always)]
+unsafe fn step(arm: &impl Arm, c: &HchanHeader, place: *mut ()) -> Step {
+    // SAFETY: the caller's duty, and that of an Arm.
+    unsafe {
+        match arm.dir() {
+            Dir::Send => c.send_step(c.elem(), arm.elem(place)),
+            Dir::Recv => c.recv_step(c.elem(), arm.elem(place)),
+        }
+    }
+}
+
 /// Turns a step (its locks released) into the select's result; None: it cannot proceed.
 #[inline]
-fn finish(i: u32, step: Step) -> Option<Chosen> {
+fn finish(index: usize, step: Step) -> Option<Chosen> {
     let outcome = match step {
         Step::Blocked => return None,
         Step::Closed => Outcome::Closed,
@@ -293,40 +351,18 @@ fn finish(i: u32, step: Step) -> Option<Chosen> {
             Outcome::Passed
         }
     };
-    Some(Chosen { index: i as usize, outcome })
-}
-
-/// A random permutation of the cases, or the identity.
-fn fill_pollorder(poll: &mut [u32], biased: bool) {
-    let mut n = 0;
-    if biased || poll.len() < 2 {
-        for slot in poll {
-            *slot = n;
-            n += 1;
-        }
-        return;
-    }
-    let m = getm();
-    for i in 0..poll.len() {
-        // j is uniform in 0..=i: slot i gets what was at j, j gets i.
-        let j = ((u64::from(m.cheaprand()) * (i as u64 + 1)) >> 32) as usize;
-        poll[i] = poll[j];
-        poll[j] = n;
-        n += 1;
-    }
+    Some(Chosen { index, outcome })
 }
 
 /// Fills `locks` by 1; the part that was filled.
 fn sort_locks<'s>(
-    cases: &[Scase<'_>],
+    cases: &[impl Arm],
     locks: &'s mut [*const HchanHeader],
 ) -> &'s [*const HchanHeader] {
     let mut n = 0;
-    for case in cases {
-        if !case.c.is_null() {
-            locks[n] = case.c;
-            n += 1;
-        }
+    for c in cases.iter().filter_map(Arm::channel) {
+        locks[n] = c;
+        n += 1;
     }
     locks[..n].sort_unstable();
     let mut unique = 0;

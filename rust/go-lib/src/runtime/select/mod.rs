@@ -8,9 +8,10 @@ pub(crate) mod core;
 
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::ptr;
 
-use self::core::{Outcome, Scase};
-use crate::runtime::chan::core::Dir;
+use self::core::{Arm, Outcome};
+use crate::runtime::chan::core::{Dir, HchanHeader};
 use crate::runtime::chan::{Hchan, Wait};
 
 /// One case of a select.
@@ -73,8 +74,32 @@ impl fmt::Display for SelectError {
 
 impl std::error::Error for SelectError {}
 
-/// Cases of which the untyped form fits the stack.
-const INLINE: usize = 8;
+// SAFETY: a send's value stays in its case during the select; receives have the select's place.
+unsafe impl<T> Arm for Case<'_, T> {
+    #[inline(always)]
+    fn channel(&self) -> Option<&HchanHeader> {
+        match self {
+            Case::Recv(c) | Case::Send(c, Some(_)) => Some(&c.header),
+            Case::Send(_, None) | Case::Disabled => None,
+        }
+    }
+
+    #[inline(always)]
+    fn dir(&self) -> Dir {
+        match self {
+            Case::Send(..) => Dir::Send,
+            Case::Recv(_) | Case::Disabled => Dir::Recv,
+        }
+    }
+
+    #[inline(always)]
+    fn elem(&self, place: *mut ()) -> *mut () {
+        match self {
+            Case::Send(_, Some(value)) => ptr::from_ref(value).cast_mut().cast(),
+            _ => place,
+        }
+    }
+}
 
 /// Waits as `wait` says until one of `cases` can proceed and does it: among several that can, a
 /// random one, or (`biased`) the first. The value of a send case is gone if it won.
@@ -90,19 +115,7 @@ pub fn selectgo<T>(
 ) -> Result<Selected<T>, SelectError> {
     // One place for all receives: only one of them can happen.
     let mut slot = MaybeUninit::<T>::uninit();
-    let place: *mut () = slot.as_mut_ptr().cast();
-    let chosen = if cases.len() <= INLINE {
-        let mut raw = [const { MaybeUninit::<Scase<'_>>::uninit() }; INLINE];
-        for (to, case) in raw.iter_mut().zip(cases.iter_mut()) {
-            to.write(untyped(case, place));
-        }
-        // SAFETY: so many were written; a MaybeUninit has its content's layout.
-        let raw = unsafe { std::slice::from_raw_parts(raw.as_ptr().cast(), cases.len()) };
-        core::selectgo(raw, wait, biased)
-    } else {
-        let raw: Vec<Scase<'_>> = cases.iter_mut().map(|c| untyped(c, place)).collect();
-        core::selectgo(&raw, wait, biased)
-    }?;
+    let chosen = core::selectgo(cases, slot.as_mut_ptr().cast(), wait, biased)?;
     let index = chosen.index;
     match (&mut cases[index], chosen.outcome) {
         (Case::Send(_, v), Outcome::Passed) => {
@@ -117,19 +130,5 @@ pub fn selectgo<T>(
             Ok(Selected { index, value: Some(value), ok: true })
         }
         _ => Ok(Selected { index, value: None, ok: false }),
-    }
-}
-
-/// The untyped form of `case`, receiving into `place`.
-fn untyped<'a, T>(case: &'a mut Case<'_, T>, place: *mut ()) -> Scase<'a> {
-    match case {
-        // SAFETY: place has room for a T, outlives the select, and only one receive uses it.
-        Case::Recv(c) => unsafe { Scase::new(&c.header, Dir::Recv, place, None) },
-        Case::Send(c, Some(v)) => {
-            let elem = std::ptr::from_mut(v).cast();
-            // SAFETY: v is a T that stays in its case during the select.
-            unsafe { Scase::new(&c.header, Dir::Send, elem, None) }
-        }
-        Case::Send(_, None) | Case::Disabled => Scase::disabled(),
     }
 }

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gc
 import math
+import sys
 import threading
+import time
 import traceback
 import weakref
 
 import golib
 import pytest
 from golib import Chan, Goroutine, go, spawn
+from golib.sync import WaitGroup
 
-from support import Boom, Thread, Tracked, eventually, parked
+from support import Boom, Thread, Tracked, eventually, parked, run_ok
 
 # -- starting ----------------------------------------------------------------------------------
 
@@ -62,6 +65,92 @@ def test_bound_methods_of_golib_can_be_goroutines():
     ch = Chan(1)
     go(ch.send, 1).join()
     assert go(ch.recv).join() == 1
+    go(ch.send, 2, timeout=5).join()
+    assert ch.recv() == 2
+    with pytest.raises(TypeError):
+        go(ch.send).join()
+    with pytest.raises(TypeError):
+        go(ch.send, 1, 2, 3).join()
+
+
+def test_methods_of_golib_wait_as_goroutines():
+    ch, wg = Chan(), WaitGroup()
+    wg.add(1)
+    waiters = [go(ch.recv) for _ in range(20)]
+    last = go(wg.wait)
+    for g in [*waiters, last]:
+        parked(g)
+    assert all(g.stack() == [] for g in waiters)
+    assert "[chan receive]: Chan.recv\ncreated by " in golib.runtime.stack(waiters[0])
+    for i in range(20):
+        ch.send(i)
+    wg.done()
+    assert sorted(g.join() for g in waiters) == list(range(20))
+    assert last.join() is None
+
+
+def test_methods_of_golib_move_between_threads():
+    """No eval loop is above them: the movability test meets golib's own call first."""
+    code = """
+        import golib
+        from golib import Chan, go
+
+        def main():
+            chans = [Chan() for _ in range(51)]
+
+            def link(k):
+                for _ in range(20):
+                    go(chans[k + 1].send, go(chans[k].recv).join()).join()
+
+            links = [go(link, k) for k in range(50)]
+            for i in range(20):
+                go(chans[0].send, i)
+            print(sorted(chans[50].recv() for _ in range(20)) == list(range(20)))
+            for g in links:
+                g.join()
+
+        golib.run(main)
+        """
+    assert run_ok(code, env={"GOLIB_DEBUG": "migrate=1"}) == "True\n"
+
+
+def test_functions_of_golib_that_call_back_can_be_goroutines():
+    def inner(x):
+        golib.gosched()
+        return x, sys._getframe().f_code.co_name
+
+    assert go(golib.blocking, inner, 1).join() == (1, "inner")
+    assert go(go, inner, 2).join().join() == (2, "inner")
+
+
+def test_an_error_of_a_method_of_golib_has_no_frames_of_golib():
+    ch = Chan()
+    ch.close()
+    error = go(ch.send, 1).exception()
+    assert isinstance(error, golib.SendOnClosed) and error.__traceback__ is None
+
+
+def test_a_storm_of_methods_of_golib_lets_other_threads_run():
+    """Between two of them no Python code runs that would look whether somebody asks for the GIL."""
+    ticks, stop = [], threading.Event()
+
+    def tick():
+        while not stop.wait(0.001):
+            ticks.append(time.monotonic())
+
+    def main():
+        wg = WaitGroup()
+        for _ in range(10):
+            wg.add(100_000)
+            for _ in range(100_000):
+                go(wg.done)
+            wg.wait()
+
+    thread = Thread(tick)
+    golib.run(main)
+    stop.set()
+    thread.join()
+    assert max(b - a for a, b in zip(ticks, ticks[1:], strict=False)) < 1
 
 
 @pytest.mark.parametrize("bad", [None, 1, "f", object(), [], Boom()], ids=repr)

@@ -3,19 +3,44 @@
  * The movability test (movable.c) counts on the shape of this: golib_call, CPython's helpers, one eval loop that runs a
  * Python function, entered the same way each time. A callable of any other kind is therefore called from a Python function of ours: `go(con.execute, q)`
  * then has sqlite's frames above an eval loop, where the walk sees them.
+ *
+ * A function of this library needs no eval loop below it: `go(wg.done)`, `go(ch.send, x)`. Nothing foreign is between it and
+ * golib_call, and what an eval loop does besides it does when there is something to do.
  */
 #include "internal.h"
+#include "movable.h"
 
 /* What calls everything that is no Python function: without arguments, with positional ones, with any. */
 static PyObject *call_bare, *call_args, *call_any;
 
+/* This library's code. */
+static golib_range own_texts[2];
+static int n_own_texts;
+
+/* A function of this library may be called as it is. Not in run()'s main goroutine, where exceptions that signal handlers
+ * raise may have to be picked up afterwards, nor if the eval loop has something to see to: GIL requests, exceptions from
+ * outside, collections. */
+static int is_own(PyThreadState *ts, PyObject *fn)
+{
+    if (!PyCFunction_CheckExact(fn)  || !golib_ident_is_goroutine(ts->thread_id))
+        return 0;
+    const uint8_t *code = (const uint8_t *)PyCFunction_GET_FUNCTION(fn);
+    for (int i = 0; i < n_own_texts; i++) {
+        if (code >= own_texts[i].begin && code < own_texts[i].end)
+            return 1;
+    }
+    return 0;
+}
+
 int golib_call_init(void)
 {
+    enum { MOST_TEXTS = sizeof own_texts / sizeof *own_texts };
     static const char source[] = "def bare(fn):\n    return fn()\n"
                                  "def args(fn, args):\n    return fn(*args)\n"
                                  "def any(fn, args, kwargs):\n    return fn(*args, **kwargs)\n";
     if (call_any)
         return 0;
+    n_own_texts = golib_text_of((const void *)&golib_call, own_texts, MOST_TEXTS);
     PyObject *code = Py_CompileString(source, "<golib>", Py_file_input);
     PyObject *globals = code ? PyDict_New() : NULL;
     PyObject *done = NULL;
@@ -85,7 +110,6 @@ __attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, PyObject *fn, 
 {
     PyObject *others[] = {fn, args, kwargs}, *own = NULL, *result;
     arguments a = {.items = others, .n = 3};
-    (void)ts;
     if (PyFunction_Check(fn)) {
         own = args;
         if (lay_out(&a, NULL, args, kwargs) < 0)
@@ -99,6 +123,10 @@ __attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, PyObject *fn, 
     }
     else if (kwargs)
         fn = call_any;
+    else if (is_own(ts, fn)) {
+        a.items = &PyTuple_GET_ITEM(args, 0);
+        a.n = PyTuple_GET_SIZE(args);
+    }
     else {
         a.n = PyTuple_GET_SIZE(args) ? 2 : 1;
         fn = a.n == 2 ? call_args : call_bare;

@@ -119,7 +119,8 @@ void golib_ts_set_context(PyThreadState *ts, PyObject *ctx);
 
 /* ---- call.c ---- */
 
-/* fn(*args, **kwargs) as the outermost call of a goroutine; `ts` is attached. args is a tuple, kwargs a dict or NULL.
+/* fn(*args, **kwargs) as the outermost call of a goroutine; `ts` is attached, its ident set. args is a tuple, kwargs a
+ * dict or NULL.
  * There is nothing to unwind between here and the eval loop, so a forced unwinding may pass (rule: no landing pads). */
 PyObject *golib_call(PyThreadState *ts, PyObject *fn, PyObject *args, PyObject *kwargs);
 

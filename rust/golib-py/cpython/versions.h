@@ -73,6 +73,16 @@ static inline PyThreadState *golib_last_holder(struct _gil_runtime_state *gil)
     return __atomic_load_n((PyThreadState **)&gil->last_holder, __ATOMIC_RELAXED);
 }
 
+/* The eval loop of `ts` would do something else before its next instruction. */
+static inline int golib_eval_is_wanted(PyThreadState *ts)
+{
+#if GOLIB_DROP_BIT_IN_STATE
+    return (__atomic_load_n(&ts->eval_breaker, __ATOMIC_RELAXED) & _PY_EVAL_EVENTS_MASK) != 0;
+#else
+    return __atomic_load_n((int *)&ts->interp->ceval.eval_breaker, __ATOMIC_RELAXED) != 0;
+#endif
+}
+
 /* Where an OS thread's bound state is kept: 3.15 has a thread-local slot for it, earlier versions a pthread key. */
 #define GOLIB_BOUND_IN_SLOT (PY_VERSION_HEX >= 0x030f0000)
 

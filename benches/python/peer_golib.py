@@ -75,6 +75,26 @@ def prodcons(n):
     golib.run(main)
 
 
+def prodcons_iterated(n):
+    """As runloom's program has it: the consumer iterates over the channel, which ends with its close."""
+
+    def main():
+        ch = Chan(CAPACITY)
+
+        def produce():
+            with ch:
+                for i in range(n):
+                    ch.send(i)
+
+        go(produce)
+        s = 0
+        for v in ch:
+            s += v
+        check(s, total(n))
+
+    golib.run(main)
+
+
 def mpmc(n):
     def main():
         ch = Chan(CAPACITY)

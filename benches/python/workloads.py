@@ -38,6 +38,7 @@ EXTRAS = {
         "handles", "taskgroup", "gather", "eager", "batched", "noyield", "c", "waitgroup",
     ],
     "pingpong": ["queue"],
+    "prodcons": ["iterated"],
     "select_fanin": ["merge", "prepared"],
     "cpu_hog": ["preempt"],
 }  # fmt: skip

@@ -35,16 +35,28 @@ static SELECTED_FIELDS: Table<[PyMemberDef; 3]> = Table([
     field(c"ok", 2, c"Alias for field number 2"),
 ]);
 
+/// What is kept of a class.
+struct Kept {
+    class: Global,
+    /// An instance without references; null if the next one is to be allocated.
+    spare: Global,
+}
+
+impl Kept {
+    const fn new() -> Kept {
+        Kept { class: Global::new(), spare: Global::new() }
+    }
+}
+
+static RECV: Kept = Kept::new();
+static SELECTED: Kept = Kept::new();
+
 /// One of the classes.
 trait Class {
     /// How many items.
     const LEN: usize;
 
-    /// Where the class is kept.
-    fn class() -> &'static Global;
-
-    /// An instance without references; null if the next one is to be allocated.
-    fn spare() -> &'static Global;
+    fn kept() -> &'static Kept;
 }
 
 struct Recv;
@@ -52,16 +64,8 @@ struct Recv;
 impl Class for Recv {
     const LEN: usize = RECV_FIELDS.0.len();
 
-    #[inline(always)]
-    fn class() -> &'static Global {
-        static CLASS: Global = Global::new();
-        &CLASS
-    }
-
-    #[inline(always)]
-    fn spare() -> &'static Global {
-        static SPARE: Global = Global::new();
-        &SPARE
+    fn kept() -> &'static Kept {
+        &RECV
     }
 }
 
@@ -70,16 +74,8 @@ struct Selected;
 impl Class for Selected {
     const LEN: usize = SELECTED_FIELDS.0.len();
 
-    #[inline(always)]
-    fn class() -> &'static Global {
-        static CLASS: Global = Global::new();
-        &CLASS
-    }
-
-    #[inline(always)]
-    fn spare() -> &'static Global {
-        static SPARE: Global = Global::new();
-        &SPARE
+    fn kept() -> &'static Kept {
+        &SELECTED
     }
 }
 
@@ -113,7 +109,7 @@ unsafe fn set_up<C: Class>(module: Raw, name: &CStr, fields: &'static [PyMemberD
         let dealloc: unsafe extern "C-unwind" fn(Raw) = dealloc::<C>;
         (*class.cast::<PyTypeObject>()).tp_dealloc =
             Some(transmute::<unsafe extern "C-unwind" fn(Raw), ffi::destructor>(dealloc));
-        C::class().set(class);
+        C::kept().class.set(class);
         true
     }
 }
@@ -141,12 +137,12 @@ unsafe fn make<C: Class, const N: usize>(items: [Raw; N]) -> Raw {
     const { assert!(N == C::LEN) };
     // SAFETY: the GIL is held; the class is a subclass of tuple without a layout of its own.
     unsafe {
-        let class = C::class().get().cast::<PyTypeObject>();
-        let spare = C::spare().get();
+        let class = C::kept().class.get().cast::<PyTypeObject>();
+        let spare = C::kept().spare.get();
         let tuple = if spare.is_null() {
             ffi::PyType_GenericAlloc(class, N as Py_ssize_t)
         } else {
-            C::spare().set(ptr::null_mut());
+            C::kept().spare.set(ptr::null_mut());
             ffi::PyObject_InitVar(spare.cast(), class, N as Py_ssize_t).cast()
         };
         if tuple.is_null() {
@@ -205,9 +201,9 @@ unsafe extern "C-unwind" fn free<C: Class>(slf: Raw) {
         }
         let class = ffi::Py_TYPE(slf).cast();
         // An instance of a subclass is no spare, nor is one of another length, which tuple.__new__ makes.
-        let fits = class == C::class().get() && ffi::Py_SIZE(slf) as usize == C::LEN;
-        if fits && C::spare().get().is_null() {
-            C::spare().set(slf);
+        let fits = class == C::kept().class.get() && ffi::Py_SIZE(slf) as usize == C::LEN;
+        if fits && C::kept().spare.get().is_null() {
+            C::kept().spare.set(slf);
             ffi::Py_DECREF(class); // a spare gets its class again when it is used
         } else {
             free_instance(slf);

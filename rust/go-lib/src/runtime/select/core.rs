@@ -216,17 +216,15 @@ fn look_locked<A: Arm>(
     }
     while let Some((i, c)) = look(cases, biased) {
         // SAFETY: all channels are locked.
-        match unsafe { step(&cases[i], c, place) } {
+        let step = unsafe { step(&cases[i], c, place) };
+        if matches!(step, Step::Blocked) {
             // Its waiters had been claimed by others. They are out of the queue now: it does not
             // seem ready again.
-            Step::Blocked => {}
-            step => {
-                unlock_all(locks);
-                if let Some(chosen) = finish(i, step) {
-                    return Ok(chosen);
-                }
-            }
+            continue;
         }
+        unlock_all(locks);
+        // Never an error: the step was done.
+        return finish(i, step).ok_or(SelectError::WouldBlock);
     }
     let deadline = match wait {
         Wait::Block => None,

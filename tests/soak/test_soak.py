@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import pathlib
 import sys
 
@@ -14,6 +15,9 @@ from support import SLACK, Output, finish, start
 HERE = pathlib.Path(__file__).parent
 
 pytestmark = pytest.mark.hang(100 * SLACK)
+
+#: Rounds of each storm; by default so many that the last ones show a leak.
+ROUNDS = os.environ.get("GOLIB_SOAK_ROUNDS")
 
 #: Scenario -> the library that it needs.
 NEEDS = {"pydantic_models": "pydantic", "rpds_maps": "rpds", "lxml_callbacks": "lxml"}
@@ -49,7 +53,7 @@ def storm(name: str, rng, *options: str, debug: str = "migrate=1", timeout: floa
 
 @pytest.mark.parametrize("name", scenarios())
 def test_nothing_breaks_when_goroutines_move_at_every_park(name, rng):
-    result = storm(name, rng)
+    result = storm(name, rng, *(["--rounds", ROUNDS] if ROUNDS else []))
     assert result.rc == 0, result
     assert "\nok" in result.out, result
     assert result.err == "", result

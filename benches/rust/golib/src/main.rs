@@ -2,7 +2,7 @@
 use common::Rt;
 use go_lib::chan::{chan, Receiver, Sender};
 use go_lib::sync::{Mutex, WaitGroup};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 

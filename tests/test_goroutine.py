@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import sys
 import threading
 import time
@@ -128,6 +129,38 @@ def test_an_error_of_a_method_of_golib_has_no_frames_of_golib():
     ch.close()
     error = go(ch.send, 1).exception()
     assert isinstance(error, golib.SendOnClosed) and error.__traceback__ is None
+
+
+def test_a_thread_gets_the_gil_amid_a_storm_of_methods_of_golib():
+    """They are called without an eval loop, which would see that somebody asks for the GIL."""
+    n, left = 300_000, []
+    r, w = os.pipe()
+    interval = sys.getswitchinterval()
+
+    def other():
+        os.read(r, 1)
+        time.sleep(0.02)
+        left.append(golib.num_goroutine())
+
+    def main():
+        wg = WaitGroup()
+        wg.add(n)
+        for _ in range(n):
+            go(wg.done)
+        sys.setswitchinterval(interval)
+        os.write(w, b"x")
+        wg.wait()
+
+    thread = Thread(other)
+    sys.setswitchinterval(1000)  # nobody interrupts main, so that they all run in one go
+    try:
+        golib.run(main)
+    finally:
+        sys.setswitchinterval(interval)
+        os.close(w)
+        thread.join()
+        os.close(r)
+    assert left[0] > 1000
 
 
 def test_a_storm_of_methods_of_golib_lets_other_threads_run():

@@ -22,7 +22,7 @@ static int n_own_texts;
  * outside, collections. */
 static int is_own(PyThreadState *ts, PyObject *fn)
 {
-    if (!PyCFunction_CheckExact(fn)  || !golib_ident_is_goroutine(ts->thread_id))
+    if (!PyCFunction_CheckExact(fn) || golib_eval_is_wanted(ts) || !golib_ident_is_goroutine(ts->thread_id))
         return 0;
     const uint8_t *code = (const uint8_t *)PyCFunction_GET_FUNCTION(fn);
     for (int i = 0; i < n_own_texts; i++) {

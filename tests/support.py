@@ -23,10 +23,8 @@ PATIENCE = 20.0
 
 #: Whether the process runs on a machine so small that timing bounds are widened.
 SLACK = float(os.environ.get("GOLIB_TEST_SLACK", "1"))
-#: How long a call blocks beside which others are timed, in seconds, and the longest gap that they may see: less
-#: than the call, on a busy machine too.
+#: How long a call blocks beside which others are timed, in seconds: longer than any gap allowed beside it, whatever SLACK.
 CALL_SECONDS = 0.3 * SLACK
-LONGEST_GAP = CALL_SECONDS * 2 / 3
 
 
 def eventually(predicate: Callable[[], Any], timeout: float = PATIENCE, what: str = "") -> Any:

@@ -14,7 +14,7 @@ import golib
 import pytest
 from golib import Chan, go, gosched
 
-from support import CALL_SECONDS, LONGEST_GAP, SLACK, Thread, run_ok, under_run
+from support import CALL_SECONDS, SLACK, Thread, run_ok, under_run
 
 pytestmark = pytest.mark.hang(240 * SLACK)
 
@@ -56,7 +56,7 @@ def test_a_c_call_does_not_hold_up_a_ticker():
     import ctypes
 
     usleep = ctypes.CDLL(None).usleep
-    assert longest_gap(lambda: usleep(int(1e6 * CALL_SECONDS))) < LONGEST_GAP
+    assert longest_gap(lambda: usleep(int(1e6 * CALL_SECONDS))) < 0.1 * SLACK
 
 
 BLOCK = bytes(20_000_000)
@@ -101,16 +101,16 @@ def _wait_for_a_lock():
 
 @pytest.mark.parametrize("name", list(BLOCKING))
 def test_a_blocking_call_blocks_only_its_own_thread(name):
-    assert longest_gap(BLOCKING[name]) < LONGEST_GAP
+    assert longest_gap(BLOCKING[name]) < 0.15 * SLACK
 
 
 def test_a_cpu_bound_goroutine_is_preempted():
     def hog():
-        end = time.monotonic() + CALL_SECONDS
+        end = time.monotonic() + 0.4 * SLACK
         while time.monotonic() < end:
             pass
 
-    assert longest_gap(hog) < LONGEST_GAP
+    assert longest_gap(hog) < 0.1 * SLACK
 
 
 def test_several_cpu_bound_goroutines_share_the_interpreter():

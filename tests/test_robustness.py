@@ -350,7 +350,7 @@ def recurse(name, goroutines, timeout):
 
 @pytest.mark.parametrize("name", list(DEEP))
 def test_a_hundred_goroutines_recurse_to_the_limit_as_a_thread_does(name):
-    recurse(name, 100 if SLACK == 1 else 50, 120 * SLACK)
+    recurse(name, 100, 120 * SLACK)
 
 
 @pytest.mark.slow

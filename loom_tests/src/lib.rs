@@ -20,7 +20,7 @@
 
 #[path = "../../rust/go-lib/src/chan.rs"]
 mod chan;
-#[path = "../../rust/go-lib/src/context.rs"]
+#[path = "../../rust/go-lib/src/context/mod.rs"]
 mod context;
 #[path = "../../rust/go-lib/src/panic.rs"]
 mod panic;

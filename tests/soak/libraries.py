@@ -13,8 +13,10 @@ import golib
 from golib import Chan, go
 from storm import scenario
 
-_modules = pathlib.Path(tempfile.mkdtemp(prefix="golib-soak-"))
-sys.path.insert(0, str(_modules))
+#: Where the modules to import are written; removed at exit.
+_directory = tempfile.TemporaryDirectory(prefix="golib-soak-")
+_modules = pathlib.Path(_directory.name)
+sys.path.insert(0, _directory.name)
 
 
 @scenario(goroutines=30, tolerance=2000)

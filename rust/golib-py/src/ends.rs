@@ -294,7 +294,7 @@ unsafe extern "C-unwind" fn free(slf: Raw) {
         }
         obj::clear(&raw mut (*view).chan);
         obj::clear(&raw mut (*view).keep);
-        chan::free_instance(slf);
+        raw::free_instance(slf);
     }
 }
 

@@ -405,3 +405,18 @@ pub(crate) unsafe fn unicode(text: &str) -> Raw {
 pub(crate) fn instance<T>(object: *mut PyObject) -> *mut T {
     object.cast()
 }
+
+/// Gives an instance of a heap type back.
+///
+/// # Safety
+/// Its fields have been dropped; nobody uses it any more.
+pub(crate) unsafe fn free_instance(slf: Raw) {
+    // SAFETY: the caller's duty; instances of heap types own a reference to their type.
+    unsafe {
+        let class = ffi::Py_TYPE(slf);
+        if let Some(free) = (*class).tp_free {
+            free(slf.cast());
+        }
+        ffi::Py_DECREF(class.cast());
+    }
+}

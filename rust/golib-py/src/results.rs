@@ -9,10 +9,9 @@ use std::ptr;
 
 use pyo3::ffi::{self, PyMemberDef, PyTupleObject, PyTypeObject, Py_ssize_t};
 
-use crate::chan::free_instance;
 use crate::cpython::object;
 use crate::obj::{self, Global, Raw};
-use crate::raw::Table;
+use crate::raw::{free_instance, Table};
 
 /// Item `i` of a tuple under a name.
 const fn field(name: &'static CStr, i: usize, doc: &'static CStr) -> PyMemberDef {

@@ -18,12 +18,14 @@ use go_lib::runtime::embedder::{nanotime, Wait};
 use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
 use crate::alarm::HostAlarm;
-use crate::chan::{self, free_instance, hchan};
+use crate::chan::{self, hchan};
 use crate::cpython::{object, tstate};
 use crate::errors;
 use crate::goroutine::{self, check_function, Spec};
 use crate::obj::{self, Global, Obj, Raw};
-use crate::raw::{self, arguments, deadline_after, guard, instance, seconds_of, Table, NS};
+use crate::raw::{
+    self, arguments, deadline_after, free_instance, guard, instance, seconds_of, Table, NS,
+};
 
 /// An instance of `golib.time.Timer` or of the core of `Ticker`.
 #[repr(C)]

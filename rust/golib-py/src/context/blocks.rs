@@ -11,10 +11,9 @@ use pyo3::ffi::{self, PyMethodDef, PyObject, Py_ssize_t};
 use super::ambient::{self, Block, Entry};
 use super::functions::after_seconds;
 use super::tree::{self, ContextObj, Why};
-use crate::chan::free_instance;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
-use crate::raw::{self, arguments, instance, seconds_of, Table};
+use crate::raw::{self, arguments, free_instance, instance, seconds_of, Table};
 
 /// What `timeout()` and `shield()` return.
 #[repr(C)]

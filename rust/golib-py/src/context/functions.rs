@@ -9,11 +9,10 @@ use pyo3::ffi::{self, PyMethodDef, PyObject, Py_ssize_t};
 
 use super::tree::{self, ContextObj, Kind, Why, NO_DEADLINE};
 use super::{ambient, background, checked, TODO};
-use crate::chan::free_instance;
 use crate::errors;
 use crate::goroutine::arguments_of;
 use crate::obj::{self, Global, Raw};
-use crate::raw::{self, arguments, deadline_after, instance, seconds_of, Table, NS};
+use crate::raw::{self, arguments, deadline_after, free_instance, instance, seconds_of, Table, NS};
 
 /// What a callable does.
 #[derive(Clone, Copy, PartialEq, Eq)]

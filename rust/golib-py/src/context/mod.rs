@@ -20,11 +20,11 @@ use std::ptr;
 
 use pyo3::ffi::{self, PyMethodDef};
 
-use crate::chan::{self, free_instance};
+use crate::chan;
 use crate::cpython::object;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
-use crate::raw::{self, instance, Table, NS};
+use crate::raw::{self, free_instance, instance, Table, NS};
 
 use tree::{ContextObj, Kind, Why, NO_DEADLINE};
 

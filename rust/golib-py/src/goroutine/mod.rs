@@ -31,12 +31,11 @@ use std::ptr;
 use go_lib::runtime::embedder::{Event, GRef};
 use pyo3::ffi::{self, PyObject};
 
-use crate::chan::free_instance;
 use crate::context::ambient::Holder;
 use crate::cpython::object;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
-use crate::raw::{self, instance, Table};
+use crate::raw::{self, free_instance, instance, Table};
 use crate::run;
 
 pub(crate) use life::{goroutine_main, set_child_root, END_OF_CHILD};

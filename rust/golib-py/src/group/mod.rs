@@ -17,7 +17,6 @@ use std::ptr;
 use go_lib::runtime::embedder::{SemaphoreCore, Wait, WaitGroupCore};
 use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
-use crate::chan::free_instance;
 use crate::context::ambient::Holder;
 use crate::context::checked;
 use crate::context::tree::{self, Why};
@@ -25,7 +24,7 @@ use crate::cpython::object;
 use crate::errors;
 use crate::goroutine::{self, check_function, rest_of_call, GoroutineObj, Spec};
 use crate::obj::{self, Raw};
-use crate::raw::{self, arguments, guard, instance, parking, Table};
+use crate::raw::{self, arguments, free_instance, guard, instance, parking, Table};
 use crate::sync::waited;
 
 /// An instance of `golib._golib.Group`.

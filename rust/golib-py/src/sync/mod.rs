@@ -18,10 +18,9 @@ use std::ptr;
 use go_lib::runtime::embedder::WaitError;
 use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
 
-use crate::chan::free_instance;
 use crate::errors;
 use crate::obj::{self, Raw};
-use crate::raw::{self, guard, instance, Table};
+use crate::raw::{self, free_instance, guard, instance, Table};
 
 /// An instance whose payload is a primitive of the runtime.
 #[repr(C)]

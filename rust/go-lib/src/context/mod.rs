@@ -33,18 +33,21 @@
 
 #![forbid(unsafe_code)]
 
+mod after;
+mod cancel;
+
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
-use std::ops::Deref;
-use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::chan::{chan, never, Receiver, Sender};
 use crate::runtime::cancel::{CancelNode, Done, End, Why};
 use crate::runtime::time::deadline_at;
-use crate::sync::Mutex;
+
+pub use after::{after_func, StopFn};
+pub use cancel::{CancelCauseFn, CancelFn};
 
 /// Why a context has ended.
 ///
@@ -287,103 +290,6 @@ impl fmt::Debug for Context {
     }
 }
 
-/// Cancels a context: `cancel.cancel()`, or simply `cancel()`.
-///
-/// The first call counts, and returns when all contexts below have ended, too. A clone cancels the
-/// same context. Dropping it cancels nothing.
-///
-/// # Examples
-/// ```
-/// use go_lib::context;
-/// let (ctx, cancel) = context::with_cancel(&context::background());
-/// let other = cancel.clone();
-/// cancel();
-/// other.cancel(); // again: nothing happens
-/// assert!(ctx.is_done());
-/// ```
-#[derive(Clone)]
-pub struct CancelFn {
-    call: Arc<dyn Fn() + Send + Sync>,
-}
-
-impl CancelFn {
-    fn new(ctx: Context) -> Self {
-        CancelFn { call: Arc::new(move || ctx.end(Why::Cancelled, None)) }
-    }
-
-    /// Cancels the context with [`ContextError::Cancelled`], unless it has ended.
-    ///
-    /// Blocks: nothing, but for a cancellation of the same contexts that is under way.
-    ///
-    /// # Examples
-    /// ```
-    /// let (ctx, cancel) = go_lib::context::with_cancel(&go_lib::context::background());
-    /// cancel.cancel();
-    /// assert!(ctx.is_done());
-    /// ```
-    pub fn cancel(&self) {
-        (self.call)();
-    }
-}
-
-/// So that it can be called.
-impl Deref for CancelFn {
-    type Target = dyn Fn() + Send + Sync;
-
-    fn deref(&self) -> &Self::Target {
-        &*self.call
-    }
-}
-
-impl fmt::Debug for CancelFn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CancelFn")
-    }
-}
-
-/// Cancels a context and says why. As [`CancelFn`] otherwise.
-///
-/// # Examples
-/// ```
-/// use go_lib::context;
-/// let (ctx, cancel) = context::with_cancel_cause(&context::background());
-/// cancel.cancel("the disk is full");
-/// assert_eq!(context::cause(&ctx).unwrap().to_string(), "the disk is full");
-/// ```
-#[derive(Clone)]
-pub struct CancelCauseFn {
-    ctx: Context,
-}
-
-impl CancelCauseFn {
-    /// Cancels the context with [`ContextError::Cancelled`] and this cause, unless it has ended.
-    ///
-    /// Blocks: as [`CancelFn::cancel`].
-    ///
-    /// # Examples
-    /// ```
-    /// use go_lib::context;
-    /// use std::io::{Error, ErrorKind};
-    /// let (ctx, cancel) = context::with_cancel_cause(&context::background());
-    /// cancel.cancel(Error::from(ErrorKind::BrokenPipe));
-    /// assert!(context::cause(&ctx).unwrap().downcast_ref::<Error>().is_some());
-    /// ```
-    pub fn cancel(&self, cause: impl Into<Box<dyn Error + Send + Sync>>) {
-        self.cancel_with(Some(Arc::from(cause.into())));
-    }
-
-    /// As [`cancel`](Self::cancel), perhaps without a cause.
-    pub(crate) fn cancel_with(&self, cause: Option<Cause>) {
-        self.ctx.end(Why::Cancelled, cause);
-    }
-}
-
-impl fmt::Debug for CancelCauseFn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CancelCauseFn")
-    }
-}
-
 /// The root: it never ends, has no deadline and no values.
 ///
 /// # Examples
@@ -430,7 +336,7 @@ pub fn with_cancel(parent: &Context) -> (Context, CancelFn) {
 /// See [`CancelCauseFn`].
 pub fn with_cancel_cause(parent: &Context) -> (Context, CancelCauseFn) {
     let (ctx, _) = parent.child(None);
-    (ctx.clone(), CancelCauseFn { ctx })
+    (ctx.clone(), CancelCauseFn::new(ctx))
 }
 
 /// A child that ends at `at` with [`ContextError::DeadlineExceeded`], if it has not before. A
@@ -541,88 +447,6 @@ pub fn cause(ctx: &Context) -> Option<Cause> {
         _ => None,
     });
     Some(ended.flatten().unwrap_or_else(|| Arc::new(err)))
-}
-
-/// Takes an [`after_func`] back: `stop.stop()`, or simply `stop()`. Dropping it changes nothing.
-///
-/// # Examples
-/// ```
-/// use go_lib::context;
-/// let (ctx, cancel) = context::with_cancel(&context::background());
-/// let stop = context::after_func(&ctx, || unreachable!());
-/// assert!(stop.stop());
-/// assert!(!stop());
-/// cancel.cancel();
-/// ```
-#[derive(Clone)]
-pub struct StopFn {
-    call: Arc<dyn Fn() -> bool + Send + Sync>,
-}
-
-impl StopFn {
-    /// True if this kept the function from running; false if it runs, has run, or was stopped
-    /// before.
-    ///
-    /// Blocks: nothing.
-    ///
-    /// # Examples
-    /// See [`StopFn`].
-    pub fn stop(&self) -> bool {
-        (self.call)()
-    }
-}
-
-/// So that it can be called.
-impl Deref for StopFn {
-    type Target = dyn Fn() -> bool + Send + Sync;
-
-    fn deref(&self) -> &Self::Target {
-        &*self.call
-    }
-}
-
-impl fmt::Debug for StopFn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StopFn")
-    }
-}
-
-/// Runs `f` in a goroutine of its own when `ctx` has ended; at once if it has.
-///
-/// With the last [`Context`] and [`CancelFn`] of `ctx` gone, it cannot end any more and `f` is
-/// dropped; an `f` that has a clone of `ctx` itself keeps it until it ends. Go: `context.AfterFunc`.
-///
-/// # Examples
-/// ```
-/// use go_lib::{chan::chan, context};
-/// let (ctx, cancel) = context::with_cancel(&context::background());
-/// let (tx, rx) = chan(1);
-/// context::after_func(&ctx, move || tx.send("cleaned up"));
-/// cancel.cancel();
-/// assert_eq!(rx.recv(), Some("cleaned up"));
-/// ```
-#[track_caller]
-pub fn after_func<R>(ctx: &Context, f: impl FnOnce() -> R + Send + 'static) -> StopFn {
-    let Some(node) = &ctx.node.cancel else {
-        // It waits for ever, but it can be stopped.
-        let f = Mutex::new(Some(f));
-        return StopFn {
-            call: Arc::new(move || {
-                let f = f.lock().take();
-                f.is_some()
-            }),
-        };
-    };
-    match node.add_call(Box::new(move || drop(f())), Location::caller()) {
-        Ok(key) => {
-            let node = Arc::downgrade(node);
-            StopFn { call: Arc::new(move || node.upgrade().is_some_and(|n| n.remove(key))) }
-        }
-        Err(f) => {
-            crate::go(f);
-            StopFn { call: Arc::new(|| false) }
-        }
-    }
 }
 
 #[cfg(all(test, not(golib_loom)))]

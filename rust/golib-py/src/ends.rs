@@ -1,7 +1,7 @@
 //! The two directions of a channel: `SendChan` and `RecvChan`, views of a Chan, and `Sender` and `Receiver`, the ends
 //! that `golib.channel()` makes.
 //!
-//! All four are one struct that begins with the channel's [`Face`], so the methods are those of `chan.rs`.
+//! All four are one struct that begins with the channel's [`Face`], so the methods are those of [`chan`].
 //!
 //! # Invariants
 //! 1. `chan` is the channel's instance, owned until the end of the view.

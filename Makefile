@@ -32,7 +32,7 @@ help: ## list the tasks
 
 # An interpreter without ensurepip gets its pip from another's.
 $(py):
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "golib needs CPython 3.11 or newer, this is " + sys.version)'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 15) and "golib supports CPython 3.11 to 3.15, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV) > /dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
 	$(py) -c 'import pip' 2> /dev/null || $(outer_pip) -q --python $(py) install pip \
 		|| { rm -rf $(VENV); echo "no pip for $(PYTHON): install the package python3-venv"; exit 1; }
@@ -54,13 +54,13 @@ $(VENV)/.build: $(rust_sources) pyproject.toml | $(VENV)/.group-build
 build: $(VENV)/.build ## build golib and install it into the virtual environment, editable
 
 .PHONY: demo
-demo: build ## the main job on real input: index the interpreter's standard library
+demo: build ## the main job on real input: index the interpreter's standard library (ARGS=--check)
 	$(py) examples/python/index_tree.py $(ARGS)
 
 ## Tests --------------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: test-rust ## all tests: Rust, loom, Python
+test: test-rust test-seam ## all tests: Rust, loom, the C seam, Python
 # The model checker computes while the Python tests wait; its output comes after theirs.
 	nice $(MAKE) --no-print-directory loom > target/loom.log 2>&1 & loom=$$!; status=0; \
 	trap "kill $$loom" INT TERM; \
@@ -96,6 +96,14 @@ loom: ## the model checker on the scheduler's and the channels' own source
 .PHONY: test-python
 test-python: build $(VENV)/.group-test ## the Python tests (ARGS="-k name --seed=n" goes to pytest)
 	$(env) $(py) -m pytest $(ARGS)
+
+.PHONY: test-ten
+test-ten: build $(VENV)/.group-test ## the Python tests ten times, each in another order, until a run fails
+	for run in {1..10}; do echo "== run $$run"; $(env) $(py) -m pytest $(ARGS); done
+
+.PHONY: test-seam
+test-seam: | $(py) ## the C shim alone, against the interpreter, with a scheduler of its own (needs no build)
+	$(py) rust/golib-py/cpython/tests/run.py
 
 .PHONY: examples
 examples: build ## run every example

@@ -50,6 +50,25 @@ def parked(g: Any, *statuses: str) -> Any:
     return g
 
 
+#: With this in the environment every movable goroutine goes to another OS thread at every park.
+MIGRATE = {"GOLIB_DEBUG": "migrate=1"}
+
+
+def moves(parks: int = 2_000) -> bool:
+    """Whether the calling goroutine goes to another OS thread within so many parks; for scripts under `MIGRATE`."""
+    here = threading.get_native_id()
+    for _ in range(parks):
+        golib.gosched()
+        if threading.get_native_id() != here:
+            return True
+    return False
+
+
+def stays() -> bool:
+    """Whether the calling goroutine is still on its OS thread after two hundred parks."""
+    return not moves(200)
+
+
 class Tracked:
     """A value whose life is watched: `Tracked.alive` counts the instances."""
 

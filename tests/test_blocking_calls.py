@@ -174,12 +174,12 @@ def test_a_thousand_blocked_in_c_all_return():
         import golib, time
         start = time.monotonic()
         for g in [golib.go(time.sleep, 1) for _ in range(1000)]:
-            g.join()
-        print("ok")
+            assert g.join() is None
+        print(time.monotonic() - start)
         """,
         timeout=120,
     )
-    assert out == "ok\n"
+    assert 1 <= float(out) < 1 + 20 * SLACK  # in turn they would take a thousand seconds
 
 
 def test_two_hash_in_parallel():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -84,6 +87,67 @@ def test_index_tree_counts_identifiers(tree: Path) -> None:
         ["1", "sep"],
     ]
     assert lines[-1] == "check: the same as a sequential pass"
+
+
+def test_index_tree_prints_the_twenty_commonest_identifiers(tmp_path: Path) -> None:
+    words = [f"word{i:02}" for i in range(25)]
+    (tmp_path / "a.txt").write_text(" ".join(w for i, w in enumerate(words) for _ in range(i + 1)))
+    lines = run_example("index_tree.py", str(tmp_path)).splitlines()
+    assert lines[0].startswith("1 files, 0.0 MB, 325 identifiers, 25 different")
+    ranked = [[str(i + 1), words[i]] for i in range(24, 4, -1)]
+    assert [line.split() for line in lines[1:]] == ranked
+
+
+#: index_tree.py with files that take long and ticks that come often.
+SLOW_INDEX_TREE = """
+    import sys
+    sys.path.insert(0, sys.argv.pop(1))
+    import golib, index_tree
+    scan = index_tree.scan
+    index_tree.TICK_SECONDS = 0.005
+    index_tree.scan = lambda path: golib.sleep(0.05) or scan(path)
+    sys.exit(index_tree.main())
+    """
+
+
+def on_terminal(program: str, *args: str) -> tuple[str, str]:
+    """Runs a program whose stderr is a terminal; what that showed, and its short output."""
+    ours, its = os.openpty()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(program), *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=its,
+            env=script_environment(),
+        )
+    finally:
+        os.close(its)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: the program ended
+        while data := os.read(ours, 4096):
+            shown += data
+    os.close(ours)
+    output, _ = process.communicate()
+    assert process.returncode == 0, shown
+    return shown.decode(), output.decode()
+
+
+def test_index_tree_shows_its_progress_on_a_terminal_and_wipes_it_out(tmp_path: Path) -> None:
+    for i in range(5):
+        (tmp_path / f"{i}.txt").write_text("word " * 40_000)
+    arguments = (str(EXAMPLES), str(tmp_path), "--workers", "1")
+    shown, output = on_terminal(SLOW_INDEX_TREE, *arguments)
+    assert output.startswith("5 files, 1.0 MB, 200,000 identifiers, 1 different\n")
+    nothing, *lines, last = shown.split("\r")
+    assert (nothing, last) == ("", "\x1b[K"), shown
+    counts = []
+    for line in lines:
+        progress = re.fullmatch(r"(\d) files, (\d\.\d) MB \.\.\.\x1b\[K", line)
+        assert progress, shown
+        assert progress[2] == f"{0.2 * int(progress[1]):.1f}", shown
+        counts.append(int(progress[1]))
+    assert counts == sorted(counts) and len(set(counts)) >= 2, shown
 
 
 def test_index_tree_lists_what_it_cannot_read_and_goes_on(tree: Path) -> None:

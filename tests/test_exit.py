@@ -25,7 +25,6 @@ STATES = {
     "yielding": "exec('while True: golib.gosched()')",
     "computing": "exec('while True: pass')",
     "in a C call": "time.sleep(3600)",
-    "in a C call that returns during finalization": "time.sleep(0.01 + 0.0005 * i)",
     "in short C calls": "exec('while True: time.sleep(0.0001)')",
     "hashing": "exec('while True: hashlib.sha256(bytes(100000)).digest()')",
     "waiting for a plain lock": "lock.acquire()",
@@ -81,6 +80,75 @@ def test_exit_keeps_the_status_and_says_nothing(state):
     for i in range(ROUNDS):
         end = list(ENDS)[i % len(ENDS)]
         check_exit(state, ("golib.run(main)", "main()")[i % 2], end)
+
+
+#: Where the interpreter's end lets five goroutines out of their C calls: `let_go` is called there.
+MOMENTS = {
+    "while threads are waited for": "threading.Thread(target=let_go).start()",
+    "before golib's end": "atexit.register(let_go)",
+    "after golib's end": "",  # registered before the first goroutine
+    "while modules are torn down": "sys.last_value = Last()",  # the first that CPython drops
+}
+
+C_CALLS = {
+    "os.read": "os.read(r, 1)",
+    "ctypes": "libc.read(r, ctypes.create_string_buffer(1), 1)",
+}
+
+RETURNS = """
+    import array, atexit, ctypes, fcntl, os, sys, termios, threading, time
+    import golib
+    libc = ctypes.CDLL(None)
+    r, w = os.pipe()
+
+    def let_go():
+        os.write(w, b"x" * 5)
+        left, end = array.array("i", [5]), time.monotonic() + 20
+        while left[0] == 5 and time.monotonic() < end:
+            time.sleep(0.01)
+            fcntl.ioctl(r, termios.FIONREAD, left)
+        time.sleep(0.05)  # those that came back ask for the interpreter
+        os.write(1, b"returned\\n" if left[0] < 5 else b"still blocked\\n")
+
+    class Last:
+        def __del__(self):
+            let_go()
+
+    if {early}:
+        atexit.register(let_go)
+    ready = golib.Chan()
+
+    def task():
+        ready.send(None)
+        {call}
+        while True:
+            golib.gosched()
+
+    def main():
+        for _ in range(5):
+            golib.go(task)
+        for _ in range(5):
+            ready.recv()
+        golib.sleep(0.05)
+
+    {start}
+    {moment}
+    {end}
+    """
+
+
+@pytest.mark.parametrize("call", list(C_CALLS))
+@pytest.mark.parametrize("moment", list(MOMENTS))
+def test_a_c_call_that_returns_while_the_interpreter_ends_does_no_harm(moment, call):
+    for i, (end, rc, err) in enumerate(ENDS.values()):
+        code = RETURNS.format(
+            early=moment == "after golib's end",
+            call=C_CALLS[call],
+            start=("golib.run(main)", "main()")[i % 2],
+            moment=MOMENTS[moment],
+            end=end,
+        )
+        assert run_script(code) == (rc, "returned\n", err), end
 
 
 @pytest.mark.slow

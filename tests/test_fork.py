@@ -255,26 +255,72 @@ def test_a_fork_from_another_thread_leaves_a_usable_child():
     assert out == "child\n0\n"
 
 
-def test_the_handle_of_a_goroutine_that_stayed_in_the_parent_does_not_hang():
+@pytest.mark.parametrize("start", ["golib.run(main)", "go(main).join()", "main()"])
+def test_a_goroutine_that_stayed_in_the_parent_does_not_end_in_the_child(start):
     out = run_ok(
         script(
+            f"""
+            import time
+            def main():
+                gate = Chan()
+                g, ended = go(gate.recv), go(str, "before")
+                while g.status() != "chan receive" or not ended.done():
+                    golib.sleep(0.001)
+                pid = os.fork()
+                if pid == 0:
+                    print(ended.join(), gate.try_send("to nobody"), flush=True)
+                    print(g.id in [other.id for other in golib.runtime.goroutines()], flush=True)
+                    began = time.monotonic()
+                    try:
+                        g.join(0.2)
+                    except TimeoutError:
+                        print(time.monotonic() - began >= 0.2, g.done(), flush=True)
+                    os._exit(0)
+                print(wait(pid))
+                gate.send("in the parent")
+                print(g.join())
+            {start}
             """
+        )
+    )
+    assert out == "before False\nFalse\nTrue False\n0\nin the parent\n"
+
+
+NOBODY_TO_TELL = pytest.mark.xfail(
+    reason="a deadlock is told a thread that waits in golib, and this child has none", strict=True
+)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "main()",
+        pytest.param("golib.run(main)", marks=NOBODY_TO_TELL),
+        pytest.param("go(main).join()", marks=NOBODY_TO_TELL),
+    ],
+)
+def test_joining_a_goroutine_that_stayed_in_the_parent_is_a_deadlock(start):
+    out = run_ok(
+        script(
+            f"""
+            import signal
             def main():
                 g = go(Chan().recv)
                 golib.gosched()
                 pid = os.fork()
                 if pid == 0:
+                    signal.alarm(3)  # ends the child if it hangs
                     try:
-                        g.join(0.2)
-                    except BaseException as error:
-                        print("raised", flush=True)
+                        g.join()
+                    except golib.Deadlock as error:
+                        print(error, flush=True)
                     os._exit(0)
-                print(wait(pid))
-            golib.run(main)
+                print(golib.blocking(wait, pid))
+            {start}
             """
         )
     )
-    assert out == "raised\n0\n"
+    assert out == "all goroutines are asleep - deadlock!\n0\n"
 
 
 def test_multiprocessing_works_from_goroutines():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import math
 import os
@@ -16,7 +17,7 @@ import pytest
 from golib import Chan, Goroutine, go, spawn
 from golib.sync import WaitGroup
 
-from support import Boom, Thread, Tracked, eventually, parked, run_ok
+from support import MIGRATE, Boom, Thread, Tracked, eventually, parked, run_ok
 
 # -- starting ----------------------------------------------------------------------------------
 
@@ -93,6 +94,44 @@ def test_methods_of_golib_wait_as_goroutines():
 def test_methods_of_golib_move_between_threads():
     """No eval loop is above them: the movability test meets golib's own call first."""
     code = """
+        import threading
+        import golib
+        from golib import Chan, go
+
+        before, after = {}, {}
+
+        def note(seen):
+            seen[threading.get_ident()] = threading.get_native_id()
+
+        class Timeout:
+            def __float__(self):  # called before recv parks
+                note(before)
+                return 60.0
+
+        class Value:
+            def __del__(self):  # nobody holds the handle: called after recv by its goroutine
+                note(after)
+
+        def main():
+            ch, start = Chan(), golib.runtime.stats()
+            for _ in range(50):
+                go(ch.recv, timeout=Timeout())
+            while sum(g.status() == "chan receive" for g in golib.runtime.goroutines()) < 50:
+                golib.gosched()
+            for _ in range(50):
+                ch.send(Value())
+            while len(after) < 50:
+                golib.gosched()
+            pinned = golib.runtime.stats()["parks_pinned"] - start["parks_pinned"]
+            print(before.keys() == after.keys(), before != after, pinned)
+
+        golib.run(main)
+        """
+    assert run_ok(code, env=MIGRATE) == "True True 0\n"
+
+
+def test_methods_of_golib_communicate_while_they_move_between_threads():
+    code = """
         import golib
         from golib import Chan, go
 
@@ -112,7 +151,7 @@ def test_methods_of_golib_move_between_threads():
 
         golib.run(main)
         """
-    assert run_ok(code, env={"GOLIB_DEBUG": "migrate=1"}) == "True\n"
+    assert run_ok(code, env=MIGRATE) == "True\n"
 
 
 def test_functions_of_golib_that_call_back_can_be_goroutines():
@@ -198,8 +237,13 @@ def test_an_async_function_is_a_type_error_in_the_caller():
         pass
 
     for start in (go, spawn, golib.run, golib.main):
-        with pytest.raises(TypeError):
-            start(coroutine)
+        for fn in (
+            coroutine,
+            functools.partial(coroutine),
+            functools.partial(functools.partial(coroutine)),
+        ):
+            with pytest.raises(TypeError):
+                start(fn)
 
 
 def test_wrong_arguments_of_the_function_are_its_own_error():

@@ -15,7 +15,7 @@ import golib
 import pytest
 from golib import Chan, go, gosched
 
-from support import Thread, eventually, parked, run_ok, run_script
+from support import MIGRATE, Thread, eventually, parked, run_ok, run_script
 
 
 def test_get_ident_is_unique_among_live_goroutines():
@@ -296,6 +296,14 @@ def test_goroutines_may_import_each_others_modules_in_a_circle(tmp_path, monkeyp
             sys.modules.pop(name, None)
 
 
+def test_an_extension_module_that_cannot_be_loaded_says_why(tmp_path, monkeypatch):
+    (tmp_path / "golib_broken.so").write_text("no ELF")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    go(int).join()  # from now on golib sees extension modules come
+    with pytest.raises(ImportError, match="golib_broken.so"):
+        import golib_broken  # noqa: F401
+
+
 # -- sqlite3 -----------------------------------------------------------------------------------
 
 
@@ -312,18 +320,126 @@ def test_a_sqlite3_connection_follows_the_goroutine_that_made_it():
     assert all(g.join() for g in [go(task, i) for i in range(20)])
 
 
-def test_check_same_thread_true_locks_the_goroutine_to_its_thread():
-    def task():
-        con = sqlite3.connect(":memory:", check_same_thread=True)
-        ids = set()
-        for _ in range(20):
-            golib.sleep(0)
-            con.execute("select 1")
-            ids.add(threading.get_native_id())
-        con.close()
-        return len(ids)
+#: `task` runs in ten goroutines at once, and what they return is printed.
+SQLITE = """
+    import sqlite3
+    import golib
+    from golib import go, gosched
+    from support import moves, stays
+    def connect(**options):
+        return sqlite3.connect(":memory:", **options)
+    def locked():
+        con = connect(check_same_thread=True)
+        assert stays()
+        return con
+    def refused(call):
+        try:
+            call()
+        except sqlite3.ProgrammingError as error:
+            return "thread" in str(error)
+    def ten(task):
+        def main():
+            return {g.join() for g in [go(task) for _ in range(10)]}
+        print(golib.run(main))
+    """
 
-    assert [g.join() for g in [go(task) for _ in range(10)]] == [1] * 10
+
+def sqlite(body: str) -> str:
+    return run_ok(textwrap.dedent(SQLITE) + textwrap.dedent(body), env=MIGRATE)
+
+
+def test_check_same_thread_true_locks_the_goroutine_to_its_thread():
+    out = sqlite(
+        """
+        def task():
+            free = connect(), connect(check_same_thread=False)
+            moved = moves()
+            con = connect(check_same_thread=True)
+            stayed = stays()
+            con.execute("select 1")
+            return moved, stayed
+        ten(task)
+        """
+    )
+    assert out == "{(True, True)}\n"
+
+
+def test_a_closed_connection_lets_the_goroutine_move_again():
+    out = sqlite(
+        """
+        def task():
+            locked().close()
+            return moves()
+        ten(task)
+        """
+    )
+    assert out == "{True}\n"
+
+
+def test_a_dropped_connection_lets_the_goroutine_move_again():
+    out = sqlite(
+        """
+        import gc, warnings
+        warnings.simplefilter("ignore", ResourceWarning)
+        def task():
+            con = locked()
+            del con
+            gc.collect()  # it is in a cycle with its cache of statements
+            return moves()
+        ten(task)
+        """
+    )
+    assert out == "{True}\n"
+
+
+def test_one_of_two_open_connections_keeps_the_goroutine_on_its_thread():
+    out = sqlite(
+        """
+        def task():
+            first, second = locked(), locked()
+            first.close()
+            stayed = stays()
+            second.execute("select 1")
+            second.close()
+            return stayed, moves()
+        ten(task)
+        """
+    )
+    assert out == "{(True, True)}\n"
+
+
+def test_a_connection_closed_twice_releases_its_thread_once():
+    out = sqlite(
+        """
+        def task():
+            first, second = locked(), locked()
+            first.close()
+            first.close()
+            stayed = stays()
+            del first
+            stayed = stayed and stays()
+            second.close()
+            return stayed, moves()
+        ten(task)
+        """
+    )
+    assert out == "{(True, True)}\n"
+
+
+def test_a_connection_closed_by_another_goroutine_releases_no_thread():
+    out = sqlite(
+        """
+        def task():
+            con = locked()
+            was_refused = go(refused, con.close).join()
+            stayed = stays()
+            con.execute("select 1")
+            con.close()
+            return was_refused, stayed, moves()
+        ten(task)
+        """
+    )
+    assert out == "{(True, True, True)}\n"
 
 
 def test_sqlite3_keeps_its_check_on_ordinary_threads():
@@ -371,6 +487,55 @@ def test_faulthandler_shows_goroutines():
         """
     )
     assert "parked_in_here" in result.out, result
+
+
+@pytest.mark.parametrize("enabled", ["first", "later"])
+def test_a_segmentation_fault_in_a_goroutine_reaches_faulthandler(enabled):
+    """golib's handler is for stacks that overflow; what faults elsewhere is none of its business."""
+    result = run_script(
+        f"""
+        import ctypes, faulthandler, golib
+        if {enabled == "later"}:
+            golib.go(int).join()
+        faulthandler.enable()
+        def crash_here():
+            ctypes.string_at(0)
+        golib.go(crash_here).join()
+        """
+    )
+    assert (result.rc, result.out) == (-signal.SIGSEGV, ""), result
+    assert result.err.startswith("Fatal Python error: Segmentation fault\n"), result
+    assert "in crash_here" in result.err, result
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12")
+def test_setprofile_all_threads_shows_the_calls_of_goroutines():
+    out = run_ok(
+        """
+        import threading
+        from golib import Chan, go
+        from support import parked
+        seen = []
+        def profile(frame, event, arg):
+            if frame.f_code.co_name == "called":
+                seen.append((event, threading.get_ident()))
+        def called():
+            return threading.get_ident()
+        def task(ch):
+            ch.recv()
+            return called()
+        ch = Chan()
+        gs = [parked(go(task, ch), "chan receive") for _ in range(3)]
+        threading.setprofile_all_threads(profile)
+        for _ in gs:
+            ch.send(1)
+        idents = [g.join() for g in gs]
+        threading.setprofile_all_threads(None)
+        print({(e, i) for e, i in seen if e in ("call", "return")}
+              == {(e, i) for e in ("call", "return") for i in idents}, len(set(idents)))
+        """
+    )
+    assert out == "True 3\n"
 
 
 def test_an_asynchronous_exception_reaches_the_goroutine():

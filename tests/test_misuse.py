@@ -242,23 +242,35 @@ def test_a_panic_handler_may_be_swapped_while_goroutines_fail():
     eventually(lambda: len(seen) == 50)
 
 
-def test_import_in_a_subinterpreter_is_refused_or_works():
+@pytest.mark.parametrize("kind", ["isolated", "legacy"])
+@pytest.mark.parametrize("before", ["pass", "import golib; golib.go(int).join()"])
+def test_import_in_a_subinterpreter_is_refused_in_words(kind, before):
     result = run_script(
-        """
+        f"""
+        import sys
         try:
             import _xxsubinterpreters as interpreters
         except ImportError:
             import _interpreters as interpreters
-        import golib
-        i = interpreters.create()
+        {before}
+        if sys.version_info >= (3, 13):
+            other = interpreters.create({kind!r})
+        else:
+            other = interpreters.create(isolated={kind!r} == "isolated")
         try:
-            error = interpreters.run_string(i, "import golib")
-        except BaseException as e:
-            error = e
-        print("alive")
+            error = interpreters.run_string(other, "import golib")
+            print(getattr(error, "formatted", error))
+        except interpreters.RunFailedError as error:
+            print(error)
+        interpreters.destroy(other)
+        import golib
+        print(golib.go(str, "alive").join())
         """
     )
-    assert (result.rc, result.out) == (0, "alive\n")
+    assert result.rc == 0, result
+    said, alive = result.out.splitlines()
+    assert alive == "alive", result
+    assert "ImportError" in said and "interpreter" in said, result
 
 
 def test_reloading_the_module_keeps_it_working():

@@ -1,4 +1,4 @@
-"""The README's code: each Python block is a program that runs; a text block after it is its output.
+"""The READMEs. The code of the first one: each Python block is a program that runs; a text block after it is its output.
 
 A Rust block is one of examples/rust, which the crate's own tests run.
 """
@@ -26,6 +26,13 @@ def test_a_python_block_runs_and_prints_what_the_readme_says(block: Block) -> No
 def test_a_rust_block_is_one_of_the_examples(block: Block) -> None:
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "examples/rust").glob("*.rs")]
     assert block.code in [source.partition("\n\n")[2] for source in sources] + sources
+
+
+def test_the_tests_readme_says_what_each_file_is_for() -> None:
+    tests = ROOT / "tests"
+    said = (tests / "README.md").read_text("utf-8")
+    files = [path.name for path in tests.glob("test_*.py")]
+    assert files and [name for name in files if f"`{name}`" not in said] == []
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,25 @@ def test_subclasses_and_other_lengths(make):
     gc.collect()
 
 
+def test_fields_without_an_item_are_missing(make):
+    kind = type(make(1))
+
+    class Sub(kind):
+        pass
+
+    fields = kind._fields
+    for cls in (kind, Sub):
+        # Beside many others, so that what lies behind them is no zeros.
+        short = [tuple.__new__(cls, range(i % len(fields))) for i in range(100)]
+        for result in short:
+            for i, name in enumerate(fields):
+                if i < len(result):
+                    assert getattr(result, name) == i
+                else:
+                    with pytest.raises(AttributeError, match=name):
+                        getattr(result, name)
+
+
 def test_a_result_does_not_become_one_of_another_class(make):
     class Other(NamedTuple):
         value: object

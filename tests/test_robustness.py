@@ -476,33 +476,66 @@ def test_a_kernel_without_guard_markers_and_no_mapping_to_spare_raises_memory_er
     assert "goroutines wait" in result.err and result.err.count("\n") == 1, result
 
 
-def test_a_failed_thread_creation_is_a_clear_error_or_harmless():
-    result = run_script(
-        script(
-            """
-            import resource
-            try:
-                if os.geteuid() == 0:
-                    os.setresuid(65533, 65533, 65533)
-                resource.setrlimit(resource.RLIMIT_NPROC, (6, 6))
-            except (OSError, ValueError):
-                print("cannot try")
-                os._exit(0)
-            try:
-                gs = [go(time.sleep, 0.2) for _ in range(30)]
-                errors = [e for e in (g.exception() for g in gs) if e]
-            except BaseException as error:
-                errors = [error]
-            print("ended", *errors)
-            """
-        ),
-        timeout=60,
-    )
+#: `limit(n)`: the OS gives this process's user no thread beyond n (root's are not counted).
+FEW_THREADS = """
+    import resource
+    def limit(n):
+        try:
+            if os.geteuid() == 0:
+                os.setresuid(65533, 65533, 65533)
+            resource.setrlimit(resource.RLIMIT_NPROC, (n, hard))
+        except (OSError, ValueError):
+            print("cannot try")
+            os._exit(0)
+    hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    """
+
+
+def with_few_threads(body: str):
+    code = script(FEW_THREADS) + textwrap.dedent(body)
+    result = run_script(code, timeout=60)
     if "cannot try" in result.out:
         pytest.skip("the number of processes cannot be limited here")
-    assert result.rc in (0, 2), result
-    said = result.out + result.err
-    assert result.rc == 0 or "thread" in said, result
+    return result
+
+
+@pytest.mark.parametrize("n", [1, 6])
+def test_goroutines_wait_for_one_of_the_threads_that_there_are(n):
+    """Told once, on stderr: fewer threads than blocking calls make a program slow, not wrong."""
+    result = with_few_threads(
+        f"""
+        assert go(int, 1).join() == 1  # one thread at least was to be had
+        limit({n})
+        gs = [go(lambda i: time.sleep(0.02) or i, i) for i in range(30)]
+        print([g.join() for g in gs] == list(range(30)))
+        """
+    )
+    assert (result.rc, result.out) == (0, "True\n"), result
+    assert re.fullmatch(
+        r"go-lib: goroutines wait for a thread: the OS refuses one more than \d+: .*\n", result.err
+    ), result
+
+
+def test_a_goroutine_is_refused_while_there_is_no_thread_at_all():
+    result = with_few_threads(
+        """
+        limit(1)
+        first = go(str, "waited")  # finds out
+        for _ in range(3):
+            try:
+                go(int)
+            except RuntimeError as error:
+                print(error)
+        limit(hard)
+        print(go(str, "usable").join(), first.join())
+        """
+    )
+    lines = result.out.splitlines()
+    refused = "cannot start a thread for a goroutine: the OS refuses one more than 0: Resource temporarily"
+    assert result.rc == 0 and len(lines) == 4, result
+    assert all(line.startswith(refused) for line in lines[:3]), result
+    assert lines[3] == "usable waited", result
+    assert "go-lib: goroutines wait for a thread: " in result.err, result
 
 
 def test_a_memory_error_of_the_program_is_an_ordinary_exception():

@@ -12,7 +12,17 @@ import golib
 import pytest
 from golib import Chan, go, gosched, runtime
 
-from support import eventually, finish, in_goroutine, parked, run_script, start_script, wait_line
+from support import (
+    MIGRATE,
+    eventually,
+    finish,
+    in_goroutine,
+    parked,
+    run_ok,
+    run_script,
+    start_script,
+    wait_line,
+)
 
 
 def held_here(ch):
@@ -65,6 +75,38 @@ def test_print_stacks_writes_all_goroutines_in_gos_format(place):
     g.join()
 
 
+@pytest.mark.slow
+@pytest.mark.hang(150)
+def test_the_dump_says_for_how_many_minutes_a_goroutine_has_waited():
+    ch = Chan()
+    g = parked(go(held_here, ch))
+    assert f"goroutine {g.id} [chan receive]:" in runtime.stack(all=True)
+    golib.sleep(60)
+    minutes = f"goroutine {g.id} [chan receive, 1 minutes]:"
+    eventually(lambda: minutes in runtime.stack(all=True), timeout=30)
+    h = parked(go(held_here, ch))
+    assert f"goroutine {h.id} [chan receive]:" in runtime.stack(all=True)
+    ch.close()
+    for waiter in (g, h):
+        waiter.exception()
+
+
+def test_the_dump_says_which_goroutine_is_locked_to_its_thread():
+    ch = Chan()
+
+    def locked():
+        with runtime.lock_os_thread():
+            held_here(ch)
+
+    g, free = parked(go(locked)), parked(go(held_here, ch))
+    text = runtime.stack(all=True)
+    assert f"goroutine {g.id} [chan receive, locked to thread]:" in text
+    assert f"goroutine {free.id} [chan receive]:" in text
+    for _ in range(2):
+        ch.send(1)
+    g.join(), free.join()
+
+
 def test_print_stacks_goes_to_stderr_by_default(capsys):
     in_goroutine(runtime.print_stacks)
     assert re.search(HEADER, capsys.readouterr().err, re.MULTILINE)
@@ -114,30 +156,39 @@ def test_the_dump_is_safe_while_goroutines_run_and_end():
         g.join()
 
 
-def test_a_locked_goroutine_stays_on_its_thread():
+#: What ten goroutines at once return that run `task`, each free to move but for its locks.
+LOCKED = """
+    import golib
+    from golib import go
+    from golib.runtime import lock_os_thread
+    from support import moves, stays
     def task():
-        with runtime.lock_os_thread():
-            ids = set()
-            for _ in range(100):
-                ids.add(threading.get_native_id())
-                gosched()
-            return len(ids)
+        {body}
+    def main():
+        return {{g.join() for g in [go(task) for _ in range(10)]}}
+    print(golib.run(main))
+    """
 
-    tasks = [go(task) for _ in range(10)]
-    assert [g.join() for g in tasks] == [1] * 10
+
+def test_a_locked_goroutine_stays_on_its_thread():
+    body = """
+        before = moves()
+        with lock_os_thread():
+            stayed = stays()
+        return before, stayed, moves()
+        """
+    assert run_ok(LOCKED.format(body=body.strip()), env=MIGRATE) == "{(True, True, True)}\n"
 
 
 def test_locks_to_a_thread_nest():
-    def task():
-        with runtime.lock_os_thread():
-            with runtime.lock_os_thread():
-                golib.sleep(0.001)
-            first = threading.get_native_id()
-            for _ in range(50):
-                golib.sleep(0)
-            return threading.get_native_id() == first
-
-    assert [g.join() for g in [go(task) for _ in range(10)]] == [True] * 10
+    body = """
+        with lock_os_thread():
+            with lock_os_thread():
+                inside = stays()
+            between = stays()
+        return inside, between, moves()
+        """
+    assert run_ok(LOCKED.format(body=body.strip()), env=MIGRATE) == "{(True, True, True)}\n"
 
 
 def test_two_locked_goroutines_have_different_threads():
@@ -270,18 +321,80 @@ def test_sigquit_works_while_main_is_busy():
     assert "bystander" in result.err
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_program_keeps_its_own_sigquit_handler(when):
+    result = run_script(
+        f"""
+        import signal
+        import golib
+        from support import eventually
+        seen = []
+        def mine(signum, frame):
+            seen.append(signum)
+        if {when == "after"}:
+            golib.go(int).join()
+        signal.signal(signal.SIGQUIT, mine)
+        golib.go(int).join()
+        golib.run(lambda: golib.go(golib.gosched).join())
+        assert signal.getsignal(signal.SIGQUIT) is mine
+        signal.raise_signal(signal.SIGQUIT)
+        eventually(lambda: seen)
+        print(seen == [signal.SIGQUIT])
+        """
+    )
+    assert result == (0, "True\n", "")
+
+
+def test_an_ignored_sigquit_stays_ignored():
+    result = run_script(
+        """
+        import signal
+        import golib
+        signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+        golib.go(int).join()
+        signal.raise_signal(signal.SIGQUIT)
+        golib.gosched()
+        print(signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN)
+        """
+    )
+    assert result == (0, "True\n", "")
+
+
 def test_importing_golib_starts_no_thread_and_patches_nothing():
     result = run_script(
         """
-        import os, sys, threading, _thread, signal
-        before = threading.get_ident, _thread.get_ident, threading.RLock, signal.pthread_kill
-        quit_before = signal.getsignal(signal.SIGQUIT)
-        import golib, golib.sync, golib.runtime
-        after = threading.get_ident, _thread.get_ident, threading.RLock, signal.pthread_kill
-        print(len(os.listdir("/proc/self/task")), before == after)
+        import ctypes, os, signal, sys, threading, _thread
+        # The C function of each builtin that other modules offer, and of RLock's methods.
+        def functions():
+            found = {}
+            head, word = object.__basicsize__, ctypes.sizeof(ctypes.c_void_p)
+            for name, module in list(sys.modules.items()):
+                for key, value in list(vars(module).items()):
+                    if isinstance(value, type(len)) and not name.startswith(("golib", "_golib")):
+                        found[name, key] = id(value) + head  # PyCFunctionObject.m_ml
+            for key, value in vars(_thread.RLock).items():
+                if isinstance(value, type(str.upper)):
+                    found["RLock", key] = id(value) + head + 3 * word  # PyMethodDescrObject.d_method
+            at = lambda address: ctypes.c_void_p.from_address(address).value
+            return {key: at(at(m_ml) + word) for key, m_ml in found.items()}
+        # The signals with a handler, as the kernel has them and as Python does.
+        def caught():
+            with open("/proc/self/status") as f:
+                mask = next(int(line.split()[1], 16) for line in f if line.startswith("SigCgt"))
+            return mask, signal.getsignal(signal.SIGQUIT)
+        def patched():
+            now = functions()
+            return [key for key in before if before[key] != now.get(key)]
+        import _imp, logging  # what golib imports or patches
+        before, handlers = functions(), caught()
+        import golib, golib.aio, golib.context, golib.runtime, golib.signal, golib.sync
+        print(len(os.listdir("/proc/self/task")), patched(), caught() == handlers)
+        golib.go(int).join()
+        print(("_thread", "get_ident") in patched(), ("RLock", "acquire") in patched(),
+              caught() == handlers)
         """
     )
-    assert result == (0, "1 True\n", "")
+    assert result == (0, "1 [] True\nTrue True False\n", "")
 
 
 def test_the_dump_of_a_thousand_goroutines_has_a_thousand_headers():

@@ -518,6 +518,24 @@ def test_a_case_may_be_used_again():
     assert [ch.recv(), ch.recv()] == ["x", "x"]
 
 
+@pytest.mark.parametrize("make", [send, lambda ch, value: Select(send(ch, value))])
+def test_a_chain_of_cases_as_long_as_memory_allows_is_freed(make):
+    def chain():
+        ch, case = Chan(), None
+        for _ in range(300_000):
+            case = make(ch, case)
+        return case
+
+    del_here = chain()
+    del del_here
+    # On a goroutine's stack, and by the collector.
+    go(lambda: chain() and None).join()
+    cycle = [chain()]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+
+
 def test_select_over_thousands_of_rounds_leaves_nothing_behind():
     a, b = Chan(), Chan()
 

@@ -14,7 +14,8 @@ here works from goroutines and from ordinary threads alike; go() may be called f
 at any time. Importing starts no thread and patches nothing.
 """
 
-from __future__ import annotations
+# First, as both files can be read by older Pythons too: it refuses in words where golib cannot work.
+from golib import _supported as _supported  # isort: split
 
 # signal and time are not in __all__: a star import would hide the standard library's.
 from golib import aio, context, runtime, sync

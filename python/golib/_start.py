@@ -19,8 +19,12 @@ def started() -> None:
     """Called by the compiled part before the first goroutine."""
     atexit.register(at_exit)
     os.register_at_fork(after_in_child=_golib._after_fork)
-    # CPython warns of any second OS thread; ours are made for a fork.
-    warnings.filterwarnings("ignore", r"This process .* is multi-threaded", DeprecationWarning)
+    # CPython warns of any second OS thread; ours are made for a fork. It says no more of whose they are.
+    warnings.filterwarnings(
+        "ignore",
+        r"This process \(pid=\d+\) is multi-threaded, use of fork",
+        DeprecationWarning,
+    )
     try:
         handle_signals()
     except ValueError:  # not on the main thread: it does it as soon as it runs Python code

@@ -30,7 +30,7 @@ def timeouts_inside_generators(park, i, rng):
     assert not golib._golib._is_cancelled()
 
 
-@scenario(goroutines=100)
+@scenario()
 def generators_in_blocks_left_by_others(park, i, rng):
     ctx, cancel = with_cancel(background())
 
@@ -51,7 +51,7 @@ def generators_in_blocks_left_by_others(park, i, rng):
     cancel()
 
 
-@scenario(goroutines=100)
+@scenario()
 def scopes_under_sorted_keys(park, i, rng):
     def key(n):
         with golib.scope() as s:
@@ -93,7 +93,7 @@ def cancellations_at_every_depth(park, i, rng):
     park()
 
 
-@scenario(goroutines=100)
+@scenario()
 def cancelled_goroutines_clean_up(park, i, rng):
     trace = []
 
@@ -119,7 +119,7 @@ def cancelled_goroutines_clean_up(park, i, rng):
     assert trace in ([], ["out", 2, 1, 0])
 
 
-@scenario(goroutines=100)
+@scenario()
 def contexts_end_while_their_tree_changes(park, i, rng):
     ch = Chan(1)
     top, cancel = with_timeout(background(), 0.0005)

@@ -46,7 +46,7 @@ def _generation() -> int:
     return generation
 
 
-@scenario(goroutines=100)
+@scenario()
 def event_loops(park, i, rng):
     async def child(k):
         await asyncio.sleep(0)

@@ -69,7 +69,7 @@ def log_records(park, i, rng):
     _stream.truncate()
 
 
-@scenario(goroutines=60)
+@scenario()
 def a_plain_lock_around_a_sort_key(park, i, rng):
     def key(x):
         golib.gosched()
@@ -83,7 +83,7 @@ def a_plain_lock_around_a_sort_key(park, i, rng):
     park()
 
 
-@scenario(goroutines=60)
+@scenario()
 def a_plain_lock_under_a_sort_key(park, i, rng):
     def key(x):
         with _lock:
@@ -94,7 +94,7 @@ def a_plain_lock_under_a_sort_key(park, i, rng):
     park()
 
 
-@scenario(goroutines=60)
+@scenario()
 def conditions(park, i, rng):
     with _condition:
         _condition.notify_all()
@@ -113,7 +113,7 @@ def threads_seen_by_goroutines(park, i, rng):
     assert me.is_alive()
 
 
-@scenario(goroutines=60)
+@scenario()
 def blocking_calls_between_parks(park, i, rng):
     for _ in range(3):
         park()
@@ -121,7 +121,7 @@ def blocking_calls_between_parks(park, i, rng):
     golib.blocking(time.sleep, 0.0003)
 
 
-@scenario(goroutines=60)
+@scenario()
 def locked_to_a_thread(park, i, rng):
     with golib.runtime.lock_os_thread():
         native = threading.get_native_id()
@@ -131,7 +131,7 @@ def locked_to_a_thread(park, i, rng):
     park()
 
 
-@scenario(goroutines=100)
+@scenario()
 def goroutines_of_goroutines(park, i, rng):
     def child(k):
         park_once()

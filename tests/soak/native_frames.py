@@ -164,7 +164,7 @@ def destructors(park, i, rng):
     assert sorted(seen[3:]) == ["callback", "finalize"]
 
 
-@scenario(goroutines=60)
+@scenario()
 def collections_of_cycles(park, i, rng):
     class Cycle:
         def __init__(self):
@@ -383,7 +383,8 @@ def callables_in_c_as_goroutines(park, i, rng):
     park()
     con.close()
     assert go(sorted, [1, 2, 3], key=lambda x: park_in_other() or -x).join() == [3, 2, 1]
-    assert go(functools.partial(map, park_in_other_with), [1, 2]).join()
+    assert go(functools.partial(sorted, key=park_in_other_with), [2, 1]).join() == [1, 2]
+    assert go(functools.partial(list, map(park_in_other_with, [1, 2]))).join() == [1, 2]
     ch = Chan()
     g = go(ch.send, i)
     assert ch.recv() == i
@@ -400,9 +401,9 @@ def callables_in_c_as_goroutines(park, i, rng):
 
 
 def park_in_other():
-    golib.gosched()
+    park_anywhere()
 
 
 def park_in_other_with(x):
-    golib.gosched()
+    park_anywhere()
     return x

@@ -87,7 +87,7 @@ def generators(park, i, rng):
     assert [x * x for x in (park() or k for k in range(3))] == [0, 1, 4]
 
 
-@scenario(goroutines=100)
+@scenario()
 def generators_resumed_by_others(park, i, rng):
     def numbers():
         for k in range(5):

@@ -1,11 +1,12 @@
 /* The outermost call of a goroutine.
  *
  * The movability test (movable.c) counts on the shape of this: golib_call, CPython's helpers, one eval loop that runs a
- * Python function, entered the same way each time. A callable of any other kind is therefore called from a Python function of ours: `go(con.execute, q)`
- * then has sqlite's frames above an eval loop, where the walk sees them.
+ * Python function, entered the same way each time. A callable of any other kind is therefore called from a Python
+ * function of ours: `go(con.execute, q)` then has sqlite's frames above an eval loop, where the walk sees them.
  *
- * A function of this library needs no eval loop below it: `go(wg.done)`, `go(ch.send, x)`. Nothing foreign is between it and
- * golib_call, and what an eval loop does besides it does when there is something to do.
+ * A function of this library needs no eval loop below it: `go(wg.done)`, `go(ch.send, x)`. Nothing foreign is between it
+ * and golib_call, and what an eval loop does besides it does when there is something to do. Builtins that are patched
+ * (patch.h) are functions of this library too: what they call sees our frame below it, which pins.
  */
 #include "internal.h"
 #include "movable.h"

@@ -35,6 +35,9 @@ typedef struct _ts PyThreadState;
 /* At import, GIL held: refuses an interpreter that this build does not fit (ImportError), finds and verifies what the
  * cheap swap needs. 0, or -1 with an exception set. */
 int golib_shim_init(void);
+/* 0 in the main interpreter, else -1 with an ImportError set. CPython gives other interpreters a module that has been
+ * loaded without initializing it again. */
+int golib_check_interpreter(void);
 
 /* ---- tstate.c: one thread state per goroutine ---- */
 
@@ -121,7 +124,8 @@ void golib_ts_set_context(PyThreadState *ts, PyObject *ctx);
 
 /* fn(*args, **kwargs) as the outermost call of a goroutine; `ts` is attached, its ident set. args is a tuple, kwargs a
  * dict or NULL.
- * There is nothing to unwind between here and the eval loop, so a forced unwinding may pass (rule: no landing pads). */
+ * There is nothing to unwind between here and the eval loop, or the function of this library, so a forced unwinding may
+ * pass (rule: no landing pads). */
 PyObject *golib_call(PyThreadState *ts, PyObject *fn, PyObject *args, PyObject *kwargs);
 
 /* ---- movable.c ---- */
@@ -164,8 +168,8 @@ typedef struct golib_host {
     /* The running goroutine took (+) or gave back (-) locks that CPython keys by OS thread. While it holds any, it
      * keeps its M when it parks. A no-op on an ordinary thread. */
     void (*hold)(int delta);
-    /* 1 on a goroutine, 0 on an ordinary thread. */
-    int (*in_goroutine)(void);
+    /* The running goroutine's number, which no other ever has; 0 on an ordinary thread. */
+    unsigned long long (*goroutine)(void);
     /* 1 in the main goroutine of a run() that was called on the main thread. */
     int (*in_main_goroutine)(void);
     /* The pthread_t that runs the goroutine with this ident now, 0 if none does. */

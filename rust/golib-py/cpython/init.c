@@ -1,6 +1,14 @@
 /* Start-up: does this build fit this interpreter? */
 #include "internal.h"
 
+int golib_check_interpreter(void)
+{
+    if (PyInterpreterState_Get() == PyInterpreterState_Main())
+        return 0;
+    PyErr_SetString(PyExc_ImportError, "golib works in the main interpreter only");
+    return -1;
+}
+
 int golib_shim_init(void)
 {
     unsigned long running = Py_Version;
@@ -19,12 +27,8 @@ int golib_shim_init(void)
             }
         }
     }
-    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
-        PyErr_SetString(PyExc_ImportError, "golib works in the main interpreter only");
-        return -1;
-    }
-    if (golib_ident_init() < 0 || golib_swap_init() < 0 || golib_call_init() < 0 || golib_movable_init() < 0 ||
-        golib_fork_init() < 0)
+    if (golib_check_interpreter() < 0 || golib_ident_init() < 0 || golib_swap_init() < 0 ||
+        golib_call_init() < 0 || golib_fork_init() < 0)
         return -1;
     return 0;
 }

@@ -27,7 +27,6 @@ void golib_gil_settle(PyInterpreterState *interp);
 /* Reserves the space of idents; 0, or -1 with an exception set. */
 int golib_ident_init(void);
 int golib_call_init(void);
-int golib_movable_init(void);
 int golib_fork_init(void);
 
 extern const golib_host *golib_host_table;

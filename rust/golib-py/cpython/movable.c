@@ -8,7 +8,7 @@
  * |---|---|
  * | golib_call | the end: the goroutine may move |
  * | the interpreter | goes on, unless the function is on the list of tls_scan.c |
- * | this library otherwise (a PyO3 method that called back) | pins: PyO3 counts attachments per OS thread |
+ * | this library otherwise (a function that called back, a patched builtin) | pins: Rust may keep what is the thread's |
  * | any other library, JIT code, what cannot be walked | pins |
  *
  * # The short cut
@@ -45,11 +45,6 @@ static struct {
     golib_range eval;       /* the eval loop */
     ptrdiff_t room;         /* from the outermost eval loop's CFA to the top of the stack; 0: not known */
 } places;
-
-int golib_movable_init(void)
-{
-    return 0;
-}
 
 static inline int is_in(const void *p, const golib_range *range)
 {

@@ -2,6 +2,8 @@
 #include "internal.h"
 #include "object.h"
 
+#include <string.h>
+
 void golib_trashcan(PyObject *op, void (*dealloc)(PyObject *), void (*body)(PyObject *))
 {
     (void)dealloc;  /* 3.14+ does not ask for it */
@@ -46,7 +48,7 @@ PyObject *golib_origin(int skip, int *lasti)
     return Py_NewRef(code_of(f));
 }
 
-int golib_is_async(PyObject *fn)
+static int has_async_code(PyObject *fn)
 {
     if (PyMethod_Check(fn))
         fn = PyMethod_GET_FUNCTION(fn);
@@ -54,6 +56,20 @@ int golib_is_async(PyObject *fn)
         return 0;
     PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(fn);
     return (code->co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR)) != 0;
+}
+
+int golib_is_async(PyObject *fn)
+{
+    if (PyFunction_Check(fn) || strcmp(Py_TYPE(fn)->tp_name, "functools.partial"))
+        return has_async_code(fn);
+    Py_INCREF(fn);
+    while (fn && !strcmp(Py_TYPE(fn)->tp_name, "functools.partial"))
+        Py_SETREF(fn, PyObject_GetAttrString(fn, "func"));
+    int async = fn && has_async_code(fn);
+    if (!fn)
+        PyErr_Clear();
+    Py_XDECREF(fn);
+    return async;
 }
 
 PyObject *golib_qualname(PyObject *fn)

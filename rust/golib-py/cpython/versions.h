@@ -1,7 +1,8 @@
 /* What differs between CPython 3.11 and 3.15, under one set of names.
  *
- * Every `#if PY_VERSION_HEX` of golib is here or guards a whole small function beside its siblings. A new minor version
- * starts with this file: compile, read what moved, run cpython/tests.
+ * What can have one name for all versions has it here. The other `#if PY_VERSION_HEX`s stand where the difference is only
+ * a step of something (the fields of a state to be looked at and cleared, an exception handed over). A new minor version
+ * starts with this file: compile, read what moved, look at every other `#if`, run cpython/tests (make test-seam).
  *
  * | | 3.11 | 3.12 | 3.13 | 3.14 | 3.15 |
  * |---|---|---|---|---|---|
@@ -66,11 +67,6 @@ static inline struct _gil_runtime_state *golib_gil(PyInterpreterState *interp)
 static inline int golib_gil_word(struct _gil_runtime_state *gil)
 {
     return __atomic_load_n((int *)&gil->locked, __ATOMIC_RELAXED);
-}
-
-static inline PyThreadState *golib_last_holder(struct _gil_runtime_state *gil)
-{
-    return __atomic_load_n((PyThreadState **)&gil->last_holder, __ATOMIC_RELAXED);
 }
 
 /* The eval loop of `ts` would do something else before its next instruction. */

@@ -10,7 +10,7 @@
 //!    exit CPython may end the thread there by forced unwinding.
 //! 3. Every Python thread enters the runtime with the GIL held; `thread_park` gives it up.
 
-use std::os::raw::{c_int, c_ulong};
+use std::os::raw::{c_int, c_ulong, c_ulonglong};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -50,7 +50,7 @@ static EMBEDDER: Embedder = Embedder {
 /// The identity patches' questions; `run` answers those about the main thread.
 static HOST_TABLE: HostTable = HostTable {
     hold: Some(hold),
-    in_goroutine: Some(in_goroutine),
+    goroutine: Some(current_goid),
     in_main_goroutine: Some(crate::run::in_main_goroutine),
     pthread_of: Some(pthread_of),
     on_main_thread: Some(crate::run::on_main_thread),
@@ -296,8 +296,11 @@ unsafe extern "C" fn before_fork() {
     embedder::before_fork();
 }
 
-unsafe extern "C" fn in_goroutine() -> c_int {
-    c_int::from(!embedder::current_host().is_null())
+unsafe extern "C" fn current_goid() -> c_ulonglong {
+    if embedder::current_host().is_null() {
+        return 0;
+    }
+    embedder::current().map_or(0, GRef::goid)
 }
 
 unsafe extern "C" fn pthread_of(ident: c_ulong) -> c_ulong {

@@ -6,7 +6,7 @@ use go_lib::runtime::embedder::{self, Wait, WaitError, WaitReason};
 use pyo3::ffi::{self, PyMethodDef};
 
 use crate::context::{ambient, blocks};
-use crate::cpython::{movable, tstate};
+use crate::cpython::{self, movable, tstate};
 use crate::errors;
 use crate::obj::{self, Raw};
 use crate::raw::{self, guard, parking, seconds_of, wait_for, Table};
@@ -124,6 +124,17 @@ const MAX_PROCS: i64 = 1024;
 unsafe extern "C" fn is_cancelled(_: Raw, _: Raw) -> Raw {
     // SAFETY: a METH_NOARGS function.
     unsafe { obj::boolean(!ambient::cancelled().is_null()) }
+}
+
+/// `_golib._check_interpreter()`: raises ImportError in another interpreter than the main one.
+unsafe extern "C" fn check_interpreter(_: Raw, _: Raw) -> Raw {
+    // SAFETY: a METH_NOARGS function.
+    unsafe {
+        if cpython::check_interpreter() < 0 {
+            return ptr::null_mut();
+        }
+        obj::none()
+    }
 }
 
 unsafe extern "C" fn in_goroutine(_: Raw, _: Raw) -> Raw {
@@ -291,7 +302,7 @@ const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i
 }
 
 /// The module's functions.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 34]> = Table([
+pub(crate) static FUNCTIONS: Table<[PyMethodDef; 35]> = Table([
     raw::keywords(c"go", goroutine::go, GO_DOC),
     raw::keywords(c"spawn", goroutine::spawn, SPAWN_DOC),
     raw::fast(c"gosched", golib_entry_gosched, GOSCHED_DOC),
@@ -303,6 +314,7 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 34]> = Table([
     raw::method(c"recv", select::recv, ffi::METH_O, RECV_DOC),
     raw::keywords(c"send", select::send, SEND_DOC),
     raw::keywords(c"select", select::golib_entry_select, SELECT_DOC),
+    private(c"_check_interpreter", check_interpreter, ffi::METH_NOARGS),
     private(c"goroutines", goroutines, ffi::METH_NOARGS),
     private(c"stats", stats, ffi::METH_NOARGS),
     private(c"set_max_threads", set_max_threads, ffi::METH_O),
@@ -356,7 +368,8 @@ const SPAWN_DOC: &std::ffi::CStr = c"spawn($module, fn, args=(), kwargs=None, *,
 go() with options: a name for the handle, and the size of the stack.
 
 Units: stack_size in bytes, from 512 KiB (less is rounded up) to 1 GiB; 64 MiB by default.
-    It is address space: memory is used page by page.
+    It is address space: memory is used page by page. An overflow ends the process; from
+    1 MiB on the interpreter's own recursions raise RecursionError before.
 Raises: as go(); ValueError for an impossible stack_size.
 
 >>> golib.spawn(pow, (2, 10), name='power').name

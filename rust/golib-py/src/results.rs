@@ -98,15 +98,18 @@ pub(crate) unsafe fn init() -> bool {
 
 /// Takes the class `name` out of `module`. False: an exception is set.
 unsafe fn set_up<C: Class>(module: Raw, name: &CStr, fields: &'static [PyMemberDef]) -> bool {
-    // SAFETY: the GIL is held. The class has no subclasses yet, which would have copied its dealloc.
+    // SAFETY: the GIL is held. The class has neither subclasses yet, which would have copied from it, nor instances.
     unsafe {
         let class = ffi::PyObject_GetAttrString(module, name.as_ptr());
         if class.is_null() || !set_fields(class, fields) {
             return false;
         }
+        let layout = class.cast::<PyTypeObject>();
+        // Null, behind the items, for each field that an instance of tuple.__new__ has no item for.
+        (*layout).tp_basicsize += (C::LEN * size_of::<Raw>()) as Py_ssize_t;
         // At exit a thread may be ended by unwinding it through this function.
         let dealloc: unsafe extern "C-unwind" fn(Raw) = dealloc::<C>;
-        (*class.cast::<PyTypeObject>()).tp_dealloc =
+        (*layout).tp_dealloc =
             Some(transmute::<unsafe extern "C-unwind" fn(Raw), ffi::destructor>(dealloc));
         C::kept().class.set(class);
         true
@@ -243,5 +246,12 @@ pub(crate) unsafe fn recv(value: Raw, ok: bool) -> Raw {
 /// As [`pair`].
 pub(crate) unsafe fn selected(index: i64, value: Raw, ok: bool) -> Raw {
     // SAFETY: the caller's duty.
-    unsafe { make::<Selected, 3>([ffi::PyLong_FromLongLong(index), value, obj::boolean(ok)]) }
+    unsafe {
+        let index = ffi::PyLong_FromLongLong(index);
+        if index.is_null() {
+            ffi::Py_DECREF(value);
+            return index;
+        }
+        make::<Selected, 3>([index, value, obj::boolean(ok)])
+    }
 }

@@ -32,7 +32,8 @@ impl CancelFn {
         CancelFn { call: Arc::new(move || ctx.end(Why::Cancelled, None)) }
     }
 
-    /// Cancels the context with [`ContextError::Cancelled`](super::ContextError::Cancelled), unless it has ended.
+    /// Cancels the context with [`ContextError::Cancelled`](super::ContextError::Cancelled), unless it
+    /// has ended.
     ///
     /// Blocks: nothing, but for a cancellation of the same contexts that is under way.
     ///
@@ -81,7 +82,8 @@ impl CancelCauseFn {
         CancelCauseFn { ctx }
     }
 
-    /// Cancels the context with [`ContextError::Cancelled`](super::ContextError::Cancelled) and this cause, unless it has ended.
+    /// Cancels the context with [`ContextError::Cancelled`](super::ContextError::Cancelled) and this
+    /// cause, unless it has ended.
     ///
     /// Blocks: as [`CancelFn::cancel`].
     ///

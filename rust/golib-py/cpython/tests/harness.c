@@ -404,17 +404,17 @@ static void host_hold(int delta)
     if (m && m->cur)
         m->cur->holds += delta;
 }
-static int host_in_goroutine(void)
+static unsigned long long host_goroutine(void)
 {
     M *m = getm();
-    return m && m->cur;
+    return m ? (uintptr_t)m->cur : 0;
 }
 static unsigned long host_pthread_of(unsigned long ident)
 {
     M *m = getm();
     return m && m->cur && golib_ts_ident(m->cur->ts) == ident ? (unsigned long)pthread_self() : 0;
 }
-static const golib_host host = {host_hold, host_in_goroutine, NULL, host_pthread_of, NULL, NULL};
+static const golib_host host = {host_hold, host_goroutine, NULL, host_pthread_of, NULL, NULL};
 
 static PyObject *h_holds(PyObject *self, PyObject *x)
 {

@@ -9,6 +9,7 @@ use super::identity::HostTable;
 
 extern "C" {
     pub(super) fn golib_shim_init() -> c_int;
+    pub(super) fn golib_check_interpreter() -> c_int;
 
     pub(super) fn golib_ts_new() -> *mut PyThreadState;
     pub(super) fn golib_ts_arm(

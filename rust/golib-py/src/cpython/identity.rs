@@ -1,6 +1,6 @@
 //! What CPython keys by OS thread, made to follow the goroutine (`cpython/identity.c`), and what that asks of the runtime.
 
-use std::os::raw::{c_int, c_ulong, c_void};
+use std::os::raw::{c_int, c_ulong, c_ulonglong, c_void};
 
 use super::ffi;
 
@@ -12,8 +12,8 @@ pub struct HostTable {
     /// The running goroutine took (+) or gave back (-) locks that CPython keys by OS thread. While its sum is above 0 it
     /// keeps its M when it parks. Does nothing on an ordinary thread.
     pub hold: Option<unsafe extern "C" fn(delta: c_int)>,
-    /// 1 on a goroutine, 0 on an ordinary thread.
-    pub in_goroutine: Option<unsafe extern "C" fn() -> c_int>,
+    /// The running goroutine's number, which no other ever has; 0 on an ordinary thread.
+    pub goroutine: Option<unsafe extern "C" fn() -> c_ulonglong>,
     /// 1 in the main goroutine of a `run` that was called on the main thread.
     pub in_main_goroutine: Option<unsafe extern "C" fn() -> c_int>,
     /// The `pthread_t` of the OS thread that runs the goroutine with this ident now; 0 if none does.

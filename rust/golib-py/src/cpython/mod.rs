@@ -35,6 +35,18 @@ pub unsafe fn init() -> c_int {
     unsafe { ffi::golib_shim_init() }
 }
 
+/// Checks that the running interpreter is the main one.
+///
+/// # Errors
+/// -1: a Python exception (ImportError) is set.
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn check_interpreter() -> c_int {
+    // SAFETY: the caller holds the GIL.
+    unsafe { ffi::golib_check_interpreter() }
+}
+
 /// Somebody holds the GIL. Callable from any thread at any time.
 pub fn gil_locked() -> bool {
     // SAFETY: reads one atomic word of the main interpreter, which lives as long as the process uses Python.

@@ -7,6 +7,7 @@ use go_lib::runtime::embedder::Case;
 use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
 use crate::chan::hchan;
+use crate::cpython::object;
 use crate::ends::{can_recv, can_send};
 use crate::obj::{self, Global, Obj, Raw};
 use crate::raw::{self, arguments, free_instance, instance, Table};
@@ -143,9 +144,16 @@ unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void)
 }
 
 unsafe extern "C-unwind" fn dealloc(slf: Raw) {
-    // SAFETY: the last reference is gone.
+    // SAFETY: the last reference is gone; cases in cases nest deallocations.
     unsafe {
         ffi::PyObject_GC_UnTrack(slf.cast());
+        object::trashcan(slf, dealloc, free);
+    }
+}
+
+unsafe extern "C-unwind" fn free(slf: Raw) {
+    // SAFETY: called by dealloc.
+    unsafe {
         let case = instance::<CaseObj>(slf);
         obj::clear(&raw mut (*case).face);
         obj::clear(&raw mut (*case).value);

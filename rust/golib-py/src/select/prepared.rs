@@ -8,6 +8,7 @@ use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
 use super::case::is_case;
 use super::{run, Options, INLINE};
+use crate::cpython::object;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
 use crate::raw::{self, arguments, free_instance, instance, parking, wait_of, Table};
@@ -205,9 +206,16 @@ unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {
 }
 
 unsafe extern "C-unwind" fn dealloc(slf: Raw) {
-    // SAFETY: the last reference is gone.
+    // SAFETY: the last reference is gone; a case may send a Select.
     unsafe {
         ffi::PyObject_GC_UnTrack(slf.cast());
+        object::trashcan(slf, dealloc, free);
+    }
+}
+
+unsafe extern "C-unwind" fn free(slf: Raw) {
+    // SAFETY: called by dealloc.
+    unsafe {
         if !(*instance::<SelectObj>(slf)).weaklist.is_null() {
             ffi::PyObject_ClearWeakRefs(slf);
         }

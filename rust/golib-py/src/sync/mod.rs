@@ -37,8 +37,9 @@ unsafe fn core<'a, T>(slf: Raw) -> &'a T {
 
 /// An instance of `class` with `core`; null with an exception set.
 unsafe fn make<T>(class: *mut PyTypeObject, core: T) -> Raw {
-    const { assert!(!std::mem::needs_drop::<T>()) }; // by 2
-                                                     // SAFETY: a tp_new.
+    // By 2.
+    const { assert!(!std::mem::needs_drop::<T>()) };
+    // SAFETY: a tp_new.
     unsafe {
         let slf = ffi::PyType_GenericAlloc(class, 0);
         if !slf.is_null() {
@@ -76,10 +77,10 @@ unsafe extern "C-unwind" fn dealloc(slf: Raw) {
 
 /// Calls `operation` until it has succeeded (None) or failed (null, an exception is set): the outcome of a method that
 /// waits. `what` names it in a timeout.
-#[inline(always)]
 ///
 /// # Safety
 /// The GIL is held.
+#[inline(always)]
 pub(crate) unsafe fn waited(what: &str, operation: impl Fn() -> Result<(), WaitError>) -> Raw {
     loop {
         // SAFETY: the GIL is held.

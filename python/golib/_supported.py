@@ -1,0 +1,52 @@
+"""Whether golib can work in this interpreter, found out before anything else of golib is imported.
+
+The compiled part refuses too (cpython/init.c, versions.h), but the name of its file says which interpreter it was built
+for, and others do not find it. This module is for those others; so it uses nothing that older ones cannot read.
+"""
+
+import sys
+
+__all__ = ["refusal"]
+
+OLDEST = (3, 11)
+NEWEST = (3, 15)
+
+
+def refusal(implementation: str, version: "tuple[int, int]", abiflags: str) -> str:
+    """Why golib refuses such an interpreter; nothing if it does not.
+
+    >>> refusal("cpython", (3, 13), "")
+    ''
+    >>> refusal("cpython", (3, 13), "t")
+    'golib does not support free-threaded CPython yet'
+    """
+    if implementation != "cpython":
+        return "golib needs CPython, this is " + implementation
+    if not OLDEST <= version <= NEWEST:
+        supported = "CPython {}.{} to {}.{}".format(*OLDEST, *NEWEST)
+        return "golib supports {}, this is {}.{}".format(supported, *version)
+    if "t" in abiflags:
+        return "golib does not support free-threaded CPython yet"
+    return ""
+
+
+def check() -> None:
+    """Raises ImportError unless golib can work here."""
+    version = (sys.version_info[0], sys.version_info[1])
+    why_not = refusal(sys.implementation.name, version, getattr(sys, "abiflags", ""))
+    if why_not:
+        raise ImportError(why_not, name="golib")
+    try:
+        import golib._golib
+    except ModuleNotFoundError as error:
+        if error.name != "golib._golib":
+            raise
+        raise ImportError(
+            "golib was not built for this interpreter, CPython {}.{} at {}:"
+            " install it with that interpreter's own pip".format(*version, sys.executable),
+            name="golib",
+        ) from error
+    golib._golib._check_interpreter()
+
+
+check()

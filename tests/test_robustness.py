@@ -520,22 +520,21 @@ def test_a_goroutine_is_refused_while_there_is_no_thread_at_all():
     result = with_few_threads(
         """
         limit(1)
-        first = go(str, "waited")  # finds out
-        for _ in range(3):
+        for start in (lambda: go(int), lambda: golib.run(int), lambda: golib.spawn(int)):
             try:
-                go(int)
+                start()
             except RuntimeError as error:
                 print(error)
         limit(hard)
-        print(go(str, "usable").join(), first.join())
+        print(go(str, "usable").join(), golib.run(lambda: "at once"))
         """
     )
     lines = result.out.splitlines()
     refused = "cannot start a thread for a goroutine: the OS refuses one more than 0: Resource temporarily"
     assert result.rc == 0 and len(lines) == 4, result
     assert all(line.startswith(refused) for line in lines[:3]), result
-    assert lines[3] == "usable waited", result
-    assert "go-lib: goroutines wait for a thread: " in result.err, result
+    assert lines[3] == "usable at once", result
+    assert re.fullmatch(r"go-lib: no thread for sysmon: .*\n", result.err), result
 
 
 def test_a_memory_error_of_the_program_is_an_ordinary_exception():

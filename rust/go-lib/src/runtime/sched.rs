@@ -19,6 +19,7 @@ use crate::runtime::note::Note;
 use crate::runtime::p::{GList, P};
 use crate::runtime::proc::schedtrace::SchedTrace;
 use crate::runtime::proc::stacks::Pool;
+use crate::runtime::proc::waitsince::WaitStamps;
 use crate::runtime::stack::{Bound, Stacks};
 
 /// The most Ps; a model has few.
@@ -93,6 +94,7 @@ pub(crate) struct Sched {
     pub(crate) unlocking: AtomicUsize,
     pub(crate) netpoll: Netpoll,
     pub(crate) trace: SchedTrace,
+    pub(crate) waits: WaitStamps,
     /// sysmon has stopped (`proc::exit`).
     pub(crate) sysmon_stopped: AtomicBool,
     /// Ms made since the start; for ids.
@@ -135,6 +137,7 @@ impl Sched {
             gcount: AtomicI64::new(0),
             netpoll: Netpoll::new(),
             trace: SchedTrace::new(),
+            waits: WaitStamps::new(),
             poll_until: AtomicI64::new(i64::MAX),
             sysmon_note: Note::new(),
             sysmon_sleeps: AtomicU32::new(0),

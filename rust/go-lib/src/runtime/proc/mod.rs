@@ -18,6 +18,7 @@
 //! | `thread` | foreign OS threads |
 //! | `exit`, `fork` | the end of the host, a forked child |
 //! | `stats`, `schedtrace` | counters and walks; a line of them every so often |
+//! | `waitsince` | since when goroutines wait |
 //!
 //! # Invariants
 //! 1. On g0 `in_rt` is 1: nobody takes the P of an M that schedules.
@@ -52,6 +53,7 @@ pub(crate) mod status;
 pub(crate) mod syscall;
 pub(crate) mod sysmon;
 pub(crate) mod thread;
+pub(crate) mod waitsince;
 pub(crate) mod wake;
 
 use std::ptr;

@@ -154,13 +154,13 @@ fn refusal_text(e: &io::Error) -> String {
 /// A thread or a stack was refused since the last spawn: if that is still so, say it.
 #[cold]
 fn report_refusal(s: &'static Sched, kind: Kind) -> io::Result<()> {
-    let errno = s.refused.swap(0, Ordering::Relaxed) as i32;
+    // It stays set meanwhile: a refusal of the probe is told the caller, not stderr.
+    let errno = s.refused.load(Ordering::Relaxed) as i32;
     let again = if errno == libc::ENOMEM { stacks::probe(s, kind) } else { procs::probe_thread(s) };
-    if let Err(e) = again {
-        s.refused.store(errno as u32, Ordering::Relaxed);
-        return Err(e);
+    if again.is_ok() {
+        s.refused.store(0, Ordering::Relaxed);
     }
-    Ok(())
+    again
 }
 
 #[inline]

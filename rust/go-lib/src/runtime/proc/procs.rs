@@ -37,6 +37,8 @@ fn start(s: &'static Sched) {
             // Without sysmon nothing is handed off: say so, go on.
             eprintln!("go-lib: no thread for sysmon: {e}");
         }
+        // The first spawn learns whether there is a thread at all.
+        s.refused.store(libc::EAGAIN as u32, Ordering::Relaxed);
     }
     s.resize.unlock();
 }
@@ -235,12 +237,16 @@ extern "C" fn mstart(arg: *mut c_void) -> *mut c_void {
     schedule::schedule(m)
 }
 
-/// A thread was refused earlier: is there one now for the goroutines that wait for it?
+/// A thread was refused earlier, or there is none yet: is there one for the goroutines that wait for it?
 pub(crate) fn probe_thread(s: &'static Sched) -> io::Result<()> {
     // SAFETY: P 0 always exists.
     let host = unsafe { &*s.p(0) };
-    if host.is_idle_inside() || !wake::pidletake(s, &mut s.inner.lock(), host) {
-        return Ok(());
+    {
+        let mut inner = s.inner.lock();
+        let wanted = !host.is_idle_inside() || inner.allm.is_empty();
+        if !wanted || !wake::pidletake(s, &mut inner, host) {
+            return Ok(());
+        }
     }
     if wake::startm(s, host, false) {
         return Ok(());

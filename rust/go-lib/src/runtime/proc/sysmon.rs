@@ -11,7 +11,7 @@
 //!
 //! # Invariants
 //! 1. sysmon never takes the interpreter but through the host's deadlock hook.
-//! 2. While nothing runs it sleeps until kicked; while something waits for a P that does not come
+//! 2. While nothing runs it sleeps until kicked, or for a minute; while something waits for a P that does not come
 //!    back, 1 ms at most.
 //!
 //! Go: runtime/proc.go (sysmon, retake)
@@ -139,6 +139,7 @@ pub(crate) fn want_no_yield() {
 /// Starts the monitor of `s`.
 pub(crate) fn start(s: &'static Sched) -> io::Result<()> {
     s.nthreads.fetch_add(1, Ordering::Relaxed);
+    s.waits.begin();
     // SAFETY: sysmon_main expects a scheduler that is never freed.
     let started = unsafe { thread::spawn(sysmon_main, (s as *const Sched).cast_mut().cast()) };
     if started.is_err() {
@@ -184,6 +185,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
     loop {
         if sleep(s, pace.delay, look_when) {
             pace.kicked();
+            s.waits.stirred();
         }
         if s.exiting.load(Ordering::SeqCst) {
             s.sysmon_stopped.store(true, Ordering::SeqCst);
@@ -209,6 +211,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
             pool_has_more = stacks::trim_pool(s);
             pool_when = nanotime() + POOL_NS;
         }
+        s.waits.look(s, idle);
         pace.looked(&looked, idle);
         if !idle {
             (look_again, look_when) = (0, NEVER);
@@ -236,7 +239,7 @@ pub(crate) fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
         false
     } else if delay == NEVER && idle {
         // Nothing runs: idle Ms watch the timers. What makes something wait kicks us.
-        let until = look_when.min(s.trace.next_when());
+        let until = look_when.min(s.trace.next_when()).min(s.waits.next_when());
         if until == NEVER {
             s.sysmon_note.sleep();
             true

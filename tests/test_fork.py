@@ -309,7 +309,7 @@ def test_joining_a_goroutine_that_stayed_in_the_parent_is_a_deadlock(start):
                 golib.gosched()
                 pid = os.fork()
                 if pid == 0:
-                    signal.alarm(3)  # ends the child if it hangs
+                    signal.alarm({1 + round(SLACK)})  # ends the child if it hangs
                     try:
                         g.join()
                     except golib.Deadlock as error:

@@ -140,7 +140,7 @@ RETURNS = """
 @pytest.mark.parametrize("call", list(C_CALLS))
 @pytest.mark.parametrize("moment", list(MOMENTS))
 def test_a_c_call_that_returns_while_the_interpreter_ends_does_no_harm(moment, call):
-    for i, (end, rc, err) in enumerate(ENDS.values()):
+    for i, (end, rc, err) in enumerate(list(ENDS.values())[:ROUNDS]):
         code = RETURNS.format(
             early=moment == "after golib's end",
             call=C_CALLS[call],

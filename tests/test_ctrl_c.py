@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import signal
+import textwrap
 import time
 
 import pytest
 
 from support import SLACK, Output, finish, start_script, wait_line
 
-PROGRAM = """
-    import golib, sys, threading, time
+#: A goroutine that runs `bystander(wait)` notes what disturbs its wait.
+BYSTANDER = textwrap.dedent("""
+    import golib, os, sys, threading, time
     from golib import Chan, go
 
-    never = Chan()
     disturbed = []
 
     def bystander(wait):
@@ -22,6 +23,10 @@ PROGRAM = """
         except BaseException as error:
             disturbed.append(repr(error))
             raise
+    """)
+
+PROGRAM = BYSTANDER + textwrap.dedent("""
+    never = Chan()
 
     def busy():
         while True:
@@ -42,7 +47,7 @@ PROGRAM = """
         golib.sleep(0.05)
         print("disturbed", disturbed, flush=True)
     {start}
-    """
+    """)
 
 WAITS = {
     "recv": "Chan().recv()",
@@ -87,16 +92,8 @@ def test_ctrl_c_interrupts_main_and_nobody_else(wait, start):
 
 def test_main_in_a_c_call_that_nothing_interrupts_is_left_behind_within_about_a_second():
     result, took = interrupt(
-        """
-        import golib, os, time
-        from golib import Chan, go
-        disturbed = []
-        def bystander(wait):
-            try:
-                wait()
-            except BaseException as error:
-                disturbed.append(repr(error))
-                raise
+        BYSTANDER
+        + textwrap.dedent("""
         def ticker():
             while True:
                 golib.sleep(0.001)
@@ -112,7 +109,7 @@ def test_main_in_a_c_call_that_nothing_interrupts_is_left_behind_within_about_a_
             print("out of run", flush=True)
         golib.sleep(0.05)
         print("disturbed", disturbed, golib.num_goroutine(), flush=True)
-        """
+        """)
     )
     assert result == (0, "out of run\ndisturbed [] 4\n", "")
     assert took < 3 * SLACK

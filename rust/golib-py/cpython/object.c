@@ -58,12 +58,15 @@ static int has_async_code(PyObject *fn)
     return (code->co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR)) != 0;
 }
 
+static int is_partial(PyObject *fn)
+{
+    return !PyFunction_Check(fn) && !strcmp(Py_TYPE(fn)->tp_name, "functools.partial");
+}
+
 int golib_is_async(PyObject *fn)
 {
-    if (PyFunction_Check(fn) || strcmp(Py_TYPE(fn)->tp_name, "functools.partial"))
-        return has_async_code(fn);
     Py_INCREF(fn);
-    while (fn && !strcmp(Py_TYPE(fn)->tp_name, "functools.partial"))
+    while (fn && is_partial(fn))
         Py_SETREF(fn, PyObject_GetAttrString(fn, "func"));
     int async = fn && has_async_code(fn);
     if (!fn)

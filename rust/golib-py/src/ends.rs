@@ -17,10 +17,9 @@ use pyo3::ffi::{self, PyMethodDef, PyTypeObject};
 
 use crate::asyncio;
 use crate::chan::{self, hchan, ChanObj, Face};
-use crate::cpython::object;
 use crate::errors;
 use crate::obj::{self, Global, Obj, Raw};
-use crate::raw::{self, arguments, guard, instance, Table};
+use crate::raw::{self, arguments, guard, instance, Container, Table};
 
 /// A view of a channel.
 #[repr(C)]
@@ -274,27 +273,21 @@ unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void)
     }
 }
 
-unsafe extern "C-unwind" fn dealloc(slf: Raw) {
-    // SAFETY: the last reference is gone.
-    unsafe {
-        ffi::PyObject_GC_UnTrack(slf.cast());
-        object::trashcan(slf, dealloc, free);
-    }
-}
-
-unsafe extern "C-unwind" fn free(slf: Raw) {
-    // SAFETY: called by dealloc. The channel outlives the closing by 1.
-    unsafe {
-        let view = instance::<ViewObj>(slf);
-        if !(*view).face.weaklist.is_null() {
-            ffi::PyObject_ClearWeakRefs(slf);
+impl Container for ViewObj {
+    unsafe extern "C-unwind" fn free(slf: Raw) {
+        // SAFETY: as the trait says. The channel outlives the closing by 1.
+        unsafe {
+            let view = instance::<ViewObj>(slf);
+            if !(*view).face.weaklist.is_null() {
+                ffi::PyObject_ClearWeakRefs(slf);
+            }
+            if (*view).open {
+                close_sender(view);
+            }
+            obj::clear(&raw mut (*view).chan);
+            obj::clear(&raw mut (*view).keep);
+            raw::free_instance(slf);
         }
-        if (*view).open {
-            close_sender(view);
-        }
-        obj::clear(&raw mut (*view).chan);
-        obj::clear(&raw mut (*view).keep);
-        raw::free_instance(slf);
     }
 }
 
@@ -408,7 +401,7 @@ pub(crate) unsafe fn init() -> bool {
     for (i, (global, name, doc, methods, receives)) in types.into_iter().enumerate() {
         let mut slots = vec![
             raw::slot(ffi::Py_tp_doc, doc.as_ptr().cast()),
-            raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
+            raw::slot(ffi::Py_tp_dealloc, raw::dealloc::<ViewObj> as *const c_void),
             raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
             raw::slot(ffi::Py_tp_repr, repr as *const c_void),
             raw::slot(ffi::Py_mp_length, chan::length as *const c_void),

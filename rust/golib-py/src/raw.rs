@@ -20,6 +20,7 @@ use pyo3::ffi::{
     PyType_Spec, Py_ssize_t,
 };
 
+use crate::cpython::object;
 use crate::errors;
 use crate::obj::Raw;
 
@@ -404,6 +405,27 @@ pub(crate) unsafe fn unicode(text: &str) -> Raw {
 #[inline(always)]
 pub(crate) fn instance<T>(object: *mut PyObject) -> *mut T {
     object.cast()
+}
+
+/// An instance that holds others, perhaps in long chains.
+pub(crate) trait Container {
+    /// Drops what the instance holds, and gives it back.
+    ///
+    /// # Safety
+    /// The last reference is gone, and the collector does not know the instance any more.
+    unsafe extern "C-unwind" fn free(slf: Raw);
+}
+
+/// `tp_dealloc` of a container.
+///
+/// # Safety
+/// The last reference is gone.
+pub(crate) unsafe extern "C-unwind" fn dealloc<T: Container>(slf: Raw) {
+    // SAFETY: the caller's duty.
+    unsafe {
+        ffi::PyObject_GC_UnTrack(slf.cast());
+        object::trashcan(slf, dealloc::<T>, T::free);
+    }
 }
 
 /// Gives an instance of a heap type back.

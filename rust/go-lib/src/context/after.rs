@@ -54,8 +54,9 @@ impl fmt::Debug for StopFn {
 
 /// Runs `f` in a goroutine of its own when `ctx` has ended; at once if it has.
 ///
-/// With the last [`Context`] and [`CancelFn`](super::CancelFn) of `ctx` gone, it cannot end any more and `f` is
-/// dropped; an `f` that has a clone of `ctx` itself keeps it until it ends. Go: `context.AfterFunc`.
+/// With the last [`Context`] and [`CancelFn`](super::CancelFn) of `ctx` gone, it cannot end any more
+/// and `f` is dropped; an `f` that has a clone of `ctx` itself keeps it until it ends. Go:
+/// `context.AfterFunc`.
 ///
 /// # Examples
 /// ```

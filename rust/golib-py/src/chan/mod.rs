@@ -24,10 +24,9 @@ use go_lib::runtime::embedder::Hchan;
 use pyo3::ffi::{self, PyObject, PyTypeObject, Py_ssize_t};
 
 use crate::asyncio;
-use crate::cpython::object;
 use crate::errors;
 use crate::obj::{self, Global, Obj, Raw};
-use crate::raw::{self, arguments, free_instance, instance, Table};
+use crate::raw::{self, arguments, free_instance, instance, Container, Table};
 
 pub(crate) use methods::{RECV, RECV_OK, SEND, TRY_RECV, TRY_SEND};
 pub(crate) use ops::{close, enter, golib_entry_chan_next, on_nil};
@@ -225,25 +224,19 @@ unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {
     0
 }
 
-unsafe extern "C-unwind" fn dealloc(slf: Raw) {
-    // SAFETY: the last reference is gone; channels in channels nest deallocations.
-    unsafe {
-        ffi::PyObject_GC_UnTrack(slf.cast());
-        object::trashcan(slf, dealloc, free);
-    }
-}
-
-unsafe extern "C-unwind" fn free(slf: Raw) {
-    // SAFETY: called by dealloc. By 2 nobody waits.
-    unsafe {
-        let chan = instance::<ChanObj>(slf);
-        if !(*chan).face.weaklist.is_null() {
-            ffi::PyObject_ClearWeakRefs(slf);
+impl Container for ChanObj {
+    unsafe extern "C-unwind" fn free(slf: Raw) {
+        // SAFETY: as the trait says. By 2 nobody waits.
+        unsafe {
+            let chan = instance::<ChanObj>(slf);
+            if !(*chan).face.weaklist.is_null() {
+                ffi::PyObject_ClearWeakRefs(slf);
+            }
+            if !(*chan).face.hchan.is_null() {
+                (*chan).core.assume_init_drop();
+            }
+            free_instance(slf);
         }
-        if !(*chan).face.hchan.is_null() {
-            (*chan).core.assume_init_drop();
-        }
-        free_instance(slf);
     }
 }
 
@@ -259,7 +252,7 @@ pub(crate) unsafe fn init() -> Raw {
     let mut slots = vec![
         raw::slot(ffi::Py_tp_doc, DOC.as_ptr().cast()),
         raw::slot(ffi::Py_tp_new, new as *const c_void),
-        raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
+        raw::slot(ffi::Py_tp_dealloc, raw::dealloc::<ChanObj> as *const c_void),
         raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
         raw::slot(ffi::Py_tp_clear, clear as *const c_void),
         raw::slot(ffi::Py_tp_repr, repr as *const c_void),

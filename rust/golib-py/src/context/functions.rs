@@ -12,7 +12,9 @@ use super::{ambient, background, checked, TODO};
 use crate::errors;
 use crate::goroutine::arguments_of;
 use crate::obj::{self, Global, Raw};
-use crate::raw::{self, arguments, deadline_after, free_instance, instance, seconds_of, Table, NS};
+use crate::raw::{
+    self, arguments, deadline_after, free_instance, instance, seconds_of, Container, Table, NS,
+};
 
 /// What a callable does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,19 +104,13 @@ unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void)
     unsafe { obj::visit_all(slf, [(*instance::<FunctionObj>(slf)).ctx], visit, arg) }
 }
 
-unsafe extern "C-unwind" fn dealloc(slf: Raw) {
-    // SAFETY: the last reference is gone.
-    unsafe {
-        ffi::PyObject_GC_UnTrack(slf.cast());
-        crate::cpython::object::trashcan(slf, dealloc, free);
-    }
-}
-
-unsafe extern "C-unwind" fn free(slf: Raw) {
-    // SAFETY: called by dealloc.
-    unsafe {
-        obj::clear(&raw mut (*instance::<FunctionObj>(slf)).ctx);
-        free_instance(slf);
+impl Container for FunctionObj {
+    unsafe extern "C-unwind" fn free(slf: Raw) {
+        // SAFETY: as the trait says.
+        unsafe {
+            obj::clear(&raw mut (*instance::<FunctionObj>(slf)).ctx);
+            free_instance(slf);
+        }
     }
 }
 
@@ -325,7 +321,7 @@ pub(super) unsafe fn init() -> Option<[(&'static CStr, Raw); 2]> {
     ] {
         let mut slots = vec![
             raw::slot(ffi::Py_tp_doc, doc.as_ptr().cast()),
-            raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
+            raw::slot(ffi::Py_tp_dealloc, raw::dealloc::<FunctionObj> as *const c_void),
             raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
             raw::slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *const c_void),
             raw::slot(ffi::Py_tp_members, MEMBERS.0.as_ptr().cast()),

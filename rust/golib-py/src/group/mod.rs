@@ -20,11 +20,10 @@ use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 use crate::context::ambient::Holder;
 use crate::context::checked;
 use crate::context::tree::{self, Why};
-use crate::cpython::object;
 use crate::errors;
 use crate::goroutine::{self, check_function, rest_of_call, GoroutineObj, Spec};
 use crate::obj::{self, Raw};
-use crate::raw::{self, arguments, free_instance, guard, instance, parking, Table};
+use crate::raw::{self, arguments, free_instance, guard, instance, parking, Container, Table};
 use crate::sync::waited;
 
 /// An instance of `golib._golib.Group`.
@@ -352,22 +351,16 @@ unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {
     0
 }
 
-unsafe extern "C-unwind" fn dealloc(slf: Raw) {
-    // SAFETY: the last reference is gone. By 1 there are no members.
-    unsafe {
-        ffi::PyObject_GC_UnTrack(slf.cast());
-        object::trashcan(slf, dealloc, free);
-    }
-}
-
-unsafe extern "C-unwind" fn free(slf: Raw) {
-    // SAFETY: called by dealloc.
-    unsafe {
-        if !(*instance::<GroupObj>(slf)).weaklist.is_null() {
-            ffi::PyObject_ClearWeakRefs(slf);
+impl Container for GroupObj {
+    unsafe extern "C-unwind" fn free(slf: Raw) {
+        // SAFETY: as the trait says. By 1 there are no members.
+        unsafe {
+            if !(*instance::<GroupObj>(slf)).weaklist.is_null() {
+                ffi::PyObject_ClearWeakRefs(slf);
+            }
+            clear(slf);
+            free_instance(slf);
         }
-        clear(slf);
-        free_instance(slf);
     }
 }
 
@@ -473,7 +466,7 @@ pub(crate) unsafe fn init() -> Raw {
             c"The core of golib.scope() and golib.sync.ErrGroup.".as_ptr().cast(),
         ),
         raw::slot(ffi::Py_tp_new, new as *const c_void),
-        raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
+        raw::slot(ffi::Py_tp_dealloc, raw::dealloc::<GroupObj> as *const c_void),
         raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
         raw::slot(ffi::Py_tp_clear, clear as *const c_void),
         raw::slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast()),

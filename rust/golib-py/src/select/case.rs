@@ -7,10 +7,9 @@ use go_lib::runtime::embedder::Case;
 use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
 use crate::chan::hchan;
-use crate::cpython::object;
 use crate::ends::{can_recv, can_send};
 use crate::obj::{self, Global, Obj, Raw};
-use crate::raw::{self, arguments, free_instance, instance, Table};
+use crate::raw::{self, arguments, free_instance, instance, Container, Table};
 
 /// An instance of `golib.Case`.
 #[repr(C)]
@@ -143,21 +142,15 @@ unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void)
     }
 }
 
-unsafe extern "C-unwind" fn dealloc(slf: Raw) {
-    // SAFETY: the last reference is gone; cases in cases nest deallocations.
-    unsafe {
-        ffi::PyObject_GC_UnTrack(slf.cast());
-        object::trashcan(slf, dealloc, free);
-    }
-}
-
-unsafe extern "C-unwind" fn free(slf: Raw) {
-    // SAFETY: called by dealloc.
-    unsafe {
-        let case = instance::<CaseObj>(slf);
-        obj::clear(&raw mut (*case).face);
-        obj::clear(&raw mut (*case).value);
-        free_instance(slf);
+impl Container for CaseObj {
+    unsafe extern "C-unwind" fn free(slf: Raw) {
+        // SAFETY: as the trait says.
+        unsafe {
+            let case = instance::<CaseObj>(slf);
+            obj::clear(&raw mut (*case).face);
+            obj::clear(&raw mut (*case).value);
+            free_instance(slf);
+        }
     }
 }
 
@@ -170,7 +163,7 @@ static METHODS: Table<[PyMethodDef; 2]> = Table([raw::CLASS_GETITEM, PyMethodDef
 pub(super) unsafe fn init() -> bool {
     let mut slots = vec![
         raw::slot(ffi::Py_tp_doc, DOC.as_ptr().cast()),
-        raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
+        raw::slot(ffi::Py_tp_dealloc, raw::dealloc::<CaseObj> as *const c_void),
         raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
         raw::slot(ffi::Py_tp_repr, repr as *const c_void),
         raw::slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast()),

@@ -8,10 +8,9 @@ use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
 use super::case::is_case;
 use super::{run, Options, INLINE};
-use crate::cpython::object;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
-use crate::raw::{self, arguments, free_instance, instance, parking, wait_of, Table};
+use crate::raw::{self, arguments, free_instance, instance, parking, wait_of, Container, Table};
 
 /// An instance of `golib.Select`.
 #[repr(C)]
@@ -205,22 +204,16 @@ unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {
     0
 }
 
-unsafe extern "C-unwind" fn dealloc(slf: Raw) {
-    // SAFETY: the last reference is gone; a case may send a Select.
-    unsafe {
-        ffi::PyObject_GC_UnTrack(slf.cast());
-        object::trashcan(slf, dealloc, free);
-    }
-}
-
-unsafe extern "C-unwind" fn free(slf: Raw) {
-    // SAFETY: called by dealloc.
-    unsafe {
-        if !(*instance::<SelectObj>(slf)).weaklist.is_null() {
-            ffi::PyObject_ClearWeakRefs(slf);
+impl Container for SelectObj {
+    unsafe extern "C-unwind" fn free(slf: Raw) {
+        // SAFETY: as the trait says.
+        unsafe {
+            if !(*instance::<SelectObj>(slf)).weaklist.is_null() {
+                ffi::PyObject_ClearWeakRefs(slf);
+            }
+            clear(slf);
+            free_instance(slf);
         }
-        clear(slf);
-        free_instance(slf);
     }
 }
 
@@ -256,7 +249,7 @@ static MEMBERS: Table<[ffi::PyMemberDef; 2]> =
 pub(super) unsafe fn init() -> bool {
     let mut slots = vec![
         raw::slot(ffi::Py_tp_doc, DOC.as_ptr().cast()),
-        raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
+        raw::slot(ffi::Py_tp_dealloc, raw::dealloc::<SelectObj> as *const c_void),
         raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
         raw::slot(ffi::Py_tp_clear, clear as *const c_void),
         raw::slot(ffi::Py_mp_length, length as *const c_void),

@@ -207,11 +207,12 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
         let looked = retake(s, &mut seen);
         let idle =
             s.npidle.load(Ordering::Relaxed) as usize >= s.gomaxprocs.load(Ordering::Relaxed);
-        if idle || nanotime() >= pool_when {
+        let now = nanotime();
+        if idle || now >= pool_when {
             pool_has_more = stacks::trim_pool(s);
             pool_when = nanotime() + POOL_NS;
         }
-        s.waits.look(s, idle);
+        s.waits.look(s, now, idle);
         pace.looked(&looked, idle);
         if !idle {
             (look_again, look_when) = (0, NEVER);

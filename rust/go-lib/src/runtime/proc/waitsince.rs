@@ -44,8 +44,7 @@ impl WaitStamps {
     }
 
     /// Looks if it is due. Called by sysmon.
-    pub(crate) fn look(&self, s: &Sched, idle: bool) {
-        let now = nanotime();
+    pub(crate) fn look(&self, s: &Sched, now: i64, idle: bool) {
         if now >= self.next_when() {
             stamp(s, now);
             self.next_ns.store(now + if idle { IDLE_NS } else { BUSY_NS }, Ordering::Relaxed);
@@ -120,11 +119,11 @@ mod tests {
     #[test]
     fn looks_are_rare_and_come_soon_after_something_ran() {
         let stamps = WaitStamps::new();
-        stamps.look(sched(), true);
+        stamps.look(sched(), nanotime(), true);
         assert_eq!(stamps.next_when(), i64::MAX, "off");
         stamps.next_ns.store(0, crate::prim::Ordering::Relaxed);
         let before = nanotime();
-        stamps.look(sched(), true);
+        stamps.look(sched(), before, true);
         assert!(stamps.next_when() >= before + IDLE_NS);
         stamps.stirred();
         let soon = stamps.next_when();

@@ -153,6 +153,41 @@ def test_a_c_call_that_returns_while_the_interpreter_ends_does_no_harm(moment, c
         assert run_script(code) == (rc, "returned\n", err), end
 
 
+#: What daemon threads do again and again, always about to come back from a wait.
+WAITS_OF_THREADS = {
+    "sleep": "golib.sleep(0.0003)",
+    "recv": "ch.try_recv() or select(ch, timeout=0.0003)",
+    "sync": "event.wait(0.0003)",
+    "timeout": "ch.recv()",
+}
+
+
+@pytest.mark.parametrize("goroutines", [0, 1])
+@pytest.mark.parametrize("wait", list(WAITS_OF_THREADS))
+def test_daemon_threads_that_wait_in_golib_do_not_harm_the_end(wait, goroutines):
+    for _ in range(ROUNDS):
+        result = run_script(
+            f"""
+            import golib, threading, time
+            from golib import select
+            ch, event = golib.Chan(), golib.sync.Event()
+            def work():
+                while True:
+                    try:
+                        with golib.timeout(0.0003) if {wait == "timeout"} else threading.Lock():
+                            {WAITS_OF_THREADS[wait]}
+                    except TimeoutError:
+                        pass
+            for _ in range({goroutines}):
+                golib.go(int).join()
+            for _ in range(30):
+                threading.Thread(target=work, daemon=True).start()
+            time.sleep(0.02)
+            """
+        )
+        assert result == (0, "", "")
+
+
 @pytest.mark.slow
 @pytest.mark.hang(3600)
 def test_exit_five_hundred_times():

@@ -13,6 +13,7 @@
 use std::os::raw::{c_int, c_ulong, c_ulonglong};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use go_lib::runtime::embedder::{self, Embedder, ForkChild, GRef};
 use pyo3::ffi;
@@ -21,8 +22,14 @@ use crate::cpython::identity::HostTable;
 use crate::cpython::{self, movable, tstate, Caller, ThreadState};
 use crate::goroutine;
 
+/// How long [`at_exit`] waits for threads on their way back, and between two looks at them.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_micros(50);
+
 /// Thread states made for goroutines and not deleted.
 static STATES: AtomicUsize = AtomicUsize::new(0);
+/// Ordinary threads between a wait in the runtime and the GIL.
+static RETURNING: AtomicUsize = AtomicUsize::new(0);
 /// `threading.get_ident()` of the main thread.
 static MAIN_IDENT: AtomicU64 = AtomicU64::new(0);
 /// The main goroutines of the `run`s under way: whom a deadlock is told.
@@ -176,7 +183,10 @@ unsafe fn thread_park() -> *mut () {
 }
 
 unsafe fn thread_unpark(token: *mut ()) {
+    // SeqCst: either we see the end, or `at_exit` sees us and waits until we have the GIL.
+    RETURNING.fetch_add(1, Ordering::SeqCst);
     if embedder::is_exiting() && !on_main_os_thread() {
+        RETURNING.fetch_sub(1, Ordering::SeqCst);
         // A daemon thread, and the interpreter is going away: CPython would end the thread by
         // unwinding it, through frames of ours that cannot be unwound so. It sleeps instead, as
         // CPython 3.14 has it.
@@ -186,6 +196,7 @@ unsafe fn thread_unpark(token: *mut ()) {
     }
     // SAFETY: the token is this thread's own state.
     unsafe { tstate::thread_restore(token.cast()) }
+    RETURNING.fetch_sub(1, Ordering::SeqCst);
 }
 
 unsafe fn thread_signal() -> Option<bool> {
@@ -250,7 +261,8 @@ fn signal_under_way() -> bool {
     pending != 0 || awake || cpython::object::signal_tripped()
 }
 
-/// At interpreter exit: stops the Ms that can be stopped.
+/// At interpreter exit: stops the Ms that can be stopped, and lets the threads whose wait is over come back: CPython would
+/// end those that ask for the GIL later by unwinding them (`thread_unpark`).
 ///
 /// # Safety
 /// Called by an atexit handler with the GIL held.
@@ -259,6 +271,10 @@ pub unsafe fn at_exit() {
     unsafe {
         let token = tstate::thread_save();
         embedder::stop_the_ms();
+        let end = Instant::now() + PATIENCE;
+        while RETURNING.load(Ordering::SeqCst) != 0 && Instant::now() < end {
+            std::thread::sleep(LOOK);
+        }
         tstate::thread_restore(token);
         tstate::unlink_all_chunks(ThreadState::current());
     }
@@ -271,6 +287,7 @@ pub unsafe fn at_exit() {
 pub unsafe fn after_fork() -> bool {
     MAINS.lock().unwrap_or_else(PoisonError::into_inner).clear();
     *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    RETURNING.store(0, Ordering::Relaxed);
     // SAFETY: the only thread.
     set_main_ident(unsafe { libc_pthread_self() });
     // CPython deleted every state but ours in the child.

@@ -130,7 +130,7 @@ unsafe fn fill(module: Raw) -> bool {
             Some(ident) => host::set_main_ident(ident),
             None => return false,
         }
-        true
+        start::register_at_exit(module)
     }
 }
 

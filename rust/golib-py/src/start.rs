@@ -122,6 +122,31 @@ pub(crate) unsafe fn refused(error: &std::io::Error) {
     }
 }
 
+/// Has [`at_exit`] run at the end: the first goroutine registers it again, to run earlier, but an ordinary thread may wait
+/// in golib without any. False: an exception is set.
+///
+/// # Safety
+/// The GIL is held; the module has its functions.
+pub(crate) unsafe fn register_at_exit(module: Raw) -> bool {
+    let register = Global::new();
+    // SAFETY: the GIL is held.
+    unsafe {
+        if !import(c"atexit", c"register", &register) {
+            return false;
+        }
+        let handler = ffi::PyObject_GetAttrString(module, c"_at_exit".as_ptr());
+        let result = if handler.is_null() {
+            handler
+        } else {
+            ffi::PyObject_CallOneArg(register.get(), handler)
+        };
+        ffi::Py_DECREF(register.get());
+        ffi::Py_XDECREF(handler);
+        ffi::Py_XDECREF(result);
+        !result.is_null()
+    }
+}
+
 /// `_golib._at_exit()`: the atexit handler.
 pub(crate) unsafe extern "C" fn at_exit(_: Raw, _: Raw) -> Raw {
     // SAFETY: called by atexit on the thread that ends the interpreter.

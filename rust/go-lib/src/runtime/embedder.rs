@@ -358,9 +358,10 @@ pub fn stats() -> Stats {
     proc::stats::stats()
 }
 
-/// The host is ending: [`stop_the_ms`] was called.
+/// The host is ending: [`stop_the_ms`] was called. In one order (SeqCst) with that call and what the
+/// host does around both.
 pub fn is_exiting() -> bool {
-    crate::runtime::sched::sched().exiting.load(Ordering::Relaxed)
+    crate::runtime::sched::sched().exiting.load(Ordering::SeqCst)
 }
 
 /// True while everything the runtime knows of is asleep for good.

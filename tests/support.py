@@ -54,19 +54,16 @@ def parked(g: Any, *statuses: str) -> Any:
 MIGRATE = {"GOLIB_DEBUG": "migrate=1"}
 
 
-def moves(parks: int = 2_000) -> bool:
-    """Whether the calling goroutine goes to another OS thread within so many parks; for scripts under `MIGRATE`."""
+def moves() -> bool:
+    """Whether the calling goroutine goes to another OS thread as it parks; for scripts under `MIGRATE`."""
     here = threading.get_native_id()
-    for _ in range(parks):
-        golib.gosched()
-        if threading.get_native_id() != here:
-            return True
-    return False
+    golib.gosched()
+    return threading.get_native_id() != here
 
 
 def stays() -> bool:
     """Whether the calling goroutine is still on its OS thread after two hundred parks."""
-    return not moves(200)
+    return not any(moves() for _ in range(200))
 
 
 class Tracked:

@@ -123,11 +123,38 @@ def test_methods_of_golib_move_between_threads():
             while len(after) < 50:
                 golib.gosched()
             pinned = golib.runtime.stats()["parks_pinned"] - start["parks_pinned"]
-            print(before.keys() == after.keys(), before != after, pinned)
+            print(before.keys() == after.keys(), sum(before[g] != after[g] for g in before), pinned)
 
         golib.run(main)
         """
-    assert run_ok(code, env=MIGRATE) == "True True 0\n"
+    assert run_ok(code, env=MIGRATE) == "True 50 0\n"
+
+
+def test_the_switch_for_migration_moves_goroutines_at_every_park():
+    """The tests that set it rely on that."""
+    code = """
+        import contextlib, threading
+        import golib
+        from golib import Chan, go
+
+        def receive():
+            with contextlib.suppress(TimeoutError):
+                Chan().recv(timeout=0.0001)
+
+        def moves(park):
+            seen = [threading.get_native_id()]
+            for _ in range(50):
+                park()
+                seen.append(threading.get_native_id())
+            return sum(a != b for a, b in zip(seen, seen[1:]))
+
+        def main():
+            parks = [golib.gosched, lambda: golib.sleep(0.0001), receive]
+            print({g.join() for g in [go(moves, park) for park in parks for _ in range(5)]}, moves(golib.gosched))
+
+        golib.run(main)
+        """
+    assert run_ok(code, env=MIGRATE) == "{50} 50\n"
 
 
 def test_methods_of_golib_communicate_while_they_move_between_threads():

@@ -58,7 +58,7 @@ fn next(m: &'static M) -> *mut G {
             procs::give_up_p(m);
             continue;
         }
-        if debug_migrate() && !m.attached.get().is_null() && wake::pass_p_on(m) {
+        if debug_migrate() && !m.attached.get().is_null() && wake::pass_p_on(m, None) {
             continue;
         }
         let gp = find::find_runnable(m);
@@ -70,10 +70,21 @@ fn next(m: &'static M) -> *mut G {
             locked::startlockedm(m, gp);
             continue;
         }
+        if debug_migrate() && ran_here(m, gp) && wake::pass_p_on(m, Some(gp)) {
+            continue;
+        }
         if newproc::ready_to_run(m, gp) {
             return gp;
         }
     }
+}
+
+/// Whether `gp`, taken from a queue, is a host goroutine that ran on `m` last.
+fn ran_here(m: &M, gp: *mut G) -> bool {
+    // SAFETY: taken from a queue: ours.
+    let g = unsafe { &*gp };
+    // Relaxed: only compared.
+    g.kind.get() == Kind::Host && ptr::eq(g.m.load(Ordering::Relaxed), m)
 }
 
 /// Runs `gp` until it leaves its stack.

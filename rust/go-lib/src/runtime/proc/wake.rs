@@ -514,14 +514,18 @@ pub(crate) fn handoffp(s: &'static Sched, p: &'static P) -> bool {
     startm(s, p, false)
 }
 
-/// The migration soak: whatever host goroutine comes next runs on another M. False if there is
-/// nobody to take it.
-pub(crate) fn pass_p_on(m: &'static M) -> bool {
+/// The migration soak: whatever host goroutine comes next, `first` if there is one, runs on another M. False if
+/// there is nobody to take it; `first` stays the caller's then.
+pub(crate) fn pass_p_on(m: &'static M, first: Option<*mut G>) -> bool {
     /// Threads between which goroutines move.
     const ENOUGH: usize = 8;
     let s = sched();
     if s.inner.lock().midle.is_empty() && s.nthreads.load(Ordering::Relaxed) > ENOUGH {
         return false;
+    }
+    if let Some(gp) = first {
+        // SAFETY: a host goroutine, which only comes to an M with the right; so ours is P 0.
+        unsafe { (*m.pp()).hostq.put(gp, true) };
     }
     detach(m);
     let p = releasep(m);

@@ -133,28 +133,23 @@ def test_methods_of_golib_move_between_threads():
 def test_the_switch_for_migration_moves_goroutines_at_every_park():
     """The tests that set it rely on that."""
     code = """
-        import contextlib, threading
+        import threading
         import golib
-        from golib import Chan, go
+        from golib import go
 
-        def receive():
-            with contextlib.suppress(TimeoutError):
-                Chan().recv(timeout=0.0001)
-
-        def moves(park):
+        def moves():
             seen = [threading.get_native_id()]
-            for _ in range(50):
-                park()
+            for _ in range(100):
+                golib.gosched()
                 seen.append(threading.get_native_id())
             return sum(a != b for a, b in zip(seen, seen[1:]))
 
         def main():
-            parks = [golib.gosched, lambda: golib.sleep(0.0001), receive]
-            print({g.join() for g in [go(moves, park) for park in parks for _ in range(5)]}, moves(golib.gosched))
+            print({g.join() for g in [go(moves) for _ in range(20)]}, moves())
 
         golib.run(main)
         """
-    assert run_ok(code, env=MIGRATE) == "{50} 50\n"
+    assert run_ok(code, env=MIGRATE) == "{100} 100\n"
 
 
 def test_methods_of_golib_communicate_while_they_move_between_threads():

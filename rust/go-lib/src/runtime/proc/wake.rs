@@ -517,8 +517,9 @@ pub(crate) fn handoffp(s: &'static Sched, p: &'static P) -> bool {
 /// The migration soak: whatever host goroutine comes next, `first` if there is one, runs on another M. False if
 /// there is nobody to take it; `first` stays the caller's then.
 pub(crate) fn pass_p_on(m: &'static M, first: Option<*mut G>) -> bool {
-    /// Threads between which goroutines move.
-    const ENOUGH: usize = 8;
+    /// As soon as this M sleeps it can take a P itself, so what is made beyond two threads is for goroutines
+    /// that keep theirs; a bound all the same.
+    const ENOUGH: usize = 512;
     let s = sched();
     if s.inner.lock().midle.is_empty() && s.nthreads.load(Ordering::Relaxed) > ENOUGH {
         return false;

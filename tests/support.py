@@ -83,6 +83,11 @@ class Boom(Exception):
     """The exception that tests raise on purpose."""
 
 
+def fail(error: Any = Boom) -> Any:
+    """Raises `error`."""
+    raise error
+
+
 def on_main(fn: Callable[..., Any], *args: Any) -> Any:
     """Calls `fn` on the thread that runs the test."""
     return fn(*args)

@@ -11,11 +11,7 @@ from golib import Cancelled, Chan, go, shield, timeout
 from golib.context import background, cause, current, with_value
 from golib.sync import ErrGroup
 
-from support import Boom, Thread, Tracked, eventually, parked, run_ok
-
-
-def fail(error=Boom):
-    raise error
+from support import Boom, Thread, Tracked, eventually, fail, parked, run_ok
 
 
 def test_wait_waits_for_all(place):

@@ -489,6 +489,28 @@ def test_golibs_idle_loop_does_not_hide_a_deadlock_and_a_busy_one_does():
     assert out == "timer\ntask\ndeadlock\n"
 
 
+def test_golibs_loop_is_not_idle_while_it_runs_the_last_of_what_is_ready():
+    out = run_ok(
+        """
+        import asyncio, time
+        import golib
+        async def own():
+            return asyncio.get_running_loop()
+        def wake(event):
+            time.sleep(0.2)
+            event.set()
+        def main():
+            loop, event = golib.aio.run_async(own()), golib.sync.Event()
+            # In an iteration of its own: the first also reads from the pipe that wakes the loop.
+            loop.call_soon_threadsafe(loop.call_soon, wake, event)
+            event.wait()
+            print('woken')
+        golib.run(main)
+        """
+    )
+    assert out == "woken\n"
+
+
 def test_fork_in_a_program_with_golibs_loop_begins_anew():
     out = run_ok(
         """

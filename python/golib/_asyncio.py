@@ -216,11 +216,14 @@ class _OwnLoop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: Whether its thread waits for events: while it runs the last of what is ready, nothing else shows that.
+        self._waits = False
 
     def running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
+                self._watch(loop)
                 thread = threading.Thread(
                     target=self._run, args=(loop,), name="golib-asyncio", daemon=True
                 )
@@ -229,15 +232,31 @@ class _OwnLoop:
                 _golib._set_idle_threads(self._idle_threads)
             return self._loop
 
+    def _watch(self, loop: Any) -> None:
+        """Has `_waits` kept true. Another kind of loop than asyncio's own does not tell."""
+        selector = getattr(loop, "_selector", None)
+        if selector is None:
+            return
+        select = selector.select
+
+        def wait(timeout: float | None = None) -> Any:
+            self._waits = True
+            try:
+                return select(timeout)
+            finally:
+                self._waits = False
+
+        selector.select = wait
+
     def _idle_threads(self) -> int:
         """How many threads of ours can wake nobody by themselves; asked before Deadlock is raised."""
         loop: Any = self._loop
         try:
-            if loop._ready or loop._scheduled or asyncio.all_tasks(loop):
+            if not self._waits or loop._ready or loop._scheduled or asyncio.all_tasks(loop):
                 return 0
             watched = len(loop._selector.get_map())
         except AttributeError:
-            return 0  # another kind of loop, which does not tell
+            return 0  # another kind of loop
         return int(watched <= 1)  # its own pipe, by which others wake it
 
     @staticmethod

@@ -357,6 +357,8 @@ def test_check_same_thread_true_locks_the_goroutine_to_its_thread():
             con = connect(check_same_thread=True)
             stayed = stays()
             con.execute("select 1")
+            for c in (*free, con):
+                c.close()
             return moved, stayed
         ten(task)
         """

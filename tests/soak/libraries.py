@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import importlib.util
 import pathlib
 import sys
@@ -15,6 +16,7 @@ from storm import scenario
 
 #: Where the modules to import are written; removed at exit.
 _directory = tempfile.TemporaryDirectory(prefix="golib-soak-")
+atexit.register(_directory.cleanup)
 _modules = pathlib.Path(_directory.name)
 sys.path.insert(0, _directory.name)
 

@@ -58,9 +58,6 @@ fn next(m: &'static M) -> *mut G {
             procs::give_up_p(m);
             continue;
         }
-        if debug_migrate() && !m.attached.get().is_null() && wake::pass_p_on(m, None) {
-            continue;
-        }
         let gp = find::find_runnable(m);
         if gp.is_null() {
             continue;
@@ -70,7 +67,7 @@ fn next(m: &'static M) -> *mut G {
             locked::startlockedm(m, gp);
             continue;
         }
-        if debug_migrate() && ran_here(m, gp) && wake::pass_p_on(m, Some(gp)) {
+        if debug_migrate() && goes_elsewhere(m, gp) && wake::pass_p_on(m, gp) {
             continue;
         }
         if newproc::ready_to_run(m, gp) {
@@ -79,12 +76,14 @@ fn next(m: &'static M) -> *mut G {
     }
 }
 
-/// Whether `gp`, taken from a queue, is a host goroutine that ran on `m` last.
-fn ran_here(m: &M, gp: *mut G) -> bool {
+/// The migration soak: whether another M is to run `gp`, taken from a queue. That is so for each host goroutine after one
+/// that ran on `m`, and for one that ran on `m` last, however the P came back here.
+fn goes_elsewhere(m: &M, gp: *mut G) -> bool {
     // SAFETY: taken from a queue: ours.
     let g = unsafe { &*gp };
     // Relaxed: only compared.
-    g.kind.get() == Kind::Host && ptr::eq(g.m.load(Ordering::Relaxed), m)
+    let ran_here = ptr::eq(g.m.load(Ordering::Relaxed), m);
+    g.kind.get() == Kind::Host && (ran_here || !m.attached.get().is_null())
 }
 
 /// Runs `gp` until it leaves its stack.

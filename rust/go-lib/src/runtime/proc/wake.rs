@@ -514,20 +514,18 @@ pub(crate) fn handoffp(s: &'static Sched, p: &'static P) -> bool {
     startm(s, p, false)
 }
 
-/// The migration soak: whatever host goroutine comes next, `first` if there is one, runs on another M. False if
-/// there is nobody to take it; `first` stays the caller's then.
-pub(crate) fn pass_p_on(m: &'static M, first: Option<*mut G>) -> bool {
-    /// As soon as this M sleeps it can take a P itself, so what is made beyond two threads is for goroutines
-    /// that keep theirs; a bound all the same.
+/// The migration soak: leaves `gp`, a host goroutine that the caller took from a queue, to another M, with the P. False:
+/// there is nobody to take it, and `gp` stays the caller's.
+pub(crate) fn pass_p_on(m: &'static M, gp: *mut G) -> bool {
+    /// A bound on threads that is not met: once this M sleeps the next one finds it. Two are enough, and one more for
+    /// each goroutine that keeps its own.
     const ENOUGH: usize = 512;
     let s = sched();
     if s.inner.lock().midle.is_empty() && s.nthreads.load(Ordering::Relaxed) > ENOUGH {
         return false;
     }
-    if let Some(gp) = first {
-        // SAFETY: a host goroutine, which only comes to an M with the right; so ours is P 0.
-        unsafe { (*m.pp()).hostq.put(gp, true) };
-    }
+    // SAFETY: a host goroutine, which only comes to an M with the right; so ours is P 0.
+    unsafe { (*m.pp()).hostq.put(gp, true) };
     detach(m);
     let p = releasep(m);
     startm(s, p, false);

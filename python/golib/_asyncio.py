@@ -232,11 +232,12 @@ class _OwnLoop:
                 _golib._set_idle_threads(self._idle_threads)
             return self._loop
 
-    def _watch(self, loop: Any) -> None:
-        """Has `_waits` kept true. Another kind of loop than asyncio's own does not tell."""
-        selector = getattr(loop, "_selector", None)
-        if selector is None:
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Keeps `_waits` true to the facts. Another kind of loop than asyncio's own never tells that it waits."""
+        if not isinstance(loop, asyncio.SelectorEventLoop):
             return
+        own: Any = loop
+        selector = own._selector
         select = selector.select
 
         def wait(timeout: float | None = None) -> Any:
@@ -251,13 +252,9 @@ class _OwnLoop:
     def _idle_threads(self) -> int:
         """How many threads of ours can wake nobody by themselves; asked before Deadlock is raised."""
         loop: Any = self._loop
-        try:
-            if not self._waits or loop._ready or loop._scheduled or asyncio.all_tasks(loop):
-                return 0
-            watched = len(loop._selector.get_map())
-        except AttributeError:
-            return 0  # another kind of loop
-        return int(watched <= 1)  # its own pipe, by which others wake it
+        if not self._waits or loop._ready or loop._scheduled or asyncio.all_tasks(loop):
+            return 0
+        return int(len(loop._selector.get_map()) <= 1)  # its own pipe, by which others wake it
 
     @staticmethod
     def _run(loop: asyncio.AbstractEventLoop) -> None:

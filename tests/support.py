@@ -5,6 +5,7 @@ Nothing here sleeps "to let it run": `eventually` polls a state and fails with w
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -86,6 +87,17 @@ class Boom(Exception):
 def fail(error: Any = Boom) -> Any:
     """Raises `error`."""
     raise error
+
+
+def growth(fn: Callable[[], Any], rounds: int) -> int:
+    """How many blocks more are allocated after so many calls; a tenth as many before that fill what is kept for reuse."""
+    blocks = []
+    for n in (rounds // 10, rounds):
+        for _ in range(n):
+            fn()
+        gc.collect()
+        blocks.append(sys.getallocatedblocks())
+    return blocks[1] - blocks[0]
 
 
 def on_main(fn: Callable[..., Any], *args: Any) -> Any:

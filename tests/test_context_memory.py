@@ -21,7 +21,7 @@ from golib.context import (
     without_cancel,
 )
 
-from support import SLACK, Boom, Tracked, eventually, run_ok
+from support import SLACK, Boom, Tracked, eventually, growth, run_ok
 
 MANY = 100_000
 
@@ -276,8 +276,6 @@ def test_a_chain_with_a_function_at_its_end_is_collected():
 
 
 def test_rounds_of_everything_grow_no_memory():
-    import sys
-
     def one():
         top, cancel = with_cancel_cause(with_value(background(), "k", 1))
         low, _ = with_timeout(top, 3600, Boom())
@@ -289,14 +287,7 @@ def test_rounds_of_everything_grow_no_memory():
         cancel(Boom())
         low.err(), top.err(), low.done()
 
-    for _ in range(200):
-        one()
-    gc.collect()
-    before = sys.getallocatedblocks()
-    for _ in range(2000):
-        one()
-    gc.collect()
-    assert sys.getallocatedblocks() - before < 300
+    assert growth(one, 2000) < 300
 
 
 def test_the_program_ends_with_contexts_in_every_state():

@@ -102,10 +102,16 @@ enum Received {
 /// Sends if that needs no waiting. Without [`guard`]: what it calls does not panic.
 #[inline(always)]
 unsafe fn send_at_once(slf: Raw, value: Raw) -> bool {
-    // SAFETY: a method on a Face; the GIL is held, and the caller holds the value: dropping ours frees nothing.
+    // SAFETY: a method on a Face; the GIL is held.
     unsafe {
         let h = hchan(slf);
-        !h.is_null() && (*h).send_at_once(Obj::borrowed(value)).is_ok()
+        // The channel's reference is made when it is sent: until we return, nobody but the caller drops one.
+        let sent =
+            !h.is_null() && (*h).send_at_once(Obj::owned(value)).map_err(Obj::into_raw).is_ok();
+        if sent {
+            ffi::Py_INCREF(value);
+        }
+        sent
     }
 }
 

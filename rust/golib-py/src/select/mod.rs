@@ -84,15 +84,22 @@ unsafe fn options(
 /// Selects among the `n` cases at `given`.
 #[inline(always)]
 unsafe fn run(given: *const Raw, n: usize, options: Options) -> Raw {
-    if n <= INLINE {
-        let mut cases = [const { MaybeUninit::<Case<'_, Obj>>::uninit() }; INLINE];
+    if n > INLINE {
         // SAFETY: the caller's arguments.
-        unsafe { run_in(&mut cases[..n], given, options) }
-    } else {
-        let mut cases: Vec<_> = (0..n).map(|_| MaybeUninit::<Case<'_, Obj>>::uninit()).collect();
-        // SAFETY: as above.
-        unsafe { run_in(&mut cases, given, options) }
+        return unsafe { run_many(given, n, options) };
     }
+    let mut cases = [const { MaybeUninit::<Case<'_, Obj>>::uninit() }; INLINE];
+    // SAFETY: as above.
+    unsafe { run_in(&mut cases[..n], given, options) }
+}
+
+/// The same for more cases than the frame has room for.
+#[cold]
+#[inline(never)]
+unsafe fn run_many(given: *const Raw, n: usize, options: Options) -> Raw {
+    let mut cases: Vec<_> = (0..n).map(|_| MaybeUninit::<Case<'_, Obj>>::uninit()).collect();
+    // SAFETY: the caller's arguments.
+    unsafe { run_in(&mut cases, given, options) }
 }
 
 #[inline(always)]

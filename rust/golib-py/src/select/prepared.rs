@@ -7,7 +7,7 @@ use std::ptr;
 use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
 use super::case::is_case;
-use super::{run, Options, INLINE};
+use super::{run, run_many, Options, INLINE};
 use crate::errors;
 use crate::obj::{self, Global, Raw};
 use crate::raw::{self, arguments, free_instance, instance, parking, wait_of, Container, Table};
@@ -77,7 +77,7 @@ unsafe fn wait_for_many(select: *mut SelectObj, options: Options) -> Raw {
         }
         let cases: Vec<Raw> =
             (0..ffi::PyTuple_GET_SIZE(held)).map(|i| ffi::PyTuple_GET_ITEM(held, i)).collect();
-        let result = run(cases.as_ptr(), cases.len(), options);
+        let result = run_many(cases.as_ptr(), cases.len(), options);
         ffi::Py_DECREF(held);
         result
     }

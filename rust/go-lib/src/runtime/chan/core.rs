@@ -354,10 +354,12 @@ impl HchanHeader {
 
     /// Waits in the queue of `dir` until a peer, a close, the deadline or an interrupt comes.
     ///
+    /// A part of its caller's frame, for the sake of the returns behind a switch: see `proc::direct`.
+    ///
     /// # Safety
     /// The lock is held and is released here; a step just answered `Blocked`; `elem` is what the
     /// step had and stays until the return.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) unsafe fn block(&self, dir: Dir, elem: *mut (), wait: Wait) -> Blocked {
         let deadline = match wait {
             Wait::Block => None,

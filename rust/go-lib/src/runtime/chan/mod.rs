@@ -219,7 +219,7 @@ impl<T> Hchan<T> {
     ///
     /// # Errors
     /// See [`SendError`]; it holds `v`.
-    #[inline]
+    #[inline(always)]
     pub fn send(&self, v: T, wait: Wait) -> Result<(), SendError<T>> {
         let mut v = ManuallyDrop::new(v);
         // Until the channel has taken it, v stays ours.
@@ -322,7 +322,7 @@ impl<T> Hchan<T> {
     ///
     /// # Errors
     /// See [`RecvError`].
-    #[inline]
+    #[inline(always)]
     pub fn recv(&self, wait: Wait) -> Result<Option<T>, RecvError> {
         let h = &self.header;
         if wait == Wait::Try && h.recv_must_wait() {

@@ -179,24 +179,36 @@ pub(crate) fn selectgo<A: Arm>(
     wait_for_one(cases, place, wait, biased)
 }
 
-/// The second pass with its scratch space: a slot for each case.
-#[inline(never)]
+/// The second pass with its scratch space, a slot for each case: in its caller's frame, for the sake of
+/// the returns behind a switch (see `proc::direct`).
+#[inline(always)]
 fn wait_for_one<A: Arm>(
     cases: &[A],
     place: *mut (),
     wait: Wait,
     biased: bool,
 ) -> Result<Chosen, SelectError> {
-    let n = cases.len();
-    if n <= INLINE {
-        let mut locks = [ptr::null(); INLINE];
-        let mut sudogs = [const { MaybeUninit::uninit() }; INLINE];
-        look_locked(cases, place, &mut locks, &mut sudogs, wait, biased)
-    } else {
-        let mut sudogs = Vec::new();
-        sudogs.resize_with(n, MaybeUninit::uninit);
-        look_locked(cases, place, &mut vec![ptr::null(); n], &mut sudogs, wait, biased)
+    if cases.len() > INLINE {
+        return wait_for_one_of_many(cases, place, wait, biased);
     }
+    let mut locks = [ptr::null(); INLINE];
+    let mut sudogs = [const { MaybeUninit::uninit() }; INLINE];
+    look_locked(cases, place, &mut locks, &mut sudogs, wait, biased)
+}
+
+/// The same for more cases than the frame has slots for.
+#[cold]
+#[inline(never)]
+fn wait_for_one_of_many<A: Arm>(
+    cases: &[A],
+    place: *mut (),
+    wait: Wait,
+    biased: bool,
+) -> Result<Chosen, SelectError> {
+    let mut locks = vec![ptr::null(); cases.len()];
+    let mut sudogs = Vec::new();
+    sudogs.resize_with(cases.len(), MaybeUninit::uninit);
+    look_locked(cases, place, &mut locks, &mut sudogs, wait, biased)
 }
 
 /// The second pass up to the wait.

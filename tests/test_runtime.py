@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import threading
+import time
 
 import golib
 import pytest
@@ -76,8 +77,10 @@ def test_print_stacks_writes_all_goroutines_in_gos_format(place):
 
 
 @pytest.mark.slow
-@pytest.mark.hang(150)
-def test_the_dump_says_for_how_many_minutes_a_goroutine_has_waited():
+@pytest.mark.hang(250)
+@pytest.mark.parametrize("rest", [0, 90], ids=["at once", "after a rest"])
+def test_the_dump_says_for_how_many_minutes_a_goroutine_has_waited(rest):
+    time.sleep(rest)  # nothing runs: the runtime looks once a minute
     ch = Chan()
     g = parked(go(held_here, ch))
     assert f"goroutine {g.id} [chan receive]:" in runtime.stack(all=True)

@@ -3,32 +3,38 @@
 //!
 //! Go: runtime/mgcmark.go (waitsince, set by the collector)
 
+use std::sync::atomic::AtomicBool;
+
 use crate::prim::{AtomicI64, Ordering};
 use crate::runtime::g::GWAITING;
 use crate::runtime::m::NEVER;
-use crate::runtime::sched::Sched;
+use crate::runtime::proc::sysmon;
+use crate::runtime::sched::{sched, Sched};
 use crate::sys::clock::nanotime;
 
 /// Between two looks while something runs, and from that on to the next: a dump shows minutes.
 const BUSY_NS: i64 = 10_000_000_000;
-/// While nothing runs.
+/// While nothing runs. Whoever runs first after such a look has the next one come soon.
 const IDLE_NS: i64 = 60_000_000_000;
 /// So many Gs are looked at under the lock of the list.
 const PART: usize = 1024;
 
-/// When sysmon is to look next. Its own, once it runs.
+/// When sysmon is to look next.
 pub(crate) struct WaitStamps {
     next_ns: AtomicI64,
+    /// Nothing ran at the last look. An atomic of std's: the models have no sysmon.
+    rests: AtomicBool,
 }
 
 impl WaitStamps {
     /// Off.
     pub(crate) fn new() -> Self {
-        WaitStamps { next_ns: AtomicI64::new(NEVER) }
+        WaitStamps { next_ns: AtomicI64::new(NEVER), rests: AtomicBool::new(false) }
     }
 
     /// On, before sysmon starts.
     pub(crate) fn begin(&self) {
+        self.rests.store(false, Ordering::Relaxed);
         self.next_ns.store(nanotime() + BUSY_NS, Ordering::Relaxed);
     }
 
@@ -37,17 +43,37 @@ impl WaitStamps {
         self.next_ns.load(Ordering::Relaxed)
     }
 
+    /// An M has a P: it may run something.
+    #[inline(always)]
+    pub(crate) fn runs(&self) {
+        // Acquire: pairs with the Release in look.
+        if self.rests.load(Ordering::Acquire) {
+            self.rest_ends();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn rest_ends(&self) {
+        self.stirred();
+        sysmon::kick(sched());
+    }
+
     /// Something has been running since the last look.
     pub(crate) fn stirred(&self) {
-        let soon = nanotime() + BUSY_NS;
-        self.next_ns.store(self.next_when().min(soon), Ordering::Relaxed);
+        self.rests.store(false, Ordering::Relaxed);
+        self.next_ns.fetch_min(nanotime() + BUSY_NS, Ordering::Relaxed);
     }
 
     /// Looks if it is due. Called by sysmon.
     pub(crate) fn look(&self, s: &Sched, now: i64, idle: bool) {
         if now >= self.next_when() {
-            stamp(s, now);
             self.next_ns.store(now + if idle { IDLE_NS } else { BUSY_NS }, Ordering::Relaxed);
+            // Release: who sees it brings the time forward after it was set.
+            self.rests.store(idle, Ordering::Release);
+            stamp(s, now);
+        } else if !idle && self.rests.load(Ordering::Relaxed) {
+            self.stirred();
         }
     }
 }
@@ -130,5 +156,30 @@ mod tests {
         assert!(soon >= before + BUSY_NS && soon <= nanotime() + BUSY_NS);
         stamps.stirred();
         assert_eq!(stamps.next_when(), soon, "it is not put off");
+    }
+
+    #[test]
+    fn whatever_runs_after_a_rest_brings_the_next_look_forward() {
+        let stamps = WaitStamps::new();
+        let look = |idle| {
+            let now = nanotime();
+            stamps.next_ns.store(now.min(stamps.next_when()), crate::prim::Ordering::Relaxed);
+            stamps.look(sched(), now, idle);
+            now
+        };
+        let at = look(false);
+        stamps.runs();
+        assert_eq!(stamps.next_when(), at + BUSY_NS, "there was no rest");
+        assert_eq!(look(true) + IDLE_NS, stamps.next_when());
+        stamps.runs();
+        let soon = stamps.next_when();
+        assert!(soon <= nanotime() + BUSY_NS);
+        stamps.runs();
+        assert_eq!(stamps.next_when(), soon, "the rest is over");
+        // It was not told, but sees it.
+        let at = look(true);
+        assert_eq!(stamps.next_when(), at + IDLE_NS);
+        stamps.look(sched(), at, false);
+        assert!(stamps.next_when() <= nanotime() + BUSY_NS);
     }
 }

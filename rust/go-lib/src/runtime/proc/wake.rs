@@ -206,6 +206,7 @@ pub(crate) fn acquirep(m: &M, p: &P) {
     p.m.store((m as *const M).cast_mut(), Ordering::Release);
     // Relaxed: others only compare it.
     m.p.store((p as *const P).cast_mut(), Ordering::Relaxed);
+    sched().waits.runs();
 }
 
 /// Unties this M's P, which stays the caller's to give away.

@@ -3,7 +3,9 @@
 //! # Invariants
 //! 1. The handler runs on the M's signal stack (the goroutine's own is full) and only reads what
 //!    cannot move: the M and its current G.
-//! 2. A fault that is not in a goroutine's guard goes to the handler that was there before.
+//! 2. Whatever is not a fault in a goroutine's guard has the effect that it would have without this handler: the one that
+//!    was there before is called, or the signal's default is let happen. A signal that somebody sent does not repeat as a
+//!    fault does, so for the default it is sent again.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -56,10 +58,10 @@ pub(crate) fn use_signal_stack() {
 }
 
 unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel passes a valid siginfo for a synchronous fault.
-    let addr = unsafe { (*info).si_addr() } as usize;
     const HIT: GuardHit = crate::runtime::stack::report_guard_hit;
-    if HIT(addr) {
+    // SAFETY: the kernel passes a valid siginfo. Only a fault has an address: a sender's number lies in its place.
+    let (sent, addr) = unsafe { ((*info).si_code <= 0, (*info).si_addr() as usize) };
+    if !sent && HIT(addr) {
         // SAFETY: no destructors: other threads still run.
         unsafe { libc::_exit(2) };
     }
@@ -68,19 +70,48 @@ unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: 
     unsafe {
         let previous = (*PREVIOUS.0.get())[i].assume_init();
         match previous.sa_sigaction {
-            libc::SIG_DFL | libc::SIG_IGN => {
-                // Back to the default: the fault repeats and ends the process as it should.
-                libc::sigaction(signal, &previous, ptr::null_mut());
-            }
-            handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-                let f: unsafe extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void) =
-                    std::mem::transmute(handler);
-                f(signal, info, context);
-            }
+            // The kernel drops what is sent to who ignores it, but not a fault.
+            libc::SIG_IGN if sent => {}
+            libc::SIG_DFL | libc::SIG_IGN => die_by(signal, sent.then_some(&*info)),
             handler => {
-                let f: unsafe extern "C" fn(i32) = std::mem::transmute(handler);
-                f(signal);
+                if previous.sa_flags & libc::SA_RESETHAND != 0 {
+                    libc::sigaction(signal, &default_action(), ptr::null_mut());
+                }
+                if previous.sa_flags & libc::SA_SIGINFO != 0 {
+                    let f: unsafe extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void) =
+                        std::mem::transmute(handler);
+                    f(signal, info, context);
+                } else {
+                    let f: unsafe extern "C" fn(i32) = std::mem::transmute(handler);
+                    f(signal);
+                }
             }
         }
+    }
+}
+
+/// An action without flags that does what the kernel does by itself.
+unsafe fn default_action() -> libc::sigaction {
+    // SAFETY: a zeroed sigaction is valid, and SIG_DFL is 0.
+    unsafe { std::mem::zeroed() }
+}
+
+/// Has the process end by `signal` when the handler returns: a fault repeats then, and what was `sent` is sent again, to
+/// this thread, with what it told of its sender.
+unsafe fn die_by(signal: i32, sent: Option<&libc::siginfo_t>) {
+    // SAFETY: async-signal-safe calls; the signal is blocked until the handler returns.
+    unsafe {
+        libc::sigaction(signal, &default_action(), ptr::null_mut());
+        let Some(info) = sent else { return };
+        #[cfg(target_os = "linux")]
+        {
+            let (pid, tid) = (libc::getpid(), libc::syscall(libc::SYS_gettid));
+            let again = libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, signal, info);
+            if again == 0 {
+                return;
+            }
+        }
+        let _ = info;
+        libc::raise(signal);
     }
 }

@@ -14,6 +14,7 @@ const SOURCES: &[&str] = &[
     "ident.c",
     "identity.c",
     "identity_locks.c",
+    "identity_modules.c",
     "identity_signals.c",
     "identity_sqlite.c",
     "init.c",

@@ -136,6 +136,10 @@ typedef struct golib_caller {
     void *ret;      /* the caller's return address */
 } golib_caller;
 
+/* Finds out what the walks need to know, with the GIL held and no lock; the answer is no until then. golib_identity_install
+ * calls it. May run Python code (an importer's), which the walks never do. */
+void golib_movable_prepare(void);
+
 /* May the goroutine of `ts`, now inside an entry of ours with this frame record, go on on another OS thread? Not without
  * one (both addresses NULL). */
 int golib_may_migrate(PyThreadState *ts, void *frame_address, void *return_address);

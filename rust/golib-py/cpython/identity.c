@@ -2,7 +2,7 @@
  *
  * A goroutine's thread state has an ident of its own. _thread.get_ident() returns it instead of the OS thread's, and with
  * it threading, importlib's module locks and Python's own RLock follow the goroutine. What C code keys by OS thread is in
- * identity_locks.c, identity_signals.c and identity_sqlite.c.
+ * identity_locks.c, identity_signals.c and identity_sqlite.c. identity_modules.c sees modules come.
  *
  * # Invariants
  * 1. Nothing is patched before the first go(); then all or nothing.
@@ -180,7 +180,7 @@ int golib_identity_install(void)
         return 0;
     PyObject *thread = PyImport_ImportModule("_thread");
     int failed = !thread || golib_patch_find(&patch_get_ident, thread) < 0 || golib_locks_find() < 0 ||
-                 golib_signals_find() < 0 || golib_sqlite_find() < 0 || watch_forks() < 0;
+                 golib_signals_find() < 0 || golib_modules_find() < 0 || watch_forks() < 0;
     Py_XDECREF(thread);
     if (failed)
         return -1;
@@ -190,10 +190,11 @@ int golib_identity_install(void)
     if (!name_threading || !name_active)
         return -1;
 #endif
+    golib_movable_prepare();
     golib_patch_apply(&patch_get_ident);
     golib_locks_apply();
     golib_signals_apply();
-    golib_sqlite_apply();
+    golib_modules_apply();
     installed = 1;
     return 0;
 }

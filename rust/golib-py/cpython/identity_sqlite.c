@@ -1,9 +1,6 @@
 /* sqlite3 refuses a connection on another OS thread than the one that made it. A goroutine moves, so there
  * check_same_thread defaults to False; an explicit True keeps the goroutine on its thread until it ends or the connection
  * is closed, or collected in the goroutine itself: nobody else can give its hold back.
- *
- * _sqlite3 is usually imported after the first go(): the importer's create_dynamic and create_builtin are patched to see
- * it come.
  */
 #include "patch.h"
 
@@ -150,49 +147,9 @@ static PyObject *connect_fast_kw(PyObject *self, PyObject *const *args, Py_ssize
 
 static golib_patch patch_connect = {.name = "connect", .fast_kw = connect_fast_kw};
 
-/* ---- seeing it come ---- */
-
-static int is_sqlite(PyObject *module)
+/* A connect() of an unknown kind stays as it is, and checks. */
+void golib_sqlite_ready(PyObject *module)
 {
-    if (!module || !PyModule_Check(module))
-        return 0;   /* the import has failed: its exception stays */
-    const char *name = PyModule_GetName(module);
-    if (!name)
-        PyErr_Clear();
-    return name && !strcmp(name, "_sqlite3");
-}
-
-static PyObject *made(PyObject *module)
-{
-    if (is_sqlite(module)) {
-        /* An import must not fail for our sake: a connect() of an unknown kind stays as it is, and checks. */
-        if (golib_patch_find(&patch_connect, module) < 0)
-            PyErr_Clear();
+    if (golib_patch_find(&patch_connect, module) == 0)
         golib_patch_apply(&patch_connect);
-    }
-    return module;
-}
-
-static void nothing(PyObject *self)
-{
-    (void)self;
-}
-
-GOLIB_WRAP(patch_dynamic, "create_dynamic", 0, nothing, made);
-GOLIB_WRAP(patch_builtin, "create_builtin", 0, nothing, made);
-
-int golib_sqlite_find(void)
-{
-    PyObject *imp = PyImport_ImportModule("_imp");
-    int failed = !imp || golib_patch_find(&patch_dynamic, imp) < 0 || golib_patch_find(&patch_builtin, imp) < 0;
-    Py_XDECREF(imp);
-    return failed ? -1 : 0;
-}
-
-void golib_sqlite_apply(void)
-{
-    PyObject *modules = PyImport_GetModuleDict();   /* borrowed, as is what is in it */
-    made(modules ? PyDict_GetItemString(modules, "_sqlite3") : NULL);
-    golib_patch_apply(&patch_dynamic);
-    golib_patch_apply(&patch_builtin);
 }

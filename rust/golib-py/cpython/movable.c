@@ -1,4 +1,4 @@
-/* May a goroutine go on on another OS thread?
+/* May a goroutine resume on another OS thread?
  *
  * Only if every native frame between our entry and golib_call may. The frames are walked by their return addresses: each
  * address leads to a step (how far to the next return address) and a verdict, both found on first sight (.eh_frame, and
@@ -51,14 +51,17 @@ static inline int is_in(const void *p, const golib_range *range)
     return (const uint8_t *)p >= range->begin && (const uint8_t *)p < range->end;
 }
 
-/* On first use rather than at import: it looks at every byte of the interpreter's code. */
-static void find_places(void)
+/* At the first go() rather than at import: it looks at every byte of the interpreter's code. And not later: a walk is made
+ * in the middle of a park, with the lock of what is waited for held, where no Python code may run. */
+void golib_movable_prepare(void)
 {
-    places.ready = 1;
+    if (places.ready)
+        return;
     places.n_texts = golib_text_of((const void *)&PyEval_EvalCode, places.texts, MOST_TEXTS);
     places.n_immovable = golib_scan_immovable(&places.immovable);
     golib_cfi_function((const void *)&golib_call, &places.end);
     golib_cfi_function((const void *)&_PyEval_EvalFrameDefault, &places.eval);
+    places.ready = 1;
 }
 
 static int is_immovable(const void *pc)
@@ -95,8 +98,6 @@ static verdict judge(const void *pc)
 __attribute__((noinline, cold)) static void learn(known *k, const void *ret)
 {
     const void *pc = (const char *)ret - 1;     /* inside the call, which may be a function's last instruction */
-    if (!places.ready)
-        find_places();
     memset(k, 0, sizeof *k);
     k->ret = ret;
     k->verdict = judge(pc);
@@ -171,7 +172,7 @@ void golib_movable_counts(uint64_t out[3])
 
 __attribute__((noinline)) static int walk_all(PyThreadState *ts, const char *frame, const void *ret)
 {
-    outcome way = walk(frame, ret, stack_top(ts));
+    outcome way = GOLIB_LIKELY(places.ready) ? walk(frame, ret, stack_top(ts)) : PINNED;
     counts[way]++;
     return way != PINNED;
 }

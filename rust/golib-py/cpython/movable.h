@@ -29,7 +29,7 @@ int golib_cfi_step(const void *pc, golib_step *out);
 int golib_text_of(const void *address, golib_range *out, int most);
 
 /* The functions of the interpreter that may not be left to another OS thread while they run. Sets *ranges (sorted, lives
- * for ever); returns their number, or -1 if that cannot be found out: then everything pins. GIL held. */
+ * for ever); returns their number, or -1 if that cannot be found out: then everything pins. GIL held, no lock: it may run Python code. */
 int golib_scan_immovable(const golib_range **ranges);
 
 /* ---- x86_insn.c ---- */

@@ -82,7 +82,10 @@ int golib_locks_find(void);
 void golib_locks_apply(void);
 int golib_signals_find(void);
 void golib_signals_apply(void);
-int golib_sqlite_find(void);
-void golib_sqlite_apply(void);
+int golib_modules_find(void);
+void golib_modules_apply(void);
+
+/* Called once a module is complete and before anybody uses it; see identity_modules.c. */
+void golib_sqlite_ready(PyObject *module);
 
 #endif

@@ -6,7 +6,7 @@
  *    code until it is dead; a function in which that cannot be followed counts too.
  * 2. _io's buffered objects: they hold a lock that remembers the OS thread while they call the raw object.
  *
- * Found once, on first use: a few milliseconds for the bytes of the interpreter's text.
+ * Found once, at the first go(): a few milliseconds for the bytes of the interpreter's text.
  */
 #include "internal.h"
 #include "movable.h"
@@ -285,7 +285,8 @@ static int scan_buffered(void)
     static golib_range functions[MOST];
     static const char *const names[] = {"BufferedReader", "BufferedWriter", "BufferedRandom", "BufferedRWPair"};
     int n = 0;
-    PyObject *io = PyImport_ImportModule("_io");
+    /* Not by way of builtins.__import__, which a program may have replaced. */
+    PyObject *io = PyImport_ImportModuleLevel("_io", NULL, NULL, NULL, 0);
     for (size_t i = 0; io && i < sizeof names / sizeof *names; i++) {
         PyTypeObject *type = (PyTypeObject *)PyObject_GetAttrString(io, names[i]);
         if (!type || !PyType_Check(type))

@@ -2,19 +2,17 @@
 
 After every test that passed, the process must be as it was before it: no goroutine, no thread state
 with a frame, no file descriptor, no golib object and no `Tracked` value more; a bounded number of OS
-threads; no exception that nobody asked for. A test that hangs prints all goroutines and ends the run.
-No watchdog thread exists while a test runs: another Python thread would switch deadlock detection off.
+threads; no exception that nobody asked for; no OS thread that golib does not know. A test that hangs
+prints all goroutines and ends the run (`watchdog.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import gc
 import importlib
 import os
 import random
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -24,8 +22,8 @@ import golib
 import golib.runtime
 import pytest
 
-import support
 from support import PLACES, Tracked
+from watchdog import Watchdog
 
 #: Seconds after which a test counts as hung; `@pytest.mark.hang(seconds)` changes it for one test.
 HANG_AFTER = 90.0
@@ -38,7 +36,7 @@ _passed = pytest.StashKey[bool]()
 _footprint = pytest.StashKey["Footprint"]()
 _panics: list[tuple[Any, BaseException]] = []
 _panics_wanted = False
-_stderr = 2
+_watchdog: Watchdog
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,14 +46,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    global _stderr
+    global _watchdog
     config.addinivalue_line("markers", "slow: minutes long; runs only with --slow")
     config.addinivalue_line("markers", "hang(seconds): this test may take that long")
-    _stderr = os.dup(2)  # the real one: pytest has not redirected it yet
+    stderr = os.dup(2)  # the real one: pytest has not redirected it yet
+    # Where golib's handler of SIGQUIT prints all goroutines.
+    sys.__stderr__ = open(stderr, "w", encoding="utf-8", errors="backslashreplace")  # type: ignore[misc]
+    _watchdog = Watchdog(stderr)
     seed = config.getoption("--seed")
     config.stash[_seed_key] = (
         int(seed) if seed is not None else random.SystemRandom().getrandbits(32)
     )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    _watchdog.close()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -94,30 +99,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 # The watchdog
 
 
-def _dump_and_die(signum: int, frame: Any) -> None:
-    for script in support.running:
-        script.kill()
-    os.write(_stderr, b"\n==== the test hangs; all goroutines:\n")
-    with os.fdopen(os.dup(_stderr), "w") as err:
-        golib.runtime.print_stacks(err)
-    faulthandler.dump_traceback(_stderr, all_threads=True)
-    os._exit(3)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     marker = item.get_closest_marker("hang")
-    seconds = marker.args[0] if marker else HANG_AFTER
-    previous = signal.signal(signal.SIGALRM, _dump_and_die)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    # The second line, when nothing runs Python code any more: a C thread without a thread state.
-    faulthandler.dump_traceback_later(seconds + 10, exit=True, file=_stderr)
+    _watchdog.watch(marker.args[0] if marker else HANG_AFTER)
     try:
         return (yield)
     finally:
-        faulthandler.cancel_dump_traceback_later()
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        _watchdog.watch(0)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -132,6 +121,7 @@ class Footprint(NamedTuple):
     fds: int
     golib_objects: int
     tracked: int
+    strangers: int
 
     @classmethod
     def now(cls) -> Footprint:
@@ -143,6 +133,7 @@ class Footprint(NamedTuple):
             len(os.listdir("/proc/self/fd")),
             mine,
             Tracked.alive,
+            golib._golib._strangers(),
         )
 
     def within(self, other: Footprint) -> bool:

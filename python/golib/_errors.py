@@ -81,7 +81,8 @@ class Deadlock(RuntimeError):
     """Everything waits for everything else: "all goroutines are asleep - deadlock!".
 
     Raised in the main goroutine of run(), or in the main thread's blocking call; Go ends the
-    process there. `dump` shows all goroutines as they were.
+    process there. `dump` shows all goroutines as they were. It is not raised while anybody outside golib might wake a
+    waiter: another thread, also one of C that golib does not know, or a Python signal handler of the program's.
 
     >>> try:
     ...     golib.run(golib.Chan().recv)

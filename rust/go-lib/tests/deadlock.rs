@@ -28,6 +28,8 @@ const PARTS: &[Part] = &[
     ("only_a_timer_is_left", only_a_timer_is_left, None),
     ("only_a_blocked_call_is_left", only_a_blocked_call_is_left, None),
     ("only_a_thread_is_left", only_a_thread_is_left, None),
+    ("only_a_thread_with_a_timeout_is_left", only_a_thread_with_a_timeout_is_left, None),
+    ("the_last_thread_has_ended", the_last_thread_has_ended, Some("goroutine 1 [chan receive]:")),
 ];
 
 fn nobody_sends() {
@@ -97,6 +99,20 @@ fn only_a_thread_is_left() {
         tx.send(());
     });
     go_lib::run(move || rx.recv());
+}
+
+fn only_a_thread_with_a_timeout_is_left() {
+    let ((tx, rx), (_never, silent)) = (chan(0), chan::<()>(0));
+    std::thread::spawn(move || {
+        let _ = silent.recv_timeout(200 * MS);
+        tx.send(());
+    });
+    go_lib::run(move || rx.recv());
+}
+
+fn the_last_thread_has_ended() {
+    std::thread::spawn(|| std::thread::sleep(100 * MS));
+    nobody_sends();
 }
 
 /// Runs a part; kills one that hangs.

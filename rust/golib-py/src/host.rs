@@ -20,7 +20,7 @@ use pyo3::ffi;
 
 use crate::cpython::identity::HostTable;
 use crate::cpython::{self, movable, tstate, Caller, ThreadState};
-use crate::goroutine;
+use crate::{goroutine, signals};
 
 /// How long [`at_exit`] waits for threads on their way back, and between two looks at them.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -209,33 +209,66 @@ unsafe fn thread_poll(_token: *mut ()) -> bool {
     on_main_os_thread()
 }
 
-/// Everything the runtime knows is asleep. If no other Python thread is alive, the main wait ends
-/// with `Deadlock`.
+/// Everything the runtime knows is asleep: if nobody else can wake anyone, the main wait ends with `Deadlock`.
 unsafe fn deadlock() -> bool {
     if cpython::finalizing() {
         return true;
     }
     // SAFETY: sysmon's thread has no state; Ensure makes one and Release deletes it.
-    let gil = unsafe { ffi::PyGILState_Ensure() };
-    // With the GIL held no Python thread can enter the runtime: what is dead stays dead.
-    let dead = embedder::is_dead();
-    let others =
-        dead && (crate::run::others_can_wake() || other_threads_alive() || signal_under_way());
-    if dead && !others {
-        let mains = MAINS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if !mains.iter().rev().any(|m| m.deadlock()) {
-            let thread = *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
-            thread.map(GRef::deadlock);
+    unsafe {
+        let gil = ffi::PyGILState_Ensure();
+        let hope = hope();
+        if hope == Hope::None {
+            let mains = MAINS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if !mains.iter().rev().any(|m| m.deadlock()) {
+                let thread = *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+                thread.map(GRef::deadlock);
+            }
         }
+        ffi::PyGILState_Release(gil);
+        hope != Hope::Unseen
     }
-    // SAFETY: pairs with Ensure.
-    unsafe { ffi::PyGILState_Release(gil) };
-    !others
 }
 
-/// A Python thread that does not sleep in the runtime is alive.
-fn other_threads_alive() -> bool {
-    let mut states = 0;
+/// Who may still wake somebody.
+#[derive(PartialEq, Eq)]
+enum Hope {
+    /// Nobody.
+    None,
+    /// Somebody woke already, or will by way of the main thread, which looks for a deadlock when it sleeps again.
+    Seen,
+    /// One who may go without a word.
+    Unseen,
+}
+
+/// Looks for everyone who might. With the GIL held no Python thread can enter the runtime: what is dead stays dead. Only
+/// [`crate::run::idle_threads`] may give it up; what follows that counts.
+unsafe fn hope() -> Hope {
+    // SAFETY: the GIL is held.
+    unsafe {
+        // Only the main thread sets and resets handlers, so those who wait for a signal cost no further look.
+        if !embedder::is_dead() || crate::run::others_can_wake() || signals::program_handles_any() {
+            return Hope::Seen;
+        }
+        let threads = python_threads();
+        let idle = if threads > 0 { crate::run::idle_threads() } else { 0 };
+        if threads > idle
+            || signals::is_under_way()
+            || embedder::strangers().is_none_or(|n| n > idle)
+        {
+            return Hope::Unseen;
+        }
+        if embedder::is_dead() && python_threads() <= idle {
+            Hope::None
+        } else {
+            Hope::Seen
+        }
+    }
+}
+
+/// How many Python threads are alive that do not sleep in the runtime.
+fn python_threads() -> usize {
+    let mut states = 0usize;
     // SAFETY: the GIL is held: no state is deleted meanwhile.
     unsafe {
         let mut ts = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Main());
@@ -245,20 +278,7 @@ fn other_threads_alive() -> bool {
         }
     }
     // Goroutines' states, the threads that sleep here, and sysmon's own.
-    let known = STATES.load(Ordering::Relaxed) + embedder::threads_asleep() + 1;
-    // SAFETY: the GIL is held.
-    states > known && states > known + unsafe { crate::run::idle_threads() }
-}
-
-/// A signal will run a Python handler on the main thread: the kernel has not delivered it yet, the thread has just been
-/// woken by it, or CPython knows of it. In this order: it leaves each of these only for the next.
-fn signal_under_way() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let mask = |name| field(name).and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0);
-    let pending = (mask("SigPnd:") | mask("ShdPnd:")) & !mask("SigBlk:");
-    let awake = field("State:").is_some_and(|state| !state.starts_with('S'));
-    pending != 0 || awake || cpython::object::signal_tripped()
+    states.saturating_sub(STATES.load(Ordering::Relaxed) + embedder::threads_asleep() + 1)
 }
 
 /// At interpreter exit: stops the Ms that can be stopped, and lets the threads whose wait is over come back: CPython would

@@ -6,6 +6,7 @@
 //! | [`host`] | the runtime's hooks: how a goroutine gets the interpreter |
 //! | [`goroutine`] | the handle, and a goroutine's life |
 //! | [`start`], [`run`] | start, exit, fork; what `golib.run` needs |
+//! | [`signals`] | what signals mean for a deadlock |
 //! | [`asyncio`] | what the types give to asyncio |
 //! | [`chan`], [`ends`], [`select`], [`sync`] | the types on which goroutines wait |
 //! | [`context`], [`group`] | cancellation: contexts, and goroutines that belong together |
@@ -39,6 +40,7 @@ mod raw;
 mod results;
 mod run;
 mod select;
+mod signals;
 mod start;
 mod sync;
 mod timer;
@@ -73,7 +75,7 @@ static DEFINITION: Definition = Definition(std::cell::UnsafeCell::new(PyModuleDe
 pub unsafe extern "C" fn PyInit__golib() -> *mut PyObject {
     // SAFETY: the GIL is held; the definition lives for ever.
     unsafe {
-        if cpython::init() < 0 || !errors::init() || !results::init() {
+        if cpython::init() < 0 || !errors::init() || !results::init() || !signals::init() {
             return ptr::null_mut();
         }
         let module = ffi::PyModule_Create(DEFINITION.0.get());

@@ -1,5 +1,6 @@
 //! The functions of the module: the scheduler's, and those of `golib.runtime`.
 
+use std::os::raw::c_long;
 use std::ptr;
 
 use go_lib::runtime::embedder::{self, Wait, WaitError, WaitReason};
@@ -297,12 +298,26 @@ const fn fastcall(name: &'static std::ffi::CStr, call: ffi::PyCFunctionFast) -> 
 }
 
 /// A function of the Python layer, which has the documentation.
+/// `_golib._monotonic()`: the clock of the runtime's deadlines in seconds; that of the `time` module, unless somebody has
+/// replaced its functions.
+unsafe extern "C" fn monotonic(_: Raw, _: Raw) -> Raw {
+    // SAFETY: the GIL is held.
+    unsafe { ffi::PyFloat_FromDouble(embedder::nanotime() as f64 / 1e9) }
+}
+
+/// `_golib._strangers()`: how many OS threads of the process golib does not know, sysmon among them; -1 where the system
+/// does not tell.
+unsafe extern "C" fn strangers(_: Raw, _: Raw) -> Raw {
+    // SAFETY: the GIL is held.
+    unsafe { ffi::PyLong_FromLong(embedder::strangers().map_or(-1, |n| n as c_long)) }
+}
+
 const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i32) -> PyMethodDef {
     raw::method(name, call, flags, c"For the Python part of golib.")
 }
 
 /// The module's functions.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 35]> = Table([
+pub(crate) static FUNCTIONS: Table<[PyMethodDef; 37]> = Table([
     raw::keywords(c"go", goroutine::go, GO_DOC),
     raw::keywords(c"spawn", goroutine::spawn, SPAWN_DOC),
     raw::fast(c"gosched", golib_entry_gosched, GOSCHED_DOC),
@@ -341,6 +356,8 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 35]> = Table([
     private(c"_is_cancelled", is_cancelled, ffi::METH_NOARGS),
     private(c"_set_idle_threads", run::set_idle_threads, ffi::METH_O),
     private(c"_expect_wakeups", run::expect_wakeups, ffi::METH_O),
+    private(c"_monotonic", monotonic, ffi::METH_NOARGS),
+    private(c"_strangers", strangers, ffi::METH_NOARGS),
     PyMethodDef::zeroed(),
 ]);
 

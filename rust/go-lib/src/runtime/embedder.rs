@@ -69,9 +69,9 @@ pub struct Embedder {
     /// the interpreter given up; takes it for itself if it needs it.
     pub thread_poll: unsafe fn(token: *mut ()) -> bool,
     /// Every goroutine and every thread the runtime knows is asleep for good. The host looks
-    /// whether a thread that only it knows could wake them; if not it ends the main wait by
-    /// [`GRef::deadlock`]. Called on sysmon's thread; may take the interpreter. False: it could not
-    /// tell now and wants to be asked again.
+    /// whether somebody else could wake them: a thread of its own, or one that nobody knows
+    /// ([`strangers`]). If not it ends the main wait by [`GRef::deadlock`]. Called on sysmon's thread;
+    /// may take the interpreter. False: it wants to be asked again, since nobody tells when those are gone.
     pub deadlock: unsafe fn() -> bool,
 }
 
@@ -367,6 +367,12 @@ pub fn is_exiting() -> bool {
 /// True while everything the runtime knows of is asleep for good.
 pub fn is_dead() -> bool {
     proc::checkdead::is_dead(crate::runtime::sched::sched())
+}
+
+/// How many OS threads of this process the runtime does not know: neither the caller, nor its own, nor
+/// asleep in it for good. None: the system does not tell.
+pub fn strangers() -> Option<usize> {
+    proc::checkdead::strangers(crate::runtime::sched::sched())
 }
 
 /// Starts the runtime if it has not been started.

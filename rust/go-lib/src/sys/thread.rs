@@ -55,9 +55,10 @@ pub(crate) fn pthread() -> u64 {
     unsafe { libc::pthread_self() as u64 }
 }
 
-/// How many OS threads this process has, or 0 where it cannot be told.
-pub(crate) fn count() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(0, |d| d.count())
+/// The kernel's ids of this process's OS threads; None where they cannot be told (no `/proc`).
+pub(crate) fn tids() -> Option<Vec<u32>> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
+    tasks.map(|task| task.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// Sleeps for `ns` nanoseconds, less if a signal arrives.
@@ -85,7 +86,7 @@ mod tests {
     use std::hint::black_box;
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-    use super::{count, gettid, pthread, sleeps, spawn, usleep_ns};
+    use super::{gettid, pthread, sleeps, spawn, tids, usleep_ns};
     use crate::sys::clock::nanotime;
 
     /// What a thread of `spawn` and its maker share. It is detached, so this is never freed.
@@ -121,7 +122,7 @@ mod tests {
         };
         assert_ne!(tid, gettid() as u32);
         let task = format!("/proc/self/task/{tid}");
-        assert!(std::fs::exists(&task).unwrap() && count() >= 2);
+        assert!(tids().unwrap().contains(&tid) && tids().unwrap().contains(&(gettid() as u32)));
         shared.over.store(true, Ordering::Relaxed);
         while std::fs::exists(&task).unwrap() {
             std::thread::yield_now();

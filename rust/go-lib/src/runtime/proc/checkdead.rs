@@ -2,14 +2,14 @@
 //!
 //! The last one to fall asleep only suspects (`look`); sysmon makes sure a little later
 //! (`verify`): no P runs, no M is awake, no timer is armed, nobody waits for a descriptor, a known
-//! thread sleeps in the runtime, and no thread that we do not know of exists (for a host: no thread of
-//! the host; it decides).
+//! thread sleeps in the runtime, and the process has no OS thread besides those: a stranger may wake
+//! somebody at any time. A host is asked too, and decides: it may know of others who can.
 //!
 //! Go: runtime/proc.go (checkdead)
 
 use crate::prim::{light_fence, Ordering};
 use crate::runtime::embedder;
-use crate::runtime::m::NEVER;
+use crate::runtime::m::{M, NEVER};
 use crate::runtime::proc::{fatal, sysmon, wake};
 use crate::runtime::sched::{Inner, Sched};
 use crate::sys::thread;
@@ -66,8 +66,21 @@ fn sleepers_unclaimed(s: &Sched, inner: &Inner) -> bool {
     waiting >= s.threads_asleep.load(Ordering::Relaxed)
 }
 
-/// sysmon's second look, and the verdict. True: it looks as before, but some thread is alive that
-/// the runtime does not know; when that ends, nobody tells: look again.
+/// How many OS threads of this process are strangers: neither the caller, nor an M of ours, nor asleep
+/// in the runtime for good. None: the system does not tell.
+pub(crate) fn strangers(s: &Sched) -> Option<usize> {
+    let tids = thread::tids()?;
+    // SAFETY: Ms are never freed.
+    let tid = |&m: &*mut M| unsafe { (*m).tid.load(Ordering::Relaxed) };
+    let mut ours: Vec<u32> = s.inner.lock().allm.iter().map(tid).collect();
+    ours.push(thread::gettid() as u32);
+    ours.sort_unstable();
+    let outside = tids.iter().filter(|tid| ours.binary_search(tid).is_err()).count();
+    Some(outside.saturating_sub(s.threads_asleep.load(Ordering::Relaxed)))
+}
+
+/// sysmon's second look, and the verdict. True: it looks as before, but somebody whom the runtime does
+/// not know may wake a waiter; if he goes, nobody tells: look again.
 #[cold]
 pub(crate) fn verify(s: &Sched) -> bool {
     const SETTLE_NS: i64 = 10_000_000;
@@ -79,8 +92,7 @@ pub(crate) fn verify(s: &Sched) -> bool {
         // SAFETY: sysmon holds no lock.
         return !unsafe { (t.deadlock)() };
     }
-    let known = s.nthreads.load(Ordering::Relaxed) + s.threads_asleep.load(Ordering::Relaxed);
-    if thread::count() <= known && is_dead(s) {
+    if strangers(s) == Some(0) && is_dead(s) {
         fatal("all goroutines are asleep - deadlock!");
     }
     true

@@ -1,0 +1,79 @@
+"""Ends a test run that hangs, from a process of its own.
+
+A thread in the run's process, or a Python signal handler there, could wake a waiter, and would switch deadlock detection
+off. The run writes how many seconds the test may take, and 0 when it has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+#: Seconds between two steps towards the end of a run that hangs.
+STEP = 5.0
+
+
+class Watchdog:
+    """The run's side."""
+
+    def __init__(self, stderr: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
+
+    def watch(self, seconds: float) -> None:
+        """Ends the run if the next call does not come in time; 0: there is no hurry."""
+        assert self._process.stdin is not None
+        os.write(self._process.stdin.fileno(), f"{seconds}\n".encode())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def main(run: int) -> None:
+    seconds, text = 0.0, b""
+    while True:
+        wait = seconds or None
+        if not select.select([0], [], [], wait)[0]:
+            end(run)
+            return
+        chunk = os.read(0, 4096)
+        if not chunk:
+            return  # the run is over
+        *lines, text = (text + chunk).split(b"\n")
+        if lines:
+            seconds = float(lines[-1])
+
+
+def end(run: int) -> None:
+    """Has golib print all goroutines, faulthandler all threads, and kills what is left."""
+    children = [
+        int(pid)
+        for task in Path(f"/proc/{run}/task").iterdir()
+        for pid in (task / "children").read_text().split()
+        if int(pid) != os.getpid()
+    ]
+    print("\n==== the test hangs; all goroutines:", file=sys.stderr, flush=True)
+    for number in (signal.SIGQUIT, signal.SIGABRT, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(run, number)
+        time.sleep(STEP if number != signal.SIGKILL else 0)
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import golib
 import pytest
 from golib import Chan, Deadlock, go, run
@@ -190,3 +192,87 @@ def test_a_deadlock_appears_when_the_last_timer_has_fired():
         g.join()
 
     run(main)
+
+
+def held_by_a_scope():
+    with golib.scope() as s:
+        s.go(Chan().recv)
+
+
+def cond():
+    c = golib.sync.Cond()
+    with c:
+        c.wait()
+
+
+REASONS = {
+    "wait group": (never_done, "sync.WaitGroup.Wait"),
+    "channel": (lambda: Chan().recv(), "chan receive"),
+    "cond": (cond, "sync.Cond.Wait"),
+    "select": (WAITS["select"], "select"),
+    "iteration": (WAITS["iteration"], "chan receive"),
+}
+
+
+@pytest.mark.parametrize("name", list(REASONS))
+def test_the_dump_shows_main_as_it_waited(name):
+    fn, reason = REASONS[name]
+    with pytest.raises(Deadlock) as caught:
+        run(lambda: fn())
+    header, *lines = caught.value.dump.split("\n\n")[0].splitlines()
+    assert header.startswith("goroutine ") and header.endswith(f" [{reason}]: <lambda>")
+    assert [line.split('"')[1] for line in lines if line.startswith("  File")] == [__file__] * 2
+
+
+def test_the_dump_shows_the_main_thread_as_it_waited():
+    with pytest.raises(Deadlock) as caught:
+        never_done()
+    first = caught.value.dump.split("\n\n")[0]
+    assert first.startswith("thread MainThread [sync.WaitGroup.Wait]:\n")
+    assert first.splitlines()[-1] == "    wg.wait()"
+    assert "golib/_" not in first
+
+
+def test_an_uncaught_deadlock_prints_the_dump_once():
+    result = run_script(
+        """
+        import golib
+        def stuck():
+            golib.Chan().recv()
+        def main():
+            golib.go(stuck).join()
+        golib.run(main)
+        """
+    )
+    assert result.rc == 1
+    for line in (DEADLOCK_LINE, "goroutine 1 [join]: main", "goroutine 2 [chan receive]: stuck"):
+        assert result.err.count(line) == 1, result.err
+
+
+DEADLOCK_LINE = "golib.Deadlock: all goroutines are asleep - deadlock!"
+
+
+def test_a_deadlock_at_the_end_of_a_scope_has_its_traceback():
+    for place in (run, lambda fn: fn()):
+        with pytest.raises(ExceptionGroup) as caught:
+            place(held_by_a_scope)
+        (error,) = caught.value.exceptions
+        (frame,) = traceback.extract_tb(error.__traceback__)
+        assert isinstance(error, Deadlock)
+        assert frame.line == "with golib.scope() as s:"
+
+
+def test_a_deadlock_in_a_scope_is_printed_with_traceback_and_dump():
+    result = run_script(
+        """
+        import golib
+        def main():
+            with golib.scope() as s:
+                s.go(golib.Chan().recv)
+        golib.run(main)
+        """
+    )
+    assert result.rc == 1 and result.err.count(DEADLOCK_LINE) == 1
+    assert result.err.count("goroutine 1 [sync.WaitGroup.Wait]: main") == 1, result.err
+    tail = result.err.split("1 ------")[1]
+    assert "in main" in tail.split(DEADLOCK_LINE)[0]

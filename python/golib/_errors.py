@@ -81,7 +81,8 @@ class Deadlock(RuntimeError):
     """Everything waits for everything else: "all goroutines are asleep - deadlock!".
 
     Raised in the main goroutine of run(), or in the main thread's blocking call; Go ends the
-    process there. `dump` shows all goroutines as they were. It is not raised while anybody outside golib might wake a
+    process there. `dump` shows all goroutines as they were, and is printed below the
+    traceback of one that nobody catches. It is not raised while anybody outside golib might wake a
     waiter: another thread, also one of C that golib does not know, or a Python signal handler of the program's.
 
     >>> try:
@@ -127,7 +128,12 @@ Canceled.__module__ = DeadlineExceeded.__module__ = "golib.context"
 
 
 def deadlock() -> Deadlock:
-    """The exception with the dump; called by the compiled part."""
-    from golib._report import all_stacks
+    """The exception with the dump; called by the compiled part where the wait has just ended."""
+    from golib import _golib
 
-    return Deadlock(dump=all_stacks())
+    waited = _golib._last_wait()  # first: what follows may wait, too
+    from golib._report import stacks_at_deadlock
+
+    error = Deadlock(dump=stacks_at_deadlock(waited))
+    error.add_note(f"\n{error.dump.rstrip()}")
+    return error

@@ -138,8 +138,11 @@ def summary_of(frame: FrameType | None) -> traceback.StackSummary:
 
 def stack_of(g: _golib.Goroutine[Any], frame: FrameType | None = None) -> str:
     """The dump of one goroutine; `frame` is its newest frame if it is the caller."""
-    lines = "".join(summary_of(frame or g._frame()).format())
-    return f"{g._header()} {g.name}\n{lines}{_created_by(g)}"
+    return _stack(g, g._header(), summary_of(frame or g._frame()))
+
+
+def _stack(g: _golib.Goroutine[Any], header: str, frames: traceback.StackSummary) -> str:
+    return f"{header} {g.name}\n{''.join(frames.format())}{_created_by(g)}"
 
 
 def own_stack(frame: FrameType) -> str:
@@ -153,8 +156,33 @@ def own_stack(frame: FrameType) -> str:
 
 def all_stacks() -> str:
     """The dump of all goroutines, by number."""
-    live = sorted(_golib.goroutines(), key=lambda g: g.id)
-    return "\n".join(stack_of(g) for g in live)
+    return "\n".join(stack_of(g) for g in _by_number())
+
+
+def _by_number() -> list[_golib.Goroutine[Any]]:
+    return sorted(_golib.goroutines(), key=lambda g: g.id)
+
+
+def stacks_at_deadlock(waited: str) -> str:
+    """The dump of all goroutines while the caller still waited, as `waited` says.
+
+    The caller comes first, without golib's frames.
+    """
+    frames = summary_of(sys._getframe())
+    frames[:] = [frame for frame in frames if not _is_ours(frame.filename)]
+    me = _golib._current()
+    if me is None:
+        first = f"thread {threading.current_thread().name} [{waited}]:\n{''.join(frames.format())}"
+    else:
+        first = _stack(me, f"goroutine {me.id} [{waited}]:", frames)
+    return "\n".join([first, *(stack_of(g) for g in _by_number() if g is not me)])
+
+
+def _is_ours(filename: str) -> bool:
+    return filename == "<golib>" or os.path.dirname(filename).startswith(_PACKAGE)
+
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 
 def print_all(file: TextIO | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import TracebackType
 from typing import Self
 
 from golib import _golib
@@ -57,6 +59,8 @@ class Scope(_golib.Group):
                     return False
                 raise bare
             if failures:
+                if late is not None:
+                    _seen_here(late)
                 raise BaseExceptionGroup("unhandled exceptions in a scope", failures) from None
             if late is not None:
                 raise late
@@ -64,6 +68,14 @@ class Scope(_golib.Group):
             return isinstance(error, Cancelled) and self._cancelled and not _golib._is_cancelled()
         finally:
             del own, failures, bare, error, late  # they hold this frame
+
+
+def _seen_here(error: BaseException) -> None:
+    """Begins the traceback of what interrupted the end of a block at that block: it has passed no Python code yet."""
+    block = sys._getframe(1).f_back
+    if block is not None:
+        tb = TracebackType(error.__traceback__, block, block.f_lasti, block.f_lineno)
+        error.__traceback__ = tb
 
 
 def scope(*, limit: int | None = None, cancel_on_error: bool = True) -> Scope:

@@ -312,12 +312,18 @@ unsafe extern "C" fn strangers(_: Raw, _: Raw) -> Raw {
     unsafe { ffi::PyLong_FromLong(embedder::strangers().map_or(-1, |n| n as c_long)) }
 }
 
+/// `_golib._last_wait()`: for what the caller waited until a moment ago, as a dump had it between brackets.
+unsafe extern "C" fn last_wait(_: Raw, _: Raw) -> Raw {
+    // SAFETY: the GIL is held.
+    unsafe { raw::unicode(&embedder::last_wait()) }
+}
+
 const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i32) -> PyMethodDef {
     raw::method(name, call, flags, c"For the Python part of golib.")
 }
 
 /// The module's functions.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 37]> = Table([
+pub(crate) static FUNCTIONS: Table<[PyMethodDef; 38]> = Table([
     raw::keywords(c"go", goroutine::go, GO_DOC),
     raw::keywords(c"spawn", goroutine::spawn, SPAWN_DOC),
     raw::fast(c"gosched", golib_entry_gosched, GOSCHED_DOC),
@@ -358,6 +364,7 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 37]> = Table([
     private(c"_expect_wakeups", run::expect_wakeups, ffi::METH_O),
     private(c"_monotonic", monotonic, ffi::METH_NOARGS),
     private(c"_strangers", strangers, ffi::METH_NOARGS),
+    private(c"_last_wait", last_wait, ffi::METH_NOARGS),
     PyMethodDef::zeroed(),
 ]);
 

@@ -280,6 +280,12 @@ pub fn take_interrupt() -> bool {
     unsafe { (*proc::getg()).wait.take_pending() }
 }
 
+/// For what and for how long the calling goroutine (or thread) waited until a moment ago, as a dump showed it.
+pub fn last_wait() -> String {
+    // SAFETY: getg is the caller's own G.
+    crate::runtime::traceback::last_wait(unsafe { &*proc::getg() })
+}
+
 /// The calling thread's own G, so that another thread can interrupt its wait.
 pub fn current_or_thread() -> GRef {
     GRef::new(proc::getg())

@@ -10,25 +10,34 @@
 use std::fmt::Write as _;
 
 use crate::runtime::embedder::GRef;
-use crate::runtime::g::Kind;
+use crate::runtime::g::{Kind, G};
 use crate::runtime::proc::stats::for_each_g;
-use crate::runtime::proc::status::text;
+use crate::runtime::proc::status::{text, waited_ns};
 
 /// `goroutine 7 [chan receive, 2 minutes]:`
 pub(crate) fn header(r: GRef) -> String {
-    const MINUTE_NS: u64 = 60_000_000_000;
-    let minutes = r.wait_ns() / MINUTE_NS;
     // SAFETY: Gs are never freed.
     let g = unsafe { &*r.gp };
-    let mut line = format!("goroutine {} [{}", r.goid(), text(g));
+    format!("goroutine {} [{}]:", r.goid(), state(g, text(g), r.wait_ns()))
+}
+
+/// What a header of the caller's own G had between its brackets until its last wait ended.
+pub(crate) fn last_wait(g: &G) -> String {
+    state(g, g.waitreason.get().text(), waited_ns(g))
+}
+
+/// `chan receive, 2 minutes, locked to thread`
+fn state(g: &G, text: &str, wait_ns: u64) -> String {
+    const MINUTE_NS: u64 = 60_000_000_000;
+    let mut state = String::from(text);
+    let minutes = wait_ns / MINUTE_NS;
     if minutes > 0 {
-        let _ = write!(line, ", {minutes} minutes");
+        let _ = write!(state, ", {minutes} minutes");
     }
     if g.lock_depth.get() > 0 {
-        line.push_str(", locked to thread");
+        state.push_str(", locked to thread");
     }
-    line.push_str("]:");
-    line
+    state
 }
 
 /// Every live goroutine.

@@ -73,11 +73,17 @@ pub(crate) fn text(gp: &G) -> &'static str {
 
 /// How long a waiting G has been waiting, as far as sysmon has noticed.
 pub(crate) fn wait_ns(gp: &G) -> u64 {
-    if gp.kind.get() == Kind::Thread || gp.status.load(Ordering::Acquire) != GWAITING {
-        return 0;
+    if gp.status.load(Ordering::Acquire) == GWAITING {
+        waited_ns(gp)
+    } else {
+        0
     }
+}
+
+/// How long ago the last wait of `gp` began, as far as sysmon has noticed; 0 for a thread's.
+pub(crate) fn waited_ns(gp: &G) -> u64 {
     let since = gp.waitsince.load(Ordering::Relaxed);
-    if since == 0 {
+    if since == 0 || gp.kind.get() == Kind::Thread {
         0
     } else {
         (nanotime() as u64).saturating_sub(since)

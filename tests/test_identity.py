@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import logging
 import signal
-import sqlite3
 import sys
 import textwrap
 import threading
@@ -15,7 +14,7 @@ import golib
 import pytest
 from golib import Chan, go, gosched
 
-from support import MIGRATE, Thread, eventually, parked, run_ok, run_script
+from support import Thread, eventually, parked, run_ok, run_script
 
 
 def test_get_ident_is_unique_among_live_goroutines():
@@ -302,156 +301,6 @@ def test_an_extension_module_that_cannot_be_loaded_says_why(tmp_path, monkeypatc
     go(int).join()  # from now on golib sees extension modules come
     with pytest.raises(ImportError, match="golib_broken.so"):
         import golib_broken  # noqa: F401
-
-
-# -- sqlite3 -----------------------------------------------------------------------------------
-
-
-def test_a_sqlite3_connection_follows_the_goroutine_that_made_it():
-    def task(i):
-        con = sqlite3.connect(":memory:")
-        con.create_function("twice", 1, lambda x: 2 * x)
-        for _ in range(20):
-            golib.sleep(0)
-            assert con.execute("select twice(?)", (i,)).fetchone() == (2 * i,)
-        con.close()
-        return True
-
-    assert all(g.join() for g in [go(task, i) for i in range(20)])
-
-
-#: `task` runs in ten goroutines at once, and what they return is printed.
-SQLITE = """
-    import sqlite3
-    import golib
-    from golib import go, gosched
-    from support import moves, stays
-    def connect(**options):
-        return sqlite3.connect(":memory:", **options)
-    def locked():
-        con = connect(check_same_thread=True)
-        assert stays()
-        return con
-    def refused(call):
-        try:
-            call()
-        except sqlite3.ProgrammingError as error:
-            return "thread" in str(error)
-    def ten(task):
-        def main():
-            return {g.join() for g in [go(task) for _ in range(10)]}
-        print(golib.run(main))
-    """
-
-
-def sqlite(body: str) -> str:
-    return run_ok(textwrap.dedent(SQLITE) + textwrap.dedent(body), env=MIGRATE)
-
-
-def test_check_same_thread_true_locks_the_goroutine_to_its_thread():
-    out = sqlite(
-        """
-        def task():
-            free = connect(), connect(check_same_thread=False)
-            moved = moves()
-            con = connect(check_same_thread=True)
-            stayed = stays()
-            con.execute("select 1")
-            for c in (*free, con):
-                c.close()
-            return moved, stayed
-        ten(task)
-        """
-    )
-    assert out == "{(True, True)}\n"
-
-
-def test_a_closed_connection_lets_the_goroutine_move_again():
-    out = sqlite(
-        """
-        def task():
-            locked().close()
-            return moves()
-        ten(task)
-        """
-    )
-    assert out == "{True}\n"
-
-
-def test_a_dropped_connection_lets_the_goroutine_move_again():
-    out = sqlite(
-        """
-        import gc, warnings
-        warnings.simplefilter("ignore", ResourceWarning)
-        def task():
-            con = locked()
-            del con
-            gc.collect()  # it is in a cycle with its cache of statements
-            return moves()
-        # In turns: what another goroutine's collector frees keeps its thread.
-        print(golib.run(lambda: {go(task).join() for _ in range(10)}))
-        """
-    )
-    assert out == "{True}\n"
-
-
-def test_one_of_two_open_connections_keeps_the_goroutine_on_its_thread():
-    out = sqlite(
-        """
-        def task():
-            first, second = locked(), locked()
-            first.close()
-            stayed = stays()
-            second.execute("select 1")
-            second.close()
-            return stayed, moves()
-        ten(task)
-        """
-    )
-    assert out == "{(True, True)}\n"
-
-
-def test_a_connection_closed_twice_releases_its_thread_once():
-    out = sqlite(
-        """
-        def task():
-            first, second = locked(), locked()
-            first.close()
-            first.close()
-            stayed = stays()
-            del first
-            stayed = stayed and stays()
-            second.close()
-            return stayed, moves()
-        ten(task)
-        """
-    )
-    assert out == "{(True, True)}\n"
-
-
-def test_a_connection_closed_by_another_goroutine_releases_no_thread():
-    out = sqlite(
-        """
-        def task():
-            con = locked()
-            was_refused = go(refused, con.close).join()
-            stayed = stays()
-            con.execute("select 1")
-            con.close()
-            return was_refused, stayed, moves()
-        ten(task)
-        """
-    )
-    assert out == "{(True, True, True)}\n"
-
-
-def test_sqlite3_keeps_its_check_on_ordinary_threads():
-    con = sqlite3.connect(":memory:")
-    try:
-        with pytest.raises(sqlite3.ProgrammingError):
-            Thread(con.execute, "select 1").join()
-    finally:
-        con.close()
 
 
 # -- others who look at threads ----------------------------------------------------------------

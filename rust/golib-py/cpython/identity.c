@@ -2,7 +2,7 @@
  *
  * A goroutine's thread state has an ident of its own. _thread.get_ident() returns it instead of the OS thread's, and with
  * it threading, importlib's module locks and Python's own RLock follow the goroutine. What C code keys by OS thread is in
- * identity_locks.c, identity_signals.c and identity_sqlite.c. identity_modules.c sees modules come.
+ * the other files identity_*.c; identity_modules.c sees modules come.
  *
  * # Invariants
  * 1. Nothing is patched before the first go(); then all or nothing.

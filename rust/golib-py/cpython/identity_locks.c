@@ -5,30 +5,24 @@
  */
 #include "patch.h"
 
-static void hold(int delta)
-{
-    if (delta && golib_host_table->hold)
-        golib_host_table->hold(delta);
-}
-
 static PyObject *taken_if_true(PyObject *result)
 {
     if (result == Py_True)
-        hold(1);
+        golib_hold(1);
     return result;
 }
 
 static PyObject *taken(PyObject *result)
 {
     if (result)
-        hold(1);
+        golib_hold(1);
     return result;
 }
 
 static PyObject *given_back(PyObject *result)
 {
     if (result)
-        hold(-1);
+        golib_hold(-1);
     return result;
 }
 
@@ -45,18 +39,13 @@ static int count_of(PyObject *state)
 
 static PyObject *given_back_wholly(PyObject *state)
 {
-    hold(-count_of(state));
+    golib_hold(-count_of(state));
     return state;
 }
 
 static PyObject *as_it_is(PyObject *result)
 {
     return result;
-}
-
-static void nothing(PyObject *self)
-{
-    (void)self;
 }
 
 /* A lock that is made new in a forked child: if this thread held it, it does no more. */
@@ -68,17 +57,17 @@ static void forget_hold(PyObject *self)
     if (PyErr_Occurred())
         PyErr_Clear();
     else
-        hold((int)-n);
+        golib_hold((int)-n);
 }
 
-GOLIB_WRAP(rlock_acquire, "acquire", 0, nothing, taken_if_true);
-GOLIB_WRAP(rlock_enter, "__enter__", 0, nothing, taken);
-GOLIB_WRAP(rlock_release, "release", 0, nothing, given_back);
-GOLIB_WRAP(rlock_exit, "__exit__", 0, nothing, given_back);
-GOLIB_WRAP(rlock_release_save, "_release_save", 0, nothing, given_back_wholly);
+GOLIB_WRAP(rlock_acquire, "acquire", 0, golib_nothing_before, taken_if_true);
+GOLIB_WRAP(rlock_enter, "__enter__", 0, golib_nothing_before, taken);
+GOLIB_WRAP(rlock_release, "release", 0, golib_nothing_before, given_back);
+GOLIB_WRAP(rlock_exit, "__exit__", 0, golib_nothing_before, given_back);
+GOLIB_WRAP(rlock_release_save, "_release_save", 0, golib_nothing_before, given_back_wholly);
 GOLIB_WRAP(rlock_reinit, "_at_fork_reinit", 1, forget_hold, as_it_is);
-GOLIB_WRAP(import_acquire, "acquire_lock", 0, nothing, taken);
-GOLIB_WRAP(import_release, "release_lock", 0, nothing, given_back);
+GOLIB_WRAP(import_acquire, "acquire_lock", 0, golib_nothing_before, taken);
+GOLIB_WRAP(import_release, "release_lock", 0, golib_nothing_before, given_back);
 
 /* _acquire_restore((count, owner)) would make the OS thread of the save the owner; the goroutine may have moved since. */
 static golib_patch rlock_restore;
@@ -96,7 +85,7 @@ static PyObject *restore(PyObject *self, PyObject *arg)
     PyObject *result = golib_call_two(&rlock_restore, self, here);
     Py_DECREF(here);
     if (result)
-        hold(count);
+        golib_hold(count);
     return result;
 }
 

@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-/* Who is told of which module. No import fails for our sake: an exception that is left set is dropped. */
+/* Who is told of which module, in the main interpreter. No import fails for our sake: an exception that is left set is
+ * dropped. */
 static const struct {
     const char *name;
     void (*ready)(PyObject *module);
@@ -20,6 +21,8 @@ enum { N_WATCHED = sizeof watched / sizeof *watched };
 
 static void tell(PyObject *module)
 {
+    if (PyInterpreterState_Get() != PyInterpreterState_Main())
+        return;     /* what is patched in the module's types, and what the patches keep, is the main interpreter's */
     const char *name = PyModule_Check(module) ? PyModule_GetName(module) : NULL;
     for (int i = 0; name && i < N_WATCHED; i++) {
         if (!strcmp(name, watched[i].name))

@@ -1,90 +1,52 @@
 /* sqlite3 refuses a connection on another OS thread than the one that made it. A goroutine moves, so there
  * check_same_thread defaults to False; an explicit True keeps the goroutine on its thread until it ends or the connection
  * is closed, or collected in the goroutine itself: nobody else can give its hold back.
+ *
+ * All ways to a connection (connect(), a factory of it, Connection and its subclasses called directly, __init__ called
+ * again) lead through Connection's tp_init, which is what is replaced: in the slot, in the descriptor that super() finds,
+ * and in the slots of subclasses that exist already.
  */
 #include "patch.h"
 
-#include <string.h>
-
-enum { POSITION = 4 };  /* of check_same_thread among connect()'s parameters */
+enum { POSITION = 4 };  /* of check_same_thread among the parameters */
 static const char parameter[] = "check_same_thread";
 
-static golib_patch patch_connect;
-
-/* The argument if it is given, borrowed. */
-static PyObject *given(PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
-{
-    if (n > POSITION)
-        return args[POSITION];
-    for (Py_ssize_t i = 0; kwnames && i < PyTuple_GET_SIZE(kwnames); i++) {
-        if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, i), parameter) == 0)
-            return args[n + i];
-    }
-    return NULL;
-}
-
-/* connect(..., check_same_thread=False) */
-static PyObject *connect_anywhere(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
-{
-    Py_ssize_t n_kw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-    PyObject *result = NULL, *names = PyTuple_New(n_kw + 1), *name = PyUnicode_FromString(parameter);
-    PyObject **all = PyMem_Malloc((size_t)(n + n_kw + 1) * sizeof *all);
-    if (names && name && all) {
-        for (Py_ssize_t i = 0; i < n_kw; i++)
-            PyTuple_SET_ITEM(names, i, Py_NewRef(PyTuple_GET_ITEM(kwnames, i)));
-        PyTuple_SET_ITEM(names, n_kw, Py_NewRef(name));
-        memcpy(all, args, (size_t)(n + n_kw) * sizeof *all);
-        all[n + n_kw] = Py_False;
-        result = golib_call_fast_kw(&patch_connect, self, all, n, names);
-    }
-    else if (!PyErr_Occurred())
-        PyErr_NoMemory();
-    PyMem_Free(all);
-    Py_XDECREF(name);
-    Py_XDECREF(names);
-    return result;
-}
+static initproc original_init;
+static destructor original_dealloc;
+static golib_patch patch_close;
 
 /* ---- connections that hold their goroutine's thread ---- */
 
 /* The address of each, and the goroutine. Its number tells it from one that has its ident, or its thread, after it. */
 static PyObject *owners;
-static golib_patch patch_close;
-static destructor original_dealloc;
 
-static unsigned long long current_goroutine(void)
-{
-    return golib_host_table->goroutine ? golib_host_table->goroutine() : 0;
-}
-
-/* The connection is closed, or about to be freed. Keeps the exception that is set. */
+/* The connection is closed, made anew, or about to be freed. Keeps the exception that is set. */
 static void let_go(PyObject *connection)
 {
-    if (!owners || PyDict_GET_SIZE(owners) == 0)
+    if (PyInterpreterState_Get() != PyInterpreterState_Main() || !owners || PyDict_GET_SIZE(owners) == 0)
         return;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyObject *key = PyLong_FromVoidPtr(connection);
     PyObject *owner = key ? PyDict_GetItemWithError(owners, key) : NULL;
     if (owner) {
-        int ours = PyLong_AsUnsignedLongLong(owner) == current_goroutine();
+        int ours = PyLong_AsUnsignedLongLong(owner) == golib_current_goroutine();
         PyDict_DelItem(owners, key);
         if (ours)
-            golib_host_table->hold(-1);
+            golib_hold(-1);
     }
     Py_XDECREF(key);
     PyErr_Restore(type, value, traceback);
 }
 
-static PyObject *close_two(PyObject *self, PyObject *unused)
+static PyObject *closed(PyObject *self, PyObject *result)
 {
-    PyObject *result = golib_call_two(&patch_close, self, unused);
     if (result)
         let_go(self);
     return result;
 }
 
-static golib_patch patch_close = {.name = "close", .two = close_two};
+GOLIB_WRAP_SELF(patch_close, "close", 0, golib_nothing_before, closed);
 
 static void dealloc(PyObject *self)
 {
@@ -92,33 +54,14 @@ static void dealloc(PyObject *self)
     original_dealloc(self);
 }
 
-/* Connection, of whose instances the ends are to be seen. The module has it only once it was executed. 0, or -1 with an
- * exception set. */
-static int watch_ends(PyObject *module)
-{
-    if (original_dealloc)
-        return 0;
-    PyObject *class = PyObject_GetAttrString(module, "Connection");
-    if (!class)
-        return -1;
-    int failed = !PyType_Check(class) || golib_patch_find(&patch_close, class) < 0;
-    if (!failed) {
-        golib_patch_apply(&patch_close);
-        original_dealloc = ((PyTypeObject *)class)->tp_dealloc;
-        ((PyTypeObject *)class)->tp_dealloc = dealloc;
-    }
-    Py_DECREF(class);
-    return failed ? -1 : 0;
-}
-
 /* Locks the goroutine to its thread. What fails leaves it locked until it ends. */
-static void hold_for(PyObject *module, PyObject *connection)
+static void hold_for(PyObject *connection)
 {
-    golib_host_table->hold(1);
+    golib_hold(1);
     PyObject *key = NULL, *owner = NULL;
-    if (watch_ends(module) == 0 && (owners || (owners = PyDict_New()))) {
+    if (owners || (owners = PyDict_New())) {
         key = PyLong_FromVoidPtr(connection);
-        owner = PyLong_FromUnsignedLongLong(current_goroutine());
+        owner = PyLong_FromUnsignedLongLong(golib_current_goroutine());
     }
     if (key && owner)
         PyDict_SetItem(owners, key, owner);
@@ -127,29 +70,79 @@ static void hold_for(PyObject *module, PyObject *connection)
     PyErr_Clear();
 }
 
-/* ---- connect ---- */
+/* ---- making them ---- */
 
-static PyObject *connect_fast_kw(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
+/* Does the caller want the check? 1 or 0; -1 if he does not say. */
+static int wanted(PyObject *args, PyObject *kw)
 {
-    if (!current_goroutine())
-        return golib_call_fast_kw(&patch_connect, self, args, n, kwnames);
-    PyObject *check = given(args, n, kwnames);
-    if (!check)
-        return connect_anywhere(self, args, n, kwnames);
-    PyObject *result = golib_call_fast_kw(&patch_connect, self, args, n, kwnames);
-    int wanted = result ? PyObject_IsTrue(check) : 0;
-    if (wanted < 0)
-        PyErr_Clear();
-    if (wanted > 0 && golib_host_table->hold)
-        hold_for(self, result);
+    PyObject *given = NULL;     /* borrowed */
+    if (PyTuple_GET_SIZE(args) > POSITION)
+        given = PyTuple_GET_ITEM(args, POSITION);
+    else if (kw)
+        given = PyDict_GetItemString(kw, parameter);
+    int truth = given ? PyObject_IsTrue(given) : -1;
+    if (given && truth < 0) {
+        PyErr_Clear();  /* the original meets it too, and raises it */
+        truth = 0;
+    }
+    return truth;
+}
+
+static int init(PyObject *self, PyObject *args, PyObject *kw)
+{
+    int check = golib_current_goroutine() ? wanted(args, kw) : 0;
+    PyObject *all = NULL;
+    if (check < 0) {
+        all = kw ? PyDict_Copy(kw) : PyDict_New();
+        if (!all || PyDict_SetItemString(all, parameter, Py_False) < 0) {
+            Py_XDECREF(all);
+            return -1;
+        }
+    }
+    int result = original_init(self, args, all ? all : kw);
+    Py_XDECREF(all);
+    if (result == 0) {
+        let_go(self);   /* what an earlier __init__ of it held */
+        if (check > 0)
+            hold_for(self);
+    }
     return result;
 }
 
-static golib_patch patch_connect = {.name = "connect", .fast_kw = connect_fast_kw};
+/* ---- seeing them come ---- */
 
-/* A connect() of an unknown kind stays as it is, and checks. */
+static void replace_in_subclasses(PyTypeObject *class)
+{
+    PyObject *subclasses = PyObject_CallMethod((PyObject *)class, "__subclasses__", NULL);
+    for (Py_ssize_t i = 0; subclasses && PyList_Check(subclasses) && i < PyList_GET_SIZE(subclasses); i++) {
+        PyTypeObject *subclass = (PyTypeObject *)PyList_GET_ITEM(subclasses, i);
+        if (!PyType_Check(subclass) || subclass->tp_init == init)
+            continue;
+        if (subclass->tp_init == original_init)
+            subclass->tp_init = init;
+        replace_in_subclasses(subclass);
+    }
+    Py_XDECREF(subclasses);
+    PyErr_Clear();
+}
+
 void golib_sqlite_ready(PyObject *module)
 {
-    if (golib_patch_find(&patch_connect, module) == 0)
-        golib_patch_apply(&patch_connect);
+    PyObject *class = PyObject_GetAttrString(module, "Connection");
+    PyObject *method = class && PyType_Check(class) ? PyObject_GetAttrString(class, "__init__") : NULL;
+    PyTypeObject *type = (PyTypeObject *)class;
+    /* Of an unknown kind, it stays as it is, and checks. */
+    if (method && type->tp_init != init && Py_IS_TYPE(method, &PyWrapperDescr_Type) &&
+        ((PyWrapperDescrObject *)method)->d_wrapped == (void *)type->tp_init && golib_patch_find(&patch_close, class) == 0) {
+        golib_patch_apply(&patch_close);
+        original_init = type->tp_init;
+        original_dealloc = type->tp_dealloc;
+        type->tp_init = init;
+        type->tp_dealloc = dealloc;
+        ((PyWrapperDescrObject *)method)->d_wrapped = (void *)init;
+        replace_in_subclasses(type);
+    }
+    Py_XDECREF(method);
+    Py_XDECREF(class);
+    PyErr_Clear();
 }

@@ -50,32 +50,63 @@ static inline PyObject *golib_call_fast_kw(const golib_patch *p, PyObject *self,
     return ((golib_fast_kw)(void (*)(void))p->original)(self, args, n, kwnames);
 }
 
-/* Defines the patch `id` for the builtin `name_`: BEFORE(self) runs first, AFTER(result) gets the result (NULL on error)
- * and returns it. */
-#define GOLIB_WRAP(id, name_, optional_, BEFORE, AFTER)                                                             \
+/* Defines the patch `id` for the builtin `name_`: BEFORE(self) runs first, AFTER(self, result) gets the result (NULL on
+ * error) and returns it. */
+#define GOLIB_WRAP_SELF(id, name_, optional_, BEFORE, AFTER)                                                        \
     static golib_patch id;                                                                                          \
     static PyObject *id##_two(PyObject *self, PyObject *arg)                                                        \
     {                                                                                                               \
         BEFORE(self);                                                                                               \
-        return AFTER(golib_call_two(&id, self, arg));                                                               \
+        return AFTER(self, golib_call_two(&id, self, arg));                                                         \
     }                                                                                                               \
     static PyObject *id##_three(PyObject *self, PyObject *args, PyObject *kw)                                       \
     {                                                                                                               \
         BEFORE(self);                                                                                               \
-        return AFTER(golib_call_three(&id, self, args, kw));                                                        \
+        return AFTER(self, golib_call_three(&id, self, args, kw));                                                  \
     }                                                                                                               \
     static PyObject *id##_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)                                 \
     {                                                                                                               \
         BEFORE(self);                                                                                               \
-        return AFTER(golib_call_fast(&id, self, args, n));                                                          \
+        return AFTER(self, golib_call_fast(&id, self, args, n));                                                    \
     }                                                                                                               \
     static PyObject *id##_fast_kw(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)           \
     {                                                                                                               \
         BEFORE(self);                                                                                               \
-        return AFTER(golib_call_fast_kw(&id, self, args, n, kwnames));                                              \
+        return AFTER(self, golib_call_fast_kw(&id, self, args, n, kwnames));                                        \
     }                                                                                                               \
     static golib_patch id = {.name = name_, .optional = optional_, .two = id##_two, .three = id##_three,            \
                              .fast = id##_fast, .fast_kw = id##_fast_kw}
+
+/* The same with AFTER(result). */
+#define GOLIB_WRAP(id, name_, optional_, BEFORE, AFTER)                                                             \
+    static PyObject *id##_after(PyObject *self, PyObject *result)                                                   \
+    {                                                                                                               \
+        (void)self;                                                                                                 \
+        return AFTER(result);                                                                                       \
+    }                                                                                                               \
+    GOLIB_WRAP_SELF(id, name_, optional_, BEFORE, id##_after)
+
+/* For BEFORE. */
+static inline void golib_nothing_before(PyObject *self)
+{
+    (void)self;
+}
+
+/* The running goroutine's number; 0 on an ordinary thread, and in a sub-interpreter: what the patches keep belongs to the
+ * main interpreter, and another may have a GIL of its own. */
+static inline unsigned long long golib_current_goroutine(void)
+{
+    if (!golib_host_table->goroutine || PyInterpreterState_Get() != PyInterpreterState_Main())
+        return 0;
+    return golib_host_table->goroutine();
+}
+
+/* The running goroutine took (+) or gave back (-) what C keys by OS thread. */
+static inline void golib_hold(int delta)
+{
+    if (delta && golib_host_table->hold)
+        golib_host_table->hold(delta);
+}
 
 /* The parts of the identity patches. find: 0 or -1 with an exception set, nothing changed yet; apply: cannot fail. */
 int golib_locks_find(void);

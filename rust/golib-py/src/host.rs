@@ -322,10 +322,12 @@ unsafe extern "C" fn hold(delta: c_int) {
     if embedder::current().is_none() {
         return;
     }
-    if delta > 0 {
-        embedder::lock_os_thread();
-    } else {
-        embedder::unlock_os_thread();
+    for _ in 0..delta.unsigned_abs() {
+        if delta > 0 {
+            embedder::lock_os_thread();
+        } else {
+            embedder::unlock_os_thread();
+        }
     }
 }
 

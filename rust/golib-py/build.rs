@@ -15,6 +15,7 @@ const SOURCES: &[&str] = &[
     "identity.c",
     "identity_locks.c",
     "identity_modules.c",
+    "identity_semlock.c",
     "identity_signals.c",
     "identity_sqlite.c",
     "init.c",

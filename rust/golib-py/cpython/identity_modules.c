@@ -14,6 +14,7 @@ static const struct {
     const char *name;
     void (*ready)(PyObject *module);
 } watched[] = {
+    {"_multiprocessing", golib_semlock_ready},
     {"_sqlite3", golib_sqlite_ready},
 };
 

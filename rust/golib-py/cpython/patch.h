@@ -117,6 +117,7 @@ int golib_modules_find(void);
 void golib_modules_apply(void);
 
 /* Called once a module is complete and before anybody uses it; see identity_modules.c. */
+void golib_semlock_ready(PyObject *module);
 void golib_sqlite_ready(PyObject *module);
 
 #endif

@@ -286,19 +286,7 @@ def test_a_goroutine_that_stayed_in_the_parent_does_not_end_in_the_child(start):
     assert out == "before False\nFalse\nTrue False\n0\nin the parent\n"
 
 
-NOBODY_TO_TELL = pytest.mark.xfail(
-    reason="a deadlock is told a thread that waits in golib, and this child has none", strict=True
-)
-
-
-@pytest.mark.parametrize(
-    "start",
-    [
-        "main()",
-        pytest.param("golib.run(main)", marks=NOBODY_TO_TELL),
-        pytest.param("go(main).join()", marks=NOBODY_TO_TELL),
-    ],
-)
+@pytest.mark.parametrize("start", ["main()", "golib.run(main)", "go(main).join()"])
 def test_joining_a_goroutine_that_stayed_in_the_parent_is_a_deadlock(start):
     out = run_ok(
         script(

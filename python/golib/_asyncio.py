@@ -10,7 +10,6 @@ instead, as golib's own would be.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
@@ -267,4 +266,4 @@ class _OwnLoop:
 
 
 _own = _OwnLoop()
-os.register_at_fork(after_in_child=_own.forget)
+_golib._hook_child(_own.forget)

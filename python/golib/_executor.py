@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextvars
-import os
 import threading
 import weakref
 from collections import deque
@@ -50,17 +49,18 @@ class Executor(concurrent.futures.Executor):
         self._begin()
         _executors.add(self)
 
-    def _begin(self, running: int = 0) -> None:
+    def _begin(self, forker: int = 0) -> None:
         #: Guards what follows. A Mutex could park in it, and a cancelled goroutine would leave the counts wrong.
         self._lock = threading.Lock()
         #: Only as long as max_workers are running.
         self._queue: deque[_Call[Any]] = deque()
-        self._running = running
+        self._running = int(forker != 0)
         #: The goroutines that are in a call now.
-        self._inside: set[int] = set()
-        #: Those running and those queued.
+        self._inside: set[int] = {forker} if forker else set()
+        #: In a child that one of the calls forked: its goroutine, with which the child ends.
+        self._forker = forker
+        #: Those running and those queued, but for the forker's.
         self._calls = WaitGroup()
-        self._calls.add(running)
 
     def submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -142,15 +142,13 @@ class Executor(concurrent.futures.Executor):
             del call  # an exception may hold this frame
             self._inside.discard(me)
             self._start_next()
-            self._calls.done()
+            if me != self._forker:
+                self._calls.done()
             del self
 
     def _after_fork_in_child(self) -> None:
         me = _goid()
-        forked_by_us = me in self._inside
-        self._begin(running=int(forked_by_us))
-        if forked_by_us:
-            self._inside.add(me)
+        self._begin(forker=me if me in self._inside else 0)
 
 
 class _Future(concurrent.futures.Future[T]):
@@ -223,4 +221,4 @@ def _after_fork_in_child() -> None:
 
 # Where ThreadPoolExecutor waits for its threads.
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
-os.register_at_fork(after_in_child=_after_fork_in_child)
+_golib._hook_child(_after_fork_in_child)

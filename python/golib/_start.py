@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import signal
 import sys
 import warnings
@@ -18,7 +17,7 @@ __all__ = ["started"]
 def started() -> None:
     """Called by the compiled part before the first goroutine."""
     atexit.register(at_exit)
-    os.register_at_fork(after_in_child=_golib._after_fork)
+    _golib._hook_child(_golib._after_fork)
     # CPython warns of any second OS thread; ours are made for a fork. It says no more of whose they are.
     warnings.filterwarnings(
         "ignore",

@@ -315,9 +315,8 @@ def _watch_fork() -> None:
     global _fork_watched
     if not _fork_watched:
         _fork_watched = True
-        os.register_at_fork(
-            before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
-        )
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
+        _golib._hook_child(_after_fork_in_child)
 
 
 def _before_fork() -> None:

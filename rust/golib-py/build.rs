@@ -13,6 +13,7 @@ const SOURCES: &[&str] = &[
     "gil.c",
     "ident.c",
     "identity.c",
+    "identity_fork.c",
     "identity_locks.c",
     "identity_modules.c",
     "identity_semlock.c",

@@ -183,12 +183,18 @@ typedef struct golib_host {
     int (*on_main_thread)(void (*call)(void *), void *arg);
     /* The calling thread is about to fork: returns when no lock is held that nobody would release in the child. */
     void (*before_fork)(void);
+    /* In a forked child, before CPython has done anything there: nothing of Python may run, or be made. */
+    void (*after_fork)(void);
 } golib_host;
 
 void golib_set_host(const golib_host *host);
 
 /* Makes the builtins that CPython keys by OS thread follow the goroutine; idempotent. 0, or -1 with an exception set. */
 int golib_identity_install(void);
+
+/* Has `hook` called in every forked child, directly behind threading's own hook and earlier ones of these. 0, or -1 with an
+ * exception set. GIL held. */
+int golib_fork_hook_child(PyObject *hook);
 
 /* For every state that ended with its ident seen: no dummy thread stays in threading._active. Called by scrub. */
 void golib_identity_forget(PyThreadState *ts);

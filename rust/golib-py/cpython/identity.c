@@ -2,7 +2,7 @@
  *
  * A goroutine's thread state has an ident of its own. _thread.get_ident() returns it instead of the OS thread's, and with
  * it threading, importlib's module locks and Python's own RLock follow the goroutine. What C code keys by OS thread is in
- * the other files identity_*.c; identity_modules.c sees modules come.
+ * the other files identity_*.c; identity_modules.c sees modules come, identity_fork.c has what a forked child needs.
  *
  * # Invariants
  * 1. Nothing is patched before the first go(); then all or nothing.
@@ -83,11 +83,8 @@ void golib_patch_apply(golib_patch *patch)
 
 /* ---- get_ident ---- */
 
-/* Until 3.12 threading leaves a dummy thread in its table when an unknown thread asks who it is. Those states whose ident
- * was asked for are marked, in a field that CPython uses for threads that Python started only. */
-#define GOLIB_DUMMIES_STAY (PY_VERSION_HEX < 0x030d0000)
-
 #if GOLIB_DUMMIES_STAY
+/* Marks a state whose ident was asked for, in a field that CPython uses for threads that Python started only. */
 static char ident_was_seen;
 /* Made once: CPython's method cache keeps each name it was asked for by its address, and this is asked at the end of every
  * goroutine. */
@@ -110,11 +107,18 @@ static golib_patch patch_get_ident = {.name = "get_ident", .two = get_ident};
 
 #if GOLIB_DUMMIES_STAY
 
-void golib_identity_forget(PyThreadState *ts)
+int golib_identity_unmark(PyThreadState *ts)
 {
     if (ts->on_delete_data != &ident_was_seen)
-        return;
+        return 0;
     ts->on_delete_data = NULL;
+    return 1;
+}
+
+void golib_identity_forget(PyThreadState *ts)
+{
+    if (!golib_identity_unmark(ts))
+        return;
     PyObject *modules = PyImport_GetModuleDict();   /* borrowed */
     PyObject *threading = modules ? PyDict_GetItemWithError(modules, name_threading) : NULL;
     PyObject *active = threading ? PyObject_GetAttr(threading, name_active) : NULL;
@@ -134,42 +138,13 @@ void golib_identity_forget(PyThreadState *ts)
     (void)ts;
 }
 
+int golib_identity_unmark(PyThreadState *ts)
+{
+    (void)ts;
+    return 0;
+}
+
 #endif
-
-/* ---- fork ---- */
-
-/* Before a fork: gives the goroutine its entry in threading's table. In the child threading looks itself up there; from 3.13
- * on, what it makes when it finds nothing must have the OS thread's ident (an assertion says so on stderr). */
-static PyObject *before_fork(PyObject *self, PyObject *unused)
-{
-    PyObject *modules = PyImport_GetModuleDict();   /* borrowed */
-    PyObject *threading = modules ? PyDict_GetItemString(modules, "threading") : NULL;
-    (void)self;
-    (void)unused;
-    if (threading && golib_ident_is_goroutine(golib_ts_current()->thread_id)) {
-        PyObject *thread = PyObject_CallMethod(threading, "current_thread", NULL);
-        Py_XDECREF(thread);
-        PyErr_Clear();
-    }
-    Py_RETURN_NONE;
-}
-
-static int watch_forks(void)
-{
-    static PyMethodDef def = {"before_fork", before_fork, METH_NOARGS, NULL};
-    PyObject *os = PyImport_ImportModule("os");
-    PyObject *watch = os ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
-    PyObject *hook = watch ? PyCFunction_New(&def, NULL) : NULL;
-    PyObject *none = PyTuple_New(0), *how = hook ? Py_BuildValue("{s:O}", "before", hook) : NULL;
-    PyObject *done = none && how ? PyObject_Call(watch, none, how) : NULL;
-    Py_XDECREF(done);
-    Py_XDECREF(how);
-    Py_XDECREF(none);
-    Py_XDECREF(hook);
-    Py_XDECREF(watch);
-    Py_XDECREF(os);
-    return done ? 0 : -1;
-}
 
 /* ---- installing ---- */
 
@@ -180,7 +155,7 @@ int golib_identity_install(void)
         return 0;
     PyObject *thread = PyImport_ImportModule("_thread");
     int failed = !thread || golib_patch_find(&patch_get_ident, thread) < 0 || golib_locks_find() < 0 ||
-                 golib_signals_find() < 0 || golib_modules_find() < 0 || watch_forks() < 0;
+                 golib_signals_find() < 0 || golib_modules_find() < 0 || golib_forks_watch() < 0;
     Py_XDECREF(thread);
     if (failed)
         return -1;

@@ -120,4 +120,14 @@ void golib_modules_apply(void);
 void golib_semlock_ready(PyObject *module);
 void golib_sqlite_ready(PyObject *module);
 
+/* Sets the hooks of identity_fork.c; 0, or -1 with an exception set. */
+int golib_forks_watch(void);
+
+/* Until 3.12 threading leaves a dummy thread in its table when an unknown thread asks who it is, and Thread objects have a
+ * lock that their state releases. */
+#define GOLIB_DUMMIES_STAY (PY_VERSION_HEX < 0x030d0000)
+
+/* Takes the mark "its ident was asked for" from a state: true if it had it. CPython takes that field for its own. */
+int golib_identity_unmark(PyThreadState *ts);
+
 #endif

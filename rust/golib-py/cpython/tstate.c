@@ -146,13 +146,21 @@ static void in_forking_parent(void)
         golib_host_table->before_fork();
 }
 
-/* fork() runs this in the child before CPython deletes the other threads' states there. A fork without the GIL (a C
- * library's) leaves Python unusable in the child anyway. */
+/* fork() runs this in the child before CPython deletes the other threads' states there, which runs finalizers, and before
+ * any hook of os.register_at_fork(). Until CPython has made the GIL anew there, no other thread may ask for it. */
 static void in_forked_child(void)
 {
+    if (golib_host_table->after_fork)
+        golib_host_table->after_fork();
+    /* A C library may fork without the GIL. Until 3.11 the current state is then another thread's. */
     PyThreadState *current = golib_ts_current();
-    if (current && current->interp == PyInterpreterState_Main())
-        golib_ts_unlink_all(current);
+    if (!current || current != golib_bound() || current->interp != PyInterpreterState_Main())
+        return;
+    golib_ts_unlink_all(current);
+#if PY_VERSION_HEX >= 0x030d0000
+    /* Where signals are noted for the main thread; CPython leaves it at the parent's, whose state it is about to free. */
+    _PyRuntime.main_tstate = current;
+#endif
 }
 
 int golib_fork_init(void)

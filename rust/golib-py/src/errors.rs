@@ -8,6 +8,7 @@ use pyo3::ffi::{self, Py_ssize_t};
 
 use crate::context::{self, ambient};
 use crate::goroutine::GoroutineObj;
+use crate::host::on_main_os_thread;
 use crate::obj::{Global, Raw};
 use crate::raw::unicode;
 
@@ -123,8 +124,9 @@ pub(crate) unsafe fn deadlock() -> Raw {
 
 /// After an operation came back interrupted: true if it should be tried again; else an exception is set.
 ///
-/// Somebody left an exception for this goroutine, or a context under which the caller runs was cancelled. A thread may also
-/// have been woken by a signal, whose handlers run now: the wait is over, so they may use golib as they like.
+/// Somebody left an exception for this goroutine, or a context under which the caller runs was cancelled. A thread, or the
+/// goroutine that is a forked child's main thread, may also have been woken by a signal, whose handlers run now: the wait is
+/// over, so they may use golib as they like.
 ///
 /// # Safety
 /// The GIL is held; no wait is under way.
@@ -135,16 +137,20 @@ pub(crate) unsafe fn interrupted() -> bool {
     // SAFETY: the GIL is held; a host goroutine's payload is its handle.
     unsafe {
         // What a signal handler raises comes first: it is raised once, Cancelled at each wait.
-        let raised = if host.is_null() {
+        let pending = if host.is_null() {
+            std::ptr::null_mut()
+        } else {
+            GoroutineObj::take_pending(host.cast())
+        };
+        let raised = if !pending.is_null() {
+            restore(pending);
+            true
+        } else if host.is_null() || on_main_os_thread() {
             embedder::take_interrupt();
             // 3.11 takes its note of the signal back in the second only.
             ffi::PyErr_CheckSignals() != 0 || ffi::Py_MakePendingCalls() != 0
         } else {
-            let pending = GoroutineObj::take_pending(host.cast());
-            if !pending.is_null() {
-                restore(pending);
-            }
-            !pending.is_null()
+            false
         };
         let node = ambient::cancelled();
         if node.is_null() {

@@ -62,6 +62,7 @@ static HOST_TABLE: HostTable = HostTable {
     pthread_of: Some(pthread_of),
     on_main_thread: Some(crate::run::on_main_thread),
     before_fork: Some(before_fork),
+    after_fork: Some(crate::start::in_forked_child),
 };
 
 /// Installs the hooks, once, before the first goroutine.
@@ -300,22 +301,24 @@ pub unsafe fn at_exit() {
     }
 }
 
-/// In a forked child: starts afresh. True: the forker is a goroutine.
+/// In a forked child: starts afresh. True: the forker is a goroutine, which stands for the main thread from now on.
 ///
 /// # Safety
-/// Called once in the child, by its only thread, with the GIL held.
+/// Called once in the child, by its only thread, before anything of Python runs there.
 pub unsafe fn after_fork() -> bool {
-    MAINS.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    // SAFETY: the caller's duty.
+    let in_goroutine = unsafe { embedder::after_fork_in_child() } == ForkChild::Goroutine;
+    let me = if in_goroutine { embedder::current() } else { None };
+    let mut mains = MAINS.lock().unwrap_or_else(PoisonError::into_inner);
+    mains.clear();
+    mains.extend(me);
+    *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = me;
     RETURNING.store(0, Ordering::Relaxed);
     // SAFETY: the only thread.
     set_main_ident(unsafe { libc_pthread_self() });
-    // CPython deleted every state but ours in the child.
-    // SAFETY: the caller's duty.
-    let child = unsafe { embedder::after_fork_in_child() };
-    let goroutine = child == ForkChild::Goroutine;
-    STATES.store(usize::from(goroutine), Ordering::Relaxed);
-    goroutine
+    // CPython is about to delete every state but ours.
+    STATES.store(usize::from(in_goroutine), Ordering::Relaxed);
+    in_goroutine
 }
 
 unsafe extern "C" fn hold(delta: c_int) {

@@ -158,16 +158,38 @@ pub(crate) unsafe extern "C" fn at_exit(_: Raw, _: Raw) -> Raw {
     }
 }
 
-/// `_golib._after_fork()`: the hook in a forked child.
-pub(crate) unsafe extern "C" fn after_fork(_: Raw, _: Raw) -> Raw {
-    // SAFETY: called once in the child, by its only thread.
+/// In a forked child, before CPython has done anything there.
+///
+/// # Safety
+/// See `cpython::identity::HostTable`.
+pub(crate) unsafe extern "C" fn in_forked_child() {
+    // SAFETY: called once in the child, by its only thread; no Python object is touched but for a flag of the handle.
     unsafe {
         let forker: Raw = embedder::current_host().cast();
         let in_goroutine = host::after_fork();
         goroutine::set_child_root(if in_goroutine { forker } else { ptr::null_mut() });
         crate::run::after_fork();
         crate::alarm::after_fork();
+        crate::group::after_fork();
+    }
+}
+
+/// `_golib._after_fork()`: a hook in a forked child, before the program's own.
+pub(crate) unsafe extern "C" fn after_fork(_: Raw, _: Raw) -> Raw {
+    // SAFETY: called in the child, with the GIL held; the runtime has started afresh.
+    unsafe {
         crate::context::ambient::after_fork();
+        obj::none()
+    }
+}
+
+/// `_golib._hook_child(hook)`: calls `hook()` in every forked child, before the program's own hooks.
+pub(crate) unsafe extern "C" fn hook_child(_: Raw, hook: Raw) -> Raw {
+    // SAFETY: a METH_O function.
+    unsafe {
+        if identity::hook_child(hook) < 0 {
+            return ptr::null_mut();
+        }
         obj::none()
     }
 }

@@ -83,6 +83,10 @@ pub(crate) struct Sched {
     pub(crate) exiting: AtomicBool,
     pub(crate) nthreads: AtomicUsize,
     pub(crate) max_threads: AtomicUsize,
+    /// How many Ps to start with; 0: as many as there are CPUs.
+    pub(crate) wanted_procs: AtomicUsize,
+    /// A forked child's main thread runs a goroutine, to which a deadlock is told.
+    pub(crate) main_is_goroutine: AtomicBool,
     /// A thread or a stack was refused lately (errno); the next spawn reports it.
     pub(crate) refused: AtomicU32,
     pub(crate) stacks: Stacks,
@@ -144,6 +148,8 @@ impl Sched {
             exiting: AtomicBool::new(false),
             nthreads: AtomicUsize::new(0),
             max_threads: AtomicUsize::new(DEFAULT_MAX_THREADS),
+            wanted_procs: AtomicUsize::new(0),
+            main_is_goroutine: AtomicBool::new(false),
             refused: AtomicU32::new(0),
             stacks: Stacks::new(),
             resize: crate::runtime::lock::Mutex::new(),
@@ -260,6 +266,13 @@ fn make_sched() -> &'static Sched {
             }
         }
     }
+}
+
+/// The scheduler of this process, if anything has needed it yet.
+#[cfg(not(golib_loom))]
+pub(crate) fn sched_if_made() -> Option<&'static Sched> {
+    // SAFETY: never freed once set. Acquire: as in `sched`.
+    unsafe { SCHED.load(Ordering::Acquire).as_ref() }
 }
 
 /// Replaces the scheduler in a forked child; the old one stays as it is.

@@ -29,6 +29,8 @@ pub struct HostTable {
     /// The calling thread is about to fork, usually with the GIL held: returns when no lock is held that nobody would
     /// release in the child.
     pub before_fork: Option<unsafe extern "C" fn()>,
+    /// Called in a forked child before CPython has done anything there: nothing of Python may run or be made.
+    pub after_fork: Option<unsafe extern "C" fn()>,
 }
 
 /// Tells the patches whom to ask. Before [`install`].
@@ -50,4 +52,13 @@ pub unsafe fn set_host(table: &'static HostTable) {
 pub unsafe fn install() -> c_int {
     // SAFETY: the caller's duty.
     unsafe { ffi::golib_identity_install() }
+}
+
+/// Has `hook` called in every forked child, before what the program registered. -1: a Python exception is set.
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn hook_child(hook: *mut pyo3::ffi::PyObject) -> c_int {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_fork_hook_child(hook) }
 }

@@ -20,9 +20,17 @@ pub(crate) static END_OF_CHILD: Global = Global::new();
 /// In a forked child: the goroutine that forked. The process ends with it.
 static CHILD_ROOT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
-/// In a forked child: the process ends with `slf`, the goroutine that forked (null: an ordinary fork).
-pub(crate) fn set_child_root(slf: Raw) {
+/// In a forked child: the process ends with `slf`, the goroutine that forked (null: an ordinary fork). It is the child's
+/// main thread: nobody else waits on that to do for it what only the main thread may do.
+///
+/// # Safety
+/// `slf` is null or the handle of the running goroutine.
+pub(crate) unsafe fn set_child_root(slf: Raw) {
     CHILD_ROOT.store(slf, Ordering::Relaxed);
+    if !slf.is_null() {
+        // SAFETY: the caller's duty; only a flag is written.
+        unsafe { (*instance::<GoroutineObj>(slf)).is_main = false };
+    }
 }
 
 /// A goroutine's life, on its own stack.

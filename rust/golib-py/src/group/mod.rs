@@ -13,6 +13,7 @@ mod block;
 use std::mem::offset_of;
 use std::os::raw::{c_int, c_void};
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use go_lib::runtime::embedder::{SemaphoreCore, Wait, WaitGroupCore};
 use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
@@ -39,15 +40,40 @@ struct GroupObj {
     /// As many as may run at once, if `limited`.
     slots: SemaphoreCore,
     limited: bool,
+    /// How many there are of them.
+    limit: u32,
+    /// What `FORKS` was when members were last counted.
+    forks: u32,
     /// The first failure cancels the context.
     cancel_on_error: bool,
     /// No member may be added any more.
     closed: bool,
 }
 
+/// The forks that led to this process.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// In a forked child: the members of every group stayed in the parent.
+pub(crate) fn after_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+#[inline]
 unsafe fn group<'a>(slf: Raw) -> &'a mut GroupObj {
     // SAFETY: a method of Group: the caller holds it; the GIL is held and no reference is kept across a park.
-    unsafe { &mut *instance::<GroupObj>(slf) }
+    let g = unsafe { &mut *instance::<GroupObj>(slf) };
+    if g.forks != FORKS.load(Ordering::Relaxed) {
+        begin_in_child(g);
+    }
+    g
+}
+
+/// Nobody of those who were counted is here; if it was a member that forked, the process ends before it leaves.
+#[cold]
+fn begin_in_child(g: &mut GroupObj) {
+    g.members = WaitGroupCore::default();
+    g.slots = SemaphoreCore::new(g.limit as usize);
+    g.forks = FORKS.load(Ordering::Relaxed);
 }
 
 mod parks {
@@ -319,7 +345,7 @@ unsafe extern "C" fn new(class: *mut PyTypeObject, args: Raw, kwargs: Raw) -> Ra
             if n < 1 {
                 return errors::raise(ffi::PyExc_ValueError, "limit must be at least 1");
             }
-            slots = n as usize;
+            slots = n.min(i64::from(u32::MAX)) as usize;
         }
         let slf = ffi::PyType_GenericAlloc(class, 0);
         if !slf.is_null() {
@@ -327,6 +353,8 @@ unsafe extern "C" fn new(class: *mut PyTypeObject, args: Raw, kwargs: Raw) -> Ra
             ptr::write(&raw mut (*g).members, WaitGroupCore::default());
             ptr::write(&raw mut (*g).slots, SemaphoreCore::new(slots));
             (*g).limited = slots != 0;
+            (*g).limit = slots as u32;
+            (*g).forks = FORKS.load(Ordering::Relaxed);
             (*g).cancel_on_error = cancel_on_error != 0;
         }
         slf

@@ -23,7 +23,7 @@ pub(crate) fn locked_sleeps(s: &Sched, n: isize) {
 /// Called by whoever is about to sleep; cheap when something runs.
 #[inline]
 pub(crate) fn look(s: &Sched) {
-    if s.threads_asleep.load(Ordering::Relaxed) == 0
+    if nobody_to_tell(s)
         || (s.npidle.load(Ordering::Relaxed) as usize) < s.gomaxprocs.load(Ordering::Relaxed)
     {
         return;
@@ -41,13 +41,19 @@ fn suspect(s: &Sched) {
     }
 }
 
+/// Who would be told of a deadlock is not asleep, or does not exist.
+#[inline]
+fn nobody_to_tell(s: &Sched) -> bool {
+    s.threads_asleep.load(Ordering::Acquire) == 0 && !s.main_is_goroutine.load(Ordering::Relaxed)
+}
+
 /// Everything the runtime knows of is asleep, for good.
 pub(crate) fn is_dead(s: &Sched) -> bool {
     if s.exiting.load(Ordering::Relaxed)
         || s.nmspinning.load(Ordering::Relaxed) != 0
         || s.netpoll.has_waiters()
         || wake::earliest_timer(s) != NEVER
-        || s.threads_asleep.load(Ordering::Acquire) == 0
+        || nobody_to_tell(s)
     {
         return false;
     }

@@ -9,9 +9,8 @@ use std::ptr;
 use crate::prim::Ordering;
 use crate::runtime::lock::Mutex;
 use crate::runtime::m::M;
-use crate::runtime::p::PRUNNING;
-use crate::runtime::proc::{procs, sysmon, wake};
-use crate::runtime::sched::{replace_sched, sched, GPtr};
+use crate::runtime::proc::sysmon;
+use crate::runtime::sched::{replace_sched, sched, sched_if_made, GPtr};
 use crate::sys::{thread, tls};
 
 /// What the child's only thread is.
@@ -39,13 +38,17 @@ pub fn before_fork() {
     }
 }
 
-/// Starts the runtime afresh in a forked child.
+/// Has the runtime forget, in a forked child, everything but the caller. It starts no thread, so that a host may call it
+/// before its interpreter is usable again; whatever first needs a P starts the runtime.
+///
+/// A goroutine that forked is from now on tied to its thread, which is the child's main thread, and a deadlock is told it.
+/// It goes on without a P, as if it had lost its own in a call.
 ///
 /// # Safety
 /// Called once in the child, by its only thread, before any other call into the runtime.
 pub unsafe fn after_fork_in_child() -> ForkChild {
-    let old = sched();
     let me = tls::get().cast::<M>();
+    let Some(old) = sched_if_made() else { return ForkChild::Thread };
     // SAFETY: an M is never freed; the only thread owns everything.
     let forker = if me.is_null() { ptr::null_mut() } else { unsafe { (*me).curg.get() } };
     // SAFETY: the old locks may be held by threads that are gone: read behind them.
@@ -53,6 +56,10 @@ pub unsafe fn after_fork_in_child() -> ForkChild {
     old.netpoll.forget();
     sysmon::want_no_yield();
     let new = replace_sched();
+    // Numbers and limits go on where the parent's were.
+    new.goid.store(old.goid.load(Ordering::Relaxed), Ordering::Relaxed);
+    new.max_threads.store(old.max_threads.load(Ordering::Relaxed), Ordering::Relaxed);
+    new.wanted_procs.store(old.gomaxprocs.load(Ordering::Relaxed), Ordering::Relaxed);
     if me.is_null() {
         return ForkChild::Thread;
     }
@@ -63,6 +70,7 @@ pub unsafe fn after_fork_in_child() -> ForkChild {
     m.retake.store(0, Ordering::Relaxed);
     m.tid.store(thread::gettid() as u32, Ordering::Relaxed);
     m.p.store(ptr::null_mut(), Ordering::Relaxed);
+    m.nextp.store(ptr::null_mut(), Ordering::Relaxed);
     if m.foreign {
         new.inner.lock().foreign.push(me);
         return ForkChild::Thread;
@@ -72,15 +80,11 @@ pub unsafe fn after_fork_in_child() -> ForkChild {
     new.nthreads.store(1, Ordering::Relaxed);
     new.inner.lock().allm.push(me);
     new.allgs.lock().push(GPtr(forker));
-    // Numbers go on where the parent's were.
-    new.goid.store(old.goid.load(Ordering::Relaxed), Ordering::Relaxed);
-    new.gcount.store(1, Ordering::Relaxed);
-    procs::ensure_started();
-    // SAFETY: P 0 exists now.
-    let p = unsafe { &*new.p(0) };
-    if wake::pidletake(new, &mut new.inner.lock(), p) {
-        wake::acquirep(m, p);
+    new.main_is_goroutine.store(true, Ordering::Relaxed);
+    // SAFETY: our own goroutine, which runs.
+    unsafe {
+        new.gcount.store(i64::from(!(*forker).system.get()), Ordering::Relaxed);
+        (*forker).lock_depth.set((*forker).lock_depth.get() + 1);
     }
-    debug_assert_eq!(p.status.load(Ordering::Relaxed), PRUNNING);
     ForkChild::Goroutine
 }

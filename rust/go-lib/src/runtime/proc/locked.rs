@@ -15,7 +15,7 @@ use crate::prim::Ordering;
 use crate::runtime::g::G;
 use crate::runtime::m::M;
 use crate::runtime::proc::schedule::detach;
-use crate::runtime::proc::{checkdead, exit, getg, newproc, wake};
+use crate::runtime::proc::{checkdead, exit, getg, newproc, park, wake};
 use crate::runtime::sched::sched;
 
 /// Ties the goroutine that is leaving to this M.
@@ -39,7 +39,7 @@ pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
     checkdead::locked_sleeps(s, 1);
     checkdead::look(s);
     let p = loop {
-        m.park.sleep();
+        park::sleep_locked(m, gp);
         m.park.clear();
         let p = wake::take_nextp(m);
         if !p.is_null() || s.exiting.load(Ordering::Relaxed) {

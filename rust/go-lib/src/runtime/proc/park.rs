@@ -185,6 +185,9 @@ fn refused(m: &M, gp: *mut G) {
 #[inline(always)]
 pub(crate) fn leave_host_without_p(m: &M) {
     if m.pp().is_null() {
+        // A goroutine that has just forked may be the first that leaves its stack in the child.
+        #[cfg(not(golib_loom))]
+        procs::ensure_started();
         detach(m);
     }
 }
@@ -492,6 +495,27 @@ fn sleep_or_signal(m: &M, deadline_ns: Option<i64>, look_ns: i64) -> FutexWait {
             wait
         }
     }
+}
+
+/// Sleeps until woken on an M that is kept for `gp`. If this is the thread that handles the host's signals (a forked
+/// child's main thread), one that comes interrupts `gp`, once: it handles them before it waits again.
+pub(crate) fn sleep_locked(m: &M, gp: *mut G) {
+    // SAFETY: asked without the interpreter, as the host expects.
+    let handles_signals = embedder::table().and_then(|t| unsafe { (t.thread_signal)() }).is_some();
+    let mut look_ns = FIRST_LOOK_NS;
+    while handles_signals && !m.park.woken() {
+        if sleep_or_signal(m, None, look_ns) == FutexWait::Interrupted {
+            // SAFETY: Gs are never freed; the claim makes us its owner, and no lock is held.
+            unsafe {
+                if (*gp).wait.interrupt() {
+                    make_runnable(m, gp, true);
+                }
+            }
+            break;
+        }
+        look_ns = LATER_LOOKS_NS;
+    }
+    m.park.sleep();
 }
 
 /// Asks the host what the signal that just came means for this sleep.

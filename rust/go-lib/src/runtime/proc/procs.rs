@@ -32,7 +32,11 @@ fn start(s: &'static Sched) {
         membarrier::init();
         signal::install_guard_handler();
         read_debug_env(s);
-        grow(s, 0, cpus::default_procs().min(MAX_PROCS));
+        let wanted = match s.wanted_procs.load(Ordering::Relaxed) {
+            0 => cpus::default_procs(),
+            wanted => wanted,
+        };
+        grow(s, 0, wanted.min(MAX_PROCS));
         if let Err(e) = sysmon::start(s) {
             // Without sysmon nothing is handed off: say so, go on.
             eprintln!("go-lib: no thread for sysmon: {e}");

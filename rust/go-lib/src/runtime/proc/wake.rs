@@ -443,7 +443,6 @@ pub(crate) fn earliest_timer(s: &Sched) -> i64 {
 #[inline]
 pub(crate) fn arm_timer(m: &M, when_ns: i64, arm: impl FnOnce(&Timers) -> bool) -> bool {
     let pp = m.pp();
-    let s = sched();
     // SAFETY: inside the runtime the P is ours; P 0 always exists and its heap has a lock.
     unsafe {
         if !pp.is_null() {
@@ -451,6 +450,11 @@ pub(crate) fn arm_timer(m: &M, when_ns: i64, arm: impl FnOnce(&Timers) -> bool) 
             find::look_at_clock_soon(&*pp);
             return is_earliest;
         }
+        // A goroutine that has just forked may be the first that needs a P in the child.
+        #[cfg(not(golib_loom))]
+        let s = procs::ensure_started();
+        #[cfg(golib_loom)]
+        let s = sched();
         if arm(&(*s.p(0)).timers) {
             timer_armed_from_outside(s, when_ns);
         }

@@ -28,7 +28,7 @@ from watchdog import Watchdog
 #: Seconds after which a test counts as hung; `@pytest.mark.hang(seconds)` changes it for one test.
 HANG_AFTER = 90.0
 
-#: Ms are pooled and never end, so their number is bounded rather than restored.
+#: Idle Ms end only after some seconds, so their number is bounded rather than restored.
 MAX_OS_THREADS = 600
 
 _seed_key = pytest.StashKey[int]()

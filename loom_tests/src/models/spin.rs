@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::{explore, running_g, spawn, World};
+use crate::prim::Ordering;
 use crate::runtime::g::{Kind, G, GRUNNABLE, GRUNNING};
 use crate::runtime::m::M;
 use crate::runtime::proc::status::casgstatus;
@@ -163,5 +164,42 @@ fn work_in_the_inbox_of_a_p_that_is_handed_off_is_not_slept_through() {
         pusher.join().unwrap();
         sleeper.join().unwrap();
         assert!(!world.p(0).hostq.is_empty());
+    });
+}
+
+/// Proves: an M whose patience ends while somebody looks for an M for a P either gets that P, or has ended and is on
+/// no list: never both, and the P is not lost. (In a model patience ends at once.)
+///
+/// Bound: 2 threads, 3 preemptions.
+///
+/// Fails without: the look in `idle::end` whether it is on the idle list still; the sleep after it in
+/// `idle::sleep_or_end`.
+#[test]
+fn an_idle_m_that_ends_takes_no_p_along() {
+    explore("idle: the end of an M", 3, || {
+        let world = World::new(1);
+        let s = world.sched();
+        s.keep_idle.store(0, Ordering::Relaxed);
+        let world2 = world.clone();
+        let sleeper = spawn(move || {
+            let (m, s) = (world2.enter(), world2.sched());
+            let me = std::ptr::from_ref(m).cast_mut();
+            s.inner.lock().allm.push(me);
+            wake::stopm(m);
+            if m.pp().is_null() {
+                assert!(m.ends.get(), "neither a P nor an end");
+                let inner = s.inner.lock();
+                assert!(inner.allm.is_empty() && inner.midle.is_empty());
+                drop(inner);
+                // A new one instead, which stays.
+                m.ends.set(false);
+                s.keep_idle.store(1, Ordering::Relaxed);
+                wake::stopm(m);
+            }
+            assert!(!m.ends.get() && std::ptr::eq(m.pp(), world2.p(0)), "the P is lost");
+        });
+        world.enter();
+        wake::startm(s, world.p(0), false);
+        sleeper.join().unwrap();
     });
 }

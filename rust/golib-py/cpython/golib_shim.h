@@ -72,7 +72,7 @@ void golib_ts_unlink_all(PyThreadState *except);
 
 /* ---- ident.c ---- */
 
-/* The ident for goroutine number `goid`: never a pthread_t, but safe to be taken for one that is only read. */
+/* The ident for goroutine number `goid`: never a pthread_t, but safe to be taken for one that is only read. GIL held. */
 unsigned long golib_ident_of(uint64_t goid);
 int golib_ident_is_goroutine(unsigned long ident);
 

@@ -5,7 +5,9 @@
  * address. So idents are odd (a pthread_t is an aligned address), and they are addresses in a mapping of zeros that nobody
  * writes: glibc finds a thread without a number there and gives up. It costs address space; memory only where it is read.
  *
- * Idents come round again after as many goroutines as the space has room for, 34 000 million.
+ * The mapping comes with the first goroutine and grows with their number: a byte each, doubled in place as long as the
+ * addresses behind it are free and the process may have them. Where it cannot grow, and at 64 GiB, idents come round
+ * again.
  */
 #include "internal.h"
 
@@ -14,36 +16,66 @@
 enum {
     /* Larger than any C library's record of a thread: what is read behind the last ident. */
     RECORD_BYTES = 64 * 1024,
+    /* Without a mapping: the idents of some live goroutines may be equal, but none crashes. */
+    LEAST_BYTES = 64 * 1024,
 };
 
-static const size_t SPACE_BYTES = (size_t)1 << 36;
-/* Where the address space is limited, a thread more or less does not matter, but this much does. */
-static const size_t SMALL_SPACE_BYTES = (size_t)1 << 24;
+static const size_t FIRST_BYTES = (size_t)1 << 20;
+static const size_t MOST_BYTES = (size_t)1 << 36;
+/* Far from where the kernel puts anything by itself, so that there is room to grow. Where it has no such address, or
+ * something is there, it chooses another one. */
+static const uintptr_t PLACE = (uintptr_t)0x31 << 40;
 
-static char *space;
+static char least[LEAST_BYTES + RECORD_BYTES];
+/* A power of two, without the record behind it. 0: no goroutine has had an ident yet. */
 static size_t space_bytes;
+static char *space;
+static int cannot_grow;
 
-static int reserve(size_t bytes)
+static void *map_zeros(uintptr_t at, size_t bytes, int flags)
 {
-    void *p = mmap(NULL, bytes + RECORD_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED)
-        return 0;
-    space = p;
-    space_bytes = bytes;
-    return 1;
+    return mmap((void *)at, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
 }
 
-int golib_ident_init(void)
+/* Makes room for the first idents. */
+static void begin(void)
 {
-    if (space || reserve(SPACE_BYTES) || reserve(SMALL_SPACE_BYTES))
-        return 0;
-    PyErr_NoMemory();
-    return -1;
+    void *p = map_zeros(PLACE, FIRST_BYTES + RECORD_BYTES, 0);
+    cannot_grow = p == MAP_FAILED;
+    space = cannot_grow ? least : p;
+    space_bytes = cannot_grow ? LEAST_BYTES : FIRST_BYTES;
+}
+
+/* Doubles the room, if that can be had. */
+static void grow(void)
+{
+#ifdef MAP_FIXED_NOREPLACE
+    uintptr_t end = (uintptr_t)space + space_bytes + RECORD_BYTES;
+    void *p = space_bytes < MOST_BYTES ? map_zeros(end, space_bytes, MAP_FIXED_NOREPLACE) : MAP_FAILED;
+    if (p == (void *)end) {
+        space_bytes *= 2;
+        return;
+    }
+    if (p != MAP_FAILED)
+        munmap(p, space_bytes);     /* a kernel before 4.17 takes the address for a hint */
+#endif
+    cannot_grow = 1;
+}
+
+__attribute__((noinline, cold)) static void make_room(uint64_t offset)
+{
+    if (!space_bytes)
+        begin();
+    while (offset >= space_bytes && !cannot_grow)
+        grow();
 }
 
 unsigned long golib_ident_of(uint64_t goid)
 {
-    return (unsigned long)(uintptr_t)space + (((unsigned long)goid << 1) & (space_bytes - 1)) + 1;
+    uint64_t offset = goid << 1;
+    if (GOLIB_UNLIKELY(offset >= space_bytes && !cannot_grow))
+        make_room(offset);
+    return (unsigned long)((uintptr_t)space + (offset & (space_bytes - 1)) + 1);
 }
 
 int golib_ident_is_goroutine(unsigned long ident)

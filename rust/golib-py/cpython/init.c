@@ -27,7 +27,7 @@ int golib_shim_init(void)
             }
         }
     }
-    if (golib_check_interpreter() < 0 || golib_ident_init() < 0 || golib_swap_init() < 0 ||
+    if (golib_check_interpreter() < 0 || golib_swap_init() < 0 ||
         golib_call_init() < 0 || golib_fork_init() < 0)
         return -1;
     return 0;

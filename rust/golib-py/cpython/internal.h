@@ -24,8 +24,6 @@ void golib_bind(PyThreadState *ts);
 PyThreadState *golib_bound(void);
 /* Returns after gil->mutex was free once: whoever read last_holder before is done with it. */
 void golib_gil_settle(PyInterpreterState *interp);
-/* Reserves the space of idents; 0, or -1 with an exception set. */
-int golib_ident_init(void);
 int golib_call_init(void);
 int golib_fork_init(void);
 

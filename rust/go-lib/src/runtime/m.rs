@@ -4,7 +4,8 @@
 //! # Invariants
 //! 1. `in_rt`, `retake` and `p` form a biased lock: see `proc::claim_p`. Outside the runtime
 //!    (`in_rt == 0`) sysmon may take the P away.
-//! 2. An M is never freed; a foreign thread's M is reused by another foreign thread.
+//! 2. An M is never freed: when its thread has ended it serves another one (`proc::idle`), a foreign thread's
+//!    another foreign thread.
 //! 3. Plain cells belong to the M's own thread.
 //!
 //! Go: runtime/runtime2.go (m)
@@ -67,6 +68,8 @@ pub(crate) struct M {
     pub(crate) lockedg: Cell<*mut G>,
     /// Looking for work. Own thread.
     pub(crate) spinning: Cell<bool>,
+    /// On no list any more: its thread ends (`proc::idle`).
+    pub(crate) ends: Cell<bool>,
     /// Stopped for good (`proc::exit`). Own thread writes.
     pub(crate) stopped: AtomicU32,
     /// xorshift state.
@@ -114,6 +117,7 @@ impl M {
             nextp: AtomicPtr::new(ptr::null_mut()),
             lockedg: Cell::new(ptr::null_mut()),
             spinning: Cell::new(false),
+            ends: Cell::new(false),
             stopped: AtomicU32::new(0),
             rng: Cell::new(id.wrapping_mul(0x9E37_79B9) | 1),
             id,

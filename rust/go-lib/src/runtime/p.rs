@@ -66,6 +66,45 @@ impl GList {
     }
 }
 
+/// Gs in the order in which they came, linked by `schedlink`.
+pub(crate) struct GFifo {
+    first: *mut G,
+    last: *mut G,
+}
+
+impl GFifo {
+    pub(crate) const EMPTY: GFifo = GFifo { first: ptr::null_mut(), last: ptr::null_mut() };
+
+    /// Adds a G.
+    ///
+    /// # Safety
+    /// The caller owns the list and the G.
+    pub(crate) unsafe fn push(&mut self, gp: *mut G) {
+        // SAFETY: the caller's duty.
+        unsafe {
+            (*gp).schedlink.set(ptr::null_mut());
+            match self.last.as_ref() {
+                Some(last) => last.schedlink.set(gp),
+                None => self.first = gp,
+            }
+        }
+        self.last = gp;
+    }
+
+    /// Takes the first G; null when empty.
+    pub(crate) fn pop(&mut self) -> *mut G {
+        let gp = self.first;
+        // SAFETY: listed Gs are valid, and the list's.
+        if let Some(g) = unsafe { gp.as_ref() } {
+            self.first = g.schedlink.get();
+            if self.first.is_null() {
+                self.last = ptr::null_mut();
+            }
+        }
+        gp
+    }
+}
+
 /// A processor.
 #[repr(align(64))]
 pub(crate) struct P {

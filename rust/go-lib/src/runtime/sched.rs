@@ -16,7 +16,8 @@ use crate::runtime::lock::Locked;
 use crate::runtime::m::M;
 use crate::runtime::netpoll::Netpoll;
 use crate::runtime::note::Note;
-use crate::runtime::p::{GList, P};
+use crate::runtime::p::{GFifo, GList, P};
+use crate::runtime::proc::idle;
 use crate::runtime::proc::schedtrace::SchedTrace;
 use crate::runtime::proc::stacks::Pool;
 use crate::runtime::proc::waitsince::WaitStamps;
@@ -40,10 +41,14 @@ pub(crate) struct Inner {
     pub(crate) runq_last: *mut G,
     /// All Ms of ours.
     pub(crate) allm: Vec<*mut M>,
+    /// Ms whose threads have ended, for the next ones (`proc::idle`).
+    pub(crate) mdead: Vec<*mut M>,
     /// Ms of foreign threads that ended.
     pub(crate) free_foreign: Vec<*mut M>,
     /// Dead Gs.
     pub(crate) gfree: GList,
+    /// Gs that wait for a stack: Rust's, the host's (`proc::stackless`).
+    pub(crate) stackless: [GFifo; 2],
     /// Unused stacks of the default size: Rust's, the host's.
     pub(crate) stack_pool: [Pool; 2],
     /// Unused stacks of other sizes: (size, the host's, stack).
@@ -82,6 +87,8 @@ pub(crate) struct Sched {
     pub(crate) sysmon_sleeps: AtomicU32,
     pub(crate) exiting: AtomicBool,
     pub(crate) nthreads: AtomicUsize,
+    /// How many idle Ms stay (`proc::idle`).
+    pub(crate) keep_idle: AtomicUsize,
     pub(crate) max_threads: AtomicUsize,
     /// How many Ps to start with; 0: as many as there are CPUs.
     pub(crate) wanted_procs: AtomicUsize,
@@ -89,6 +96,10 @@ pub(crate) struct Sched {
     pub(crate) main_is_goroutine: AtomicBool,
     /// A thread or a stack was refused lately (errno); the next spawn reports it.
     pub(crate) refused: AtomicU32,
+    /// How many Gs wait for a stack. Written under `inner`.
+    pub(crate) stackless: AtomicUsize,
+    /// One of them was told to try again.
+    pub(crate) stack_try: AtomicBool,
     pub(crate) stacks: Stacks,
     /// Serialises start-up and GOMAXPROCS changes.
     pub(crate) resize: crate::runtime::lock::Mutex,
@@ -123,8 +134,10 @@ impl Sched {
                 runq_first: ptr::null_mut(),
                 runq_last: ptr::null_mut(),
                 allm: Vec::new(),
+                mdead: Vec::new(),
                 free_foreign: Vec::new(),
                 gfree: GList::new(),
+                stackless: [GFifo::EMPTY; 2],
                 stack_pool: Default::default(),
                 stacks_sized: Vec::new(),
                 foreign: Vec::new(),
@@ -147,10 +160,13 @@ impl Sched {
             sysmon_sleeps: AtomicU32::new(0),
             exiting: AtomicBool::new(false),
             nthreads: AtomicUsize::new(0),
+            keep_idle: AtomicUsize::new(idle::KEEP),
             max_threads: AtomicUsize::new(DEFAULT_MAX_THREADS),
             wanted_procs: AtomicUsize::new(0),
             main_is_goroutine: AtomicBool::new(false),
             refused: AtomicU32::new(0),
+            stackless: AtomicUsize::new(0),
+            stack_try: AtomicBool::new(false),
             stacks: Stacks::new(),
             resize: crate::runtime::lock::Mutex::new(),
             maybe_dead: AtomicBool::new(false),

@@ -32,8 +32,9 @@ pub(crate) const MIN_BYTES: usize = 2 * GUARD_BYTES;
 pub(crate) const MAX_BYTES: usize = 1 << 30;
 /// What a goroutine gets without a wish: what a thread would, and room for deep recursion.
 const DEFAULT_BYTES: usize = 64 << 20;
-/// The same where address space is dear (strict overcommit, RLIMIT_AS).
-const DEAR_DEFAULT_BYTES: usize = 1 << 20;
+/// The same where address space is dear (strict overcommit, a limit of it or of data), and for a goroutine that finds
+/// no room for the other one.
+pub(crate) const DEAR_DEFAULT_BYTES: usize = 1 << 20;
 /// The guard: C code without stack probes may jump over one page.
 const GUARD_BYTES: usize = at_least_a_page(32 * 1024);
 /// How much of a cached stack stays committed.
@@ -43,6 +44,9 @@ const WARM_BYTES: usize = at_least_a_page(16 * 1024);
 const COLOURS: usize = if MAX_PAGE_BYTES > 4096 { TABLE_BYTES / 2 / MAX_PAGE_BYTES } else { 128 };
 /// See above.
 const COLOURED_PART: usize = 8;
+/// What the process must be able to reserve besides a slab: where stacks take all that a limit allows, malloc fails, and
+/// with it whatever cannot.
+const SPARE_BYTES: usize = 32 << 20;
 /// Page-table pages cover 2 MiB (of 4 KiB pages); see the header for the pad.
 const TABLE_BYTES: usize = 2 << 20;
 
@@ -119,7 +123,8 @@ struct Slab {
 /// Cuts stacks out of slabs, one slab list a power of two.
 pub(crate) struct Stacks {
     slabs: Locked<[Slab; CLASSES]>,
-    default_bytes: usize,
+    /// Written at the start only.
+    default_bytes: AtomicUsize,
 }
 
 const CLASSES: usize = (MAX_BYTES / MIN_BYTES).trailing_zeros() as usize + 1;
@@ -153,21 +158,40 @@ fn class_bytes(wish: usize, default: usize) -> usize {
 impl Stacks {
     pub(crate) fn new() -> Self {
         let none = Slab { next: 0, end: 0, count: 0 };
-        let dear = mem::address_space_is_dear();
         Stacks {
             slabs: Locked::new([none; CLASSES]),
-            default_bytes: if dear { DEAR_DEFAULT_BYTES } else { DEFAULT_BYTES },
+            default_bytes: AtomicUsize::new(DEFAULT_BYTES),
+        }
+    }
+
+    /// Chooses the default size by the limits in force: before the first goroutine.
+    pub(crate) fn choose_default(&self) {
+        if mem::address_space_is_dear() {
+            self.default_bytes.store(DEAR_DEFAULT_BYTES, Ordering::Relaxed);
         }
     }
 
     /// The size that a wish of `bytes` (0: none) leads to.
     pub(crate) fn size_for(&self, bytes: usize) -> usize {
-        class_bytes(bytes, self.default_bytes)
+        class_bytes(bytes, self.default_size())
     }
 
     /// The size of the stacks that are cached: the default, whatever `set_max_stack` says.
+    #[inline(always)]
     pub(crate) fn default_size(&self) -> usize {
-        self.default_bytes
+        self.default_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Stacks of the default size would fill up an address space that was limited after the start, and leave nothing to
+    /// anybody.
+    fn check_room(&self, bytes: usize) -> io::Result<()> {
+        if bytes == self.default_size()
+            && bytes > DEAR_DEFAULT_BYTES
+            && mem::address_space_is_dear()
+        {
+            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        }
+        Ok(())
     }
 
     /// A new stack of the class of `bytes` (a result of [`Stacks::size_for`]).
@@ -181,6 +205,7 @@ impl Stacks {
             let mut slabs = self.slabs.lock();
             let slab = &mut slabs[class];
             if slab.next == slab.end {
+                self.check_room(bytes)?;
                 *slab = reserve_slab(bytes, slab.count)?;
             }
             let base = slab.next;
@@ -209,13 +234,20 @@ fn colour(base: usize, bytes: usize) -> usize {
     base / bytes % colours * MAX_PAGE_BYTES
 }
 
-/// The next slab: twice the last one's stacks, fewer if the kernel refuses.
+/// The next slab: twice the last one's stacks, fewer if the kernel refuses. The first one is small: a program of a few
+/// goroutines reserves little.
 fn reserve_slab(bytes: usize, last_count: usize) -> io::Result<Slab> {
     let most = ((64 << 30) / bytes).clamp(4, 1024);
-    let mut count = (last_count * 2).clamp(16, most.max(16));
+    let first = ((128 << 20) / bytes).clamp(2, 16);
+    let mut count = (last_count * 2).clamp(first, most.max(first));
+    // A class's first slab may take the last that there is: a goroutine must run.
+    let spare = if last_count == 0 { 0 } else { SPARE_BYTES };
     loop {
-        match mem::reserve(count * bytes + 2 * TABLE_BYTES) {
+        let slab_bytes = count * bytes + 2 * TABLE_BYTES;
+        match mem::reserve(slab_bytes + spare) {
             Ok(at) => {
+                // SAFETY: just mapped, and nobody knows of that part.
+                unsafe { mem::release(at + slab_bytes, spare) };
                 let aligned = at.next_multiple_of(TABLE_BYTES);
                 let next = aligned + TABLE_BYTES / 2;
                 return Ok(Slab { next, end: next + count * bytes, count });

@@ -123,15 +123,26 @@ pub(crate) unsafe fn discard(addr: usize, bytes: usize) {
     unsafe { libc::madvise(addr as *mut c_void, bytes, libc::MADV_DONTNEED) };
 }
 
+/// Gives a whole mapping of [`reserve`] back.
+///
+/// # Safety
+/// Nobody uses it any more.
+pub(crate) unsafe fn release(addr: usize, bytes: usize) {
+    // SAFETY: the caller's duty.
+    unsafe { libc::munmap(addr as *mut c_void, bytes) };
+}
+
 /// True when the process may not reserve much more than it uses: overcommit is off, or its address
-/// space is limited or small.
+/// space or data is limited, or the former small.
 pub(crate) fn address_space_is_dear() -> bool {
     let strict =
         std::fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|s| s.trim() == "2");
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: limit is writable.
-    let limited = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0
-        && limit.rlim_cur != libc::RLIM_INFINITY;
+    // Linux counts what is reserved to be written as data.
+    let limited = [libc::RLIMIT_AS, libc::RLIMIT_DATA].into_iter().any(|of| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: limit is writable.
+        unsafe { libc::getrlimit(of, &mut limit) == 0 && limit.rlim_cur != libc::RLIM_INFINITY }
+    });
     strict || limited || (cfg!(target_arch = "aarch64") && !has_room())
 }
 

@@ -47,13 +47,29 @@ pub(crate) fn install_guard_handler() {
     }
 }
 
-/// Gives the calling thread a signal stack.
-pub(crate) fn use_signal_stack() {
-    if let Ok(at) = mem::reserve(SIGNAL_STACK_BYTES) {
-        let stack =
-            libc::stack_t { ss_sp: at as *mut c_void, ss_flags: 0, ss_size: SIGNAL_STACK_BYTES };
-        // SAFETY: a fresh mapping that lives as long as the thread, which never ends.
-        unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
+/// Gives the calling thread a signal stack, for [`leave_signal_stack`].
+pub(crate) fn use_signal_stack() -> Option<usize> {
+    let at = mem::reserve(SIGNAL_STACK_BYTES).ok()?;
+    let stack =
+        libc::stack_t { ss_sp: at as *mut c_void, ss_flags: 0, ss_size: SIGNAL_STACK_BYTES };
+    // SAFETY: a fresh mapping, which stays until leave_signal_stack.
+    unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
+    Some(at)
+}
+
+/// The calling thread, which has got `at` from [`use_signal_stack`], is about to end. A library may have given it another
+/// signal stack since, which stays.
+pub(crate) fn leave_signal_stack(at: Option<usize>) {
+    let Some(at) = at else { return };
+    // SAFETY: plain structures; a zeroed one is valid. Ours is in use no more once the kernel has another one, or none.
+    unsafe {
+        let mut now: libc::stack_t = std::mem::zeroed();
+        libc::sigaltstack(ptr::null(), &mut now);
+        if now.ss_sp as usize == at {
+            let none = libc::stack_t { ss_flags: libc::SS_DISABLE, ..now };
+            libc::sigaltstack(&none, ptr::null_mut());
+        }
+        mem::release(at, SIGNAL_STACK_BYTES);
     }
 }
 

@@ -161,8 +161,11 @@ impl ThreadState {
 }
 
 /// The ident of goroutine number `goid`; never equal to a `pthread_t`.
-pub fn ident_of(goid: u64) -> c_ulong {
-    // SAFETY: arithmetic.
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn ident_of(goid: u64) -> c_ulong {
+    // SAFETY: the caller's duty.
     unsafe { ffi::golib_ident_of(goid) }
 }
 

@@ -52,6 +52,7 @@ pub(crate) fn is_dead(s: &Sched) -> bool {
     if s.exiting.load(Ordering::Relaxed)
         || s.nmspinning.load(Ordering::Relaxed) != 0
         || s.netpoll.has_waiters()
+        || s.stackless.load(Ordering::Relaxed) != 0
         || wake::earliest_timer(s) != NEVER
         || nobody_to_tell(s)
     {

@@ -8,8 +8,9 @@
 //! | `schedule` | the loop of an M, execute |
 //! | `find` | find_runnable: where the next G comes from |
 //! | `wake` | startm, stopm, wakep, handoffp: which M holds which P |
+//! | `idle` | Ms that have nothing to do for long end |
 //! | `newproc` | making and ending goroutines |
-//! | `stacks` | which goroutine gets which stack |
+//! | `stacks`, `stackless` | which goroutine gets which stack; those that wait for one |
 //! | `locked` | goroutines that keep their M |
 //! | `syscall` | announced blocking calls |
 //! | `sysmon` | taking Ps back |
@@ -40,6 +41,7 @@ pub(crate) mod exit;
 pub(crate) mod find;
 #[cfg(not(golib_loom))]
 pub(crate) mod fork;
+pub(crate) mod idle;
 pub(crate) mod locked;
 pub(crate) mod newproc;
 pub(crate) mod park;
@@ -47,6 +49,7 @@ pub(crate) mod procs;
 pub(crate) mod relay;
 pub(crate) mod schedtrace;
 pub(crate) mod schedule;
+pub(crate) mod stackless;
 pub(crate) mod stacks;
 pub(crate) mod stats;
 pub(crate) mod status;

@@ -16,10 +16,10 @@ use crate::runtime::g::{CreatedBy, Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
 use crate::runtime::m::M;
 use crate::runtime::p::GList;
 use crate::runtime::proc::park::{leave_host_without_p, mcall};
-use crate::runtime::proc::schedule::{detach, goentry};
+use crate::runtime::proc::schedule::goentry;
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{
-    direct, enter_rt, leave_rt, park, procs, relay, schedule, stacks, syscall, wake,
+    direct, enter_rt, leave_rt, park, procs, relay, schedule, stackless, stacks, syscall, wake,
 };
 use crate::runtime::sched::{sched, GPtr, Sched};
 use crate::runtime::start::Start;
@@ -31,8 +31,6 @@ const BATCH: u32 = 32;
 const KEEP: u32 = 2 * BATCH;
 /// Gs made at a time.
 const SLAB: usize = 64;
-/// Pause before a stack is asked for again.
-const RETRY_NS: i64 = 1_000_000;
 /// Goroutine numbers a P reserves at a time.
 const GOIDS: u64 = 16;
 
@@ -275,7 +273,7 @@ pub(crate) unsafe fn first_run_at_once(m: &M, g: &G) -> bool {
 }
 
 /// Gives `gp` its stack, its host state and its first frame if it has not run yet. False: there
-/// is no memory for a stack now; the G waits in the queue.
+/// is no memory for a stack now; the G waits aside.
 #[inline(always)]
 pub(crate) fn ready_to_run(m: &'static M, gp: *mut G) -> bool {
     wake::reset_spinning(m);
@@ -291,22 +289,8 @@ fn first_run(m: &'static M, gp: *mut G) -> bool {
             unsafe { (*gp).sched_sp.set(arch::init_stack(top & !15, goentry)) };
             true
         }
-        Err(e) => no_stack(m, sched(), gp, &e),
+        Err(e) => stackless::wait(sched(), gp, &e),
     }
-}
-
-/// No stack to be had: `gp` waits until others have ended; the next spawn is told.
-#[cold]
-fn no_stack(m: &'static M, s: &Sched, gp: *mut G, e: &io::Error) -> bool {
-    let errno = e.raw_os_error().unwrap_or(libc::ENOMEM);
-    if s.refused.swap(errno as u32, Ordering::Relaxed) == 0 {
-        eprintln!("go-lib: goroutines wait: {}: {e}", stacks::limit_text());
-    }
-    // SAFETY: runnable, in no queue.
-    unsafe { wake::runqput_any(m, gp, false) };
-    detach(m);
-    crate::sys::thread::usleep_ns(RETRY_NS);
-    false
 }
 
 /// Runs a Rust goroutine's function; a panic ends only that goroutine.

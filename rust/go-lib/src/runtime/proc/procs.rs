@@ -9,7 +9,7 @@ use std::ptr;
 use crate::prim::Ordering;
 use crate::runtime::m::M;
 use crate::runtime::p::{P, PDEAD};
-use crate::runtime::proc::{enter_rt, getm, leave_rt, park, schedule, sysmon, wake};
+use crate::runtime::proc::{enter_rt, getm, idle, leave_rt, park, schedule, sysmon, wake};
 use crate::runtime::sched::{sched, set_debug_migrate, Sched, MAX_PROCS};
 use crate::sys::{cpus, membarrier, signal, thread, tls};
 
@@ -32,6 +32,7 @@ fn start(s: &'static Sched) {
         membarrier::init();
         signal::install_guard_handler();
         read_debug_env(s);
+        s.stacks.choose_default();
         let wanted = match s.wanted_procs.load(Ordering::Relaxed) {
             0 => cpus::default_procs(),
             wanted => wanted,
@@ -74,6 +75,7 @@ fn grow(s: &'static Sched, from: usize, to: usize) {
         p.stop.store(false, Ordering::Relaxed);
         wake::pidleput(s, &mut inner, p);
     }
+    s.keep_idle.store(to.max(idle::KEEP), Ordering::Relaxed);
     // Release: the Ps below are ready; pairs with ensure_started.
     s.gomaxprocs.store(to, Ordering::Release);
 }
@@ -211,34 +213,52 @@ pub(crate) fn newm(s: &'static Sched, p: &P, spinning: bool) -> io::Result<()> {
         s.nthreads.fetch_sub(1, Ordering::Relaxed);
         return Err(io::Error::from_raw_os_error(libc::EAGAIN));
     }
-    let id = s.mid.fetch_add(1, Ordering::Relaxed) + 1;
-    let m: &'static M = Box::leak(Box::new(M::new(id, false, s)));
+    let of_dead = s.inner.lock().mdead.pop();
+    let at = of_dead.unwrap_or_else(|| {
+        let id = s.mid.fetch_add(1, Ordering::Relaxed) + 1;
+        Box::into_raw(Box::new(M::new(id, false, s)))
+    });
+    // SAFETY: new, or its thread has ended; never freed.
+    let m: &'static M = unsafe { &*at };
+    m.ends.set(false);
+    m.yield_asked.store(false, Ordering::Relaxed);
+    m.park.clear();
     m.spinning.set(spinning);
     m.nextp.store((p as *const P).cast_mut(), Ordering::Relaxed);
-    let at = (m as *const M).cast_mut();
     s.inner.lock().allm.push(at);
     // SAFETY: mstart expects an M of its own.
     let started = unsafe { thread::spawn(mstart, at.cast()) };
     if started.is_err() {
-        s.nthreads.fetch_sub(1, Ordering::Relaxed);
         s.inner.lock().allm.retain(|&q| q != at);
-        // SAFETY: no thread ever saw it.
-        drop(unsafe { Box::from_raw(at) });
+        is_over(s, at);
     }
     started
 }
 
-/// A new thread's first function; its M never ends.
+/// The thread of the M at `at` is no more, or never was.
+fn is_over(s: &Sched, at: *mut M) {
+    s.nthreads.fetch_sub(1, Ordering::Relaxed);
+    s.inner.lock().mdead.push(at);
+}
+
+/// A new thread's first function.
 extern "C" fn mstart(arg: *mut c_void) -> *mut c_void {
-    // SAFETY: newm leaked the M for this thread.
+    // SAFETY: newm made the M for this thread.
     let m: &'static M = unsafe { &*arg.cast::<M>() };
     tls::set(arg.cast());
-    signal::use_signal_stack();
+    let signal_stack = signal::use_signal_stack();
     m.tid.store(thread::gettid() as u32, Ordering::Relaxed);
     m.pthread.store(thread::pthread(), Ordering::Relaxed);
     // SAFETY: newm handed us a P.
     wake::acquirep(m, unsafe { &*m.nextp.swap(ptr::null_mut(), Ordering::Acquire) });
-    schedule::schedule(m)
+    schedule::schedule(m);
+    // What the thread's destructors call finds a foreign thread.
+    tls::set(ptr::null_mut());
+    m.tid.store(0, Ordering::Relaxed);
+    m.pthread.store(0, Ordering::Relaxed);
+    signal::leave_signal_stack(signal_stack);
+    is_over(sched(), arg.cast());
+    ptr::null_mut()
 }
 
 /// A thread was refused earlier, or there is none yet: is there one for the goroutines that wait for it?

@@ -21,10 +21,13 @@ use crate::runtime::proc::{
 use crate::runtime::sched::{debug_migrate, sched};
 use crate::sys::{arch, sanitizer};
 
-/// Runs goroutines for ever.
-pub(crate) fn schedule(m: &'static M) -> ! {
+/// Runs goroutines until the M ends.
+pub(crate) fn schedule(m: &'static M) {
     loop {
         let gp = next(m);
+        if gp.is_null() {
+            return;
+        }
         execute(m, gp);
         // The goroutine left by mcall; its context is saved.
         let gp = m.curg.get();
@@ -37,7 +40,7 @@ pub(crate) fn schedule(m: &'static M) -> ! {
     }
 }
 
-/// The goroutine to run next; waits for it.
+/// The goroutine to run next; waits for it. Null: the M ends.
 fn next(m: &'static M) -> *mut G {
     loop {
         if sched().exiting.load(Ordering::Relaxed) {
@@ -47,6 +50,9 @@ fn next(m: &'static M) -> *mut G {
             return locked::stoplockedm(m);
         }
         if m.pp().is_null() {
+            if m.ends.get() {
+                return ptr::null_mut();
+            }
             detach(m);
             if !wake::take_stranded_p(m) {
                 wake::stopm(m);

@@ -15,8 +15,9 @@ use crate::runtime::embedder;
 use crate::runtime::g::{Kind, G};
 use crate::runtime::m::M;
 use crate::runtime::p::P;
-use crate::runtime::sched::{sched, Sched};
-use crate::runtime::stack::{Bound, Stack};
+use crate::runtime::proc::stackless;
+use crate::runtime::sched::{sched, Inner, Sched};
+use crate::runtime::stack::{Bound, Stack, DEAR_DEFAULT_BYTES};
 use crate::sys::mem;
 
 /// Stacks moved between a P and the pool at a time.
@@ -35,6 +36,11 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    /// Takes a stack back that was not used.
+    pub(super) fn put_back(&mut self, bound: Bound) {
+        self.used.push_back(bound);
+    }
+
     fn has_some(&self) -> bool {
         !self.used.is_empty() || !self.trimmed.is_empty()
     }
@@ -48,7 +54,7 @@ impl Pool {
     }
 }
 
-fn list_of(kind: Kind) -> usize {
+pub(super) fn list_of(kind: Kind) -> usize {
     usize::from(kind == Kind::Host)
 }
 
@@ -73,7 +79,7 @@ pub(crate) fn give(m: &M, gp: *mut G) -> io::Result<usize> {
         let cache = unsafe { &mut *(*m.pp()).stacks[list].get() };
         match cache.pop() {
             Some(bound) => bound,
-            None => refill(s, cache, list, size)?,
+            None => refill(m, s, cache, g)?,
         }
     } else {
         sized(s, list, size)?
@@ -88,7 +94,7 @@ pub(crate) fn give(m: &M, gp: *mut G) -> io::Result<usize> {
 /// # Safety
 /// Both are the caller's; `g` has none.
 #[inline(always)]
-unsafe fn seat(g: &G, bound: Bound) {
+pub(super) unsafe fn seat(g: &G, bound: Bound) {
     // SAFETY: the caller's duty.
     unsafe { *g.stack.get() = bound.stack };
     g.host_state.store(bound.state, Ordering::Release);
@@ -141,12 +147,31 @@ fn bind(stack: Stack, list: usize) -> io::Result<Bound> {
 
 #[cold]
 #[inline(never)]
-fn refill(s: &Sched, cache: &mut Vec<Bound>, list: usize, size: usize) -> io::Result<Bound> {
+fn refill(m: &M, s: &'static Sched, cache: &mut Vec<Bound>, g: &G) -> io::Result<Bound> {
+    let list = list_of(g.kind.get());
     s.inner.lock().stack_pool[list].take(BATCH, cache);
-    match cache.pop() {
-        Some(bound) => Ok(bound),
-        None => make(s, list, size),
+    if let Some(bound) = cache.pop() {
+        return Ok(bound);
     }
+    if stackless::is_hopeless(s) {
+        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+    }
+    let usual = s.stacks.default_size();
+    let made = make(s, list, usual).or_else(|e| small(s, g, list).map_err(|_| e));
+    if made.is_ok() && s.stackless.load(Ordering::Relaxed) != 0 {
+        stackless::next_tries(m, s);
+    }
+    made
+}
+
+/// A stack of the default size that nobody uses, of the pool or of an idle P.
+#[cold]
+pub(super) fn unused(inner: &mut Inner, list: usize) -> Option<Bound> {
+    let of_pool = &mut inner.stack_pool[list];
+    of_pool.used.pop_back().or_else(|| of_pool.trimmed.pop()).or_else(|| {
+        // SAFETY: an idle P, and its cache, is the lock's holder's.
+        inner.pidle.iter().find_map(|&p| unsafe { (*(*p).stacks[list].get()).pop() })
+    })
 }
 
 #[cold]
@@ -162,9 +187,17 @@ fn sized(s: &Sched, list: usize, size: usize) -> io::Result<Bound> {
     make(s, list, size)
 }
 
+/// A stack of the size for those who are short of address space: there is no room for one that `g` wants.
+#[cold]
+fn small(s: &Sched, g: &G, list: usize) -> io::Result<Bound> {
+    let bound = sized(s, list, DEAR_DEFAULT_BYTES)?;
+    g.stack_bytes.store(DEAR_DEFAULT_BYTES, Ordering::Relaxed);
+    Ok(bound)
+}
+
 /// Takes the stack of a goroutine that ended. On g0.
 #[inline]
-pub(crate) fn take_back(m: &M, s: &Sched, g: &G) {
+pub(crate) fn take_back(m: &M, s: &'static Sched, g: &G) {
     let size = g.stack_bytes.load(Ordering::Relaxed);
     let list = list_of(g.kind.get());
     // SAFETY: the goroutine has ended: its G is ours.
@@ -180,6 +213,9 @@ pub(crate) fn take_back(m: &M, s: &Sched, g: &G) {
         }
     }
     let pp = m.pp();
+    if s.stackless.load(Ordering::Relaxed) != 0 && stackless::take(m, s, list, bound, size) {
+        return;
+    }
     if size != s.stacks.default_size() {
         // SAFETY: nothing runs on it.
         unsafe { stack.trim() };
@@ -421,11 +457,12 @@ mod tests {
         assert_eq!(numbers(&*cache), all[BATCH..]);
         assert_eq!(numbers(&s.inner.lock().stack_pool[GO].used), all[..BATCH]);
         cache.clear();
-        let one = refill(s, cache, GO, usual).expect("there are some");
+        let wants = ended(number(0), usual);
+        let one = refill(m, s, cache, &wants).expect("there are some");
         assert_eq!(one.top, all[BATCH - 1]);
         assert_eq!(numbers(&*cache), all[..BATCH - 1]);
         cache.clear();
-        let new = refill(s, cache, GO, usual).expect("address space");
+        let new = refill(m, s, cache, &wants).expect("address space");
         assert!(!all.contains(&new.top) && cache.is_empty());
     }
 

@@ -25,7 +25,7 @@ use crate::runtime::embedder;
 use crate::runtime::g::{Kind, G};
 use crate::runtime::m::{M, NEVER};
 use crate::runtime::p::{P, PRUNNING};
-use crate::runtime::proc::{checkdead, stacks, wake};
+use crate::runtime::proc::{checkdead, stackless, stacks, wake};
 use crate::runtime::sched::{sched, Sched, MAX_PROCS};
 use crate::sys::clock::nanotime;
 use crate::sys::poll::Until;
@@ -182,6 +182,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
     let mut pace = Pace { calm: 0, delay: SHORT_NS };
     let (mut look_again, mut look_when) = (0, NEVER);
     let (mut pool_when, mut pool_has_more) = (0, false);
+    let mut stacks_when = 0;
     loop {
         if sleep(s, pace.delay, look_when) {
             pace.kicked();
@@ -212,12 +213,19 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
             pool_has_more = stacks::trim_pool(s);
             pool_when = nanotime() + POOL_NS;
         }
+        let some_wait = s.stackless.load(Ordering::Relaxed) != 0;
+        if some_wait && now >= stacks_when {
+            stackless::serve(s);
+            stacks_when = nanotime() + stackless::RETRY_NS;
+        }
         s.waits.look(s, now, idle);
         pace.looked(&looked, idle);
         if !idle {
             (look_again, look_when) = (0, NEVER);
         } else if pool_has_more {
             pace.delay = POOL_NS;
+        } else if some_wait {
+            pace.delay = stackless::RETRY_NS;
         }
     }
 }

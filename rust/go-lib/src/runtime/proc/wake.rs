@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! 1. `midle` holds exactly the Ms that sleep (or are about to) in `stopm`; whoever takes one out
-//!    sets its `nextp` and wakes it.
+//!    sets its `nextp` and wakes it. One that leaves by itself may end (`idle`).
 //! 2. At most one idle M is the poller: it sleeps until the earliest timer, in the network poller if
 //!    somebody waits there. Its deadline is in `poll_until`; who arms an earlier timer without a
 //!    running P wakes it.
@@ -18,7 +18,7 @@ use crate::runtime::g::{Kind, G};
 use crate::runtime::m::{M, NEVER};
 use crate::runtime::p::{P, PIDLE, PRUNNING};
 use crate::runtime::proc::schedule::detach;
-use crate::runtime::proc::{checkdead, find, procs, sysmon};
+use crate::runtime::proc::{checkdead, find, idle, procs, sysmon};
 use crate::runtime::sched::{sched, Inner, Sched};
 use crate::runtime::timers::Timers;
 use crate::sys::poll::Until;
@@ -290,7 +290,8 @@ fn no_thread(s: &Sched, p: &P, spinning: bool, e: &io::Error) {
     pidleput(s, &mut s.inner.lock(), p);
 }
 
-/// Sleeps until somebody hands this M a P, or as the poller until the earliest timer.
+/// Sleeps until somebody hands this M a P, or as the poller until the earliest timer. Without a P afterwards: it is to
+/// look again, or its thread ends (`M::ends`).
 pub(crate) fn stopm(m: &'static M) {
     let s = sched();
     // An M that lost its P while it looked for work (GOMAXPROCS shrank) looks no more.
@@ -307,6 +308,7 @@ fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
     debug_assert!(m.attached.get().is_null());
     let me = (m as *const M).cast_mut();
     let in_netpoll;
+    let patience;
     {
         let mut inner = s.inner.lock();
         in_netpoll = s.netpoll.begin_sleep();
@@ -324,6 +326,7 @@ fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
             until = NEVER;
         }
         inner.midle.push(me);
+        patience = if until == NEVER { idle::patience(s, &inner) } else { None };
     }
     if until != NEVER {
         // A timer armed meanwhile by a thread without a P either saw poll_until or is seen here;
@@ -339,7 +342,9 @@ fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
         return sleep_in_netpoll(m, s, until);
     }
     if until == NEVER {
-        m.park.sleep();
+        if !idle::sleep_or_end(m, s, patience) {
+            return true;
+        }
     } else if !m.park.sleep_until(until) && leave_idle_list(s, me) {
         m.park.clear();
         return take_p_for_timers(m, s);
@@ -412,7 +417,11 @@ pub(crate) fn take_nextp(m: &M) -> *mut P {
 
 /// Takes this M off the idle list; false: somebody else has taken it and will wake it.
 fn leave_idle_list(s: &Sched, me: *mut M) -> bool {
-    let mut inner = s.inner.lock();
+    take_off_idle_list(s, &mut s.inner.lock(), me)
+}
+
+/// As `leave_idle_list`, under the lock.
+pub(crate) fn take_off_idle_list(s: &Sched, inner: &mut Inner, me: *mut M) -> bool {
     if inner.poller == me {
         inner.poller = ptr::null_mut();
         s.poll_until.store(NEVER, Ordering::Relaxed);

@@ -1,0 +1,63 @@
+//! Ms that have had nothing to do for seconds end.
+//!
+//! A burst of blocking calls leaves as many Ms on the idle list. `KEEP` of them stay (GOMAXPROCS, if that
+//! is more); each other one sleeps for `PATIENCE_NS` and then ends its thread, unless somebody has taken it off the list
+//! by then. Wakers take the newest M, so the ones that time out are those that nobody needs.
+//!
+//! # Invariants
+//! 1. An M leaves `midle` and `allm` in one critical section, so that a count of either agrees with the other.
+//!    Whoever took it off `midle` first has a P for it: then it stays.
+//! 2. The memory of an M that has ended serves the next new thread: stale pointers to it stay readable (`m.rs`, 2).
+//!    It comes to `mdead` when its thread touches it no more.
+//! 3. No host state is attached to the M, or bound to its thread, while it is idle: the host need not be told.
+//!
+//! Go keeps idle Ms for ever.
+
+use crate::prim::Ordering;
+use crate::runtime::m::M;
+use crate::runtime::proc::wake;
+use crate::runtime::sched::{Inner, Sched};
+use crate::sys::clock::nanotime;
+
+/// How many idle Ms stay at least. In a model all do, unless it says otherwise.
+pub(crate) const KEEP: usize = if cfg!(golib_loom) { usize::MAX } else { 4 };
+/// How long the others stay.
+const PATIENCE_NS: i64 = 5_000_000_000;
+
+/// Until when an M that has just come to the idle list waits for a P; `None`: it is one of those that stay, which
+/// costs no timer.
+pub(crate) fn patience(s: &Sched, inner: &Inner) -> Option<i64> {
+    (inner.midle.len() > s.keep_idle.load(Ordering::Relaxed)).then(|| nanotime() + PATIENCE_NS)
+}
+
+/// Sleeps until woken; false: `until` has passed and the M has ended, for everybody but its own thread.
+pub(crate) fn sleep_or_end(m: &M, s: &Sched, until: Option<i64>) -> bool {
+    if let Some(until) = until {
+        if !m.park.sleep_until(until) && end(m, s) {
+            return false;
+        }
+    }
+    m.park.sleep();
+    true
+}
+
+/// Takes `m` off all lists unless it is to stay, or a P is on its way to it.
+#[cold]
+fn end(m: &M, s: &Sched) -> bool {
+    let me = std::ptr::from_ref(m).cast_mut();
+    let mut inner = s.inner.lock();
+    let is_needed = inner.midle.len() <= s.keep_idle.load(Ordering::Relaxed)
+        || s.exiting.load(Ordering::Relaxed)
+        || is_first_thread(m);
+    if is_needed || !wake::take_off_idle_list(s, &mut inner, me) {
+        return false;
+    }
+    inner.allm.retain(|&other| other != me);
+    m.ends.set(true);
+    true
+}
+
+/// The M of a goroutine that forked runs on the child's first thread, whose end the kernel takes for half an exit.
+fn is_first_thread(m: &M) -> bool {
+    m.tid.load(Ordering::Relaxed) == std::process::id()
+}

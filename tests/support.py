@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import gc
 import os
+import pathlib
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import threading
 import time
@@ -18,6 +21,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import golib
+import pytest
 
 #: How long a state may take on a busy machine before it counts as "never".
 PATIENCE = 20.0
@@ -249,3 +253,20 @@ def wait_line(process: subprocess.Popen[str], text: str, timeout: float = PATIEN
         else:
             line = b""
     finish(process, 0)
+
+
+needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+
+
+def extension_module(source: str, name: str, into: pathlib.Path) -> str:
+    """Compiles an extension module, perhaps one of a package; the folder to import it from."""
+    *package, last = name.split(".")
+    folder = into.joinpath(*package)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{last}.c").write_text(source)
+    include = pathlib.Path(sysconfig.get_path("include"))
+    command = ["cc", "-shared", "-fPIC", f"-I{include}", "-idirafter", str(include.parent)]
+    command += [str(folder / f"{last}.c"), "-o"]
+    command += [str(folder / f"{last}{sysconfig.get_config_var('EXT_SUFFIX')}")]
+    subprocess.run(command, check=True)
+    return str(into)

@@ -14,11 +14,13 @@ const SOURCES: &[&str] = &[
     "ident.c",
     "identity.c",
     "identity_fork.c",
+    "identity_greenlet.c",
     "identity_locks.c",
     "identity_modules.c",
     "identity_semlock.c",
     "identity_signals.c",
     "identity_sqlite.c",
+    "imports.c",
     "init.c",
     "movable.c",
     "object.c",
@@ -28,7 +30,7 @@ const SOURCES: &[&str] = &[
     "x86_insn.c",
 ];
 const HEADERS: &[&str] =
-    &["golib_shim.h", "internal.h", "movable.h", "object.h", "patch.h", "versions.h"];
+    &["golib_shim.h", "imports.h", "internal.h", "movable.h", "object.h", "patch.h", "versions.h"];
 
 fn main() {
     pyo3_build_config::use_pyo3_cfgs();

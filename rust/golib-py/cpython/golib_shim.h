@@ -167,13 +167,15 @@ void golib_movable_counts(uint64_t out[3]);
 
 /* ---- identity.c ---- */
 
-/* What the identity patches ask of the runtime. Any member may be NULL. All are called with the GIL held. */
+/* What the identity patches ask of the runtime. Any member may be NULL. All are called with the GIL held, but for `state`. */
 typedef struct golib_host {
     /* The running goroutine took (+) or gave back (-) locks that CPython keys by OS thread. While it holds any, it
      * keeps its M when it parks. A no-op on an ordinary thread. */
     void (*hold)(int delta);
     /* The running goroutine's number, which no other ever has; 0 on an ordinary thread. */
     unsigned long long (*goroutine)(void);
+    /* The running goroutine's state, NULL on an ordinary thread. With or without the GIL. */
+    PyThreadState *(*state)(void);
     /* 1 in the main goroutine of a run() that was called on the main thread. */
     int (*in_main_goroutine)(void);
     /* The pthread_t that runs the goroutine with this ident now, 0 if none does. */
@@ -195,6 +197,9 @@ int golib_identity_install(void);
 /* Has `hook` called in every forked child, directly behind threading's own hook and earlier ones of these. 0, or -1 with an
  * exception set. GIL held. */
 int golib_fork_hook_child(PyObject *hook);
+
+/* After scrub, still on the goroutine's own stack: what libraries keep for the goroutine on its OS thread ends. */
+void golib_identity_leave(PyThreadState *ts);
 
 /* For every state that ended with its ident seen: no dummy thread stays in threading._active. Called by scrub. */
 void golib_identity_forget(PyThreadState *ts);

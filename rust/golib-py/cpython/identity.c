@@ -11,6 +11,8 @@
  */
 #include "patch.h"
 
+#include <string.h>
+
 static const golib_host no_host;
 const golib_host *golib_host_table = &no_host;
 
@@ -20,6 +22,25 @@ void golib_set_host(const golib_host *host)
 }
 
 /* ---- patching ---- */
+
+/* `found` stands where the builtin `name` is looked for. gevent and eventlet put functions of their own there. */
+static void complain(const char *name, PyObject *found)
+{
+    PyObject *module = PyObject_GetAttrString(found, "__module__");
+    const char *text = module && PyUnicode_Check(module) ? PyUnicode_AsUTF8(module) : NULL;
+    const char *who = !text ? NULL : !strncmp(text, "gevent", 6) ? "gevent" : !strncmp(text, "eventlet", 8) ? "eventlet" : NULL;
+    PyErr_Clear();
+    if (who)
+        PyErr_Format(PyExc_RuntimeError,
+                     "golib: %s has monkey-patched the standard library (%s is not the builtin that it was, but %s.%s), and "
+                     "goroutines need it as it is. Leave the monkey-patching out: in a goroutine a call that blocks lets the "
+                     "others run without it. %s itself, unpatched, works in goroutines",
+                     who, name, text, name, who);
+    else
+        PyErr_Format(PyExc_RuntimeError, "golib: %s is not the builtin that it was: %R; something in this program has "
+                     "monkey-patched the standard library, which goroutines need as it is", name, found);
+    Py_XDECREF(module);
+}
 
 static PyMethodDef *def_of(PyObject *holder, const char *name)
 {
@@ -32,7 +53,7 @@ static PyMethodDef *def_of(PyObject *holder, const char *name)
     else if (Py_IS_TYPE(builtin, &PyMethodDescr_Type))
         def = ((PyMethodDescrObject *)builtin)->d_method;
     if (!def)
-        PyErr_Format(PyExc_RuntimeError, "golib: %s is not the builtin that it was: %R", name, builtin);
+        complain(name, builtin);
     Py_DECREF(builtin);
     return def;
 }

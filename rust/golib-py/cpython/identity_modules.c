@@ -1,12 +1,49 @@
-/* Seeing modules of the standard library and of others come: most are imported after the first go().
+/* Seeing modules come that are written in C: most are imported after the first go().
  *
- * The importer makes a module written in C in two steps, _imp.create_dynamic (or create_builtin) and exec_dynamic (or
- * exec_builtin). The latter are patched: once they have returned, the module has everything that it will have, and nobody
- * has used it yet. Modules that have been imported before are found in sys.modules.
+ * The importer makes such a module in two steps. _imp.create_dynamic loads its library: what that imports by name can then
+ * be replaced (imports.c). Once exec_dynamic or exec_builtin has returned, the module has everything that it will have, and
+ * nobody has used it yet. Modules that were imported before the first go() are found in the process and in sys.modules.
  */
+#include "imports.h"
 #include "patch.h"
 
 #include <string.h>
+
+/* ---- what they import ---- */
+
+/* What the C API says who is running, to libraries that let the same thread in twice: fastrlock, h5py, SemLock. It only
+ * ever compares. Called with or without the GIL. */
+static unsigned long thread_ident(void)
+{
+    PyThreadState *ts = golib_host_table->state ? golib_host_table->state() : NULL;
+    return ts ? ts->thread_id : PyThread_get_thread_ident();
+}
+
+enum { IDENT, GREENLET, GREENLET_STATIC, N_IMPORTS };
+
+static golib_import imports[N_IMPORTS] = {
+    [IDENT] = {"PyThread_get_thread_ident", NULL, (void *)thread_ident, 0},
+    [GREENLET] = {"__cxa_thread_atexit", "_greenlet.", (void *)golib_greenlet_registers, 0},
+    /* The same where the C++ library was linked in. */
+    [GREENLET_STATIC] = {"__cxa_thread_atexit_impl", "_greenlet.", (void *)golib_greenlet_registers, 0},
+};
+
+static void replace_imports(void)
+{
+    golib_imports_replace(imports, N_IMPORTS);
+    golib_greenlet_known(imports[GREENLET].replaced + imports[GREENLET_STATIC].replaced);
+}
+
+static PyObject *created(PyObject *module)
+{
+    if (PyInterpreterState_Get() == PyInterpreterState_Main())
+        replace_imports();  /* not in another one, which may have a GIL of its own */
+    return module;
+}
+
+GOLIB_WRAP(create_dynamic, "create_dynamic", 0, golib_nothing_before, created);
+
+/* ---- when they are complete ---- */
 
 /* Who is told of which module, in the main interpreter. No import fails for our sake: an exception that is left set is
  * dropped. */
@@ -16,6 +53,7 @@ static const struct {
 } watched[] = {
     {"_multiprocessing", golib_semlock_ready},
     {"_sqlite3", golib_sqlite_ready},
+    {"greenlet._greenlet", golib_greenlet_ready},
 };
 
 enum { N_WATCHED = sizeof watched / sizeof *watched };
@@ -58,19 +96,22 @@ static golib_patch exec_builtin = {.name = "exec_builtin", .two = builtin_two};
 int golib_modules_find(void)
 {
     PyObject *imp = PyImport_ImportModule("_imp");
-    int failed = !imp || golib_patch_find(&exec_dynamic, imp) < 0 || golib_patch_find(&exec_builtin, imp) < 0;
+    int failed = !imp || golib_patch_find(&create_dynamic, imp) < 0 || golib_patch_find(&exec_dynamic, imp) < 0 ||
+                 golib_patch_find(&exec_builtin, imp) < 0;
     Py_XDECREF(imp);
     return failed ? -1 : 0;
 }
 
 void golib_modules_apply(void)
 {
+    replace_imports();
     PyObject *modules = PyImport_GetModuleDict();   /* borrowed, as is what is in it */
     for (int i = 0; modules && i < N_WATCHED; i++) {
         PyObject *module = PyDict_GetItemString(modules, watched[i].name);
         if (module)
             tell(module);
     }
+    golib_patch_apply(&create_dynamic);
     golib_patch_apply(&exec_dynamic);
     golib_patch_apply(&exec_builtin);
 }

@@ -119,6 +119,14 @@ void golib_modules_apply(void);
 /* Called once a module is complete and before anybody uses it; see identity_modules.c. */
 void golib_semlock_ready(PyObject *module);
 void golib_sqlite_ready(PyObject *module);
+void golib_greenlet_ready(PyObject *module);
+
+/* ---- identity_greenlet.c ---- */
+
+/* In place of __cxa_thread_atexit, for greenlet. */
+int golib_greenlet_registers(void (*destroy)(void *), void *object, void *library);
+/* golib can tell who uses greenlets; known before golib_greenlet_ready. */
+void golib_greenlet_known(int known);
 
 /* Sets the hooks of identity_fork.c; 0, or -1 with an exception set. */
 int golib_forks_watch(void);

@@ -58,6 +58,7 @@ static EMBEDDER: Embedder = Embedder {
 static HOST_TABLE: HostTable = HostTable {
     hold: Some(hold),
     goroutine: Some(current_goid),
+    state: Some(current_state),
     in_main_goroutine: Some(crate::run::in_main_goroutine),
     pthread_of: Some(pthread_of),
     on_main_thread: Some(crate::run::on_main_thread),
@@ -155,7 +156,9 @@ unsafe extern "C-unwind" fn main(host: *mut (), state: *mut ()) -> bool {
     // SAFETY: the state is attached on this thread and the payload is a Goroutine's reference.
     unsafe {
         goroutine::goroutine_main(host.cast(), ts);
-        ts.scrub()
+        let clean = ts.scrub();
+        ts.leave_thread();
+        clean
     }
 }
 
@@ -343,6 +346,10 @@ unsafe extern "C" fn current_goid() -> c_ulonglong {
         return 0;
     }
     embedder::current().map_or(0, GRef::goid)
+}
+
+unsafe extern "C" fn current_state() -> *mut ffi::PyThreadState {
+    embedder::current().map_or(std::ptr::null_mut(), |g| g.state().cast())
 }
 
 unsafe extern "C" fn pthread_of(ident: c_ulong) -> c_ulong {

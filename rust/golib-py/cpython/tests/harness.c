@@ -414,7 +414,7 @@ static unsigned long host_pthread_of(unsigned long ident)
     M *m = getm();
     return m && m->cur && golib_ts_ident(m->cur->ts) == ident ? (unsigned long)pthread_self() : 0;
 }
-static const golib_host host = {host_hold, host_goroutine, NULL, host_pthread_of, NULL, NULL};
+static const golib_host host = {.hold = host_hold, .goroutine = host_goroutine, .pthread_of = host_pthread_of};
 
 static PyObject *h_holds(PyObject *self, PyObject *x)
 {

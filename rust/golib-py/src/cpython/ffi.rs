@@ -49,6 +49,7 @@ extern "C" {
     pub(super) fn golib_set_host(host: *const HostTable);
     pub(super) fn golib_identity_install() -> c_int;
     pub(super) fn golib_fork_hook_child(hook: *mut PyObject) -> c_int;
+    pub(super) fn golib_identity_leave(ts: *mut PyThreadState);
 }
 
 // Python code runs in it: at exit CPython may end the thread there by unwinding it.

@@ -2,9 +2,11 @@
 
 use std::os::raw::{c_int, c_ulong, c_ulonglong, c_void};
 
+use pyo3::ffi::PyThreadState;
+
 use super::ffi;
 
-/// The runtime's answers to the identity patches. All are called with the GIL held; `None` answers "no" or does nothing.
+/// The runtime's answers to the identity patches. All but `state` are called with the GIL held; `None` answers "no" or does nothing.
 /// An `extern "C"` function here must not unwind.
 #[repr(C)]
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub struct HostTable {
     pub hold: Option<unsafe extern "C" fn(delta: c_int)>,
     /// The running goroutine's number, which no other ever has; 0 on an ordinary thread.
     pub goroutine: Option<unsafe extern "C" fn() -> c_ulonglong>,
+    /// The running goroutine's thread state, null on an ordinary thread. Called with or without the GIL.
+    pub state: Option<unsafe extern "C" fn() -> *mut PyThreadState>,
     /// 1 in the main goroutine of a `run` that was called on the main thread.
     pub in_main_goroutine: Option<unsafe extern "C" fn() -> c_int>,
     /// The `pthread_t` of the OS thread that runs the goroutine with this ident now; 0 if none does.

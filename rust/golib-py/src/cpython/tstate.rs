@@ -125,6 +125,16 @@ impl ThreadState {
         unsafe { ffi::golib_ts_scrub(self.as_ptr()) != 0 }
     }
 
+    /// After [`scrub`](Self::scrub): ends what libraries keep for the goroutine on this OS thread.
+    ///
+    /// # Safety
+    /// As [`scrub`](Self::scrub), on the goroutine's own stack.
+    #[inline]
+    pub unsafe fn leave_thread(self) {
+        // SAFETY: the caller's duty.
+        unsafe { ffi::golib_identity_leave(self.as_ptr()) }
+    }
+
     /// Frees the attached state and releases the GIL.
     ///
     /// # Safety

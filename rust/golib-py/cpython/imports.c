@@ -1,0 +1,191 @@
+/* What loaded libraries import by name, replaced in place.
+ *
+ * A shared library calls a function of another one through a word of its own, which the dynamic linker has filled. Another
+ * address in that word replaces the function for this library alone. A few libraries import what is asked for here; to find
+ * that out costs a look at the names of all that a library imports.
+ */
+#include "internal.h"
+#include "imports.h"
+
+#include <elf.h>
+#include <link.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+enum { JUMP_SLOT = R_X86_64_JUMP_SLOT, GLOB_DAT = R_X86_64_GLOB_DAT };
+#elif defined(__aarch64__)
+enum { JUMP_SLOT = R_AARCH64_JUMP_SLOT, GLOB_DAT = R_AARCH64_GLOB_DAT };
+#else
+#error "relocations of this CPU"
+#endif
+
+/* ---- one library ---- */
+
+typedef struct {
+    const struct dl_phdr_info *info;
+    const ElfW(Sym) *symbols;
+    const char *names;
+    size_t n_undefined;     /* what it imports is among the first so many symbols */
+    struct { const ElfW(Rela) *begin; size_t bytes; } tables[2];
+    ElfW(Addr) relro_begin, relro_end;      /* read-only since it was relocated */
+} library;
+
+/* The address in a dynamic entry. glibc has relocated it, but not in the kernel's own library. */
+static const void *address_of(const struct dl_phdr_info *info, const ElfW(Dyn) *d)
+{
+    return (const void *)(d->d_un.d_ptr < info->dlpi_addr ? info->dlpi_addr + d->d_un.d_ptr : d->d_un.d_ptr);
+}
+
+static int read_library(library *lib, const struct dl_phdr_info *info)
+{
+    const ElfW(Dyn) *dynamic = NULL;
+    memset(lib, 0, sizeof *lib);
+    lib->info = info;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+        if (ph->p_type == PT_DYNAMIC)
+            dynamic = (const ElfW(Dyn) *)(info->dlpi_addr + ph->p_vaddr);
+        if (ph->p_type == PT_GNU_RELRO) {
+            lib->relro_begin = info->dlpi_addr + ph->p_vaddr;
+            lib->relro_end = lib->relro_begin + ph->p_memsz;
+        }
+    }
+    for (const ElfW(Dyn) *d = dynamic; d && d->d_tag != DT_NULL; d++) {
+        switch (d->d_tag) {
+        case DT_SYMTAB: lib->symbols = address_of(info, d); break;
+        case DT_STRTAB: lib->names = address_of(info, d); break;
+        case DT_JMPREL: lib->tables[0].begin = address_of(info, d); break;
+        case DT_PLTRELSZ: lib->tables[0].bytes = d->d_un.d_val; break;
+        case DT_RELA: lib->tables[1].begin = address_of(info, d); break;
+        case DT_RELASZ: lib->tables[1].bytes = d->d_un.d_val; break;
+        /* The symbols that a library defines come last in its table: from the number in the second word. */
+        case DT_GNU_HASH: lib->n_undefined = ((const uint32_t *)address_of(info, d))[1]; break;
+        /* An older table knows only how many there are. */
+        case DT_HASH:
+            if (!lib->n_undefined)
+                lib->n_undefined = ((const uint32_t *)address_of(info, d))[1];
+            break;
+        default: break;
+        }
+    }
+    return lib->symbols && lib->names && lib->n_undefined;
+}
+
+static int write_word(const library *lib, ElfW(Addr) word, void *value)
+{
+    ElfW(Addr) page_bytes = (ElfW(Addr))sysconf(_SC_PAGESIZE), page = word & ~(page_bytes - 1);
+    int sealed = word >= (lib->relro_begin & ~(page_bytes - 1)) && word < lib->relro_end;
+    if (sealed && mprotect((void *)page, page_bytes, PROT_READ | PROT_WRITE) != 0)
+        return 0;
+    /* Release: who reads it on another thread calls what the value points to, which is code. */
+    __atomic_store_n((void **)word, value, __ATOMIC_RELEASE);
+    if (sealed)
+        mprotect((void *)page, page_bytes, PROT_READ);
+    return 1;
+}
+
+static int replace_symbol(const library *lib, size_t symbol, void *value)
+{
+    int replaced = 0;
+    for (int t = 0; t < 2; t++) {
+        const ElfW(Rela) *r = lib->tables[t].begin;
+        for (size_t i = 0; r && i < lib->tables[t].bytes / sizeof *r; i++) {
+            unsigned type = (unsigned)ELF64_R_TYPE(r[i].r_info);
+            if (ELF64_R_SYM(r[i].r_info) == symbol && (type == JUMP_SLOT || type == GLOB_DAT))
+                replaced += write_word(lib, lib->info->dlpi_addr + r[i].r_offset, value);
+        }
+    }
+    return replaced;
+}
+
+static void replace_in(const library *lib, golib_import *imports, int n)
+{
+    for (size_t s = 1; s < lib->n_undefined; s++) {
+        if (lib->symbols[s].st_shndx != SHN_UNDEF)
+            continue;
+        const char *name = lib->names + lib->symbols[s].st_name;
+        for (int i = 0; i < n; i++) {
+            if (!strcmp(name, imports[i].symbol) &&
+                (!imports[i].only_in || strstr(lib->info->dlpi_name, imports[i].only_in)))
+                imports[i].replaced += replace_symbol(lib, s, imports[i].replacement);
+        }
+    }
+}
+
+/* ---- all of them ---- */
+
+/* Those that have been looked at, by where they lie. A place may have another library after one was unloaded. */
+static struct {
+    ElfW(Addr) *at;
+    size_t n, room;
+    unsigned long long adds, subs;
+} seen;
+
+struct sweep {
+    golib_import *imports;
+    int n, first;
+};
+
+static int has_seen(ElfW(Addr) at)
+{
+    for (size_t i = 0; i < seen.n; i++) {
+        if (seen.at[i] == at)
+            return 1;
+    }
+    return 0;
+}
+
+static void note_seen(ElfW(Addr) at)
+{
+    if (seen.n == seen.room) {
+        size_t room = seen.room ? 2 * seen.room : 64;
+        ElfW(Addr) *grown = realloc(seen.at, room * sizeof *grown);
+        if (!grown)
+            return;     /* and is looked at again */
+        seen.at = grown;
+        seen.room = room;
+    }
+    seen.at[seen.n++] = at;
+}
+
+static int contains(const struct dl_phdr_info *info, const void *address)
+{
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+        if (ph->p_type == PT_LOAD && (ElfW(Addr))address - (info->dlpi_addr + ph->p_vaddr) < ph->p_memsz)
+            return 1;
+    }
+    return 0;
+}
+
+static int look_at(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    struct sweep *sweep = arg;
+    library lib;
+    (void)size;
+    if (sweep->first) {
+        sweep->first = 0;
+        if (info->dlpi_adds == seen.adds && info->dlpi_subs == seen.subs)
+            return 1;
+        if (info->dlpi_subs != seen.subs)
+            seen.n = 0;
+        seen.adds = info->dlpi_adds;
+        seen.subs = info->dlpi_subs;
+    }
+    if (has_seen(info->dlpi_addr))
+        return 0;
+    note_seen(info->dlpi_addr);
+    if (!contains(info, (const void *)&PyEval_EvalCode) && !contains(info, (const void *)&golib_imports_replace) &&
+        read_library(&lib, info))
+        replace_in(&lib, sweep->imports, sweep->n);
+    return 0;
+}
+
+void golib_imports_replace(golib_import *imports, int n)
+{
+    struct sweep sweep = {imports, n, 1};
+    dl_iterate_phdr(look_at, &sweep);
+}

@@ -1,0 +1,16 @@
+/* What loaded libraries import by name, replaced in place (imports.c). */
+#ifndef GOLIB_IMPORTS_H
+#define GOLIB_IMPORTS_H
+
+typedef struct golib_import {
+    const char *symbol;
+    const char *only_in;    /* a part of the library's file name; NULL: of any library */
+    void *replacement;
+    int replaced;           /* in so many places */
+} golib_import;
+
+/* Replaces the imports of every library that was loaded since the last call, but for the interpreter and this library. The
+ * same table each time. GIL held. */
+void golib_imports_replace(golib_import *imports, int n);
+
+#endif

@@ -24,6 +24,7 @@ NAMES = {
     "golib.context": """background todo with_cancel with_cancel_cause with_timeout with_deadline with_value
         without_cancel after_func cause current Context Canceled DeadlineExceeded""",
     "golib.time": "after tick Timer after_func Ticker",
+    "golib.testing": "no_leaks GoroutineLeak GoroutineWarning UncaughtInGoroutine",
     "golib.signal": "notify stop notify_context ignore reset",
     "golib.aio": "to_goroutine run_async Executor",
     "golib.runtime": "goroutines print_stacks stack lock_os_thread stats set_max_threads",

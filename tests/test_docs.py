@@ -41,6 +41,7 @@ DOCUMENTED = [
     "golib.aio",
     "golib.context",
     "golib.time",
+    "golib.testing",
 ]
 
 

@@ -17,6 +17,9 @@ __all__ = ["all_stacks", "own_stack", "set_panic_handler", "stack_of"]
 _PanicHandler = Callable[["_golib.Goroutine[Any]", BaseException], None]
 _panic_handler: _PanicHandler | None = None
 
+#: Where there is no panic handler, the last of these takes what nobody reads. For golib.testing.
+collectors: list[_PanicHandler] = []
+
 
 def set_panic_handler(fn: _PanicHandler | None) -> None:
     """Sets what is called with the goroutine and its exception when nobody will read it.
@@ -45,11 +48,14 @@ def set_panic_handler(fn: _PanicHandler | None) -> None:
 def uncaught(g: _golib.Goroutine[Any], error: BaseException) -> None:
     """Reports an exception that nobody has read; called by the compiled part, once."""
     handler = _panic_handler
+    if handler is None and collectors:
+        collectors[-1](g, error)
+        return
     if handler is not None:
         try:
             handler(g, error)
         except BaseException as broken:
-            _print(f"the panic handler failed:\n{_format(broken)}{_panic_text(g, error)}")
+            _print(f"the panic handler failed:\n{format_error(broken)}{_panic_text(g, error)}")
     else:
         _print(_panic_text(g, error))
     if os.environ.get("GOLIB_PANIC") == "exit":
@@ -86,13 +92,14 @@ def _exit_status(error: SystemExit) -> int:
 
 
 def _panic_text(g: _golib.Goroutine[Any], error: BaseException) -> str:
-    text = f"goroutine {g.id} [running]: {g.name}\n{_format(error)}{_created_by(g, False)}"
+    text = f"goroutine {g.id} [running]: {g.name}\n{format_error(error)}{created_by(g, False)}"
     if os.environ.get("GOLIB_TRACEBACK") == "all":
         text += f"\n{all_stacks()}"
     return text
 
 
-def _format(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
+    """The traceback, whatever the exception's own text may raise."""
     try:
         return "".join(traceback.format_exception(error))
     except BaseException:
@@ -116,7 +123,8 @@ def _flush() -> None:
             pass  # closed or missing
 
 
-def _created_by(g: _golib.Goroutine[Any], by_whom: bool = True) -> str:
+def created_by(g: _golib.Goroutine[Any], by_whom: bool = True) -> str:
+    """The line that says where `g` was started; empty if a C function started it."""
     origin = g._origin()
     if origin is None:
         return ""
@@ -142,7 +150,7 @@ def stack_of(g: _golib.Goroutine[Any], frame: FrameType | None = None) -> str:
 
 
 def _stack(g: _golib.Goroutine[Any], header: str, frames: traceback.StackSummary) -> str:
-    return f"{header} {g.name}\n{''.join(frames.format())}{_created_by(g)}"
+    return f"{header} {g.name}\n{''.join(frames.format())}{created_by(g)}"
 
 
 def own_stack(frame: FrameType) -> str:

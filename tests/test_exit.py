@@ -85,8 +85,8 @@ def test_exit_keeps_the_status_and_says_nothing(state):
 #: Where the interpreter's end lets five goroutines out of their C calls: `let_go` is called there.
 MOMENTS = {
     "while threads are waited for": "threading.Thread(target=let_go).start()",
-    "before golib's end": "atexit.register(let_go)",
-    "after golib's end": "",  # registered before the first goroutine
+    "in the first exit handler": "atexit.register(let_go)",
+    "in the last exit handler": "",  # registered before golib was imported
     "while modules are torn down": "sys.last_value = Last()",  # the first that CPython drops
 }
 
@@ -97,7 +97,6 @@ C_CALLS = {
 
 RETURNS = """
     import array, atexit, ctypes, fcntl, os, sys, termios, threading, time
-    import golib
     libc = ctypes.CDLL(None)
     r, w = os.pipe()
 
@@ -116,6 +115,7 @@ RETURNS = """
 
     if {early}:
         atexit.register(let_go)
+    import golib
     ready = golib.Chan()
 
     def task():
@@ -144,7 +144,7 @@ def test_a_c_call_that_returns_while_the_interpreter_ends_does_no_harm(moment, c
     for i in range(first, first + ROUNDS):
         end, rc, err = list(ENDS.values())[i % len(ENDS)]
         code = RETURNS.format(
-            early=moment == "after golib's end",
+            early=moment == "in the last exit handler",
             call=C_CALLS[call],
             start=("golib.run(main)", "main()")[i % 2],
             moment=MOMENTS[moment],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import signal
 import sys
+import time
 import warnings
 from types import FrameType
 
@@ -13,11 +14,15 @@ from golib._main_thread import handle_sigurg
 
 __all__ = ["started"]
 
+#: How long, in seconds, the end waits for goroutines that hold locks of logging's handlers.
+_PATIENCE = 0.2
+
 
 def started() -> None:
     """Called by the compiled part before the first goroutine."""
     atexit.register(at_exit)
     _golib._hook_child(_golib._after_fork)
+    _golib._hook_child(watch_end_of_process)
     # CPython warns of any second OS thread; ours are made for a fork. It says no more of whose they are.
     warnings.filterwarnings(
         "ignore",
@@ -53,17 +58,41 @@ def on_sigquit(signum: int, frame: FrameType | None) -> None:
 
 
 def at_exit() -> None:
-    """Stops the runtime, and keeps logging from waiting for a lock that nobody will give back."""
-    _golib._at_exit()
+    """Called before whatever was registered before the first goroutine, while goroutines still run.
+
+    What reports exceptions is there: the handlers of logging, and others that flush at exit.
+    """
+    _golib._report_unread()
+    spare_logging()
+
+
+def watch_end_of_process() -> None:
+    """In a forked child. One of multiprocessing's ends without the exit handlers, but with its own finalizers."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is None:
+        return
+
+    def register(_: object) -> None:
+        util.Finalize(None, _golib._report_unread, exitpriority=-100)
+
+    # multiprocessing forgets the parent's finalizers first. It keeps this only as long as the object is alive.
+    util.register_after_fork(_golib._report_unread, register)
+
+
+def spare_logging() -> None:
+    """Keeps logging from waiting for a lock that nobody will give back."""
     logging = sys.modules.get("logging")
     if logging is None:
         return
+    patience = _PATIENCE
     for reference in list(getattr(logging, "_handlerList", ())):
         handler = reference()
         lock = getattr(handler, "lock", None)
         if lock is None:
             continue
-        if lock.acquire(blocking=False):
+        began = time.monotonic()
+        if lock.acquire(timeout=patience):
             lock.release()
         else:
             logging._handlerList.remove(reference)
+        patience = max(0.0, patience - (time.monotonic() - began))

@@ -39,6 +39,10 @@ int golib_shim_init(void);
  * loaded without initializing it again. */
 int golib_check_interpreter(void);
 
+/* Has the function that atexit.register() was called with last called as the last of those registered so far. 0, or -1
+ * with an exception set. GIL held. */
+int golib_atexit_last(void);
+
 /* ---- tstate.c: one thread state per goroutine ---- */
 
 /* A new thread state that is neither attached nor bound. Callable with or without the GIL. NULL: out of memory, no

@@ -1,4 +1,4 @@
-/* Start-up: does this build fit this interpreter? */
+/* Start-up: does this build fit this interpreter? And where its end finds us. */
 #include "internal.h"
 
 int golib_check_interpreter(void)
@@ -32,3 +32,36 @@ int golib_shim_init(void)
         return -1;
     return 0;
 }
+
+/* ---- the end ---- */
+
+#if PY_VERSION_HEX < 0x030e0000
+
+/* Called from the last of the array to the first. */
+int golib_atexit_last(void)
+{
+    struct atexit_state *state = &PyInterpreterState_Get()->atexit;
+    int last = state->ncallbacks - 1;
+    if (last > 0) {
+        void *mine = state->callbacks[last];
+        memmove(&state->callbacks[1], &state->callbacks[0], (size_t)last * sizeof state->callbacks[0]);
+        state->callbacks[0] = mine;
+    }
+    return 0;
+}
+
+#else
+
+/* A list, called from its first item to the last. */
+int golib_atexit_last(void)
+{
+    PyObject *callbacks = PyInterpreterState_Get()->atexit.callbacks;   /* borrowed */
+    if (PyList_GET_SIZE(callbacks) < 2)
+        return 0;
+    PyObject *mine = Py_NewRef(PyList_GET_ITEM(callbacks, 0));
+    int failed = PyList_Append(callbacks, mine) < 0 || PyList_SetSlice(callbacks, 0, 1, NULL) < 0;
+    Py_DECREF(mine);
+    return failed ? -1 : 0;
+}
+
+#endif

@@ -185,6 +185,11 @@ pub(crate) fn after_fork() {
     }
 }
 
+/// At exit, when goroutines have stopped: the next alarm that is set is refused, as a goroutine is.
+pub(crate) fn at_exit() {
+    SERVANT.store(ptr::null_mut(), Ordering::Relaxed);
+}
+
 /// Makes another one the servant, since the caller is about to act. Without one it acts nevertheless.
 unsafe fn hand_over() {
     let spare = SPARE.swap(ptr::null_mut(), Ordering::Relaxed);

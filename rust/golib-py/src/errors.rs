@@ -104,7 +104,7 @@ pub(crate) unsafe fn timed_out(what: &str) -> Raw {
     unsafe { raise(ffi::PyExc_TimeoutError, &format!("{what} timed out")) }
 }
 
-/// Raises Deadlock with the dump.
+/// Raises Deadlock with the dump; at interpreter shutdown, when goroutines have been stopped, RuntimeError.
 ///
 /// # Safety
 /// The GIL is held.
@@ -113,6 +113,10 @@ pub(crate) unsafe fn timed_out(what: &str) -> Raw {
 pub(crate) unsafe fn deadlock() -> Raw {
     // SAFETY: the GIL is held.
     unsafe {
+        if embedder::is_exiting() {
+            let text = "cannot wait at interpreter shutdown: goroutines have stopped";
+            return raise(ffi::PyExc_RuntimeError, text);
+        }
         let error = ffi::PyObject_CallNoArgs(DEADLOCK.get());
         if !error.is_null() {
             ffi::PyErr_SetObject(ffi::Py_TYPE(error).cast(), error);

@@ -323,7 +323,7 @@ const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i
 }
 
 /// The module's functions.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 39]> = Table([
+pub(crate) static FUNCTIONS: Table<[PyMethodDef; 40]> = Table([
     raw::keywords(c"go", goroutine::go, GO_DOC),
     raw::keywords(c"spawn", goroutine::spawn, SPAWN_DOC),
     raw::fast(c"gosched", golib_entry_gosched, GOSCHED_DOC),
@@ -347,6 +347,7 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 39]> = Table([
     private(c"_current", current, ffi::METH_NOARGS),
     private(c"_call_soon", call_soon, ffi::METH_O),
     private(c"_at_exit", start::at_exit, ffi::METH_NOARGS),
+    private(c"_report_unread", start::report_unread, ffi::METH_NOARGS),
     private(c"_after_fork", start::after_fork, ffi::METH_NOARGS),
     private(c"_hook_child", start::hook_child, ffi::METH_O),
     private(c"_set_debug_migrate", set_debug_migrate, ffi::METH_O),

@@ -122,8 +122,8 @@ pub(crate) unsafe fn refused(error: &std::io::Error) {
     }
 }
 
-/// Has [`at_exit`] run at the end: the first goroutine registers it again, to run earlier, but an ordinary thread may wait
-/// in golib without any. False: an exception is set.
+/// Has [`at_exit`] run as the last of the program's exit handlers, whenever they were registered: they may use golib. False:
+/// an exception is set.
 ///
 /// # Safety
 /// The GIL is held; the module has its functions.
@@ -143,7 +143,7 @@ pub(crate) unsafe fn register_at_exit(module: Raw) -> bool {
         ffi::Py_DECREF(register.get());
         ffi::Py_XDECREF(handler);
         ffi::Py_XDECREF(result);
-        !result.is_null()
+        !result.is_null() && cpython::call_last_at_exit() == 0
     }
 }
 
@@ -151,9 +151,23 @@ pub(crate) unsafe fn register_at_exit(module: Raw) -> bool {
 pub(crate) unsafe extern "C" fn at_exit(_: Raw, _: Raw) -> Raw {
     // SAFETY: called by atexit on the thread that ends the interpreter.
     unsafe {
-        if !EXITED.swap(true, Ordering::Relaxed) {
+        if !EXITED.load(Ordering::Relaxed) {
+            goroutine::report_unread();
+            EXITED.store(true, Ordering::Relaxed);
             host::at_exit();
+            crate::alarm::at_exit();
+            // What failed until all had stopped.
+            goroutine::report_unread();
         }
+        obj::none()
+    }
+}
+
+/// `_golib._report_unread()`: reports exceptions that nobody has read.
+pub(crate) unsafe extern "C" fn report_unread(_: Raw, _: Raw) -> Raw {
+    // SAFETY: a METH_NOARGS function.
+    unsafe {
+        goroutine::report_unread();
         obj::none()
     }
 }
@@ -171,6 +185,7 @@ pub(crate) unsafe extern "C" fn in_forked_child() {
         crate::run::after_fork();
         crate::alarm::after_fork();
         crate::group::after_fork();
+        goroutine::forget_unread();
     }
 }
 

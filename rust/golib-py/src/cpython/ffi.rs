@@ -48,6 +48,7 @@ extern "C" {
 
     pub(super) fn golib_set_host(host: *const HostTable);
     pub(super) fn golib_identity_install() -> c_int;
+    pub(super) fn golib_atexit_last() -> c_int;
     pub(super) fn golib_fork_hook_child(hook: *mut PyObject) -> c_int;
     pub(super) fn golib_identity_leave(ts: *mut PyThreadState);
 }

@@ -58,3 +58,15 @@ pub fn finalizing() -> bool {
     // SAFETY: reads one atomic word of the runtime.
     unsafe { ffi::golib_finalizing() != 0 }
 }
+
+/// Has the exit handler that was registered last called last.
+///
+/// # Errors
+/// -1: a Python exception is set.
+///
+/// # Safety
+/// The GIL is held; a handler has just been registered by `atexit.register`.
+pub unsafe fn call_last_at_exit() -> c_int {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_atexit_last() }
+}

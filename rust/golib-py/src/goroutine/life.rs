@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use go_lib::runtime::embedder;
 use pyo3::ffi::{self, PyObject};
 
-use super::GoroutineObj;
+use super::{unread, GoroutineObj};
 use crate::context::ambient;
 use crate::cpython::{object, tstate, ThreadState};
 use crate::errors;
@@ -68,6 +68,9 @@ pub(crate) unsafe extern "C-unwind" fn goroutine_main(slf: Raw, ts: ThreadState)
         if ffi::Py_REFCNT(slf) > 1 {
             // By 3: somebody keeps it, be it only its group, as one that failed.
             ffi::PyObject_GC_Track(slf.cast());
+            if (*g).unread {
+                unread::remember(g);
+            }
         }
         // If nobody holds the handle, this reports an exception.
         ffi::Py_DECREF(slf);

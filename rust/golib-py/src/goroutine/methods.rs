@@ -7,7 +7,7 @@ use go_lib::runtime::embedder::{self, WaitReason};
 use pyo3::ffi::{self, PyMethodDef, Py_ssize_t};
 
 use super::life::name_of;
-use super::GoroutineObj;
+use super::{unread, GoroutineObj};
 use crate::context::ambient;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
@@ -45,7 +45,7 @@ mod parks {
                 return ptr::null_mut();
             }
             let g = instance::<GoroutineObj>(slf);
-            (*g).unread = false;
+            unread::is_read(g);
             let error = if (*g).error.is_null() { ffi::Py_None() } else { (*g).error };
             ffi::Py_INCREF(error);
             error

@@ -5,6 +5,7 @@
 //! | [`spawn`] | making handles and starting their goroutines: `go`, `spawn` |
 //! | [`life`] | what runs on a goroutine's stack, from its entry to its end |
 //! | [`methods`] | the handle's methods |
+//! | [`unread`] | exceptions that nobody has read yet, and their report at exit |
 //!
 //! The handle is the runtime's payload for the goroutine: it holds the function until it has run, then the result.
 //!
@@ -23,6 +24,7 @@
 mod life;
 mod methods;
 mod spawn;
+mod unread;
 
 use std::mem::{offset_of, MaybeUninit};
 use std::os::raw::{c_int, c_void};
@@ -41,6 +43,7 @@ use crate::run;
 pub(crate) use life::{goroutine_main, set_child_root, END_OF_CHILD};
 pub(crate) use methods::SUMMARY;
 pub(crate) use spawn::{arguments_of, check_function, go, rest_of_call, spawn, start, Spec};
+pub(crate) use unread::{forget_unread, report_unread};
 
 /// An instance of `golib.Goroutine`.
 #[repr(C)]
@@ -120,7 +123,7 @@ impl GoroutineObj {
         // SAFETY: the caller's duty.
         unsafe {
             let g = instance::<GoroutineObj>(slf);
-            (*g).unread = false;
+            unread::is_read(g);
             if (*g).error.is_null() {
                 // Null only after the collector has cleared it.
                 let result = if (*g).result.is_null() { ffi::Py_None() } else { (*g).result };
@@ -169,7 +172,7 @@ impl GoroutineObj {
         // SAFETY: the caller's duty.
         unsafe {
             let g = instance::<GoroutineObj>(slf);
-            (*g).unread = false;
+            unread::is_read(g);
             (*g).error
         }
     }
@@ -260,24 +263,12 @@ unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {
 unsafe extern "C-unwind" fn finalize(slf: Raw) {
     // SAFETY: a tp_finalize: the handle may be shown to others, who may keep it.
     unsafe {
-        let g = instance::<GoroutineObj>(slf);
-        if !(*g).unread {
-            return;
-        }
-        (*g).unread = false;
-        let error = errors::fetch();
-        let result = ffi::PyObject_CallFunctionObjArgs(
-            UNCAUGHT.get(),
-            slf,
-            (*g).error,
-            ptr::null_mut::<PyObject>(),
-        );
-        if result.is_null() {
-            ffi::PyErr_WriteUnraisable(slf);
-        }
-        ffi::Py_XDECREF(result);
-        if !error.is_null() {
-            errors::restore(error);
+        if unread::is_read(instance::<GoroutineObj>(slf)) {
+            let error = errors::fetch();
+            unread::report(slf);
+            if !error.is_null() {
+                errors::restore(error);
+            }
         }
     }
 }

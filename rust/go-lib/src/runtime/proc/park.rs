@@ -441,7 +441,9 @@ fn thread_sleep(m: &M, g: &G, deadline_ns: Option<i64>) {
         if m.park.woken() {
             break false;
         }
-        if s.exiting.load(Ordering::Relaxed) && g.wait.claim_deadlock() {
+        // Goroutines have stopped for good, but a time still passes.
+        let no_hope = s.exiting.load(Ordering::Relaxed) && deadline_ns.is_none();
+        if no_hope && g.wait.claim_deadlock() {
             break true;
         }
         let wait = sleep_or_signal(m, deadline_ns, look_ns);

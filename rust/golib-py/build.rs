@@ -22,6 +22,7 @@ const SOURCES: &[&str] = &[
     "identity_sqlite.c",
     "imports.c",
     "init.c",
+    "leftovers.c",
     "movable.c",
     "object.c",
     "swap.c",

@@ -52,21 +52,34 @@ PyThreadState *golib_ts_new(void);
 /* Before a goroutine's first run on the stack [stack_lo, stack_hi): puts the state's first datastack chunk at the top of
  * the stack and tells CPython where the stack ends. stack_hi is page-aligned, stack_lo is the first usable byte above
  * the guard. Returns the address (16-byte aligned) below which the C stack may start. The state must be new, or have
- * passed golib_ts_scrub; it must not be attached. */
+ * passed golib_ts_retire; it must not be attached. */
 char *golib_ts_arm(PyThreadState *ts, char *stack_lo, char *stack_hi);
 
 /* The ident that threading.get_ident(), sys._current_frames() and faulthandler show for this state. */
 void golib_ts_set_ident(PyThreadState *ts, unsigned long ident);
 unsigned long golib_ts_ident(PyThreadState *ts);
 
-/* At a goroutine's end, its state attached: drops what the goroutine left in it (this may run finalizers). 1: as good as
- * new, may be armed for another goroutine; 0: delete it. */
+/* ---- leftovers.c: the end of a goroutine; its state is attached, on its own stack ---- */
+
+/* If nothing is left in the state, takes its ident away: 1: as good as new, may be armed for another goroutine; 0: delete
+ * it. -1: something is left, and nothing was done. Runs no Python code. */
+int golib_ts_retire(PyThreadState *ts);
+
+/* Drops what is left in the state. That may run Python code, which may wait and fill the state again. 0: the state must not
+ * be armed again, whatever golib_ts_retire says. */
+int golib_ts_drop(PyThreadState *ts);
+
+/* Empties a state that is refilled each time it is emptied: what is left lives for ever. */
+void golib_ts_abandon(PyThreadState *ts);
+
+/* All of that for a goroutine without anything else to drop: 1 or 0 as golib_ts_retire. */
 int golib_ts_scrub(PyThreadState *ts);
 
-/* Clears and frees the attached state and releases the GIL; nothing is bound to this OS thread afterwards. */
+/* Frees the attached state, which is retired, and releases the GIL; nothing is bound to this OS thread afterwards. Runs no
+ * Python code. */
 void golib_ts_delete_current(PyThreadState *ts);
 
-/* Clears and frees a detached state; the GIL is held with another one. */
+/* Frees a detached state, which is new or retired; the GIL is held with another one. */
 void golib_ts_delete(PyThreadState *ts);
 
 /* Takes the in-stack chunk out of one state, or of all states except `except` (may be NULL), so that CPython can delete
@@ -78,6 +91,8 @@ void golib_ts_unlink_all(PyThreadState *except);
 
 /* The ident for goroutine number `goid`: never a pthread_t, but safe to be taken for one that is only read. GIL held. */
 unsigned long golib_ident_of(uint64_t goid);
+/* That of a state that no goroutine has: no thread's and no goroutine's, as safe as the others. Needs nothing. */
+unsigned long golib_ident_of_nobody(void);
 int golib_ident_is_goroutine(unsigned long ident);
 
 /* ---- swap.c: which state is attached ---- */
@@ -202,10 +217,10 @@ int golib_identity_install(void);
  * exception set. GIL held. */
 int golib_fork_hook_child(PyObject *hook);
 
-/* After scrub, still on the goroutine's own stack: what libraries keep for the goroutine on its OS thread ends. */
+/* After golib_ts_retire, still on the goroutine's own stack: what libraries keep for the goroutine on its OS thread ends. */
 void golib_identity_leave(PyThreadState *ts);
 
-/* For every state that ended with its ident seen: no dummy thread stays in threading._active. Called by scrub. */
+/* For every state that ended with its ident seen: no dummy thread stays in threading._active. Called by golib_ts_drop. */
 void golib_identity_forget(PyThreadState *ts);
 
 #ifdef __cplusplus

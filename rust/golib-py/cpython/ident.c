@@ -70,6 +70,11 @@ __attribute__((noinline, cold)) static void make_room(uint64_t offset)
         grow();
 }
 
+unsigned long golib_ident_of_nobody(void)
+{
+    return (unsigned long)(uintptr_t)least + 1;
+}
+
 unsigned long golib_ident_of(uint64_t goid)
 {
     uint64_t offset = goid << 1;

@@ -1,10 +1,10 @@
-/* One thread state per goroutine: making, arming, emptying and freeing it.
+/* One thread state per goroutine: making and arming it, and its first chunk of Python frames.
  *
  * # The first datastack chunk
  * CPython keeps Python frames in chunks of 16 KiB that it maps one by one. A goroutine's first chunk lies in the top page
  * of its C stack instead, so that a parked goroutine costs one page, and two system calls less. CPython never frees the
  * root chunk while the state lives; it would when the state is cleared (invariant 4 of golib_shim.h). Ours is told from
- * CPython's by its size.
+ * CPython's by its size. What a state holds at its goroutine's end is in leftovers.c.
  */
 #include "internal.h"
 
@@ -38,6 +38,8 @@ PyThreadState *golib_ts_new(void)
     /* As for a thread that Python started: PyGILState_Release must not delete it. */
     if (ts->gilstate_counter < 1)
         ts->gilstate_counter = 1;
+    /* CPython gave it the ident of this OS thread, whose own state PyThreadState_SetAsyncExc would then miss. */
+    ts->thread_id = golib_ident_of_nobody();
 #if GOLIB_HAS_C_RECURSION
     c_recursion_limit = ts->c_recursion_remaining;
 #endif
@@ -174,132 +176,4 @@ int golib_fork_init(void)
     }
     registered = 1;
     return 0;
-}
-
-/* ---- the end ---- */
-
-/* The references that a goroutine may leave behind, beside those of one version only. */
-static inline int has_leftovers(const PyThreadState *ts)
-{
-    uintptr_t any = (uintptr_t)ts->dict | (uintptr_t)ts->async_exc | (uintptr_t)ts->context |
-                    (uintptr_t)ts->exc_state.exc_value | (uintptr_t)ts->c_profilefunc | (uintptr_t)ts->c_tracefunc |
-                    (uintptr_t)ts->c_profileobj | (uintptr_t)ts->c_traceobj | (uintptr_t)ts->async_gen_firstiter |
-                    (uintptr_t)ts->async_gen_finalizer | (uintptr_t)ts->coroutine_origin_tracking_depth;
-#if PY_VERSION_HEX >= 0x030c0000
-    any |= (uintptr_t)ts->current_exception;
-#else
-    any |= (uintptr_t)ts->curexc_type | (uintptr_t)ts->curexc_value | (uintptr_t)ts->curexc_traceback;
-#endif
-#if PY_VERSION_HEX < 0x030d0000
-    any |= (uintptr_t)ts->on_delete | (uintptr_t)ts->on_delete_data;
-#else
-    any |= (uintptr_t)ts->threading_local_key | (uintptr_t)ts->threading_local_sentinel;
-    any |= (uintptr_t)((const _PyThreadStateImpl *)ts)->asyncio_running_loop;
-#endif
-#if PY_VERSION_HEX >= 0x030e0000
-    any |= (uintptr_t)((const _PyThreadStateImpl *)ts)->asyncio_running_task;
-#endif
-    return any != 0;
-}
-
-/* What cannot be dropped from outside: a state in the middle of something. */
-static inline int is_whole(const PyThreadState *ts)
-{
-    const _PyStackChunk *chunk = ts->datastack_chunk;
-    int whole = ts->exc_info == &ts->exc_state && ts->tracing == 0 && ts->gilstate_counter == 1 && chunk &&
-                golib_chunk_is_in_stack(chunk) && ts->datastack_top == (PyObject **)&chunk->data[1];
-#if PY_VERSION_HEX >= 0x030f0000
-    whole = whole && ts->current_frame == ts->base_frame && !ts->delete_later && !ts->critical_section;
-#elif PY_VERSION_HEX >= 0x030d0000
-    whole = whole && !ts->current_frame && !ts->delete_later && !ts->critical_section;
-#elif PY_VERSION_HEX >= 0x030c0000
-    whole = whole && ts->cframe == &ts->root_cframe && !ts->trash.delete_later && !ts->trash.delete_nesting;
-#else
-    whole = whole && ts->cframe == &ts->root_cframe && !ts->trash_delete_later && !ts->trash_delete_nesting;
-#endif
-    return whole;
-}
-
-/* Drops references one by one, each field cleared before its destructor runs: destructors are Python code, which may
- * park, and may fill a field again. */
-static void drop_leftovers(PyThreadState *ts)
-{
-    golib_identity_forget(ts);
-    if (ts->c_tracefunc || ts->c_traceobj)
-        PyEval_SetTrace(NULL, NULL);
-    if (ts->c_profilefunc || ts->c_profileobj)
-        PyEval_SetProfile(NULL, NULL);
-    Py_CLEAR(ts->async_gen_firstiter);
-    Py_CLEAR(ts->async_gen_finalizer);
-    ts->coroutine_origin_tracking_depth = 0;
-#if PY_VERSION_HEX >= 0x030d0000
-    Py_CLEAR(((_PyThreadStateImpl *)ts)->asyncio_running_loop);
-#endif
-#if PY_VERSION_HEX >= 0x030e0000
-    Py_CLEAR(((_PyThreadStateImpl *)ts)->asyncio_running_task);
-#endif
-#if PY_VERSION_HEX >= 0x030d0000
-    /* threading.local: the sentinel's weakref callback takes this thread's values out of every local, so it goes first. */
-    Py_CLEAR(ts->threading_local_sentinel);
-    Py_CLEAR(ts->threading_local_key);
-#endif
-    Py_CLEAR(ts->dict);
-    if (ts->context) {
-        /* ContextVar caches by state id and version: the next goroutine must not hit this one's values. */
-        PyObject *context = ts->context;
-        ts->context = NULL;
-        ts->context_ver++;
-        Py_DECREF(context);
-    }
-    Py_CLEAR(ts->async_exc);
-    Py_CLEAR(ts->exc_state.exc_value);
-    PyErr_Clear();
-}
-
-/* Until 3.12 _asyncio remembers the last running loop by the id of the thread state, beside the state's dict: a state
- * that has run one cannot be told from its next user. */
-static int has_run_asyncio(PyThreadState *ts)
-{
-#if PY_VERSION_HEX < 0x030d0000
-    return ts->dict && PyDict_GetItemString(ts->dict, "__asyncio_running_event_loop__") != NULL;
-#else
-    (void)ts;
-    return 0;
-#endif
-}
-
-int golib_ts_scrub(PyThreadState *ts)
-{
-    int reusable = 1;
-    for (int tries = 0; GOLIB_UNLIKELY(has_leftovers(ts)); tries++) {
-        if (tries == 4)
-            return 0;   /* destructors that keep refilling it */
-#if PY_VERSION_HEX < 0x030d0000
-        if (ts->on_delete)
-            return 0;   /* threading.Thread's own; only CPython may call it */
-#endif
-        reusable &= !has_run_asyncio(ts);
-        drop_leftovers(ts);
-    }
-    return reusable && is_whole(ts);
-}
-
-void golib_ts_delete_current(PyThreadState *ts)
-{
-    golib_identity_forget(ts);
-    golib_ts_unlink_chunk(ts);
-    PyThreadState_Clear(ts);
-    /* Unbinds: the state is bound here (invariant 1). */
-    PyThreadState_DeleteCurrent();
-}
-
-void golib_ts_delete(PyThreadState *ts)
-{
-    golib_identity_forget(ts);
-    golib_ts_unlink_chunk(ts);
-    golib_mark_bound(ts, 0);
-    PyThreadState_Clear(ts);
-    /* A waiter for the GIL may have read last_holder while it was `ts`, and be about to set its request there. */
-    golib_gil_settle(ts->interp);
-    PyThreadState_Delete(ts);
 }

@@ -152,14 +152,8 @@ unsafe fn swap_at_once(from: *mut (), to: *mut ()) -> bool {
 }
 
 unsafe extern "C-unwind" fn main(host: *mut (), state: *mut ()) -> bool {
-    let ts = state_of(state);
     // SAFETY: the state is attached on this thread and the payload is a Goroutine's reference.
-    unsafe {
-        goroutine::goroutine_main(host.cast(), ts);
-        let clean = ts.scrub();
-        ts.leave_thread();
-        clean
-    }
+    unsafe { goroutine::goroutine_main(host.cast(), state_of(state)) }
 }
 
 unsafe fn discard(state: *mut ()) {

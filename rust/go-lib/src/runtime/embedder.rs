@@ -245,13 +245,13 @@ pub fn current_host() -> *mut () {
     unsafe { (*gp).host.load(Ordering::Relaxed) }
 }
 
-/// Takes the payload from the running host goroutine, which is about to end: from now on nobody finds
-/// it by way of the goroutine.
-pub fn forget_host() {
+/// Gives the running host goroutine, which is about to end, another payload: from now on nobody finds the
+/// former one by way of the goroutine. Null: none any more.
+pub fn set_host(host: *mut ()) {
     let gp = proc::current_goroutine();
     if !gp.is_null() {
         // SAFETY: the current goroutine is valid. Release: pairs with the Acquire in GRef::host.
-        unsafe { (*gp).host.store(std::ptr::null_mut(), Ordering::Release) };
+        unsafe { (*gp).host.store(host, Ordering::Release) };
     }
 }
 

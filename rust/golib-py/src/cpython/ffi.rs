@@ -20,7 +20,9 @@ extern "C" {
     pub(super) fn golib_ts_set_ident(ts: *mut PyThreadState, ident: c_ulong);
     pub(super) fn golib_ts_ident(ts: *mut PyThreadState) -> c_ulong;
     pub(super) fn golib_ident_of(goid: u64) -> c_ulong;
-    pub(super) fn golib_ts_scrub(ts: *mut PyThreadState) -> c_int;
+    pub(super) fn golib_ts_retire(ts: *mut PyThreadState) -> c_int;
+    pub(super) fn golib_ts_drop(ts: *mut PyThreadState) -> c_int;
+    pub(super) fn golib_ts_abandon(ts: *mut PyThreadState);
     pub(super) fn golib_ts_delete_current(ts: *mut PyThreadState);
     pub(super) fn golib_ts_unlink_all(except: *mut PyThreadState);
 

@@ -48,8 +48,8 @@ impl ThreadState {
     /// Prepares the state for a goroutine's first run on the stack `[lo, hi)`; returns where its C stack may start.
     ///
     /// # Safety
-    /// The state is new or scrubbed, and not attached; the stack is mapped, `hi` is page-aligned, and the stack outlives
-    /// the goroutine (until [`scrub`](Self::scrub) or [`delete_current`](Self::delete_current)).
+    /// The state is new or retired, and not attached; the stack is mapped, `hi` is page-aligned, and the stack outlives
+    /// the goroutine (until [`retire`](Self::retire) or [`delete_current`](Self::delete_current)).
     pub unsafe fn arm(self, lo: *mut u8, hi: *mut u8) -> *mut u8 {
         // SAFETY: the caller's duty, word for word.
         unsafe { ffi::golib_ts_arm(self.as_ptr(), lo.cast::<c_char>(), hi.cast::<c_char>()).cast() }
@@ -115,27 +115,48 @@ impl ThreadState {
         unsafe { ffi::golib_ts_swap_at_once(self.as_ptr(), to.as_ptr()) != 0 }
     }
 
-    /// Drops what a goroutine left in its state (may run finalizers). True: it may be armed again; false: delete it.
+    /// Ends the state's use for its goroutine if nothing is left in it: true: it may be armed again; false: delete it.
+    /// `None`: something is left, and nothing was done. Runs no Python code.
     ///
     /// # Safety
     /// The state is attached on this OS thread, and no frame of its goroutine is left but the entry.
     #[inline]
-    pub unsafe fn scrub(self) -> bool {
+    pub unsafe fn retire(self) -> Option<bool> {
         // SAFETY: the caller's duty.
-        unsafe { ffi::golib_ts_scrub(self.as_ptr()) != 0 }
+        let retired = unsafe { ffi::golib_ts_retire(self.as_ptr()) };
+        (retired >= 0).then_some(retired != 0)
     }
 
-    /// After [`scrub`](Self::scrub): ends what libraries keep for the goroutine on this OS thread.
+    /// After [`retire`](Self::retire): ends what libraries keep for the goroutine on this OS thread.
     ///
     /// # Safety
-    /// As [`scrub`](Self::scrub), on the goroutine's own stack.
+    /// As [`retire`](Self::retire), on the goroutine's own stack.
     #[inline]
     pub unsafe fn leave_thread(self) {
         // SAFETY: the caller's duty.
         unsafe { ffi::golib_identity_leave(self.as_ptr()) }
     }
 
-    /// Frees the attached state and releases the GIL.
+    /// Drops what is left in the state; Python code that this runs may wait, and leave something again. False: delete the
+    /// state, whatever [`retire`](Self::retire) says.
+    ///
+    /// # Safety
+    /// As [`retire`](Self::retire); on the goroutine's own stack.
+    pub unsafe fn drop_leftovers(self) -> bool {
+        // SAFETY: the caller's duty.
+        unsafe { ffi::golib_ts_drop(self.as_ptr()) != 0 }
+    }
+
+    /// Empties a state that is refilled each time it is emptied: what is left lives for ever.
+    ///
+    /// # Safety
+    /// As [`drop_leftovers`](Self::drop_leftovers).
+    pub unsafe fn abandon(self) {
+        // SAFETY: the caller's duty.
+        unsafe { ffi::golib_ts_abandon(self.as_ptr()) }
+    }
+
+    /// Frees the attached state, which is retired, and releases the GIL.
     ///
     /// # Safety
     /// The state is attached on this OS thread, and nobody uses it afterwards.

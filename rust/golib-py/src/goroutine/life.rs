@@ -4,10 +4,9 @@ use std::os::raw::c_int;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use go_lib::runtime::embedder;
 use pyo3::ffi::{self, PyObject};
 
-use super::{unread, GoroutineObj};
+use super::{end, GoroutineObj};
 use crate::context::ambient;
 use crate::cpython::{object, tstate, ThreadState};
 use crate::errors;
@@ -33,11 +32,11 @@ pub(crate) unsafe fn set_child_root(slf: Raw) {
     }
 }
 
-/// A goroutine's life, on its own stack.
+/// A goroutine's life, on its own stack. True: the state may serve another goroutine.
 ///
 /// # Safety
 /// `slf` is a handle whose goroutine this is, `ts` its state, attached on this thread. By 1 and 4.
-pub(crate) unsafe extern "C-unwind" fn goroutine_main(slf: Raw, ts: ThreadState) {
+pub(crate) unsafe extern "C-unwind" fn goroutine_main(slf: Raw, ts: ThreadState) -> bool {
     // SAFETY: the caller's duty.
     unsafe {
         let g = instance::<GoroutineObj>(slf);
@@ -57,23 +56,37 @@ pub(crate) unsafe extern "C-unwind" fn goroutine_main(slf: Raw, ts: ThreadState)
         }
         finish(g);
         let group = if (*g).holder.is_null() { ptr::null_mut() } else { end_holder(g) };
-        if CHILD_ROOT.load(Ordering::Relaxed) == slf {
-            end_of_child(g);
+        end_if_forked(slf);
+        if (*g).is_main {
+            // Whoever waits for the end is the main thread again.
+            (*g).is_main = false;
+            ts.set_ident(tstate::ident_of(goid));
         }
         (*g).done.set();
         if !group.is_null() {
             group::left(group);
         }
-        embedder::forget_host();
-        if ffi::Py_REFCNT(slf) > 1 {
-            // By 3: somebody keeps it, be it only its group, as one that failed.
-            ffi::PyObject_GC_Track(slf.cast());
-            if (*g).unread {
-                unread::remember(g);
-            }
-        }
-        // If nobody holds the handle, this reports an exception.
-        ffi::Py_DECREF(slf);
+        end::end(slf, ts)
+    }
+}
+
+/// In a forked child the process ends with the goroutine that forked.
+///
+/// # Safety
+/// `slf` is the running goroutine's handle.
+#[inline(always)]
+pub(super) unsafe fn end_if_forked(slf: Raw) {
+    if CHILD_ROOT.load(Ordering::Relaxed) == slf {
+        // SAFETY: the caller's duty.
+        unsafe { end_of_child(instance::<GoroutineObj>(slf)) }
+    }
+}
+
+/// `other` becomes the running goroutine's handle instead of `slf`.
+pub(super) fn inherit_child(slf: Raw, other: Raw) {
+    // Relaxed: read and written under the GIL.
+    if CHILD_ROOT.load(Ordering::Relaxed) == slf {
+        CHILD_ROOT.store(other, Ordering::Relaxed);
     }
 }
 
@@ -132,7 +145,7 @@ unsafe fn finish_with_error(g: *mut GoroutineObj) {
     }
 }
 
-/// In a forked child the process ends with the goroutine that forked.
+/// Ends the process as [`end_if_forked`] says.
 #[cold]
 #[inline(never)]
 unsafe fn end_of_child(g: *mut GoroutineObj) {

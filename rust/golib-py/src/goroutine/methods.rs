@@ -121,10 +121,11 @@ unsafe extern "C" fn header(slf: Raw, _: Raw) -> Raw {
 
 /// `_frame()`: the newest Python frame, or None.
 unsafe extern "C" fn frame(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Goroutine. While it is not done its state is its own; the GIL keeps it from running.
+    // SAFETY: a method of Goroutine. While it is the payload the state is its own; the GIL keeps it from running.
     unsafe {
-        let state = GoroutineObj::gref(slf).state();
-        if GoroutineObj::done(slf).is_set() || state.is_null() {
+        let gref = GoroutineObj::gref(slf);
+        let state = gref.state();
+        if gref.host().cast() != slf || state.is_null() {
             return obj::none();
         }
         // Null before the first run: a state that another goroutine left has no frames.

@@ -4,23 +4,25 @@
 //! |---|---|
 //! | [`spawn`] | making handles and starting their goroutines: `go`, `spawn` |
 //! | [`life`] | what runs on a goroutine's stack, from its entry to its end |
+//! | [`end`] | its last steps: what it alone holds is released |
 //! | [`methods`] | the handle's methods |
 //! | [`unread`] | exceptions that nobody has read yet, and their report at exit |
 //!
 //! The handle is the runtime's payload for the goroutine: it holds the function until it has run, then the result.
 //!
 //! # Invariants
-//! 1. While the goroutine lives the runtime owns one reference, which [`goroutine_main`] gives back; before that it tells
-//!    the runtime to forget the payload.
+//! 1. While the goroutine lives the runtime owns one reference to its payload, which [`goroutine_main`] gives back as its
+//!    last step.
 //! 2. `result` or `error` is set before `done` is, and not changed afterwards but by the collector.
 //! 3. The collector knows a handle once its goroutine has ended: until then the runtime holds it, so that it and what it
 //!    refers to are no garbage, and most handles never have to be looked at.
 //! 4. On the stack of a goroutine, between its entry and its function, nothing needs dropping and nothing catches: at
 //!    exit CPython may end the thread by unwinding it.
-//! 5. `holder` is set by whoever first needs it, and taken at the goroutine's end.
+//! 5. `holder` is set by whoever first needs it, and taken at the goroutine's end; after `done` again, for what runs then.
 //!
 //! Go: runtime/proc.go (newproc, goexit)
 
+mod end;
 mod life;
 mod methods;
 mod spawn;

@@ -180,8 +180,8 @@ __attribute__((noinline)) static int walk_all(PyThreadState *ts, const char *fra
 int golib_may_migrate(PyThreadState *ts, void *frame_address, void *return_address)
 {
     const golib_caller *frame = frame_address;
-    if (GOLIB_UNLIKELY(!frame)) {
-        counts[PINNED]++;   /* nobody knows who called */
+    if (GOLIB_UNLIKELY(!frame || golib_owns_warnings(ts))) {
+        counts[PINNED]++;   /* nobody knows who called, or the thread's lock is held */
         return 0;
     }
     const known *k = place_of(return_address);

@@ -100,6 +100,19 @@ static inline pthread_key_t golib_tss_key(void)
 #define GOLIB_SET_HOLDS_GIL(ts, v) ((ts)->_status.holds_gil = (v))
 #endif
 
+/* Does this OS thread own the lock of the warnings module? C code holds that while it calls showwarning, which any caller
+ * of PyErr_WarnEx may lead to; it is recursive and compares OS threads. Earlier versions have no such lock. */
+static inline int golib_owns_warnings(const PyThreadState *ts)
+{
+#if PY_VERSION_HEX >= 0x030e0000
+    unsigned long long owner = __atomic_load_n(&ts->interp->warnings.lock.thread, __ATOMIC_RELAXED);
+    return owner && owner == (unsigned long long)(uintptr_t)pthread_self();
+#else
+    (void)ts;
+    return 0;
+#endif
+}
+
 /* CPython's own record of "bound"; 3.11 has none beside the key. */
 static inline void golib_mark_bound(PyThreadState *ts, int bound)
 {

@@ -4,7 +4,8 @@
  *    call: after the call they would use the old thread's variable. Compilers do that where the address is worth keeping:
  *    in shared builds of 3.12+, where it takes a call to find. Found by following each such address through the machine
  *    code until it is dead; a function in which that cannot be followed counts too.
- * 2. _io's buffered objects: they hold a lock that remembers the OS thread while they call the raw object.
+ * 2. Those that ask which OS thread they run on: _io's buffered objects hold a lock that remembers it while they call the
+ *    raw object. Found by their types, and by the calls that ask. The eval loop asks too (3.11), but keeps no answer.
  *
  * Found once, at the first go(): a few milliseconds for the bytes of the interpreter's text.
  */
@@ -16,7 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_RANGES = 4096, MOST_STATES = 2048, MOST_TEXTS = 8, MOST_SLOTS = 16 };
+enum { MOST_RANGES = 4096, MOST_STATES = 2048, MOST_TEXTS = 8, MOST_SLOTS = 16, MOST_OWN = 2,
+       MOST_ASKERS = 512 };
 
 static struct {
     golib_range ranges[MOST_RANGES];
@@ -46,18 +48,42 @@ static int compare(const void *a, const void *b)
 
 #if defined(__x86_64__)
 
-/* Pointers through which the interpreter calls what returns a thread-local address. */
-static struct {
-    const void *slots[MOST_SLOTS];
+/* Functions of one kind that the interpreter calls. */
+typedef struct {
+    const char *const *names;
+    const void *slots[MOST_SLOTS];  /* pointers through which it calls them */
     int n;
-} getters;
+    const void *own[MOST_OWN];      /* those of its own: called directly */
+} callees;
+
+static const char *const getter_names[] = {"__tls_get_addr", "__errno_location", NULL};
+static const char *const ident_names[] = {"pthread_self", "PyThread_get_thread_ident", "PyThread_get_thread_ident_ex", NULL};
+
+/* What returns a thread-local address; what says which thread this is. */
+static callees getters = {.names = getter_names};
+static callees idents = {
+    .names = ident_names,
+    .own = {(const void *)PyThread_get_thread_ident,
+#if PY_VERSION_HEX >= 0x030d0000
+            (const void *)PyThread_get_thread_ident_ex,
+#endif
+    },
+};
 
 struct module_search {
     ElfW(Addr) address;
 };
 
-/* Fills `getters` from the relocations of the module around an address. */
-static int find_getters(struct dl_phdr_info *module, size_t size, void *arg)
+static void note_slot(callees *these, const char *name, const void *slot)
+{
+    for (int i = 0; these->names[i]; i++) {
+        if (!strcmp(name, these->names[i]) && these->n < MOST_SLOTS)
+            these->slots[these->n++] = slot;
+    }
+}
+
+/* Fills the slots from the relocations of the module around an address. */
+static int find_slots(struct dl_phdr_info *module, size_t size, void *arg)
 {
     const struct module_search *search = arg;
     const ElfW(Dyn) *dynamic = NULL;
@@ -93,26 +119,27 @@ static int find_getters(struct dl_phdr_info *module, size_t size, void *arg)
             if (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT)
                 continue;
             const char *name = names + symbols[ELF64_R_SYM(r[i].r_info)].st_name;
-            if ((!strcmp(name, "__tls_get_addr") || !strcmp(name, "__errno_location")) && getters.n < MOST_SLOTS)
-                getters.slots[getters.n++] = (const void *)(module->dlpi_addr + r[i].r_offset);
+            const void *slot = (const void *)(module->dlpi_addr + r[i].r_offset);
+            note_slot(&getters, name, slot);
+            note_slot(&idents, name, slot);
         }
     }
     return 1;
 }
 
-static int is_getter_slot(const uint8_t *next, const uint8_t *rel)
+static int is_slot(const callees *these, const uint8_t *next, const uint8_t *rel)
 {
     int32_t off;
     memcpy(&off, rel, 4);
-    for (int i = 0; i < getters.n; i++) {
-        if ((const uint8_t *)getters.slots[i] == next + off)
+    for (int i = 0; i < these->n; i++) {
+        if ((const uint8_t *)these->slots[i] == next + off)
             return 1;
     }
     return 0;
 }
 
 /* Does a call to `target` go through one of the slots? */
-static int is_getter_stub(const uint8_t *target, const golib_range *text)
+static int is_stub(const callees *these, const uint8_t *target, const golib_range *text)
 {
     static const uint8_t endbr[4] = {0xf3, 0x0f, 0x1e, 0xfa};
     if (target < text->begin || target + 16 > text->end)
@@ -121,22 +148,31 @@ static int is_getter_stub(const uint8_t *target, const golib_range *text)
         target += 4;
     if (*target == 0xf2)
         target++;
-    return target[0] == 0xff && target[1] == 0x25 && is_getter_slot(target + 6, target + 2);
+    return target[0] == 0xff && target[1] == 0x25 && is_slot(these, target + 6, target + 2);
 }
 
-/* Is a thread-local address in a register after the instruction at p? Its register, or -1; *next is what follows. */
-static int address_made_at(const uint8_t *p, const golib_range *text, const uint8_t **next)
+/* Is the instruction at p a call of one of these? *next is what follows. */
+static inline int calls_one(const callees *these, const uint8_t *p, const golib_range *text, const uint8_t **next)
 {
     if (*p == 0xe8) {
         int32_t off;
         memcpy(&off, p + 1, 4);
         *next = p + 5;
-        return is_getter_stub(p + 5 + off, text) ? 0 : -1;
+        for (int i = 0; i < MOST_OWN && these->own[i]; i++) {
+            if (*next + off == (const uint8_t *)these->own[i])
+                return 1;
+        }
+        return is_stub(these, *next + off, text);
     }
-    if (p[0] == 0xff && p[1] == 0x15) {
-        *next = p + 6;
-        return is_getter_slot(p + 6, p + 2) ? 0 : -1;
-    }
+    *next = p + 6;
+    return p[0] == 0xff && p[1] == 0x15 && is_slot(these, p + 6, p + 2);
+}
+
+/* Is a thread-local address in a register after the instruction at p? Its register, or -1; *next is what follows. */
+static int address_made_at(const uint8_t *p, const golib_range *text, const uint8_t **next)
+{
+    if (*p == 0xe8 || (p[0] == 0xff && p[1] == 0x15))
+        return calls_one(&getters, p, text, next) ? 0 : -1;
     /* mov %fs:0, %reg and add %fs:0, %reg */
     if (p[0] == 0x64 && (p[1] & 0xfb) == 0x48 && (p[2] == 0x8b || p[2] == 0x03) && (p[3] & 0xc7) == 0x04 && p[4] == 0x25 &&
         !p[5] && !p[6] && !p[7] && !p[8]) {
@@ -198,8 +234,9 @@ static int is_kept(const uint8_t *at, int reg, const golib_range *text)
 }
 
 /* The rest of a function that the compiler has split (hot and cold parts jump into each other): where a jump out of
- * `range` lands in the middle of things, that is where a frame exists already, rather than at a function's start. */
-static void add_other_parts(golib_range range, const golib_range *text)
+ * `range` lands in the middle of things, that is where a frame exists already, rather than at a function's start. Not the
+ * part `but`, if there is one. */
+static void add_other_parts(golib_range range, const golib_range *text, const golib_range *but)
 {
     golib_step at_target;
     golib_range other;
@@ -209,13 +246,19 @@ static void add_other_parts(golib_range range, const golib_range *text)
         p += in.length ? in.length : 1;
         if (!target || target < text->begin || target >= text->end || (target >= range.begin && target < range.end))
             continue;
-        if (!golib_cfi_function(target, &other))
+        if (!golib_cfi_function(target, &other) || (but && other.begin == but->begin))
             continue;
         if (golib_cfi_step(target, &at_target) && !at_target.from_fp && at_target.cfa_off == 8)
             continue;   /* a sibling call: our frame is gone */
         add(other);
     }
 }
+
+/* Where a function asks for the thread. */
+static struct {
+    const uint8_t *at[MOST_ASKERS];
+    int n;
+} askers;
 
 static void scan_text(const golib_range *text)
 {
@@ -226,6 +269,13 @@ static void scan_text(const golib_range *text)
         int reg;
         if (*p != 0xe8 && *p != 0xff && *p != 0x64)
             continue;
+        if (*p != 0x64 && calls_one(&idents, p, text, &next)) {
+            if (askers.n < MOST_ASKERS)
+                askers.at[askers.n++] = p;
+            else
+                found.full = 1;
+            continue;
+        }
         if ((reg = address_made_at(p, text, &next)) < 0)
             continue;
         if (seen_kept && p >= seen.begin && p < seen.end)
@@ -239,29 +289,43 @@ static void scan_text(const golib_range *text)
     }
 }
 
-static int scan_thread_local(const void *interpreter)
+/* Of what was found from `first` on. */
+static void add_all_other_parts(int first, const golib_range *texts, int n, const golib_range *but)
 {
-    golib_range texts[MOST_TEXTS];
+    for (int i = first; i < found.n; i++) {     /* grows while it is walked */
+        for (int t = 0; t < n; t++) {
+            if (found.ranges[i].begin >= texts[t].begin && found.ranges[i].begin < texts[t].end)
+                add_other_parts(found.ranges[i], &texts[t], but);
+        }
+    }
+}
+
+/* 1, and what asks for the thread (2). The eval loop keeps no answer. */
+static int scan_code(const void *interpreter)
+{
+    golib_range texts[MOST_TEXTS], asks, eval = {NULL, NULL};
     struct module_search search = {(ElfW(Addr))interpreter};
     int n = golib_text_of(interpreter, texts, MOST_TEXTS);
     if (n <= 0)
         return -1;
-    dl_iterate_phdr(find_getters, &search);
+    dl_iterate_phdr(find_slots, &search);
     for (int i = 0; i < n; i++)
         scan_text(&texts[i]);
-    for (int i = 0; i < found.n; i++) {     /* grows while it is walked */
-        for (int t = 0; t < n; t++) {
-            if (found.ranges[i].begin >= texts[t].begin && found.ranges[i].begin < texts[t].end)
-                add_other_parts(found.ranges[i], &texts[t]);
-        }
+    add_all_other_parts(0, texts, n, NULL);
+    int first = found.n;
+    golib_cfi_function((const void *)&_PyEval_EvalFrameDefault, &eval);
+    for (int i = 0; i < askers.n; i++) {
+        if (golib_cfi_function(askers.at[i], &asks) && asks.begin != eval.begin)
+            add(asks);
     }
+    add_all_other_parts(first, texts, n, &eval);
     return 0;
 }
 
 #else
 
 /* No decoder for this CPU: the eval loop too may keep a thread-local address, so every wait pins. */
-static int scan_thread_local(const void *interpreter)
+static int scan_code(const void *interpreter)
 {
     (void)interpreter;
     return -1;
@@ -269,7 +333,7 @@ static int scan_thread_local(const void *interpreter)
 
 #endif
 
-/* ---- 2. buffered files ---- */
+/* ---- 2. buffered files, by their types ---- */
 
 static void add_function(const void *function, golib_range *into, int *n, int most)
 {
@@ -340,7 +404,7 @@ int golib_scan_immovable(const golib_range **ranges)
     static int result = -2;
     if (result == -2) {
         result = -1;
-        if (scan_thread_local((const void *)&PyEval_EvalCode) == 0 && scan_buffered() == 0 && !found.full) {
+        if (scan_code((const void *)&PyEval_EvalCode) == 0 && scan_buffered() == 0 && !found.full) {
             qsort(found.ranges, (size_t)found.n, sizeof *found.ranges, compare);
             merge();
             result = found.n;

@@ -20,6 +20,7 @@ const SOURCES: &[&str] = &[
     "identity_semlock.c",
     "identity_signals.c",
     "identity_sqlite.c",
+    "identity_tkinter.c",
     "imports.c",
     "init.c",
     "leftovers.c",

@@ -53,6 +53,7 @@ static const struct {
 } watched[] = {
     {"_multiprocessing", golib_semlock_ready},
     {"_sqlite3", golib_sqlite_ready},
+    {"_tkinter", golib_tkinter_ready},
     {"greenlet._greenlet", golib_greenlet_ready},
 };
 

@@ -119,6 +119,7 @@ void golib_modules_apply(void);
 /* Called once a module is complete and before anybody uses it; see identity_modules.c. */
 void golib_semlock_ready(PyObject *module);
 void golib_sqlite_ready(PyObject *module);
+void golib_tkinter_ready(PyObject *module);
 void golib_greenlet_ready(PyObject *module);
 
 /* ---- identity_greenlet.c ---- */

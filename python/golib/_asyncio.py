@@ -213,23 +213,32 @@ class _OwnLoop:
     """golib's own event loop, in a thread of its own; begun by the first who needs it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        #: No lock guards it: a finalizer that comes into running() may call it.
+        self._loop: Any = _golib.Ref(None)
         #: Whether its thread waits for events: while it runs the last of what is ready, nothing else shows that.
         self._waits = False
 
     def running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                loop = asyncio.new_event_loop()
-                self._watch(loop)
-                thread = threading.Thread(
-                    target=self._run, args=(loop,), name="golib-asyncio", daemon=True
-                )
-                thread.start()
-                self._loop = loop
-                _golib._set_idle_threads(self._idle_threads)
-            return self._loop
+        while True:
+            loop: asyncio.AbstractEventLoop | None = self._loop.value
+            if loop is not None:
+                return loop
+            self._begin()
+
+    def _begin(self) -> None:
+        """Starts a loop, unless another who does is faster."""
+        loop = asyncio.new_event_loop()
+        self._watch(loop)
+        thread = threading.Thread(target=self._run, args=(loop,), name="golib-asyncio", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            loop.close()
+            raise
+        if self._loop.replace(None, loop):
+            _golib._set_idle_threads(self._idle_threads)
+        else:
+            loop.call_soon_threadsafe(loop.stop)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Keeps `_waits` true to the facts. Another kind of loop than asyncio's own never tells that it waits."""
@@ -240,6 +249,8 @@ class _OwnLoop:
         select = selector.select
 
         def wait(timeout: float | None = None) -> Any:
+            if self._loop.value is not loop:
+                return select(timeout)
             self._waits = True
             try:
                 return select(timeout)
@@ -250,7 +261,7 @@ class _OwnLoop:
 
     def _idle_threads(self) -> int:
         """How many threads of ours can wake nobody by themselves; asked before Deadlock is raised."""
-        loop: Any = self._loop
+        loop = self._loop.value
         if not self._waits or loop._ready or loop._scheduled or asyncio.all_tasks(loop):
             return 0
         return int(len(loop._selector.get_map()) <= 1)  # its own pipe, by which others wake it
@@ -258,7 +269,10 @@ class _OwnLoop:
     @staticmethod
     def _run(loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
-        loop.run_forever()
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()
 
     def forget(self) -> None:
         """In a forked child its thread is not there."""

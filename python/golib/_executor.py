@@ -5,14 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import contextvars
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from golib import _golib
 from golib._errors import Deadlock, Goexit
-from golib.sync import Cond, WaitGroup
+from golib._registry import Registry
+from golib.sync import Cond, Semaphore, WaitGroup
 
 __all__ = ["Executor"]
 
@@ -50,11 +50,14 @@ class Executor(concurrent.futures.Executor):
         _executors.add(self)
 
     def _begin(self, forker: int = 0) -> None:
-        #: Guards what follows. A Mutex could park in it, and a cancelled goroutine would leave the counts wrong.
-        self._lock = threading.Lock()
+        # No lock guards this: a finalizer or a signal handler that comes into submit() may call it. Whoever puts a call
+        # into the queue then looks for a free slot, whoever frees a slot then looks into the queue.
+        #: One for each call that may run; None: for all.
+        self._slots = None if self._max_workers is None else Semaphore(self._max_workers)
+        if self._slots is not None and forker:
+            self._slots.try_acquire()
         #: Only as long as max_workers are running.
         self._queue: deque[_Call[Any]] = deque()
-        self._running = int(forker != 0)
         #: The goroutines that are in a call now.
         self._inside: set[int] = {forker} if forker else set()
         #: In a child that one of the calls forked: its goroutine, with which the child ends.
@@ -71,17 +74,17 @@ class Executor(concurrent.futures.Executor):
         Raises: RuntimeError after shutdown() or while the interpreter exits; as go() if no goroutine can be had.
         """
         call = _Call(fn, args, kwargs)
-        with self._lock:
-            if self._shutdown:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            if _exiting:
-                raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-            self._calls.add(1)
-            if self._running == self._max_workers:
-                call.context = contextvars.copy_context()
-                self._queue.append(call)
-                return call.future
-            self._running += 1
+        self._calls.add(1)  # before the look: shutdown() waits for it, or it sees the shutdown
+        if self._shutdown or _exiting:
+            self._calls.done()
+            what = "shutdown" if self._shutdown else "interpreter shutdown"
+            raise RuntimeError(f"cannot schedule new futures after {what}")
+        if self._slots is not None and not self._slots.try_acquire():
+            call.context = contextvars.copy_context()
+            self._queue.append(call)
+            if self._slots.try_acquire():
+                self._start_next()
+            return call.future
         try:
             self._start(call)
         except Exception:
@@ -98,12 +101,8 @@ class Executor(concurrent.futures.Executor):
         Blocks: the goroutine, or the OS thread, unless wait is false.
         Raises: RuntimeError if one of the executor's own calls would wait for itself.
         """
-        with self._lock:
-            self._shutdown = True
-            dropped = list(self._queue) if cancel_futures else []
-            if cancel_futures:
-                self._queue.clear()
-        for call in dropped:
+        self._shutdown = True
+        while cancel_futures and (call := self._next()) is not None:
             call.future.cancel()
             call.future.set_running_or_notify_cancel()  # tells wait() and as_completed()
             self._calls.done()
@@ -117,14 +116,24 @@ class Executor(concurrent.futures.Executor):
         name = getattr(fn, "__name__", None) or type(fn).__name__
         _golib.spawn(self._run, (call,), name=name, _skip=2)
 
+    def _next(self) -> _Call[Any] | None:
+        """Takes the first call out of the queue."""
+        try:
+            return self._queue.popleft()
+        except IndexError:
+            return None
+
     def _start_next(self) -> None:
-        """At the end of a running call: its place is for the first in the queue."""
+        """The caller has a slot: it is for the first in the queue."""
+        if self._slots is None:
+            return
         while True:
-            with self._lock:
-                if not self._queue:
-                    self._running -= 1
+            call = self._next()
+            if call is None:
+                self._slots.release()
+                if not self._queue or not self._slots.try_acquire():
                     return
-                call = self._queue.popleft()
+                continue
             try:
                 call.context.run(self._start, call)
                 return
@@ -199,7 +208,7 @@ def _goid() -> int:
     return 0 if g is None else g.id
 
 
-_executors: weakref.WeakSet[Executor] = weakref.WeakSet()
+_executors: Registry[Executor] = Registry()
 _exiting = False
 
 
@@ -207,7 +216,7 @@ def _at_exit() -> None:
     """Called when the main thread has ended, while goroutines still run."""
     global _exiting
     _exiting = True
-    for executor in list(_executors):
+    for executor in _executors.members():
         try:
             executor._calls.wait()
         except Deadlock:
@@ -215,7 +224,7 @@ def _at_exit() -> None:
 
 
 def _after_fork_in_child() -> None:
-    for executor in list(_executors):
+    for executor in _executors.members():
         executor._after_fork_in_child()
 
 

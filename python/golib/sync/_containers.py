@@ -1,13 +1,19 @@
-"""Map and Pool: Go's, for goroutines and threads alike."""
+"""Map and Pool: Go's, for goroutines and threads alike.
+
+# No lock
+Keys and values bring code of their own: `__hash__`, `__eq__`, `__del__`. It may use the object whose operation runs it,
+and so may a finalizer or a signal handler at any point between two instructions. A lock would then wait for itself. So
+each step here is one call of C that leaves the object whole, and what was taken out is dropped after it.
+"""
 
 from __future__ import annotations
 
 import gc
-import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from golib._golib import Mutex
+from golib._golib import Ref, _items
+from golib._registry import Registry
 
 __all__ = ["Map", "Pool"]
 
@@ -15,11 +21,15 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
+#: What a Ref refers to after its entry was deleted: whoever found it before looks again.
+_GONE: Any = object()
+
 
 class Map(Generic[K, V]):
     """A dict whose compound operations nobody can come between: Go's sync.Map.
 
-    A plain dict does where single reads and writes are enough.
+    A plain dict does where single reads and writes are enough. It holds no lock: finalizers, comparisons and signal
+    handlers may use the map in whose operation they run. A value that is replaced or deleted is dropped after that.
 
     >>> m = golib.sync.Map[str, int]()
     >>> m.load_or_store('a', 1), m.load_or_store('a', 2)
@@ -28,79 +38,94 @@ class Map(Generic[K, V]):
     (True, 3, 1)
     """
 
-    __slots__ = ("__weakref__", "_items", "_lock")
+    __slots__ = ("__weakref__", "_refs")
 
     def __init__(self) -> None:
-        self._items: dict[K, V] = {}
-        #: Keys and values compare by Python code, which may park.
-        self._lock = Mutex()
+        #: An entry is deleted by taking its Ref out, which then becomes _GONE.
+        self._refs: dict[K, Ref[V]] = {}
 
     def load(self, key: K, default: V | None = None) -> V | None:
         """The value of key, or default.
 
         Raises: TypeError if key is not hashable.
         """
-        with self._lock:
-            return self._items.get(key, default)
+        ref = self._refs.get(key)
+        if ref is not None:
+            value = ref.value
+            if value is not _GONE:
+                return value
+        return default
 
     def store(self, key: K, value: V) -> None:
         """Sets the value of key."""
-        with self._lock:
-            self._items[key] = value
+        self.swap(key, value)
 
     def load_or_store(self, key: K, value: V) -> tuple[V, bool]:
         """(the value of key, True), or (value, False) after it has been stored."""
-        with self._lock:
-            before = len(self._items)
-            found = self._items.setdefault(key, value)
-            return found, len(self._items) == before
+        fresh = None
+        while True:
+            ref = self._refs.get(key)
+            if ref is None:
+                fresh = fresh or Ref(value)
+                ref = self._refs.setdefault(key, fresh)
+                if ref is fresh:
+                    return value, False
+            found = ref.value
+            if found is not _GONE:
+                return found, True
 
     def load_and_delete(self, key: K) -> tuple[V, bool] | tuple[None, bool]:
         """(the value of key, True) after it has been deleted; (None, False) if there is none."""
-        with self._lock:
-            if key in self._items:
-                return self._items.pop(key), True
-            return None, False
+        ref = self._refs.pop(key, None)
+        return (None, False) if ref is None else (ref.swap(_GONE), True)
 
     def delete(self, key: K) -> None:
         """Deletes key, if it is there."""
-        with self._lock:
-            self._items.pop(key, None)
+        self.load_and_delete(key)
 
     def swap(self, key: K, value: V) -> tuple[V, bool] | tuple[None, bool]:
         """Sets the value of key; (the one before, True), or (None, False) if there was none."""
-        with self._lock:
-            found = key in self._items
-            before = self._items.get(key)
-            self._items[key] = value
-            return (before, True) if found else (None, False)  # type: ignore[return-value]
+        fresh = None
+        while True:
+            ref = self._refs.get(key)
+            if ref is None:
+                fresh = fresh or Ref(value)
+                ref = self._refs.setdefault(key, fresh)
+                if ref is fresh:
+                    return None, False
+            before = ref.value
+            if before is not _GONE and ref.replace(before, value):
+                return before, True
 
     def compare_and_swap(self, key: K, old: V, new: V) -> bool:
         """Sets the value of key to new if it is there and equal to old; says whether it did."""
-        with self._lock:
-            if key in self._items and self._items[key] == old:
-                self._items[key] = new
-                return True
+        while (ref := self._refs.get(key)) is not None:
+            found = ref.value
+            if found is _GONE:
+                continue
+            if found == old:
+                if ref.replace(found, new):
+                    return True
+                continue  # it was replaced while it was compared
             return False
+        return False
 
     def range(self, fn: Callable[[K, V], object]) -> None:
         """Calls fn(key, value) for what is there now, until it returns False.
 
         fn may use the map; what it changes is not seen by this call.
         """
-        with self._lock:
-            items = list(self._items.items())
-        for key, value in items:
+        items = iter(_items(self._refs))
+        for key, value in zip(items, items, strict=True):
             if fn(key, value) is False:
                 return
 
     def clear(self) -> None:
         """Deletes everything."""
-        with self._lock:
-            self._items.clear()
+        self._refs.clear()
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._refs)
 
 
 class Pool(Generic[T]):
@@ -148,11 +173,11 @@ class Pool(Generic[T]):
             self._items.append(item)
 
 
-_pools: weakref.WeakSet[Pool[Any]] = weakref.WeakSet()
+_pools: Registry[Pool[Any]] = Registry()
 
 
 def _collected(phase: str, info: dict[str, int]) -> None:
     """After a full collection: what nobody has used since the last one goes."""
     if phase == "stop" and info.get("generation") == 2:
-        for pool in list(_pools):
+        for pool in _pools.members():
             pool._old, pool._items = pool._items, []

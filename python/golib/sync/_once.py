@@ -1,19 +1,60 @@
-"""Once, once, once_value and SingleFlight: done by the first, awaited by the others."""
+"""Once, once, once_value and SingleFlight: done by the first, awaited by the others.
+
+# Who calls again what it runs
+The function that is run may call what runs it, and so may a finalizer or a signal handler that comes into it. Such a
+call would wait for itself: it raises RuntimeError. It is recognised from the very call on by which somebody becomes the
+one who runs the function (`Ref.replace`, `dict.setdefault`).
+"""
 
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Hashable
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from golib._golib import Event, Mutex
+from golib import _golib
+from golib._golib import Event, Mutex, Ref
 
 __all__ = ["Once", "SingleFlight", "once", "once_value"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
+
+
+def _me() -> int:
+    """The caller: a goroutine, or a thread."""
+    g = _golib._current()
+    return -threading.get_ident() if g is None else g.id
+
+
+def _check(by: int, me: int) -> None:
+    """Raises RuntimeError if a run by `by` is awaited by itself."""
+    if by == me:
+        raise RuntimeError("sync: called again by what it runs, which would wait for itself")
+
+
+class _Run:
+    """Somebody's run of the function."""
+
+    __slots__ = ("_by", "_running")
+
+    def __init__(self) -> None:
+        self._by = _me()
+        self._running = Mutex()
+        self._running.lock()
+
+    def end(self) -> None:
+        """Lets those go on who wait for it."""
+        self._running.unlock()
+
+    def wait_for(self, other: _Run) -> None:
+        """Waits for the end of the run of another."""
+        _check(other._by, self._by)
+        with other._running:
+            pass
 
 
 class Once:
@@ -25,28 +66,32 @@ class Once:
     >>> start.do(print, 'second')
     """
 
-    __slots__ = ("__weakref__", "_done", "_running")
+    __slots__ = ("__weakref__", "_done", "_run")
 
     def __init__(self) -> None:
         self._done = False
-        self._running = Mutex()
+        self._run: Ref[Any] = Ref(None)
 
     def do(self, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Calls fn(*args, **kwargs), unless some call has been made before; returns when that has ended.
 
-        A call that raises counts, as in Go; the exception is raised in its caller. Calling do() in fn
-        is a deadlock.
+        A call that raises counts, as in Go; the exception is raised in its caller.
 
         Blocks: the goroutine, or the OS thread, while another runs fn.
+        Raises: RuntimeError if fn calls do(), or a finalizer or signal handler that comes into it; Go's hangs then.
         """
         if self._done:
             return
-        with self._running:
-            if not self._done:
-                try:
-                    fn(*args, **kwargs)
-                finally:
-                    self._done = True
+        mine = _Run()
+        try:
+            if self._run.replace(None, mine):
+                fn(*args, **kwargs)
+        finally:
+            if self._run.value is mine:
+                self._done = True
+                mine.end()
+        if self._run.value is not mine:
+            mine.wait_for(self._run.value)
 
 
 class _Result(Generic[T]):
@@ -91,6 +136,7 @@ def once_value(fn: Callable[P, T]) -> Callable[P, T]:
     call that is ended from outside (KeyboardInterrupt, Cancelled) does not count.
 
     Blocks: the goroutine, or the OS thread, while another runs fn.
+    Raises: what fn raises; RuntimeError as Once.do().
 
     >>> @golib.sync.once_value
     ... def config() -> dict[str, int]:
@@ -100,14 +146,23 @@ def once_value(fn: Callable[P, T]) -> Callable[P, T]:
     reading
     True
     """
-    running, result = Mutex(), _Result[T]()
+    run: Ref[Any] = Ref(None)
+    result = _Result[T]()
 
     @functools.wraps(fn)
     def value(*args: P.args, **kwargs: P.kwargs) -> T:
-        if not result.known:
-            with running:
-                if not result.known:
+        while not result.known:
+            mine = _Run()
+            try:
+                if run.replace(None, mine) and not result.known:
                     result.keep(fn, args, kwargs)
+            finally:
+                # If it was interrupted, one of those that wait runs it.
+                if run.replace(mine, None):
+                    mine.end()
+            other = run.value
+            if other is not None:
+                mine.wait_for(other)
         return result.get()
 
     return value
@@ -148,30 +203,37 @@ class SingleFlight(Generic[K, T]):
     __slots__ = ("__weakref__", "_calls")
 
     def __init__(self) -> None:
-        self._calls: dict[K, tuple[Event, _Result[T]]] = {}
+        self._calls: dict[K, tuple[Event, _Result[T], int]] = {}
 
     def do(self, key: K, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """fn(*args, **kwargs), or what the call for the same key that is under way comes to.
 
         Blocks: the goroutine, or the OS thread, while another does the work.
-        Raises: what fn raises, in all who wait for it (the same object).
+        Raises: what fn raises, in all who wait for it (the same object); RuntimeError if fn calls do() for its own key,
+            or a finalizer or signal handler that comes into it.
         """
-        mine = call = (Event(), _Result[T]())
-        ended, result = mine
+        me = _me()
+        mine = call = (Event(), _Result[T](), me)
+        ended, result, by = mine
         try:
             while (call := self._calls.setdefault(key, mine)) is not mine:
-                ended, result = call
+                ended, result, by = call
+                _check(by, me)
                 ended.wait()
                 if result.known:
                     return result.get()
                 # Its caller was interrupted: the next one does the work.
-            ended, result = mine
+            ended, result, by = mine
             try:
                 result.keep(fn, args, kwargs)
             finally:
-                if self._calls.get(key) is mine:  # not a call that came after a forget()
-                    del self._calls[key]
-                ended.set()
+                try:
+                    other = self._calls.pop(key, mine)
+                    if other is not mine:
+                        self._calls.setdefault(key, other)  # it came after a forget()
+                    del other
+                finally:
+                    ended.set()
             return result.get()
         finally:
             # Else the exception holds this frame, and this frame the exception.

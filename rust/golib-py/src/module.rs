@@ -11,7 +11,7 @@ use crate::cpython::{self, movable, tstate};
 use crate::errors;
 use crate::obj::{self, Raw};
 use crate::raw::{self, guard, parking, seconds_of, wait_for, Table};
-use crate::{ends, goroutine, host, run, select, start, timer};
+use crate::{ends, goroutine, host, run, select, start, sync, timer};
 
 mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
@@ -323,7 +323,7 @@ const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i
 }
 
 /// The module's functions.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 40]> = Table([
+pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     raw::keywords(c"go", goroutine::go, GO_DOC),
     raw::keywords(c"spawn", goroutine::spawn, SPAWN_DOC),
     raw::fast(c"gosched", golib_entry_gosched, GOSCHED_DOC),
@@ -365,6 +365,7 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 40]> = Table([
     private(c"_set_idle_threads", run::set_idle_threads, ffi::METH_O),
     private(c"_expect_wakeups", run::expect_wakeups, ffi::METH_O),
     private(c"_monotonic", monotonic, ffi::METH_NOARGS),
+    private(c"_items", sync::items, ffi::METH_O),
     private(c"_strangers", strangers, ffi::METH_NOARGS),
     private(c"_last_wait", last_wait, ffi::METH_NOARGS),
     PyMethodDef::zeroed(),

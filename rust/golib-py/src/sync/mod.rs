@@ -6,6 +6,7 @@
 
 mod event;
 mod mutex;
+mod reference;
 mod rwmutex;
 mod semaphore;
 mod waitgroup;
@@ -17,6 +18,8 @@ use std::ptr;
 
 use go_lib::runtime::embedder::WaitError;
 use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
+
+pub(crate) use reference::items;
 
 use crate::errors;
 use crate::obj::{self, Raw};
@@ -166,13 +169,14 @@ unsafe fn make_type<T, const N: usize>(
 ///
 /// # Safety
 /// The GIL is held; called once.
-pub(crate) unsafe fn init() -> Option<[(&'static CStr, Raw); 5]> {
+pub(crate) unsafe fn init() -> Option<[(&'static CStr, Raw); 6]> {
     // SAFETY: the caller's duty.
     let types = unsafe {
         [
             (c"Event", event::init()),
             (c"Mutex", mutex::init()),
             (c"RWMutex", rwmutex::init()),
+            (c"Ref", reference::init()),
             (c"Semaphore", semaphore::init()),
             (c"WaitGroup", waitgroup::init()),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import golib
 import pytest
@@ -274,3 +275,30 @@ def test_an_aborted_barrier_raises_in_all_who_wait():
     gs = [parked(go(barrier.wait)) for _ in range(2)]
     barrier.abort()
     assert all(isinstance(g.exception(), threading.BrokenBarrierError) for g in gs)
+
+
+def test_a_timeout_passes_also_where_the_clock_of_the_time_module_stands_still(place, monkeypatch):
+    """As freezegun has it."""
+    stopped = time.monotonic()
+    for name in ("monotonic", "time", "perf_counter"):
+        monkeypatch.setattr(time, name, lambda: stopped)
+
+    def check():
+        cond = Cond()
+        with cond:
+            assert cond.wait(0.01) is False
+            assert cond.wait_for(lambda: False, 0.01) is False
+            assert cond.wait_for(list, -(10**400)) == []
+        with pytest.raises(threading.BrokenBarrierError):
+            Barrier(2).wait(0.01)
+        with pytest.raises(TimeoutError):
+            with golib.timeout(0.01):
+                golib.sleep(5)
+
+    place(check)
+
+
+def test_golibs_clock_is_that_of_the_time_module():
+    before = time.monotonic()
+    now = golib._golib._monotonic()
+    assert before <= now <= time.monotonic()

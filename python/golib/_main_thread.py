@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
@@ -56,14 +55,14 @@ def on_main_thread(call: Callable[[], None]) -> None:
     if threading.get_native_id() == os.getpid():
         _serve()
     else:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = _golib._monotonic() + _PATIENCE
         while True:
             _asked = _asked or _golib._call_soon(_serve)
             with _golib.shield():  # a cancelled goroutine may stop() too; it is short
                 if errand.done.wait(_LOOK):
                     break
             _disturb()
-            if time.monotonic() > deadline and not errand.taken:
+            if _golib._monotonic() > deadline and not errand.taken:
                 _errands.remove(errand)
                 raise RuntimeError("the main thread is in a call that nothing interrupts")
     if errand.error is not None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+from golib import _golib
 from golib._errors import Deadlock
 from golib._golib import Event, Mutex, shield
 
@@ -112,12 +112,12 @@ class Cond:
         deadline = None
         if timeout is not None:
             try:
-                deadline = time.monotonic() + timeout
+                deadline = _golib._monotonic() + timeout
             except OverflowError:  # of an int that no float can hold
-                deadline = time.monotonic() if timeout < 0 else None
+                deadline = _golib._monotonic() if timeout < 0 else None
         value = predicate()
         while not value:
-            left = None if deadline is None else deadline - time.monotonic()
+            left = None if deadline is None else deadline - _golib._monotonic()
             if left is not None and left <= 0:
                 break
             self.wait(left)

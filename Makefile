@@ -137,7 +137,7 @@ format: $(VENV)/.group-lint ## format the Rust and Python sources
 ## Documentation ------------------------------------------------------------------------------------------------------
 
 .PHONY: docs
-docs: $(VENV)/.group-docs ## the documentation as web pages, in target/docs
+docs: build $(VENV)/.group-docs ## the documentation as web pages, in target/docs
 	$(env) sphinx-build --quiet --fail-on-warning --builder html docs target/docs
 
 ## Measuring ----------------------------------------------------------------------------------------------------------

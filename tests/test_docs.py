@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import re
 
 import pytest
@@ -12,6 +13,18 @@ from markdown import ROOT, Block, blocks, broken_links, params
 from support import run_ok
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+DOCUMENTED = [
+    "golib",
+    "golib.sync",
+    "golib.runtime",
+    "golib.signal",
+    "golib.aio",
+    "golib.context",
+    "golib.time",
+    "golib.testing",
+]
 
 
 @pytest.mark.parametrize("block", [p for page in PAGES for p in params(page, "python")])
@@ -25,24 +38,33 @@ def test_a_pages_links_lead_somewhere(page) -> None:
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
-    listed = re.findall(r"^   (\S+)$", (ROOT / "docs/index.rst").read_text("utf-8"), re.MULTILINE)
-    assert sorted(listed) == [page.stem for page in PAGES]
+    assert contents("index.md") == sorted(
+        [page.stem for page in PAGES if page.stem != "index"] + ["reference/index"]
+    )
+    parts = sorted(page.stem for page in (ROOT / "docs/reference").glob("*.md"))
+    assert contents("reference/index.md") == [name for name in parts if name != "index"]
+
+
+def contents(page: str) -> list[str]:
+    """The pages in the tables of contents of `page`."""
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    tables = re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return sorted(
+        name for table in tables for name in re.findall(r"^[a-z][\w/-]*$", table, re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("module", DOCUMENTED)
+def test_every_public_name_is_in_the_reference(module) -> None:
+    mod = importlib.import_module(module)
+    public = [name for name in mod.__all__ if not inspect.ismodule(getattr(mod, name))]
+    page = (ROOT / "docs/reference" / f"{module.removeprefix('golib.')}.md").read_text("utf-8")
+    shown = re.findall(r"^\.\. auto\w+:: (\S+)$", page, re.MULTILINE)
+    assert sorted(shown) == sorted(set(public) - {"__version__"})
 
 
 def test_the_documentation_shows_code() -> None:
     assert sum(len(blocks(page, "python")) for page in PAGES) >= 20
-
-
-DOCUMENTED = [
-    "golib",
-    "golib.sync",
-    "golib.runtime",
-    "golib.signal",
-    "golib.aio",
-    "golib.context",
-    "golib.time",
-    "golib.testing",
-]
 
 
 def examples(module: str) -> list[str]:

@@ -32,7 +32,14 @@ Body = Callable[[Park, int, random.Random], None]
 
 #: Scenario modules beside this file; `@scenario` registers what they define. Only the one with the
 #: scenario asked for is imported: some need half of the standard library.
-MODULES = ("python_state", "native_frames", "libraries", "locks_and_identity", "cancellation")
+MODULES = (
+    "python_state",
+    "native_frames",
+    "libraries",
+    "locks_and_identity",
+    "thread_keyed",
+    "cancellation",
+)
 
 SCENARIOS: dict[str, Scenario] = {}
 

@@ -20,7 +20,12 @@ pytestmark = pytest.mark.hang(100 * SLACK)
 ROUNDS = os.environ.get("GOLIB_SOAK_ROUNDS")
 
 #: Scenario -> the library that it needs.
-NEEDS = {"pydantic_models": "pydantic", "rpds_maps": "rpds", "lxml_callbacks": "lxml"}
+NEEDS = {
+    "pydantic_models": "pydantic",
+    "rpds_maps": "rpds",
+    "lxml_callbacks": "lxml",
+    "tcl_interpreters": "_tkinter",
+}
 
 
 def scenarios() -> list[str]:

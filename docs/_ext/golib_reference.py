@@ -23,11 +23,17 @@ _SECTION = re.compile(rf"^({'|'.join(SECTIONS)}): +(.*)$")
 
 
 @cache
-def stub_signatures() -> dict[str, list[tuple[str, str]]]:
-    """`Chan.send` -> its signatures in the stubs, each as (parameters, returned type); several if it is overloaded."""
+def signatures() -> dict[str, list[tuple[str, str]]]:
+    """`Chan.send`, or `golib.time:after` -> its signatures as written, each as (parameters, returned type)."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for stub in sorted(PACKAGE.rglob("*.pyi")):
-        _collect(ast.parse(stub.read_text("utf-8")).body, "", found)
+    for source in [*PACKAGE.rglob("*.pyi"), *PACKAGE.rglob("*.py")]:
+        module = ".".join(source.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(
+            ".__init__"
+        )
+        here: dict[str, list[tuple[str, str]]] = {}
+        _collect(ast.parse(source.read_text("utf-8")).body, "", here)
+        for name, ways in here.items():
+            found[name if source.suffix == ".pyi" else f"{module}:{name}"] = ways
     return found
 
 
@@ -41,6 +47,7 @@ def _collect(body: list[ast.stmt], prefix: str, found: dict[str, list[tuple[str,
                 isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list
             ):
                 args = re.sub(r"^(self|cls)(, /)?(, )?", "", args)
+            args = re.sub(r", _\w+: [^,]+", "", args)  # ours
             returns = ast.unparse(node.returns) if node.returns else ""
             found.setdefault(prefix + node.name, []).append((_plain(args), _plain(returns)))
 
@@ -59,14 +66,15 @@ def process_signature(
     signature: str | None,
     returns: str | None,
 ) -> tuple[str, str] | None:
-    """Gives a function, a method or a class of the compiled part the signature that its stub has."""
+    """Gives a function, a method or a class the signature that its stub or its source has."""
     if signature is None:
         return None  # a property, or a class that takes no arguments
     parts = name.split(".")
     short = ".".join(parts[-2:]) if what in ("method", "property", "attribute") else parts[-1]
     keys = [f"{short}.__init__", f"{short}.__new__"] if what == "class" else [short]
-    for key in keys:
-        for args, result in stub_signatures().get(key, []):
+    module = getattr(obj, "__module__", None)
+    for key in [f"{module}:{key}" for key in keys] + keys:
+        for args, result in signatures().get(key, []):
             return f"({args})", "" if what == "class" else result
     return None
 

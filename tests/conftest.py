@@ -89,6 +89,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     golib.run(warm_up)
     golib.time.Timer(3600).stop()  # the goroutine that acts on alarms stays
     golib.aio.run_async(asyncio.sleep(0))  # golib's own event loop, too
+    golib.aio.Executor(1).shutdown()  # its module is imported then
     golib.go(int).join()
     for _ in range(2):  # the servants of the alarms: one that acts, one that waits meanwhile
         with golib.timeout(0.001, raises=False):

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from golib import _golib
+from golib._threads import thread_of
 
 __all__ = ["all_stacks", "own_stack", "set_panic_handler", "stack_of"]
 
@@ -24,8 +25,9 @@ collectors: list[_PanicHandler] = []
 def set_panic_handler(fn: _PanicHandler | None) -> None:
     """Sets what is called with the goroutine and its exception when nobody will read it.
 
-    None restores the default, which prints both to stderr. The process goes on either way,
-    unless the environment says GOLIB_PANIC=exit; Go's ends.
+    None restores the default, which prints both to stderr, or calls threading.excepthook if the
+    program has replaced that. The process goes on either way, unless the environment says
+    GOLIB_PANIC=exit; Go's ends.
 
     Blocks: nothing. The handler itself may block; it runs where the exception was found to be
         unread, usually in the goroutine itself.
@@ -47,20 +49,28 @@ def set_panic_handler(fn: _PanicHandler | None) -> None:
 
 def uncaught(g: _golib.Goroutine[Any], error: BaseException) -> None:
     """Reports an exception that nobody has read; called by the compiled part, once."""
-    handler = _panic_handler
-    if handler is None and collectors:
-        collectors[-1](g, error)
-        return
-    if handler is not None:
-        try:
-            handler(g, error)
-        except BaseException as broken:
-            _print(f"the panic handler failed:\n{format_error(broken)}{_panic_text(g, error)}")
-    else:
-        _print(_panic_text(g, error))
+    what = "the panic handler"
+    try:
+        if _panic_handler is not None:
+            _panic_handler(g, error)
+        elif collectors:
+            collectors[-1](g, error)
+            return
+        elif threading.excepthook is not threading.__excepthook__:
+            what = "threading.excepthook"
+            threading.excepthook(_hook_args(g, error))
+        else:
+            _print(_panic_text(g, error))
+    except BaseException as broken:
+        _print(f"{what} failed:\n{format_error(broken)}{_panic_text(g, error)}")
     if os.environ.get("GOLIB_PANIC") == "exit":
         _flush()
         os._exit(2)
+
+
+def _hook_args(g: _golib.Goroutine[Any], error: BaseException) -> threading.ExceptHookArgs:
+    """What threading gives its hook."""
+    return threading.ExceptHookArgs((type(error), error, error.__traceback__, thread_of(g)))
 
 
 def end_of_child(error: BaseException | None) -> NoReturn:

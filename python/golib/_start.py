@@ -9,7 +9,7 @@ import time
 import warnings
 from types import FrameType
 
-from golib import _golib
+from golib import _golib, _threads
 from golib._main_thread import handle_sigurg
 
 __all__ = ["started"]
@@ -20,6 +20,7 @@ _PATIENCE = 0.2
 
 def started() -> None:
     """Called by the compiled part before the first goroutine."""
+    _threads.install()
     atexit.register(at_exit)
     _golib._hook_child(_golib._after_fork)
     _golib._hook_child(watch_end_of_process)

@@ -11,6 +11,7 @@ const SOURCES: &[&str] = &[
     "cfi.c",
     "context.c",
     "gil.c",
+    "hooks.c",
     "ident.c",
     "identity.c",
     "identity_fork.c",
@@ -31,8 +32,16 @@ const SOURCES: &[&str] = &[
     "tstate.c",
     "x86_insn.c",
 ];
-const HEADERS: &[&str] =
-    &["golib_shim.h", "imports.h", "internal.h", "movable.h", "object.h", "patch.h", "versions.h"];
+const HEADERS: &[&str] = &[
+    "golib_shim.h",
+    "hooks.h",
+    "imports.h",
+    "internal.h",
+    "movable.h",
+    "object.h",
+    "patch.h",
+    "versions.h",
+];
 
 fn main() {
     pyo3_build_config::use_pyo3_cfgs();

@@ -8,6 +8,7 @@
  * and golib_call, and what an eval loop does besides it does when there is something to do. Builtins that are patched
  * (patch.h) are functions of this library too: what they call sees our frame below it, which pins.
  */
+#include "hooks.h"
 #include "internal.h"
 #include "movable.h"
 
@@ -20,10 +21,11 @@ static int n_own_texts;
 
 /* A function of this library may be called as it is. Not in run()'s main goroutine, where exceptions that signal handlers
  * raise may have to be picked up afterwards, nor if the eval loop has something to see to: GIL requests, exceptions from
- * outside, collections. */
+ * outside, collections, a profile function that is told of calls. */
 static int is_own(PyThreadState *ts, PyObject *fn)
 {
-    if (!PyCFunction_CheckExact(fn) || golib_eval_is_wanted(ts) || !golib_ident_is_goroutine(ts->thread_id))
+    if (!PyCFunction_CheckExact(fn) || golib_eval_is_wanted(ts) || !golib_ident_is_goroutine(ts->thread_id) ||
+        ts->c_profilefunc)
         return 0;
     const uint8_t *code = (const uint8_t *)PyCFunction_GET_FUNCTION(fn);
     for (int i = 0; i < n_own_texts; i++) {
@@ -107,10 +109,13 @@ static int lay_out(arguments *a, PyObject *first, PyObject *args, PyObject *kwar
 }
 
 /* One call site, whatever is called: movable.c relies on it. */
-__attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, PyObject *fn, PyObject *args, PyObject *kwargs)
+__attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, const void *owner, PyObject *fn, PyObject *args,
+                                               PyObject *kwargs)
 {
     PyObject *others[] = {fn, args, kwargs}, *own = NULL, *result;
     arguments a = {.items = others, .n = 3};
+    if (GOLIB_UNLIKELY(golib_hooks_wanted(ts)))
+        golib_hooks_begin(ts, owner);
     if (PyFunction_Check(fn)) {
         own = args;
         if (lay_out(&a, NULL, args, kwargs) < 0)
@@ -133,6 +138,8 @@ __attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, PyObject *fn, 
         fn = a.n == 2 ? call_args : call_bare;
     }
     result = PyObject_Vectorcall(fn, a.items, (size_t)a.n, a.kwnames);
+    if (GOLIB_UNLIKELY(golib_hooks_wanted(ts)))
+        golib_hooks_end(ts, owner);
     if (own) {
         Py_XDECREF(a.kwnames);
         if (a.items != a.few && a.items != &PyTuple_GET_ITEM(args, 0))

@@ -142,10 +142,19 @@ void golib_ts_set_context(PyThreadState *ts, PyObject *ctx);
 /* ---- call.c ---- */
 
 /* fn(*args, **kwargs) as the outermost call of a goroutine; `ts` is attached, its ident set. args is a tuple, kwargs a
- * dict or NULL.
+ * dict or NULL. `owner` stands for the goroutine in hooks.c.
  * There is nothing to unwind between here and the eval loop, or the function of this library, so a forced unwinding may
  * pass (rule: no landing pads). */
-PyObject *golib_call(PyThreadState *ts, PyObject *fn, PyObject *args, PyObject *kwargs);
+PyObject *golib_call(PyThreadState *ts, const void *owner, PyObject *fn, PyObject *args, PyObject *kwargs);
+
+/* ---- hooks.c: trace and profile functions ---- */
+
+/* The goroutine `owner` will begin with the functions of the calling thread: 0, or -1 with an exception set. Later take_back
+ * gives the thread those with which it ended, if it has. GIL held, the thread's own state attached. */
+int golib_hooks_lend(const void *owner);
+void golib_hooks_take_back(const void *owner);
+/* In a forked child: only `owner` (may be NULL) is still there. */
+void golib_hooks_after_fork(const void *owner);
 
 /* ---- movable.c ---- */
 
@@ -220,7 +229,9 @@ int golib_fork_hook_child(PyObject *hook);
 /* After golib_ts_retire, still on the goroutine's own stack: what libraries keep for the goroutine on its OS thread ends. */
 void golib_identity_leave(PyThreadState *ts);
 
-/* For every state that ended with its ident seen: no dummy thread stays in threading._active. Called by golib_ts_drop. */
+/* The attached state has an entry in threading._active, from 3.13 on: 0, or -1 with an exception set. */
+int golib_identity_mark(PyThreadState *ts);
+/* For every state that is marked at its end: no dummy thread stays in threading._active. Called by golib_ts_drop. */
 void golib_identity_forget(PyThreadState *ts);
 
 #ifdef __cplusplus

@@ -9,6 +9,7 @@
  * 2. On an ordinary thread every patched builtin does what it did.
  * 3. A goroutine's ident never reaches the C library, which would take it for the address of a thread.
  */
+#include "hooks.h"
 #include "patch.h"
 
 #include <string.h>
@@ -107,10 +108,13 @@ void golib_patch_apply(golib_patch *patch)
 #if GOLIB_DUMMIES_STAY
 /* Marks a state whose ident was asked for, in a field that CPython uses for threads that Python started only. */
 static char ident_was_seen;
+#else
+/* Later versions have no such field; they mark the state's dict, which little else uses. */
+static PyObject *name_mark;
+#endif
 /* Made once: CPython's method cache keeps each name it was asked for by its address, and this is asked at the end of every
  * goroutine. */
 static PyObject *name_threading, *name_active;
-#endif
 
 static PyObject *get_ident(PyObject *module, PyObject *unused)
 {
@@ -128,6 +132,13 @@ static golib_patch patch_get_ident = {.name = "get_ident", .two = get_ident};
 
 #if GOLIB_DUMMIES_STAY
 
+/* get_ident() has marked it. */
+int golib_identity_mark(PyThreadState *ts)
+{
+    (void)ts;
+    return 0;
+}
+
 int golib_identity_unmark(PyThreadState *ts)
 {
     if (ts->on_delete_data != &ident_was_seen)
@@ -135,6 +146,25 @@ int golib_identity_unmark(PyThreadState *ts)
     ts->on_delete_data = NULL;
     return 1;
 }
+
+#else
+
+int golib_identity_mark(PyThreadState *ts)
+{
+    if (!ts->dict && !(ts->dict = PyDict_New()))
+        return -1;
+    return PyDict_SetItem(ts->dict, name_mark, Py_None);
+}
+
+int golib_identity_unmark(PyThreadState *ts)
+{
+    if (!ts->dict || PyDict_Contains(ts->dict, name_mark) != 1)
+        return 0;
+    PyDict_DelItem(ts->dict, name_mark);
+    return 1;
+}
+
+#endif
 
 void golib_identity_forget(PyThreadState *ts)
 {
@@ -151,22 +181,6 @@ void golib_identity_forget(PyThreadState *ts)
     PyErr_Clear();
 }
 
-#else
-
-/* threading's own finaliser, in the goroutine's threading.local, does it. */
-void golib_identity_forget(PyThreadState *ts)
-{
-    (void)ts;
-}
-
-int golib_identity_unmark(PyThreadState *ts)
-{
-    (void)ts;
-    return 0;
-}
-
-#endif
-
 /* ---- installing ---- */
 
 int golib_identity_install(void)
@@ -176,14 +190,18 @@ int golib_identity_install(void)
         return 0;
     PyObject *thread = PyImport_ImportModule("_thread");
     int failed = !thread || golib_patch_find(&patch_get_ident, thread) < 0 || golib_locks_find() < 0 ||
-                 golib_signals_find() < 0 || golib_modules_find() < 0 || golib_forks_watch() < 0;
+                 golib_signals_find() < 0 || golib_modules_find() < 0 || golib_forks_watch() < 0 ||
+                 golib_hooks_install() < 0;
     Py_XDECREF(thread);
     if (failed)
         return -1;
-#if GOLIB_DUMMIES_STAY
     name_threading = PyUnicode_InternFromString("threading");
     name_active = PyUnicode_InternFromString("_active");
     if (!name_threading || !name_active)
+        return -1;
+#if !GOLIB_DUMMIES_STAY
+    name_mark = PyUnicode_InternFromString("golib.thread");
+    if (!name_mark)
         return -1;
 #endif
     golib_movable_prepare();

@@ -155,6 +155,17 @@ unsafe extern "C" fn current(_: Raw, _: Raw) -> Raw {
     host
 }
 
+/// `_golib._mark_thread()`: the calling goroutine has an entry in threading's table.
+unsafe extern "C" fn mark_thread(_: Raw, _: Raw) -> Raw {
+    // SAFETY: a METH_NOARGS function: the caller's state is attached.
+    unsafe {
+        match cpython::ThreadState::current().map(|ts| ts.mark_thread()) {
+            Some(Err(())) => ptr::null_mut(),
+            _ => obj::none(),
+        }
+    }
+}
+
 unsafe extern "C" fn goroutines(_: Raw, _: Raw) -> Raw {
     let mut found: Vec<Raw> = Vec::new();
     embedder::for_each_g(&mut |g| {
@@ -345,6 +356,7 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     private(c"_exitsyscall", exitsyscall, ffi::METH_NOARGS),
     private(c"_in_goroutine", in_goroutine, ffi::METH_NOARGS),
     private(c"_current", current, ffi::METH_NOARGS),
+    private(c"_mark_thread", mark_thread, ffi::METH_NOARGS),
     private(c"_call_soon", call_soon, ffi::METH_O),
     private(c"_at_exit", start::at_exit, ffi::METH_NOARGS),
     private(c"_report_unread", start::report_unread, ffi::METH_NOARGS),

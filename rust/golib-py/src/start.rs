@@ -11,7 +11,7 @@ use pyo3::ffi;
 
 use crate::cpython::{self, identity, tstate};
 use crate::errors;
-use crate::goroutine::{self, END_OF_CHILD, SUMMARY, UNCAUGHT};
+use crate::goroutine::{self, END_OF_CHILD, RENAMED, SUMMARY, UNCAUGHT};
 use crate::host;
 use crate::obj::{self, Global, Raw};
 
@@ -51,6 +51,7 @@ unsafe fn start() -> bool {
             || !import(c"golib._report", c"uncaught", &UNCAUGHT)
             || !import(c"golib._report", c"summary_of", &SUMMARY)
             || !import(c"golib._report", c"end_of_child", &END_OF_CHILD)
+            || !import(c"golib._threads", c"renamed", &RENAMED)
         {
             return false;
         }
@@ -194,6 +195,7 @@ pub(crate) unsafe extern "C" fn after_fork(_: Raw, _: Raw) -> Raw {
     // SAFETY: called in the child, with the GIL held; the runtime has started afresh.
     unsafe {
         crate::context::ambient::after_fork();
+        tstate::forget_hooks(embedder::current_host().cast());
         obj::none()
     }
 }

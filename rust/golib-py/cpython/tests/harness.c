@@ -76,7 +76,7 @@ static G *pop(int m)
 static void gmain(void)
 {
     G *g = getm()->cur;
-    PyObject *r = golib_call(g->ts, g->fn, g->args, NULL);
+    PyObject *r = golib_call(g->ts, g, g->fn, g->args, NULL);
     if (!r)
         PyErr_WriteUnraisable(g->fn);
     Py_XDECREF(r);

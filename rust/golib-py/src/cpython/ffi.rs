@@ -41,6 +41,9 @@ extern "C" {
     pub(super) fn golib_ctx_copy_for(out: *mut *mut PyObject) -> c_int;
     pub(super) fn golib_ts_set_context(ts: *mut PyThreadState, ctx: *mut PyObject);
 
+    pub(super) fn golib_hooks_lend(owner: *const c_void) -> c_int;
+    pub(super) fn golib_hooks_after_fork(owner: *const c_void);
+
     pub(super) fn golib_may_migrate(
         ts: *mut PyThreadState,
         frame_address: *const Caller,
@@ -53,12 +56,15 @@ extern "C" {
     pub(super) fn golib_atexit_last() -> c_int;
     pub(super) fn golib_fork_hook_child(hook: *mut PyObject) -> c_int;
     pub(super) fn golib_identity_leave(ts: *mut PyThreadState);
+    pub(super) fn golib_identity_mark(ts: *mut PyThreadState) -> c_int;
 }
 
 // Python code runs in it: at exit CPython may end the thread there by unwinding it.
 extern "C-unwind" {
+    pub(super) fn golib_hooks_take_back(owner: *const c_void);
     pub(super) fn golib_call(
         ts: *mut PyThreadState,
+        owner: *const c_void,
         function: *mut PyObject,
         args: *mut PyObject,
         kwargs: *mut PyObject,

@@ -73,6 +73,21 @@ impl ThreadState {
         unsafe { ffi::golib_ts_ident(self.as_ptr()) }
     }
 
+    /// The state's goroutine has an entry in threading's table, which is taken out at its end.
+    ///
+    /// # Errors
+    /// `Err(())`: a Python exception is set.
+    ///
+    /// # Safety
+    /// The state is attached on this OS thread.
+    pub unsafe fn mark_thread(self) -> Result<(), ()> {
+        // SAFETY: the caller's duty.
+        if unsafe { ffi::golib_identity_mark(self.as_ptr()) } < 0 {
+            return Err(());
+        }
+        Ok(())
+    }
+
     /// Takes the GIL on this OS thread for this state.
     ///
     /// # Safety
@@ -175,19 +190,20 @@ impl ThreadState {
         unsafe { ffi::golib_ts_set_context(self.as_ptr(), ctx) }
     }
 
-    /// `function(*args, **kwargs)` as the outermost call of a goroutine: a new reference, or null with an exception set.
-    /// Nothing between this and the eval loop has a landing pad.
+    /// `function(*args, **kwargs)` as the outermost call of the goroutine whose handle is `owner`: a new reference, or null
+    /// with an exception set. Nothing between this and the eval loop has a landing pad.
     ///
     /// # Safety
     /// The state is attached on this OS thread; `args` is a tuple, `kwargs` a dict or null, all borrowed.
     pub unsafe fn call(
         self,
+        owner: *mut PyObject,
         function: *mut PyObject,
         args: *mut PyObject,
         kwargs: *mut PyObject,
     ) -> *mut PyObject {
         // SAFETY: the caller's duty.
-        unsafe { ffi::golib_call(self.as_ptr(), function, args, kwargs) }
+        unsafe { ffi::golib_call(self.as_ptr(), owner.cast(), function, args, kwargs) }
     }
 }
 
@@ -198,6 +214,39 @@ impl ThreadState {
 pub unsafe fn ident_of(goid: u64) -> c_ulong {
     // SAFETY: the caller's duty.
     unsafe { ffi::golib_ident_of(goid) }
+}
+
+/// The goroutine whose handle is `owner` begins with the trace and profile functions of the calling thread.
+///
+/// # Errors
+/// `Err(())`: a Python exception is set.
+///
+/// # Safety
+/// The thread's own state is attached; [`take_back_hooks`] comes before the handle dies.
+pub unsafe fn lend_hooks(owner: *mut PyObject) -> Result<(), ()> {
+    // SAFETY: the caller's duty.
+    if unsafe { ffi::golib_hooks_lend(owner.cast()) } < 0 {
+        return Err(());
+    }
+    Ok(())
+}
+
+/// The calling thread gets the functions with which `owner` ended, if it has.
+///
+/// # Safety
+/// As [`lend_hooks`], on the same thread.
+pub unsafe fn take_back_hooks(owner: *mut PyObject) {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_hooks_take_back(owner.cast()) }
+}
+
+/// In a forked child: forgets what was lent, but to `owner` (null: to nobody).
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn forget_hooks(owner: *mut PyObject) {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_hooks_after_fork(owner.cast()) }
 }
 
 /// `PyEval_SaveThread` for an OS thread with a state of its own; the state stays bound to the thread.

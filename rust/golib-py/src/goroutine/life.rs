@@ -50,7 +50,7 @@ pub(crate) unsafe extern "C-unwind" fn goroutine_main(slf: Raw, ts: ThreadState)
         ts.set_context(context);
         let pending = GoroutineObj::take_pending(slf);
         if pending.is_null() {
-            (*g).result = ts.call((*g).function, (*g).args, (*g).kwargs);
+            (*g).result = ts.call(slf, (*g).function, (*g).args, (*g).kwargs);
         } else {
             errors::restore(pending);
         }

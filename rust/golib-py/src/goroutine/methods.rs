@@ -9,12 +9,15 @@ use pyo3::ffi::{self, PyMethodDef, Py_ssize_t};
 use super::life::name_of;
 use super::{unread, GoroutineObj};
 use crate::context::ambient;
+use crate::cpython::tstate;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
 use crate::raw::{self, arguments, guard, instance, parking, wait_of, Table};
 
 /// `golib._report.summary_of(frame)`.
 pub(crate) static SUMMARY: Global = Global::new();
+/// `golib._threads.renamed(goroutine, name)`.
+pub(crate) static RENAMED: Global = Global::new();
 
 mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
@@ -114,6 +117,19 @@ unsafe extern "C" fn status(slf: Raw, _: Raw) -> Raw {
     unsafe { raw::unicode(status_text(slf)) }
 }
 
+/// `_ident()`: what `threading.get_ident()` gives in it.
+unsafe extern "C" fn ident(slf: Raw, _: Raw) -> Raw {
+    // SAFETY: a method of Goroutine.
+    unsafe {
+        let ident = if (*instance::<GoroutineObj>(slf)).is_main {
+            crate::host::main_ident()
+        } else {
+            tstate::ident_of(GoroutineObj::gref(slf).goid())
+        };
+        ffi::PyLong_FromUnsignedLongLong(ident)
+    }
+}
+
 unsafe extern "C" fn header(slf: Raw, _: Raw) -> Raw {
     // SAFETY: a method of Goroutine.
     unsafe { raw::unicode(&GoroutineObj::gref(slf).header()) }
@@ -197,7 +213,19 @@ unsafe extern "C" fn set_name(slf: Raw, name: Raw, _: *mut c_void) -> c_int {
         ffi::Py_INCREF(name);
         let old = ptr::replace(&raw mut (*instance::<GoroutineObj>(slf)).name, name);
         ffi::Py_XDECREF(old);
-        0
+        // A handle exists only after the start, which has found the function.
+        let told = ffi::PyObject_CallFunctionObjArgs(
+            RENAMED.get(),
+            slf,
+            name,
+            ptr::null_mut::<ffi::PyObject>(),
+        );
+        ffi::Py_XDECREF(told);
+        if told.is_null() {
+            -1
+        } else {
+            0
+        }
     }
 }
 
@@ -234,7 +262,7 @@ Raises: what the goroutine raised (the same object each time); TimeoutError afte
 >>> golib.go(pow, 2, 10).join()
 1024";
 
-pub(super) static METHODS: Table<[PyMethodDef; 13]> = Table([
+pub(super) static METHODS: Table<[PyMethodDef; 14]> = Table([
     raw::keywords(c"join", golib_entry_join, JOIN_DOC),
     raw::keywords(
         c"result",
@@ -334,6 +362,15 @@ Its Python frames, the oldest first, as a traceback.StackSummary; empty once it 
 >>> [frame.name for frame in g.stack()]
 ['<lambda>']
 >>> ch.send(None)",
+    ),
+    raw::method(
+        c"_ident",
+        ident,
+        ffi::METH_NOARGS,
+        c"_ident($self, /)
+--
+
+What threading.get_ident() gives in it.",
     ),
     raw::method(
         c"_header",

@@ -43,7 +43,7 @@ use crate::raw::{self, free_instance, instance, Table};
 use crate::run;
 
 pub(crate) use life::{goroutine_main, set_child_root, END_OF_CHILD};
-pub(crate) use methods::SUMMARY;
+pub(crate) use methods::{RENAMED, SUMMARY};
 pub(crate) use spawn::{arguments_of, check_function, go, rest_of_call, spawn, start, Spec};
 pub(crate) use unread::{forget_unread, report_unread};
 

@@ -71,6 +71,7 @@ mod parks {
             }
             let ended = await_end(slf);
             end_main(slf);
+            tstate::take_back_hooks(slf);
             let outcome = if ended { GoroutineObj::outcome(slf) } else { ptr::null_mut() };
             ffi::Py_DECREF(slf);
             outcome
@@ -94,6 +95,10 @@ unsafe fn start_main(function: Raw, positional: Raw, keywords: Raw) -> Raw {
         let is_main = host::on_main_os_thread() && MAIN.load(Ordering::Relaxed).is_null();
         let slf = goroutine::start(Spec { kwargs, is_main, ..Spec::new(function, positional) });
         if !slf.is_null() {
+            // It cannot run before we give the GIL up. Without memory it begins without them.
+            if tstate::lend_hooks(slf).is_err() {
+                ffi::PyErr_Clear();
+            }
             if is_main {
                 MAIN.store(slf, Ordering::Relaxed);
                 *lock(&WAITER) = Some(embedder::current_or_thread());

@@ -1,0 +1,23 @@
+/* Trace and profile functions of goroutines; see hooks.c. */
+#ifndef GOLIB_HOOKS_H
+#define GOLIB_HOOKS_H
+
+#include "internal.h"
+
+extern const uint64_t *golib_hooks_version;
+extern uint64_t golib_hooks_seen;
+
+/* A state has functions, or one that begins may be given some. */
+static inline int golib_hooks_wanted(const PyThreadState *ts)
+{
+    return *golib_hooks_version != golib_hooks_seen || ts->c_tracefunc || ts->c_profilefunc;
+}
+
+/* Finds threading's functions; 0, or -1 with an exception set. */
+int golib_hooks_install(void);
+
+/* Around a goroutine's function, if golib_hooks_wanted; `owner` is its handle. An exception that is set stays. */
+__attribute__((cold, noinline)) void golib_hooks_begin(PyThreadState *ts, const void *owner);
+__attribute__((cold, noinline)) void golib_hooks_end(PyThreadState *ts, const void *owner);
+
+#endif

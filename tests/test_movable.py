@@ -41,3 +41,31 @@ thread.join()
         timeout=30,
     )
     assert out == "([1, 2], [])\n"
+
+
+def test_a_wait_in_a_python_function_is_decided_without_a_walk() -> None:
+    # The first one is walked: it tells where the outermost eval loop lies in the stack.
+    run_ok(
+        """
+import golib
+
+def nested(ch, depth):
+    return nested(ch, depth - 1) if depth else ch.recv()
+
+def body(ch):
+    for _ in range(100):
+        nested(ch, 0)
+        nested(ch, 20)
+        with golib.sync.Mutex():
+            ch.recv(timeout=60)
+        next(ch)
+
+ch = golib.Chan()
+g = golib.go(body, ch)
+for i in range(400): ch.send(i)
+g.join()
+stats = golib.runtime.stats()
+assert stats["parks_movable"] > 100 and stats["parks_movable_after_walk"] < 3, stats
+assert stats["parks_pinned"] == 0, stats
+"""
+    )

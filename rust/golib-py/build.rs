@@ -27,6 +27,7 @@ const SOURCES: &[&str] = &[
     "leftovers.c",
     "movable.c",
     "object.c",
+    "parts.c",
     "swap.c",
     "tls_scan.c",
     "tstate.c",

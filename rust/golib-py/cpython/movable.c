@@ -21,7 +21,7 @@
 
 #include <string.h>
 
-enum { TABLE_BITS = 12, TABLE_SIZE = 1 << TABLE_BITS, MOST_FRAMES = 4096, MOST_TEXTS = 8 };
+enum { TABLE_BITS = 12, TABLE_SIZE = 1 << TABLE_BITS, MOST_FRAMES = 4096, MOST_TEXTS = 8, MOST_PARTS = 32 };
 
 typedef enum { UNKNOWN, GO_ON, EVAL, END, PIN } verdict;
 
@@ -42,7 +42,8 @@ static struct {
     const golib_range *immovable;
     int n_immovable;
     golib_range end;        /* golib_call */
-    golib_range eval;       /* the eval loop */
+    golib_range eval[MOST_PARTS];   /* the eval loop; what is rarely used lies apart, in some builds nearly all of it */
+    int n_eval;
     ptrdiff_t room;         /* from the outermost eval loop's CFA to the top of the stack; 0: not known */
 } places;
 
@@ -60,7 +61,7 @@ void golib_movable_prepare(void)
     places.n_texts = golib_text_of((const void *)&PyEval_EvalCode, places.texts, MOST_TEXTS);
     places.n_immovable = golib_scan_immovable(&places.immovable);
     golib_cfi_function((const void *)&golib_call, &places.end);
-    golib_cfi_function((const void *)&_PyEval_EvalFrameDefault, &places.eval);
+    places.n_eval = golib_parts_of((const void *)&_PyEval_EvalFrameDefault, places.eval, MOST_PARTS);
     places.ready = 1;
 }
 
@@ -81,6 +82,15 @@ static int is_immovable(const void *pc)
     return 0;
 }
 
+static int is_eval(const void *pc)
+{
+    for (int i = 0; i < places.n_eval; i++) {
+        if (is_in(pc, &places.eval[i]))
+            return 1;
+    }
+    return 0;
+}
+
 static verdict judge(const void *pc)
 {
     if (is_in(pc, &places.end))
@@ -89,7 +99,7 @@ static verdict judge(const void *pc)
         if (is_in(pc, &places.texts[i])) {
             if (is_immovable(pc))
                 return PIN;
-            return is_in(pc, &places.eval) ? EVAL : GO_ON;
+            return is_eval(pc) ? EVAL : GO_ON;
         }
     }
     return PIN;

@@ -1,5 +1,5 @@
-/* The parts of the movability test: rules for stepping from frame to frame (cfi.c), and which functions of the
- * interpreter keep thread-local addresses (tls_scan.c, x86_insn.c). */
+/* The parts of the movability test: rules for stepping from frame to frame (cfi.c), the parts of a function (parts.c),
+ * and which functions of the interpreter keep thread-local addresses (tls_scan.c, x86_insn.c). */
 #ifndef GOLIB_MOVABLE_H
 #define GOLIB_MOVABLE_H
 
@@ -24,6 +24,10 @@ typedef struct golib_range {
 int golib_cfi_function(const void *pc, golib_range *out);
 /* The step at pc (the call's own bytes, one before the return address). 0: cannot be told. */
 int golib_cfi_step(const void *pc, golib_step *out);
+
+/* The parts of the function around pc, which the compiler may have split: those that it jumps into. Count of them, the first
+ * being where pc is; 0 if nothing is known. */
+int golib_parts_of(const void *pc, golib_range *out, int most);
 
 /* The executable segments of the module around an address; count of them, at most `most`. */
 int golib_text_of(const void *address, golib_range *out, int most);

@@ -18,7 +18,7 @@
 #include <string.h>
 
 enum { MOST_RANGES = 4096, MOST_STATES = 2048, MOST_TEXTS = 8, MOST_SLOTS = 16, MOST_OWN = 2,
-       MOST_ASKERS = 512 };
+       MOST_ASKERS = 512, MOST_PARTS = 32 };
 
 static struct {
     golib_range ranges[MOST_RANGES];
@@ -233,27 +233,6 @@ static int is_kept(const uint8_t *at, int reg, const golib_range *text)
     return 0;
 }
 
-/* The rest of a function that the compiler has split (hot and cold parts jump into each other): where a jump out of
- * `range` lands in the middle of things, that is where a frame exists already, rather than at a function's start. Not the
- * part `but`, if there is one. */
-static void add_other_parts(golib_range range, const golib_range *text, const golib_range *but)
-{
-    golib_step at_target;
-    golib_range other;
-    for (const uint8_t *p = range.begin; p < range.end;) {
-        golib_insn in = golib_x86_decode(p, text->end, 0);
-        const uint8_t *target = in.target;
-        p += in.length ? in.length : 1;
-        if (!target || target < text->begin || target >= text->end || (target >= range.begin && target < range.end))
-            continue;
-        if (!golib_cfi_function(target, &other) || (but && other.begin == but->begin))
-            continue;
-        if (golib_cfi_step(target, &at_target) && !at_target.from_fp && at_target.cfa_off == 8)
-            continue;   /* a sibling call: our frame is gone */
-        add(other);
-    }
-}
-
 /* Where a function asks for the thread. */
 static struct {
     const uint8_t *at[MOST_ASKERS];
@@ -289,13 +268,24 @@ static void scan_text(const golib_range *text)
     }
 }
 
-/* Of what was found from `first` on. */
-static void add_all_other_parts(int first, const golib_range *texts, int n, const golib_range *but)
+static int is_one_of(const golib_range *range, const golib_range *ranges, int n)
 {
-    for (int i = first; i < found.n; i++) {     /* grows while it is walked */
-        for (int t = 0; t < n; t++) {
-            if (found.ranges[i].begin >= texts[t].begin && found.ranges[i].begin < texts[t].end)
-                add_other_parts(found.ranges[i], &texts[t], but);
+    for (int i = 0; i < n; i++) {
+        if (ranges[i].begin == range->begin)
+            return 1;
+    }
+    return 0;
+}
+
+/* The other parts of the functions that were found from `first` on, less those among `but`. */
+static void add_other_parts(int first, const golib_range *but, int n_but)
+{
+    for (int i = first, whole = found.n; i < whole; i++) {
+        golib_range parts[MOST_PARTS];
+        int n = golib_parts_of(found.ranges[i].begin, parts, MOST_PARTS);
+        for (int k = 0; k < n; k++) {
+            if (!is_one_of(&parts[k], but, n_but))
+                add(parts[k]);
         }
     }
 }
@@ -303,22 +293,22 @@ static void add_all_other_parts(int first, const golib_range *texts, int n, cons
 /* 1, and what asks for the thread (2). The eval loop keeps no answer. */
 static int scan_code(const void *interpreter)
 {
-    golib_range texts[MOST_TEXTS], asks, eval = {NULL, NULL};
+    golib_range texts[MOST_TEXTS], eval[MOST_PARTS], asks;
     struct module_search search = {(ElfW(Addr))interpreter};
     int n = golib_text_of(interpreter, texts, MOST_TEXTS);
+    int n_eval = golib_parts_of((const void *)&_PyEval_EvalFrameDefault, eval, MOST_PARTS);
     if (n <= 0)
         return -1;
     dl_iterate_phdr(find_slots, &search);
     for (int i = 0; i < n; i++)
         scan_text(&texts[i]);
-    add_all_other_parts(0, texts, n, NULL);
+    add_other_parts(0, NULL, 0);
     int first = found.n;
-    golib_cfi_function((const void *)&_PyEval_EvalFrameDefault, &eval);
     for (int i = 0; i < askers.n; i++) {
-        if (golib_cfi_function(askers.at[i], &asks) && asks.begin != eval.begin)
+        if (golib_cfi_function(askers.at[i], &asks) && !is_one_of(&asks, eval, n_eval))
             add(asks);
     }
-    add_all_other_parts(first, texts, n, &eval);
+    add_other_parts(first, eval, n_eval);
     return 0;
 }
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from support import run_ok
+import pathlib
+import sys
+
+import pytest
+
+from support import finish, run_ok, start
 
 
 def test_the_first_walk_over_native_frames_runs_no_python_code() -> None:
@@ -67,5 +72,58 @@ g.join()
 stats = golib.runtime.stats()
 assert stats["parks_movable"] > 100 and stats["parks_movable_after_walk"] < 3, stats
 assert stats["parks_pinned"] == 0, stats
+"""
+    )
+
+
+WAITERS = """
+import sys
+import golib
+
+def waiter(ch):
+    return ch.recv() + next(iter(ch))
+
+def wait(n):
+    ch = golib.Chan()
+    gs = [golib.go(waiter, ch) for _ in range(n)]
+    for _ in range(2 * n): ch.send(1)
+    return sum(g.join() for g in gs)
+
+def check():
+    assert wait(100) == 200
+    stats = golib.runtime.stats()
+    assert stats["parks_pinned"] == 0 and stats["parks_movable"] > 100, stats
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12")
+@pytest.mark.parametrize("switch", ["perf", "perf_jit"])
+def test_waits_under_x_perf_move(switch: str, tmp_path: pathlib.Path) -> None:
+    if switch == "perf_jit" and sys.version_info < (3, 13):
+        pytest.skip("new in 3.13")
+    script = tmp_path / "waiters.py"
+    script.write_text(WAITERS + "check()")
+    # perf's file of symbols is written where perf looks for it.
+    command = [sys.executable, "-X", switch, str(script)]
+    process = start(command)
+    result = finish(process)
+    for name in (f"perf-{process.pid}.map", f"jit-{process.pid}.dump"):
+        pathlib.Path("/tmp", name).unlink(missing_ok=True)
+    assert result.rc == 0 and result.err == "", result
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12")
+def test_waits_move_while_stack_trampolines_come_and_go() -> None:
+    run_ok(
+        WAITERS
+        + """
+import os
+check()
+for _ in range(3):
+    sys.activate_stack_trampoline("perf")
+    check()
+    sys.deactivate_stack_trampoline()
+    check()
+os.unlink(f"/tmp/perf-{os.getpid()}.map")
 """
     )

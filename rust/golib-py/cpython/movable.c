@@ -9,6 +9,7 @@
  * | golib_call | the end: the goroutine may move |
  * | the interpreter | goes on, unless the function is on the list of tls_scan.c |
  * | this library otherwise (a function that called back, a patched builtin) | pins: Rust may keep what is the thread's |
+ * | `-X perf`'s trampolines | goes on |
  * | any other library, JIT code, what cannot be walked | pins |
  *
  * # The short cut
@@ -105,6 +106,39 @@ static verdict judge(const void *pc)
     return PIN;
 }
 
+#if GOLIB_HAS_PERF_ARENAS && defined(__x86_64__)
+
+/* A frame of `-X perf`'s trampolines, which are in no table: what follows the call tells how it is left. */
+static int trampoline_step(const uint8_t *ret, golib_step *step)
+{
+    static const uint8_t add_and_return[] = {0x48, 0x83, 0xc4, 0x08, 0xc3}, pop_and_return[] = {0x5d, 0xc3};
+    int ours = 0;
+    for (const struct golib_perf_arena *a = golib_perf_arenas(); a && !ours; a = a->previous) {
+        if (a->next_free < a->begin || a->next_free > a->begin + a->size)
+            return 0;   /* not the record that we know */
+        ours = ret > a->begin && ret < a->next_free;
+    }
+    if (!ours || ret[-2] != 0xff || ret[-1] != 0xd1)    /* call *%rcx */
+        return 0;
+    *step = (golib_step){.cfa_off = 16, .ret_at = -8};
+    if (!memcmp(ret, add_and_return, sizeof add_and_return))
+        return 1;
+    step->fp_saved = 1;
+    step->fp_at = -16;
+    return !memcmp(ret, pop_and_return, sizeof pop_and_return);
+}
+
+#else
+
+static int trampoline_step(const uint8_t *ret, golib_step *step)
+{
+    (void)ret;
+    (void)step;
+    return 0;
+}
+
+#endif
+
 __attribute__((noinline, cold)) static void learn(known *k, const void *ret)
 {
     const void *pc = (const char *)ret - 1;     /* inside the call, which may be a function's last instruction */
@@ -113,6 +147,8 @@ __attribute__((noinline, cold)) static void learn(known *k, const void *ret)
     k->verdict = judge(pc);
     if ((k->verdict == GO_ON || k->verdict == EVAL) && !golib_cfi_step(pc, &k->step))
         k->verdict = PIN;
+    else if (k->verdict == PIN && trampoline_step(ret, &k->step))
+        k->verdict = GO_ON;
 }
 
 static inline known *place_of(const void *ret)

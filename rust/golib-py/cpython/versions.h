@@ -124,4 +124,21 @@ static inline void golib_mark_bound(PyThreadState *ts, int bound)
 #endif
 }
 
+/* Under `-X perf` (3.12+) each Python function's eval loop is called from a few instructions of its own, copied into blocks of
+ * memory. CPython keeps the blocks in a list until it ends; the record's type is private to a file of its. */
+#if PY_VERSION_HEX >= 0x030c0000 && defined(PY_HAVE_PERF_TRAMPOLINE)
+struct golib_perf_arena {
+    const uint8_t *begin, *next_free;
+    size_t size, size_left, code_size;
+    const struct golib_perf_arena *previous;
+};
+static inline const struct golib_perf_arena *golib_perf_arenas(void)
+{
+    return (const struct golib_perf_arena *)_PyRuntime.ceval.perf.code_arena;
+}
+#define GOLIB_HAS_PERF_ARENAS 1
+#else
+#define GOLIB_HAS_PERF_ARENAS 0
+#endif
+
 #endif

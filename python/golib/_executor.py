@@ -11,7 +11,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from golib import _golib
 from golib._errors import Deadlock, Goexit
-from golib._registry import Registry
+from golib._registry import Registry, add, members
 from golib.sync import Cond, Semaphore, WaitGroup
 
 __all__ = ["Executor"]
@@ -47,7 +47,7 @@ class Executor(concurrent.futures.Executor):
         self._max_workers = max_workers
         self._shutdown = False
         self._begin()
-        _executors.add(self)
+        add(_executors, self)
 
     def _begin(self, forker: int = 0) -> None:
         # No lock guards this: a finalizer or a signal handler that comes into submit() may call it. Whoever puts a call
@@ -208,7 +208,7 @@ def _goid() -> int:
     return 0 if g is None else g.id
 
 
-_executors: Registry[Executor] = Registry()
+_executors: Registry[Executor] = {}
 _exiting = False
 
 
@@ -216,7 +216,7 @@ def _at_exit() -> None:
     """Called when the main thread has ended, while goroutines still run."""
     global _exiting
     _exiting = True
-    for executor in _executors.members():
+    for executor in members(_executors):
         try:
             executor._calls.wait()
         except Deadlock:
@@ -224,7 +224,7 @@ def _at_exit() -> None:
 
 
 def _after_fork_in_child() -> None:
-    for executor in _executors.members():
+    for executor in members(_executors):
         executor._after_fork_in_child()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from golib._golib import Ref, _items
-from golib._registry import Registry
+from golib._registry import Registry, add, members
 
 __all__ = ["Map", "Pool"]
 
@@ -148,7 +148,7 @@ class Pool(Generic[T]):
         self._new = new
         self._items: list[T] = []
         self._old: list[T] = []
-        _pools.add(self)
+        add(_pools, self)
         if _collected not in gc.callbacks:
             gc.callbacks.append(_collected)
 
@@ -173,11 +173,11 @@ class Pool(Generic[T]):
             self._items.append(item)
 
 
-_pools: Registry[Pool[Any]] = Registry()
+_pools: Registry[Pool[Any]] = {}
 
 
 def _collected(phase: str, info: dict[str, int]) -> None:
     """After a full collection: what nobody has used since the last one goes."""
     if phase == "stop" and info.get("generation") == 2:
-        for pool in _pools.members():
+        for pool in members(_pools):
             pool._old, pool._items = pool._items, []

@@ -521,7 +521,8 @@ Raises: as Chan.
 const RECV_DOC: &std::ffi::CStr = c"recv($module, ch, /)
 --
 
-A case of select() that receives from ch.
+A case of select() that receives from ch. recv(None) is never ready, as a receive from
+Go's nil channel is.
 
 >>> ch = golib.Chan(1)
 >>> ch.send('x')
@@ -531,7 +532,7 @@ A case of select() that receives from ch.
 const SEND_DOC: &std::ffi::CStr = c"send($module, ch, value)
 --
 
-A case of select() that sends value to ch.
+A case of select() that sends value to ch. send(None, value) is never ready.
 
 >>> ch = golib.Chan(1)
 >>> golib.select(golib.send(ch, 'x')).index
@@ -544,7 +545,7 @@ const SELECT_DOC: &std::ffi::CStr =
 Waits until one of the cases can proceed and does it: Go's select statement.
 
 A case is recv(ch), send(ch, value), a channel to receive from, or None, which is never
-ready (as is every case of golib.nil). Among several that are ready one is chosen at
+ready (as are recv(None), send(None, v) and every case of golib.nil). Among several that are ready one is chosen at
 random, or the first if biased. With default=True it does not wait: index is -1 if nothing
 was ready. A case that loses leaves no trace; select() of nothing waits for ever.
 

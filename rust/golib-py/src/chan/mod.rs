@@ -16,6 +16,7 @@
 mod methods;
 mod ops;
 
+use std::ffi::CStr;
 use std::mem::{offset_of, MaybeUninit};
 use std::os::raw::{c_int, c_void};
 use std::ptr;
@@ -99,11 +100,30 @@ unsafe extern "C" fn repr(slf: Raw) -> Raw {
         let text = match hchan(slf).as_ref() {
             None => "golib.nil".to_owned(),
             Some(h) => {
+                let class = ffi::Py_TYPE(slf);
+                let name = if class.cast() == CHAN.get() {
+                    "golib.Chan".into()
+                } else {
+                    CStr::from_ptr((*class).tp_name).to_string_lossy()
+                };
                 let state = if h.is_closed() { " closed" } else { "" };
-                format!("<golib.Chan {}/{}{state} at {slf:p}>", h.len(), h.cap())
+                format!("<{name} {}/{}{state} at {slf:p}>", h.len(), h.cap())
             }
         };
         raw::unicode(&text)
+    }
+}
+
+/// The core of a channel; None: an exception is set.
+unsafe fn core_of(capacity: usize) -> Option<Hchan<Obj>> {
+    // SAFETY: every method, the collector and the deallocation run with the GIL held.
+    unsafe {
+        let core = Hchan::<Obj>::try_new_in_host(capacity).ok();
+        if core.is_none() {
+            let text = "the channel's buffer does not fit into memory";
+            errors::set(ffi::PyExc_MemoryError, text);
+        }
+        core
     }
 }
 
@@ -112,13 +132,8 @@ unsafe extern "C" fn repr(slf: Raw) -> Raw {
 /// # Safety
 /// The GIL is held; `class` is Chan or a subclass of it.
 pub(crate) unsafe fn make(class: *mut PyTypeObject, capacity: usize) -> Raw {
-    // SAFETY: every method, the collector and the deallocation run with the GIL held.
-    let Ok(core) = (unsafe { Hchan::<Obj>::try_new_in_host(capacity) }) else {
-        // SAFETY: the GIL is held.
-        return unsafe {
-            errors::raise(ffi::PyExc_MemoryError, "the channel's buffer does not fit into memory")
-        };
-    };
+    // SAFETY: the GIL is held.
+    let Some(core) = (unsafe { core_of(capacity) }) else { return ptr::null_mut() };
     // SAFETY: the caller's duty; a fresh instance is zeroed, and Hchan does not move any more.
     unsafe {
         let slf = ffi::PyType_GenericAlloc(class, 0);
@@ -176,9 +191,9 @@ unsafe extern "C" fn construct(class: Raw, args: *const Raw, nargsf: usize, kwna
     }
 }
 
-/// `__new__` for subclasses.
-unsafe extern "C" fn new(class: *mut PyTypeObject, args: Raw, kwargs: Raw) -> Raw {
-    // SAFETY: a tp_new: a tuple, and a dict or null.
+/// The argument of `Chan(capacity=0)` in a tuple, and a dict or null. None: an exception is set.
+unsafe fn parsed(args: Raw, kwargs: Raw) -> Option<usize> {
+    // SAFETY: the GIL is held.
     unsafe {
         let mut capacity: Raw = ptr::null_mut();
         let names = [c"capacity".as_ptr(), ptr::null()];
@@ -190,12 +205,51 @@ unsafe extern "C" fn new(class: *mut PyTypeObject, args: Raw, kwargs: Raw) -> Ra
             &mut capacity,
         );
         if parsed == 0 {
-            return ptr::null_mut();
+            return None;
         }
-        match capacity_of(capacity) {
-            Some(n) => make(class, n),
-            None => ptr::null_mut(),
+        capacity_of(capacity)
+    }
+}
+
+/// True of a subclass with an `__init__` of its own.
+unsafe fn has_own_init(class: *mut PyTypeObject) -> bool {
+    // SAFETY: `class` is Chan or a subclass of it.
+    unsafe { (*class).tp_init.map(|f| f as usize) != Some(init_subclass as *const () as usize) }
+}
+
+/// `__new__` for subclasses. The arguments of one that has its own `__init__`, but not its own `__new__`, are meant for that:
+/// it calls this class's, with a capacity.
+unsafe extern "C" fn new(class: *mut PyTypeObject, args: Raw, kwargs: Raw) -> Raw {
+    // SAFETY: a tp_new: a tuple, and a dict or null.
+    unsafe {
+        let own_new = (*class).tp_new.map(|f| f as usize) != Some(new as *const () as usize);
+        let capacity = if has_own_init(class) && !own_new { Some(0) } else { parsed(args, kwargs) };
+        capacity.map_or(ptr::null_mut(), |n| make(class, n))
+    }
+}
+
+/// `__init__`, called by that of a subclass: sets the capacity of a channel that nobody has used yet.
+unsafe extern "C" fn init_subclass(slf: Raw, args: Raw, kwargs: Raw) -> c_int {
+    // SAFETY: a tp_init: a tuple, and a dict or null.
+    unsafe {
+        // Else `__new__` has had the arguments.
+        if !has_own_init(ffi::Py_TYPE(slf)) {
+            return 0;
         }
+        let Some(capacity) = parsed(args, kwargs) else { return -1 };
+        let chan = instance::<ChanObj>(slf);
+        let core = (*chan).core.assume_init_mut();
+        if core.cap() == capacity {
+            return 0;
+        }
+        if !core.is_idle() {
+            errors::set(ffi::PyExc_RuntimeError, "the channel is in use already");
+            return -1;
+        }
+        let Some(new) = core_of(capacity) else { return -1 };
+        // By 1 it stays where it is. The old one is empty: dropping it drops no object.
+        *core = new;
+        0
     }
 }
 
@@ -252,6 +306,7 @@ pub(crate) unsafe fn init() -> Raw {
     let mut slots = vec![
         raw::slot(ffi::Py_tp_doc, DOC.as_ptr().cast()),
         raw::slot(ffi::Py_tp_new, new as *const c_void),
+        raw::slot(ffi::Py_tp_init, init_subclass as *const c_void),
         raw::slot(ffi::Py_tp_dealloc, raw::dealloc::<ChanObj> as *const c_void),
         raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
         raw::slot(ffi::Py_tp_clear, clear as *const c_void),
@@ -289,7 +344,8 @@ A channel, as in Go: a queue on which goroutines and OS threads wait.
 
 With capacity 0 every send meets a receive; otherwise so many values are buffered.
 Iterating receives until the channel is closed and drained; `with ch:` closes it at the
-end. A channel is always true; len() is the number of buffered values.
+end. A channel is always true; len() is the number of buffered values. A subclass may have
+an __init__ with arguments of its own; it calls super().__init__(capacity).
 
 Blocks: nothing; the operations say what they block.
 Shape: capacity values are buffered.

@@ -15,7 +15,7 @@ use crate::raw::{self, arguments, free_instance, instance, Container, Table};
 #[repr(C)]
 struct CaseObj {
     ob_base: PyObject,
-    /// What has the channel.
+    /// What has the channel; None for a case that is disabled.
     face: Raw,
     /// What a send case sends; null for a receive.
     value: Raw,
@@ -32,14 +32,15 @@ pub(super) unsafe fn case_of<'a>(given: Raw) -> Option<Case<'a, Obj>> {
         let (face, value) = if ffi::Py_TYPE(given).cast() == CASE.get() {
             let case = instance::<CaseObj>(given);
             ((*case).face, (*case).value)
-        } else if can_recv(given) {
+        } else if can_recv(given) || given == ffi::Py_None() {
             (given, ptr::null_mut())
-        } else if given == ffi::Py_None() {
-            return Some(Case::Disabled);
         } else {
             no_case(given);
             return None;
         };
+        if face == ffi::Py_None() {
+            return Some(Case::Disabled);
+        }
         Some(match hchan(face).as_ref() {
             None => Case::Disabled,
             Some(h) if value.is_null() => Case::Recv(h),
@@ -87,12 +88,12 @@ unsafe fn make_case(face: Raw, value: Raw) -> Raw {
 pub(crate) unsafe extern "C" fn recv(_: Raw, ch: Raw) -> Raw {
     // SAFETY: a METH_O function.
     unsafe {
-        if can_recv(ch) {
+        if can_recv(ch) || ch == ffi::Py_None() {
             return make_case(ch, ptr::null_mut());
         }
         ffi::PyErr_Format(
             ffi::PyExc_TypeError,
-            c"recv() takes a channel to receive from, not %s".as_ptr(),
+            c"recv() takes a channel to receive from, or None, not %s".as_ptr(),
             (*ffi::Py_TYPE(ch)).tp_name,
         )
     }
@@ -105,12 +106,12 @@ pub(crate) unsafe extern "C" fn send(_: Raw, args: *const Raw, n: Py_ssize_t, kw
         let Some([ch, value]) = arguments("send", &[c"ch", c"value"], 2, args, n, kwnames) else {
             return ptr::null_mut();
         };
-        if can_send(ch) {
+        if can_send(ch) || ch == ffi::Py_None() {
             return make_case(ch, value);
         }
         ffi::PyErr_Format(
             ffi::PyExc_TypeError,
-            c"send() takes a channel to send to, not %s".as_ptr(),
+            c"send() takes a channel to send to, or None, not %s".as_ptr(),
             (*ffi::Py_TYPE(ch)).tp_name,
         )
     }

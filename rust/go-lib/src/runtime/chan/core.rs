@@ -223,6 +223,12 @@ impl HchanHeader {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// True while it is as it was made: open and empty, and nobody waits. Under the lock, or when nobody
+    /// else can come.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.is_closed() && self.len() == 0 && self.recvq.q.is_empty() && self.sendq.q.is_empty()
+    }
+
     /// How select moves this channel's elements.
     #[inline]
     pub(crate) fn elem(&self) -> Bytes {

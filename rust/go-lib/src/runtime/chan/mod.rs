@@ -396,6 +396,15 @@ impl<T> Hchan<T> {
         self.header.is_closed()
     }
 
+    /// True while it is as it was made: open and empty, and nobody waits.
+    ///
+    /// # Safety
+    /// Nobody else uses the channel meanwhile, as while the interpreter is held of one that was made by
+    /// [`Hchan::try_new_in_host`].
+    pub unsafe fn is_idle(&self) -> bool {
+        self.header.is_idle()
+    }
+
     /// Shows `f` every value that the channel reaches: those in the buffer and those of the
     /// senders that wait. For a host's garbage collector.
     ///

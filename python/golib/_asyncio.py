@@ -64,9 +64,12 @@ def await_(g: _golib.Goroutine[T]) -> Generator[Any, None, T]:
 
 
 async def _join(g: _golib.Goroutine[T]) -> T:
-    if not g.done():
-        await in_goroutine(g._wait)
-    return g.join()
+    try:
+        if not g.done():
+            await in_goroutine(g._wait)
+        return g.join()
+    finally:
+        del g  # it holds the exception, and that holds this frame
 
 
 async def in_goroutine(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
@@ -157,8 +160,11 @@ def run_in_loop(coro: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | 
     except BaseException:
         coro.close()
         raise
-    value: T = task.wait()
-    return value
+    try:
+        value: T = task.wait()
+        return value
+    finally:
+        del task  # it holds the exception, and that holds this frame
 
 
 class _Task:

@@ -67,7 +67,7 @@ class Scope(_golib.Group):
             # Cancelled by cancel() alone it has done what was wished.
             return isinstance(error, Cancelled) and self._cancelled and not _golib._is_cancelled()
         finally:
-            del own, failures, bare, error, late  # they hold this frame
+            del self, own, failures, bare, error, late  # they hold this frame
 
 
 def _seen_here(error: BaseException) -> None:

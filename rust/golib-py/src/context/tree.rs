@@ -337,6 +337,20 @@ unsafe fn unpin(mut c: *mut ContextObj, released: &mut Pile) {
     }
 }
 
+/// Lets go of the cause of `ctx` if it is `error` (which may be null): what is left is that it was cancelled.
+///
+/// # Safety
+/// The GIL is held; the caller holds `ctx` and `error`, so that nothing is freed here.
+pub(crate) unsafe fn forget_cause(ctx: Raw, error: Raw) {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let c: *mut ContextObj = instance(ctx);
+        if !error.is_null() && (*c).cause == error {
+            obj::clear(&raw mut (*c).cause);
+        }
+    }
+}
+
 /// Cancels `ctx`, a node, and everybody below it. False: it was done already.
 ///
 /// # Safety

@@ -78,6 +78,9 @@ unsafe fn leave(slf: Raw, error: Raw) -> Raw {
         }
         // Whoever still works under its context need not.
         cancel_ctx(slf, ptr::null_mut());
+        // What passes through the block holds its frame, which may hold us: our context must not hold that.
+        tree::forget_cause(group(slf).ctx, error);
+        tree::forget_cause(group(slf).ctx, late);
         outcome(slf, error, late)
     }
 }

@@ -23,6 +23,15 @@ const MADV_GUARD_INSTALL: u32 = 102;
 
 /// Refuses this thread, and those that it starts, what an old kernel does not know.
 fn grow_old() {
+    refuse(0);
+}
+
+/// Refuses it all threads of the process, whatever they have been granted before.
+fn all_grow_old() {
+    refuse(libc::SECCOMP_FILTER_FLAG_TSYNC);
+}
+
+fn refuse(flags: libc::c_ulong) {
     let load = |at: usize| libc::sock_filter {
         code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16,
         jt: 0,
@@ -51,7 +60,8 @@ fn grow_old() {
     // SAFETY: the program outlives the calls.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program), 0);
+        let set = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &program);
+        assert_eq!(set, 0);
         assert_eq!(libc::syscall(libc::SYS_membarrier, 0, 0, 0), -1);
     }
 }
@@ -121,13 +131,20 @@ fn run_out_of_mappings() {
 /// Has `body` run in a process of its own, of which the kernel is old, by the test called `test`; how that
 /// process ended, and what it said. `None`: this is that process, or there cannot be one.
 fn on_an_old_kernel(test: &str, body: fn()) -> Option<(ExitStatus, String)> {
+    in_a_process(test, || {
+        grow_old();
+        go_lib::run(body);
+    })
+}
+
+/// Has `body` run in a process of its own, where filters work; as [`on_an_old_kernel`].
+fn in_a_process(test: &str, body: fn()) -> Option<(ExitStatus, String)> {
     if common::emulated() {
         eprintln!("skipped: the emulator does not pass filters on system calls on to the kernel");
         return None;
     }
     if common::is_again() {
-        grow_old();
-        go_lib::run(body);
+        body();
         return None;
     }
     let out = common::run_again(test);
@@ -153,4 +170,19 @@ fn an_old_kernel_without_a_mapping_to_spare_refuses_in_words() {
     let Some((status, report)) = on_an_old_kernel(test, run_out_of_mappings) else { return };
     assert!(status.success(), "{report}");
     assert!(report.contains("refused, and served again"), "{report}");
+}
+
+#[test]
+fn a_kernel_that_refuses_what_it_granted_is_served() {
+    let test = "a_kernel_that_refuses_what_it_granted_is_served";
+    let ended = in_a_process(test, || {
+        go_lib::run(|| {
+            work();
+            all_grow_old();
+            work();
+            eprintln!("worked twice");
+        });
+    });
+    let Some((status, report)) = ended else { return };
+    assert!(status.success() && report.contains("worked twice"), "{report}");
 }

@@ -3,28 +3,35 @@
 //! # Memory ordering
 //! `light(); load` on a hot thread and `store; heavy(); load` on a rare one act like a pair of
 //! `fence(SeqCst)`: `membarrier(PRIVATE_EXPEDITED)` makes every running thread of the process
-//! pass a full fence. Where the kernel has no membarrier, both sides are full fences.
+//! pass a full fence. Where the kernel has no membarrier, both sides are full fences; so they are from the
+//! call on that the kernel refuses (a filter on system calls that came later).
 
 use std::sync::atomic::{compiler_fence, fence, AtomicBool, Ordering};
+
+use crate::sys::thread;
 
 const REGISTER_PRIVATE_EXPEDITED: i32 = 1 << 4;
 const PRIVATE_EXPEDITED: i32 = 1 << 3;
 
-/// True until `init` found that the kernel can do the heavy half. Written once, before the first
-/// M starts.
+/// False while the kernel does the heavy half. Written by `init`, before the first M starts, and by the
+/// first heavy fence that the kernel refuses.
 static FULL: AtomicBool = AtomicBool::new(true);
 
 /// Registers the process. Call before any thread relies on [`light`]; again in a forked child.
 pub(crate) fn init() {
+    FULL.store(!membarrier(REGISTER_PRIVATE_EXPEDITED), Ordering::SeqCst);
+}
+
+/// True if the kernel has done it.
+fn membarrier(command: i32) -> bool {
     // SAFETY: membarrier takes no pointers.
-    let r = unsafe { libc::syscall(libc::SYS_membarrier, REGISTER_PRIVATE_EXPEDITED, 0, 0) };
-    FULL.store(r != 0, Ordering::SeqCst);
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }
 
 /// The hot side.
 #[inline(always)]
 pub(crate) fn light() {
-    // Relaxed: written once before the readers exist.
+    // Relaxed: see `switch_to_full`.
     if FULL.load(Ordering::Relaxed) {
         fence(Ordering::SeqCst);
     } else {
@@ -34,9 +41,46 @@ pub(crate) fn light() {
 
 /// The rare side.
 pub(crate) fn heavy() {
+    heavy_by(&FULL, || membarrier(PRIVATE_EXPEDITED));
+}
+
+fn heavy_by(full: &AtomicBool, barrier: impl Fn() -> bool) {
     fence(Ordering::SeqCst);
-    if !FULL.load(Ordering::Relaxed) {
-        // SAFETY: membarrier takes no pointers; registered in init.
-        unsafe { libc::syscall(libc::SYS_membarrier, PRIVATE_EXPEDITED, 0, 0) };
+    if !full.load(Ordering::Relaxed) && !barrier() {
+        switch_to_full(full);
+    }
+}
+
+/// Lets every later light fence be a full one, and waits out those that were not: a thread that has not
+/// yet seen the switch made its store before, and a store reaches the others within microseconds, or with
+/// the context switch that takes the thread off its CPU.
+#[cold]
+fn switch_to_full(full: &AtomicBool) {
+    const STORES_ARRIVE_NS: i64 = 1_000_000;
+    full.store(true, Ordering::SeqCst);
+    thread::usleep_ns(STORES_ARRIVE_NS);
+    fence(Ordering::SeqCst);
+}
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::heavy_by;
+
+    #[test]
+    fn a_heavy_fence_that_the_kernel_refuses_makes_all_fences_full() {
+        let (full, calls) = (AtomicBool::new(false), Cell::new(0));
+        let answer = |done| {
+            calls.set(calls.get() + 1);
+            done
+        };
+        heavy_by(&full, || answer(true));
+        assert!(!full.load(Ordering::Relaxed));
+        heavy_by(&full, || answer(false));
+        assert!(full.load(Ordering::Relaxed));
+        heavy_by(&full, || answer(true));
+        assert_eq!(calls.get(), 2, "the kernel is asked no more");
     }
 }

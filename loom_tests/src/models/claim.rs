@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{explore, spawn, Token};
+use crate::prim::{AtomicBool, Ordering};
 use crate::runtime::g::{Kind, Wake, G};
 
 /// A G with what each party writes before it acts.
@@ -12,6 +13,8 @@ struct Wait {
     peer: Token,
     timer: Token,
     interrupter: Token,
+    /// What goready does for the winner: lets the waiter go on, and shows it what was written.
+    readied: AtomicBool,
 }
 
 impl Wait {
@@ -22,18 +25,31 @@ impl Wait {
             peer: Token::new(0),
             timer: Token::new(0),
             interrupter: Token::new(0),
+            readied: AtomicBool::new(false),
+        }
+    }
+
+    /// Stands for goready.
+    fn ready(&self) {
+        self.readied.store(true, Ordering::Release);
+    }
+
+    /// Stands for the sleep of a parked G.
+    fn sleep(&self) {
+        while !self.readied.load(Ordering::Acquire) {
+            loom::thread::yield_now();
         }
     }
 }
 
 /// Proves: of a peer, a timer and an interrupt exactly one wins; the winner sees what the waiter
-/// wrote before it waited, the waiter what the winner wrote before it claimed; an interrupt that
+/// wrote before it waited, the waiter who has readied it and what that one wrote; an interrupt that
 /// lost stays pending.
 ///
 /// Bound: 4 threads, 3 preemptions.
 ///
-/// Fails without: Acquire or Release in `claim` or `claim_generation`; Acquire in `outcome` and
-/// `is_waiting`; the CAS in `claim` (load and store instead).
+/// Fails without: Acquire in `claim` or `claim_generation` or `interrupt`; Release in `begin`; the CAS
+/// in `claim` (load and store instead).
 #[test]
 fn exactly_one_claimer_wins() {
     explore("claim word: peer, timer, interrupt", 3, || {
@@ -46,9 +62,7 @@ fn exactly_one_claimer_wins() {
             if !w.g.wait.begin() {
                 return None;
             }
-            while w.g.wait.is_waiting() {
-                loom::thread::yield_now();
-            }
+            w.sleep();
             let wake = w.g.wait.outcome();
             match wake {
                 Wake::Peer => assert_eq!(w.peer.get(), 1),
@@ -65,6 +79,7 @@ fn exactly_one_claimer_wins() {
             let won = w.g.wait.claim_peer();
             if won {
                 assert_eq!(w.waiter.get(), 1);
+                w.ready();
             }
             won
         });
@@ -75,6 +90,7 @@ fn exactly_one_claimer_wins() {
             let won = w.g.wait.claim_timer(generation);
             if won {
                 assert_eq!(w.waiter.get(), 1);
+                w.ready();
             }
             won
         });
@@ -82,6 +98,7 @@ fn exactly_one_claimer_wins() {
         let interrupted = w.g.wait.interrupt();
         if interrupted {
             assert_eq!(w.waiter.get(), 1);
+            w.ready();
         }
         let (peer, timer) = (peer.join().unwrap(), timer.join().unwrap());
         let won = u32::from(peer) + u32::from(timer) + u32::from(interrupted);
@@ -114,9 +131,7 @@ fn an_interrupt_against_the_beginning_of_a_wait_is_not_lost() {
             let w = waiting;
             w.waiter.set(1);
             if w.g.wait.begin() {
-                while w.g.wait.is_waiting() {
-                    loom::thread::yield_now();
-                }
+                w.sleep();
                 assert_eq!(w.g.wait.outcome(), Wake::Interrupt);
             } else {
                 assert_eq!(w.g.wait.outcome(), Wake::Interrupt);
@@ -130,6 +145,7 @@ fn an_interrupt_against_the_beginning_of_a_wait_is_not_lost() {
         w.interrupter.set(1);
         if w.g.wait.interrupt() {
             assert_eq!(w.waiter.get(), 1);
+            w.ready();
         }
         assert!(waiter.join().unwrap(), "the second wait was ended by the first's interrupt");
     });

@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::{explore, spawn, World};
+use crate::prim::{AtomicBool, Ordering};
 use crate::runtime::chan::{Hchan, Wait};
 use crate::runtime::g::{Kind, Wake, G};
 use crate::runtime::timers::{Timers, NEVER};
@@ -38,15 +39,23 @@ fn a_stop_against_a_timer_that_fires() {
         assert!(s.g.wait.begin());
         // SAFETY: everything outlives the execution; the timer is not armed.
         assert!(unsafe { s.timers.arm(s.gp(), 1, first) });
-        let s2 = s.clone();
+        // Stands for goready, without which a parked G does not go on.
+        let readied = Arc::new(AtomicBool::new(false));
+        let (s2, readied2) = (s.clone(), readied.clone());
         let firing = spawn(move || {
             let mut woken = 0;
+            let mut ready = |gp: *mut G| {
+                if !gp.is_null() {
+                    woken += 1;
+                    readied2.store(true, Ordering::Release);
+                }
+            };
             // SAFETY: as above.
-            unsafe { s2.timers.run_expired(5, &mut |gp| woken += u32::from(!gp.is_null())) };
+            unsafe { s2.timers.run_expired(5, &mut ready) };
             woken
         });
         let peer = s.g.wait.claim_peer();
-        while s.g.wait.is_waiting() {
+        while !peer && !readied.load(Ordering::Acquire) {
             loom::thread::yield_now();
         }
         let wake = s.g.wait.outcome();

@@ -117,8 +117,8 @@ impl WaitWord {
         {
             return true;
         }
-        // Not waiting, and pending already: nobody else changes it now. Relaxed: `outcome` reads this
-        // with Acquire, and a RMW passes the Release of `interrupt` on.
+        // Not waiting, and pending already: nobody else changes it now. Relaxed: a RMW passes the Release of
+        // `interrupt` on, to who reads this with Acquire (`take_pending`, `is_pending`).
         self.0.swap(new | PENDING | INTERRUPT, Ordering::Relaxed);
         false
     }
@@ -131,12 +131,11 @@ impl WaitWord {
     fn claim(&self, by: u64) -> bool {
         let mut w = self.0.load(Ordering::Relaxed);
         while w & STATE_MASK == WAITING {
-            // AcqRel: Acquire pairs with begin; Release publishes what the claimer wrote before
-            // (the value, the outcome), for `outcome`.
+            // Acquire: pairs with begin. What the claimer wrote is published by its goready.
             match self.0.compare_exchange_weak(
                 w,
                 w & !STATE_MASK | by,
-                Ordering::AcqRel,
+                Ordering::Acquire,
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return true,
@@ -165,11 +164,11 @@ impl WaitWord {
     fn claim_generation(&self, generation: u64, by: u64) -> bool {
         let mut w = self.0.load(Ordering::Relaxed);
         while w & !PENDING == generation | WAITING {
-            // AcqRel: as in claim.
+            // Acquire: as in claim.
             match self.0.compare_exchange_weak(
                 w,
                 generation | by | w & PENDING,
-                Ordering::AcqRel,
+                Ordering::Acquire,
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return true,
@@ -189,8 +188,8 @@ impl WaitWord {
             } else {
                 w | PENDING
             };
-            // AcqRel: as in claim; Release also publishes the interrupt's reason to a `begin`
-            // that fails.
+            // AcqRel: Acquire as in claim; Release publishes the interrupt's reason, and pairs with
+            // `take_pending` and `is_pending`.
             match self.0.compare_exchange_weak(w, new, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return w & STATE_MASK == WAITING,
                 Err(now) => w = now,
@@ -200,7 +199,8 @@ impl WaitWord {
 
     /// True while somebody may still claim the wait.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.0.load(Ordering::Acquire) & STATE_MASK == WAITING
+        // Relaxed: a look that decides nothing alone.
+        self.0.load(Ordering::Relaxed) & STATE_MASK == WAITING
     }
 
     /// True when an interrupt has been asked for and not yet taken.
@@ -219,8 +219,9 @@ impl WaitWord {
     /// Who won the wait that was just claimed.
     #[inline]
     pub(crate) fn outcome(&self) -> Wake {
-        // Acquire: pairs with the Release of claim.
-        Self::wake_of(self.0.load(Ordering::Acquire))
+        // Relaxed: whoever claimed a wait readies the G afterwards, and that publishes what he wrote; the
+        // reason of an interrupt comes with `take_pending` and `is_pending`.
+        Self::wake_of(self.0.load(Ordering::Relaxed))
     }
 
     fn wake_of(word: u64) -> Wake {

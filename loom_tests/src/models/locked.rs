@@ -7,7 +7,7 @@ use crate::prim::Ordering;
 use crate::runtime::g::G;
 use crate::runtime::m::{ParkArgs, M, NEVER};
 use crate::runtime::proc::park::{park_m, ready};
-use crate::runtime::proc::{locked, wake};
+use crate::runtime::proc::{checkdead, exit, locked, wake};
 
 unsafe fn nothing(_: *mut G, _: *mut ()) {}
 
@@ -68,5 +68,41 @@ fn a_kept_m_gets_the_p_of_who_finds_its_goroutine() {
         wake::startm(s, idle, false);
         finder.join().unwrap();
         late.join().unwrap();
+    });
+}
+
+/// Proves: when the end of a host finds that no M schedules, one that sleeps for its goroutine does not
+/// attach the interpreter any more, though it is being woken.
+///
+/// Bound: 2 threads, unbounded (16 preemptions).
+///
+/// Fails without: `M::locked_asleep` in `none_schedules` (`lockedg` instead, which is still set between
+/// the wake-up and the goroutine); its reset under the lock in `wakes`, or before the look at `exiting`.
+#[test]
+fn a_kept_m_that_wakes_while_the_host_ends_attaches_before_or_never() {
+    explore("locked: wake-up against the end", 16, || {
+        let world = World::new(0);
+        let m = world.enter();
+        let at = std::ptr::from_ref(m).cast_mut();
+        world.sched().inner.lock().allm.push(at);
+        // Any goroutine.
+        m.lockedg.set(std::ptr::from_ref(&m.g0).cast_mut());
+        checkdead::locked_sleeps(world.sched(), m, true);
+        // Stands for the interpreter.
+        let used = Arc::new(Token::new(0));
+        let (world2, used2, at) = (world.clone(), used.clone(), at.expose_provenance());
+        let kept = spawn(move || {
+            // SAFETY: Ms live as long as the world.
+            let m = unsafe { &*std::ptr::with_exposed_provenance::<M>(at) };
+            if locked::wakes(world2.sched(), m) {
+                used2.get();
+            }
+            m.stopped.store(1, Ordering::Release);
+        });
+        world.sched().exiting.store(true, Ordering::SeqCst);
+        if exit::none_schedules(world.sched()) {
+            used.set(1);
+        }
+        kept.join().unwrap();
     });
 }

@@ -66,6 +66,8 @@ pub(crate) struct M {
     pub(crate) nextp: AtomicPtr<P>,
     /// The pinned goroutine for which this M is kept.
     pub(crate) lockedg: Cell<*mut G>,
+    /// It sleeps for that goroutine. Under `sched.lock`.
+    pub(crate) locked_asleep: Cell<bool>,
     /// Looking for work. Own thread.
     pub(crate) spinning: Cell<bool>,
     /// On no list any more: its thread ends (`proc::idle`).
@@ -116,6 +118,7 @@ impl M {
             park: Note::new(),
             nextp: AtomicPtr::new(ptr::null_mut()),
             lockedg: Cell::new(ptr::null_mut()),
+            locked_asleep: Cell::new(false),
             spinning: Cell::new(false),
             ends: Cell::new(false),
             stopped: AtomicU32::new(0),

@@ -14,10 +14,11 @@ use crate::runtime::proc::{fatal, sysmon, wake};
 use crate::runtime::sched::{Inner, Sched};
 use crate::sys::thread;
 
-/// Counts Ms that sleep for their pinned goroutine.
-pub(crate) fn locked_sleeps(s: &Sched, n: isize) {
+/// Notes that `m` falls asleep for its pinned goroutine, or has woken.
+pub(crate) fn locked_sleeps(s: &Sched, m: &M, asleep: bool) {
     let mut inner = s.inner.lock();
-    inner.locked_asleep = inner.locked_asleep.wrapping_add_signed(n);
+    m.locked_asleep.set(asleep);
+    inner.locked_asleep = inner.locked_asleep.wrapping_add_signed(if asleep { 1 } else { -1 });
 }
 
 /// Called by whoever is about to sleep; cheap when something runs.

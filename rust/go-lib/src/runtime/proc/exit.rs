@@ -37,8 +37,9 @@ pub fn stop_the_ms() -> bool {
     false
 }
 
-/// No M is on its way to a host goroutine.
-fn none_schedules(s: &Sched) -> bool {
+/// No M is on its way to a host goroutine. One that sleeps may be woken at any moment, but then takes the
+/// lock, and sees that the host is ending.
+pub(crate) fn none_schedules(s: &Sched) -> bool {
     let inner = s.inner.lock();
     inner.allm.iter().all(|&m| {
         // SAFETY: Ms are never freed.
@@ -46,7 +47,7 @@ fn none_schedules(s: &Sched) -> bool {
         mr.in_rt.load(Ordering::Acquire) == 0
             || mr.stopped.load(Ordering::Acquire) != 0
             || inner.midle.contains(&m)
-            || !mr.lockedg.get().is_null()
+            || mr.locked_asleep.get()
     })
 }
 

@@ -16,7 +16,7 @@ use crate::runtime::g::G;
 use crate::runtime::m::M;
 use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::{checkdead, exit, getg, newproc, park, wake};
-use crate::runtime::sched::sched;
+use crate::runtime::sched::{sched, Sched};
 
 /// Ties the goroutine that is leaving to this M.
 #[cold]
@@ -36,7 +36,7 @@ pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
         wake::handoffp(s, p);
     }
     let gp = m.lockedg.get();
-    checkdead::locked_sleeps(s, 1);
+    checkdead::locked_sleeps(s, m, true);
     checkdead::look(s);
     let p = loop {
         park::sleep_locked(m, gp);
@@ -47,8 +47,7 @@ pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
         }
         // The late wakeup of a time as the poller: it had the P already when that came.
     };
-    checkdead::locked_sleeps(s, -1);
-    if s.exiting.load(Ordering::Relaxed) {
+    if !wakes(s, m) {
         exit::stop_this_m(m);
     }
     // SAFETY: startlockedm handed us a P and the G.
@@ -59,6 +58,13 @@ pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
     m.lockedg.set(ptr::null_mut());
     newproc::ready_to_run(m, gp);
     gp
+}
+
+/// `m` has woken from its sleep for a goroutine. False: the host is ending, and it must not go on.
+pub(crate) fn wakes(s: &Sched, m: &M) -> bool {
+    checkdead::locked_sleeps(s, m, false);
+    // Relaxed: if `exit::none_schedules` saw us asleep, the lock orders its `exiting` before this.
+    !s.exiting.load(Ordering::Relaxed)
 }
 
 /// Hands this M's P to the M that is kept for `gp`, and sleeps.

@@ -12,9 +12,9 @@ import textwrap
 
 import golib
 import pytest
-from golib import Chan, go, gosched
+from golib import go, gosched
 
-from support import MIGRATE, parked, run_ok, run_script
+from support import MIGRATE, run_ok, run_script
 
 # -- buffered files ----------------------------------------------------------------------------
 
@@ -407,26 +407,73 @@ def test_an_interpreter_pool_serves_goroutines():
 
 def test_callbacks_of_tls_may_wait():
     """OpenSSL keeps a queue of errors per OS thread; a goroutine that waits in its callbacks stays."""
-    import ssl
-
-    gate, seen = Chan(), []
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    connection = context.wrap_bio(incoming, outgoing)
-
-    def handshake():
-        for _ in range(3):
-            with pytest.raises(ssl.SSLWantReadError):
-                connection.do_handshake()
+    out = run_ok(
+        """
+        import ssl
+        import golib
+        from golib import go, gosched
+        def context(protocol, calls):
+            made = ssl.SSLContext(protocol)
+            made.check_hostname = False
+            made.verify_mode = ssl.CERT_NONE
+            made.maximum_version = ssl.TLSVersion.TLSv1_2
+            made.set_ciphers("AECDH@SECLEVEL=0")  # needs no certificate
+            if protocol == ssl.PROTOCOL_TLS_SERVER:
+                made.sni_callback = lambda *args: calls.append(gosched())
+            return made
+        def task():
+            calls = []
+            a, b = ssl.MemoryBIO(), ssl.MemoryBIO()
+            server = context(ssl.PROTOCOL_TLS_SERVER, calls).wrap_bio(a, b, server_side=True)
+            client = context(ssl.PROTOCOL_TLS_CLIENT, calls).wrap_bio(b, a, server_hostname="name")
+            left = [client, server]
+            while left:
+                for side in tuple(left):
+                    try:
+                        side.do_handshake()
+                        left.remove(side)
+                    except ssl.SSLWantReadError:
+                        gosched()
+            client.write(b"hello")
             gosched()
-        seen.append(1)
-        gate.recv()
-        incoming.write(b"no handshake")
-        with pytest.raises(ssl.SSLError):
-            connection.do_handshake()
+            text = server.read(5)
+            b.write(b"no record of TLS")
+            gosched()
+            try:
+                client.read()
+            except ssl.SSLError as error:
+                return text, calls, error.reason
+        def main():
+            print({str(g.join()) for g in [go(task) for _ in range(10)]})
+        golib.run(main)
+        """,
+        env=MIGRATE,
+    )
+    assert out.startswith("{\"(b'hello', [None], 'WRONG_VERSION_NUMBER')\"}"), out
 
-    g = parked(go(handshake), "chan receive")
-    gate.send(1)
-    g.join()
-    assert seen == [1]
+
+# -- a main loop of Tcl ------------------------------------------------------------------------
+
+
+@needs_tcl
+def test_the_main_loop_of_tcl_serves_other_goroutines_and_lets_them_run():
+    result = tcl(
+        """
+        def loop(out):
+            tcl = tkinter.Tcl()
+            tcl.after(1, out.send, tcl.tk)
+            tcl.eval("proc tick {} {after 5 tick}; tick")  # quit() wakes nobody
+            tcl.tk.mainloop(-1)  # -1: there is no window
+            return tcl.tk.call("expr", "20 + 2")
+        def main():
+            out = Chan()
+            owner = go(loop, out)
+            tk = out.recv()
+            from_others = {g.join() for g in [go(tk.call, "expr", "1 + 2") for _ in range(5)]}
+            tk.quit()
+            del tk
+            print(from_others, owner.join())
+        golib.run(main)
+        """
+    )
+    assert result == (0, "{3} 22\n", "")

@@ -138,7 +138,7 @@ fn on_an_old_kernel(test: &str, body: fn()) -> Option<(ExitStatus, String)> {
 }
 
 /// Has `body` run in a process of its own, where filters work; as [`on_an_old_kernel`].
-fn in_a_process(test: &str, body: fn()) -> Option<(ExitStatus, String)> {
+fn in_a_process(test: &str, body: impl FnOnce()) -> Option<(ExitStatus, String)> {
     if common::emulated() {
         eprintln!("skipped: the emulator does not pass filters on system calls on to the kernel");
         return None;

@@ -13,7 +13,7 @@ __all__ = ["Registry", "add", "members"]
 T = TypeVar("T")
 
 #: By number: what is held may have any hash.
-Registry: TypeAlias = "dict[int, weakref.ref[T]]"
+Registry: TypeAlias = dict[int, weakref.ref[T]]
 
 
 def add(registry: Registry[T], member: T) -> None:

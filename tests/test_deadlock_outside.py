@@ -233,3 +233,35 @@ os._exit(0)
 """
     )
     assert out == f"{DEADLOCK}\nfrom the child's C\n"
+
+
+def test_no_finalizer_runs_where_deadlocks_are_looked_for():
+    """It might wait there, and nobody would watch over the rest."""
+    out = run_ok(
+        """
+        import asyncio, gc, threading, golib
+        golib.aio.run_async(asyncio.sleep(0))  # its loop is asked whether it may wake somebody
+        seen, known = set(), {t.native_id for t in threading.enumerate()}
+        class Cycle:
+            def __init__(self):
+                self.me = self
+            def __del__(self):
+                seen.add(threading.get_native_id())
+        def main():
+            known.add(threading.get_native_id())
+            recv = golib.Chan().recv
+            gc.disable()
+            for _ in range(100):
+                Cycle()
+            gc.set_threshold(1)
+            gc.enable()  # the next container that is made sets it going
+            recv()
+        try:
+            golib.run(main)
+        except golib.Deadlock as error:
+            print(error)
+        gc.collect()
+        print(gc.isenabled(), bool(seen), seen - known)
+        """
+    )
+    assert out == f"{DEADLOCK}\nTrue True set()\n"

@@ -240,7 +240,7 @@ enum Hope {
 }
 
 /// Looks for everyone who might. With the GIL held no Python thread can enter the runtime: what is dead stays dead. Only
-/// [`crate::run::idle_threads`] may give it up; what follows that counts.
+/// [`idle_threads`] may give it up; what follows that counts.
 unsafe fn hope() -> Hope {
     // SAFETY: the GIL is held.
     unsafe {
@@ -249,7 +249,7 @@ unsafe fn hope() -> Hope {
             return Hope::Seen;
         }
         let threads = python_threads();
-        let idle = if threads > 0 { crate::run::idle_threads() } else { 0 };
+        let idle = if threads > 0 { idle_threads() } else { 0 };
         if threads > idle
             || signals::is_under_way()
             || embedder::strangers().is_none_or(|n| n > idle)
@@ -261,6 +261,19 @@ unsafe fn hope() -> Hope {
         } else {
             Hope::Seen
         }
+    }
+}
+
+/// See `run::idle_threads`. The collector stands still meanwhile: a finalizer might wait, and sysmon with it.
+unsafe fn idle_threads() -> usize {
+    // SAFETY: the GIL is held.
+    unsafe {
+        let enabled = ffi::PyGC_Disable();
+        let idle = crate::run::idle_threads();
+        if enabled != 0 {
+            ffi::PyGC_Enable();
+        }
+        idle
     }
 }
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from support import finish, run_ok, start
+from support import MIGRATE, finish, run_ok, start
 
 
 def test_the_first_walk_over_native_frames_runs_no_python_code() -> None:
@@ -126,4 +126,82 @@ for _ in range(3):
     check()
 os.unlink(f"/tmp/perf-{os.getpid()}.map")
 """
+    )
+
+
+ODD_TIMEOUTS = """
+import ctypes
+import golib
+from support import moves, stays
+
+class Timeout:
+    # A timeout whose conversion waits in golib itself, or uses golib without waiting.
+    def __init__(self, *, parks): self.parks = parks
+    def __float__(self):
+        if self.parks: golib.gosched()
+        else: full.send(1), full.recv()
+        return 0.0001
+
+full, never, mutex, event = golib.Chan(1), golib.Chan(), golib.sync.Mutex(), golib.sync.Event()
+held = golib.sync.Mutex()
+held.lock()
+semaphore, group = golib.sync.Semaphore(1), golib.sync.WaitGroup()
+semaphore.acquire()
+group.add(1)
+sleeper = golib.go(never.recv)
+
+def waits(parks):
+    timeout = Timeout(parks=parks)
+    for wait in (
+        lambda: never.recv(timeout), lambda: never.send(1, timeout), lambda: golib.nil.recv(timeout),
+        lambda: golib.select(golib.recv(never), timeout=timeout), lambda: golib.select(timeout=timeout),
+        lambda: held.lock(timeout), lambda: held.acquire(timeout=timeout), lambda: semaphore.acquire(1, timeout),
+        lambda: event.wait(timeout), lambda: group.wait(timeout), lambda: sleeper.join(timeout),
+    ):
+        try:
+            wait()
+        except TimeoutError:
+            pass
+    golib.sleep(timeout)
+"""
+
+
+@pytest.mark.parametrize("parks", [True, False])
+def test_a_wait_after_python_code_of_its_own_is_as_movable_as_any(parks: bool) -> None:
+    run_ok(
+        ODD_TIMEOUTS
+        + f"""
+def body():
+    for _ in range(20): waits({parks})
+gs = [golib.go(body) for _ in range(5)]
+for g in gs: g.join()
+stats = golib.runtime.stats()
+# Below a __float__ that golib calls, golib's own frames keep the thread: twelve conversions a round.
+assert stats["parks_pinned"] <= (1200 if {parks} else 0) and stats["parks_movable"] > 500, stats
+""",
+        env=MIGRATE,
+    )
+
+
+@pytest.mark.parametrize("parks", [True, False])
+def test_below_foreign_frames_it_keeps_the_thread(parks: bool) -> None:
+    run_ok(
+        ODD_TIMEOUTS
+        + f"""
+import threading
+call = ctypes.CFUNCTYPE(None, ctypes.py_object)
+def inside(failed):
+    here = threading.get_native_id()
+    waits({parks})
+    if threading.get_native_id() != here: failed.append("moved")
+def body():
+    failed = []
+    for _ in range(20):
+        call(inside)(failed)
+        golib.gosched()
+    return failed
+gs = [golib.go(body) for _ in range(20)]
+assert [g.join() for g in gs] == [[]] * 20
+""",
+        env=MIGRATE,
     )

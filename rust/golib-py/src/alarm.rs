@@ -22,7 +22,7 @@ use pyo3::ffi::{self, PyObject};
 
 use crate::goroutine::{self, GoroutineObj, Spec};
 use crate::obj::{self, Global, Raw};
-use crate::raw::guard;
+use crate::raw::{guard, guard_wait};
 
 /// What an object does when its alarm rings; it is alive meanwhile, the GIL is held, and no exception may be left set.
 pub(crate) type Act = unsafe fn(target: Raw);
@@ -212,8 +212,7 @@ mod parks {
     use crate::raw::parking;
 
     // `_golib._serve_alarms()`: a servant's life. It ends when it comes back and finds a spare.
-    parking!(golib_entry_serve_alarms => serve_alarms(_module, _args, _n) {
-        let record = embedder::caller();
+    parking!(golib_entry_serve_alarms => serve_alarms(_module, _args, _n; record) {
         // Who was started last is the servant, and runs before it hands that over.
         let me = SERVANT.load(Ordering::Relaxed);
         loop {
@@ -235,9 +234,8 @@ mod parks {
                     return unsafe { obj::none() };
                 }
             }
-            embedder::set_caller(record);
             // An interrupt that came meanwhile ends the wait at once.
-            let _ = guard(|| embedder::park_forever(WaitReason::Sleep));
+            let _ = guard_wait(record, || embedder::park_forever(WaitReason::Sleep));
             embedder::take_interrupt();
         }
     });

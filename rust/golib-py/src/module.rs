@@ -10,7 +10,7 @@ use crate::context::{ambient, blocks};
 use crate::cpython::{self, movable, tstate};
 use crate::errors;
 use crate::obj::{self, Raw};
-use crate::raw::{self, guard, parking, seconds_of, wait_for, Table};
+use crate::raw::{self, guard, guard_wait, parking, seconds_of, wait_for, Record, Table};
 use crate::{ends, goroutine, host, run, select, start, sync, timer};
 
 mod parks {
@@ -18,30 +18,32 @@ mod parks {
     use super::*;
 
     // METH_FASTCALL, though it takes none: the eval loop calls such a function directly, one of METH_NOARGS it does not.
-    parking!(golib_entry_gosched => gosched(_module, _args, n) {
+    parking!(golib_entry_gosched => gosched(_module, _args, n; record) {
         // SAFETY: a METH_FASTCALL function.
         unsafe {
             if n != 0 {
                 let text = format!("gosched() takes no arguments ({n} given)");
                 return errors::raise(ffi::PyExc_TypeError, &text);
             }
-            give_way()
+            give_way(record)
         }
     });
 
-    parking!(golib_entry_sleep => sleep(_module, seconds) {
+    parking!(golib_entry_sleep => sleep(_module, seconds; record) {
         // SAFETY: a METH_O function.
         unsafe {
             let Some(seconds) = seconds_of(seconds) else { return ptr::null_mut() };
             if seconds == 0.0 {
-                return give_way();
+                return give_way(record);
             }
             let wait = wait_for(seconds);
             loop {
                 let result = match wait {
                     Wait::Try => return obj::none(),
-                    Wait::Block => guard(|| Err(embedder::park_forever(WaitReason::Sleep))),
-                    Wait::Until(deadline_ns) => guard(|| embedder::sleep_until(deadline_ns)),
+                    Wait::Block => {
+                        guard_wait(record, || Err(embedder::park_forever(WaitReason::Sleep)))
+                    }
+                    Wait::Until(deadline_ns) => guard_wait(record, || embedder::sleep_until(deadline_ns)),
                 };
                 match result {
                     Some(Ok(())) => return obj::none(),
@@ -57,7 +59,7 @@ mod parks {
 use parks::{golib_entry_gosched, golib_entry_sleep};
 
 #[inline(always)]
-unsafe fn give_way() -> Raw {
+unsafe fn give_way(record: Record) -> Raw {
     // SAFETY: the GIL is held; on a plain thread its own state is attached.
     unsafe {
         if embedder::current_host().is_null() {
@@ -71,7 +73,7 @@ unsafe fn give_way() -> Raw {
             tstate::thread_restore(state);
             return obj::none();
         }
-        match guard(embedder::gosched) {
+        match guard_wait(record, embedder::gosched) {
             Some(false) if !errors::interrupted() => ptr::null_mut(),
             Some(_) => obj::none(),
             None => ptr::null_mut(),

@@ -1,7 +1,7 @@
 //! Functions, methods and types that Python calls without PyO3 in between.
 //!
-//! Every operation that can park is made by [`parking!`]: a raw entry that leaves its frame record where the runtime's
-//! movability test finds it, and a body.
+//! Every operation that can park is made by [`parking!`]: a raw entry that hands its frame record on, and a body that leaves
+//! it where the runtime's movability test finds it, before each wait ([`guard_wait`]).
 //!
 //! # Invariants
 //! 1. A body that can park holds nothing thread-bound across the park.
@@ -14,13 +14,13 @@ use std::os::raw::{c_char, c_int, c_uint, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 
-use go_lib::runtime::embedder::{nanotime, Wait};
+use go_lib::runtime::embedder::{self, nanotime, Wait};
 use pyo3::ffi::{
     self, PyGetSetDef, PyMemberDef, PyMethodDef, PyMethodDefPointer, PyObject, PyType_Slot,
     PyType_Spec, Py_ssize_t,
 };
 
-use crate::cpython::object;
+use crate::cpython::{object, Caller};
 use crate::errors;
 use crate::obj::Raw;
 
@@ -31,46 +31,40 @@ pub(crate) struct Table<T>(pub(crate) T);
 // SAFETY: written by nobody but CPython under the GIL.
 unsafe impl<T> Sync for Table<T> {}
 
-/// Defines an operation that can park: `parking!(entry => target(slf, args, n, kwnames) { … })`. The arguments that are
-/// named select the kind of entry.
+/// The frame record of an entry that can park; see [`guard_wait`].
+pub(crate) type Record = *const Caller;
+
+/// Defines an operation that can park: `parking!(entry => target(slf, args, n, kwnames; record) { … })`. The arguments that
+/// are named select the kind of entry; `record` goes to [`guard_wait`].
 macro_rules! parking {
-    ($(#[$meta:meta])* $entry:ident => $target:ident($slf:ident) $body:block) => {
+    ($(#[$meta:meta])* $entry:ident => $target:ident($slf:ident; $caller:ident) $body:block) => {
         crate::raw_entry!(pub(crate) fn $entry(iternext) => $target);
         $(#[$meta])*
         unsafe extern "C-unwind" fn $target(
             $slf: crate::obj::Raw,
-            caller: *const crate::cpython::Caller,
-        ) -> crate::obj::Raw {
-            go_lib::runtime::embedder::set_caller(caller.cast());
-            $body
-        }
+            $caller: crate::raw::Record,
+        ) -> crate::obj::Raw $body
     };
-    ($(#[$meta:meta])* $entry:ident => $target:ident($slf:ident, $arg:ident) $body:block) => {
+    ($(#[$meta:meta])* $entry:ident => $target:ident($slf:ident, $arg:ident; $caller:ident) $body:block) => {
         crate::raw_entry!(pub(crate) fn $entry(o) => $target);
         $(#[$meta])*
         unsafe extern "C-unwind" fn $target(
             $slf: crate::obj::Raw,
             $arg: crate::obj::Raw,
-            caller: *const crate::cpython::Caller,
-        ) -> crate::obj::Raw {
-            go_lib::runtime::embedder::set_caller(caller.cast());
-            $body
-        }
+            $caller: crate::raw::Record,
+        ) -> crate::obj::Raw $body
     };
-    ($(#[$meta:meta])* $entry:ident => $target:ident($slf:ident, $args:ident, $n:ident) $body:block) => {
+    ($(#[$meta:meta])* $entry:ident => $target:ident($slf:ident, $args:ident, $n:ident; $caller:ident) $body:block) => {
         crate::raw_entry!(pub(crate) fn $entry(fastcall) => $target);
         $(#[$meta])*
         unsafe extern "C-unwind" fn $target(
             $slf: crate::obj::Raw,
             $args: *mut crate::obj::Raw,
             $n: pyo3::ffi::Py_ssize_t,
-            caller: *const crate::cpython::Caller,
-        ) -> crate::obj::Raw {
-            go_lib::runtime::embedder::set_caller(caller.cast());
-            $body
-        }
+            $caller: crate::raw::Record,
+        ) -> crate::obj::Raw $body
     };
-    ($(#[$meta:meta])* $entry:ident => $target:ident($slf:ident, $args:ident, $n:ident, $kw:ident) $body:block) => {
+    ($(#[$meta:meta])* $entry:ident => $target:ident($slf:ident, $args:ident, $n:ident, $kw:ident; $caller:ident) $body:block) => {
         crate::raw_entry!(pub(crate) fn $entry(keywords) => $target);
         $(#[$meta])*
         unsafe extern "C-unwind" fn $target(
@@ -78,14 +72,20 @@ macro_rules! parking {
             $args: *const crate::obj::Raw,
             $n: pyo3::ffi::Py_ssize_t,
             $kw: crate::obj::Raw,
-            caller: *const crate::cpython::Caller,
-        ) -> crate::obj::Raw {
-            go_lib::runtime::embedder::set_caller(caller.cast());
-            $body
-        }
+            $caller: crate::raw::Record,
+        ) -> crate::obj::Raw $body
     };
 }
 pub(crate) use parking;
+
+/// As [`guard`], for what may wait: leaves the `record` where the movability test finds it. It must be left right before each
+/// wait. A park consumes it, and Python code that ran since the entry (a `__float__`, a signal handler) may have left
+/// another, or have moved the goroutine to an M where another goroutine's lies.
+#[inline(always)]
+pub(crate) fn guard_wait<R>(record: Record, call: impl FnOnce() -> R) -> Option<R> {
+    embedder::set_caller(record.cast());
+    guard(call)
+}
 
 /// Calls into the runtime; a panic there becomes a `SystemError`.
 #[inline(always)]

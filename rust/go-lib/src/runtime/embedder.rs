@@ -255,16 +255,11 @@ pub fn set_host(host: *mut ()) {
     }
 }
 
-/// Leaves what `may_migrate` will be asked with when this goroutine parks.
+/// Leaves what `may_migrate` will be asked with when this goroutine parks next. To be called right before each wait: a park
+/// consumes it, and it stays behind on this thread if the goroutine leaves that first.
 #[inline(always)]
 pub fn set_caller(caller: *const ()) {
     proc::set_caller(caller);
-}
-
-/// What was left by [`set_caller`]. A park takes it: an operation that parks again leaves it again.
-#[inline]
-pub fn caller() -> *const () {
-    proc::caller()
 }
 
 /// True while an interrupt of the running goroutine (or thread) is pending: its next wait will not begin.

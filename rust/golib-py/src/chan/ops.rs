@@ -8,7 +8,7 @@ use pyo3::ffi;
 use super::hchan;
 use crate::errors;
 use crate::obj::{self, Obj, Raw};
-use crate::raw::{arguments, guard, parking, wait_of};
+use crate::raw::{arguments, guard, guard_wait, parking, wait_of, Record};
 use crate::results;
 
 /// The operations that can park.
@@ -16,7 +16,7 @@ mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
     use super::*;
 
-    parking!(golib_entry_chan_send => chan_send(slf, args, n, kwnames) {
+    parking!(golib_entry_chan_send => chan_send(slf, args, n, kwnames; record) {
         // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method on a Face.
         unsafe {
             if n == 1 && kwnames.is_null() && send_at_once(slf, *args) {
@@ -28,13 +28,13 @@ mod parks {
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
             let h = hchan(slf);
             if h.is_null() {
-                return on_nil(wait, WaitReason::ChanSendNil);
+                return on_nil(wait, WaitReason::ChanSendNil, record);
             }
-            send(&*h, value, wait)
+            send(&*h, value, wait, record)
         }
     });
 
-    parking!(golib_entry_chan_recv => chan_recv(slf, args, n, kwnames) {
+    parking!(golib_entry_chan_recv => chan_recv(slf, args, n, kwnames; record) {
         // SAFETY: as chan_send.
         unsafe {
             if n == 0 && kwnames.is_null() {
@@ -47,7 +47,7 @@ mod parks {
                 return ptr::null_mut();
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            match recv(slf, wait) {
+            match recv(slf, wait, record) {
                 Received::Value(value) => value,
                 Received::Closed => errors::raise(errors::CHAN_CLOSED.get(), "receive on closed channel"),
                 Received::Failed => ptr::null_mut(),
@@ -55,14 +55,14 @@ mod parks {
         }
     });
 
-    parking!(golib_entry_chan_recv_ok => chan_recv_ok(slf, args, n, kwnames) {
+    parking!(golib_entry_chan_recv_ok => chan_recv_ok(slf, args, n, kwnames; record) {
         // SAFETY: as chan_send.
         unsafe {
             let Some([timeout]) = arguments("recv_ok", &[c"timeout"], 0, args, n, kwnames) else {
                 return ptr::null_mut();
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            match recv(slf, wait) {
+            match recv(slf, wait, record) {
                 Received::Value(value) => results::pair(value, true),
                 Received::Closed => results::pair(obj::none(), false),
                 Received::Failed => ptr::null_mut(),
@@ -70,14 +70,14 @@ mod parks {
         }
     });
 
-    parking!(golib_entry_chan_next => chan_next(slf) {
+    parking!(golib_entry_chan_next => chan_next(slf; record) {
         // SAFETY: a tp_iternext on a Face.
         unsafe {
             let value = recv_at_once(slf);
             if !value.is_null() {
                 return value;
             }
-            match recv(slf, Wait::Block) {
+            match recv(slf, Wait::Block, record) {
                 Received::Value(value) => value,
                 // Null without an exception ends the iteration.
                 Received::Closed | Received::Failed => ptr::null_mut(),
@@ -129,12 +129,12 @@ unsafe fn recv_at_once(slf: Raw) -> Raw {
 }
 
 #[inline(always)]
-unsafe fn send(h: &Hchan<Obj>, value: Raw, wait: Wait) -> Raw {
+unsafe fn send(h: &Hchan<Obj>, value: Raw, wait: Wait, record: Record) -> Raw {
     // SAFETY: the GIL is held; the caller holds the value.
     unsafe {
         let mut value = Obj::borrowed(value);
         loop {
-            match guard(|| h.send(value, wait)) {
+            match guard_wait(record, || h.send(value, wait)) {
                 Some(Ok(())) => return obj::none(),
                 None => return ptr::null_mut(),
                 Some(Err(error)) => match send_failed(error) {
@@ -173,16 +173,16 @@ unsafe fn send_failed(error: SendError<Obj>) -> Option<Obj> {
 }
 
 #[inline(always)]
-unsafe fn recv(slf: Raw, wait: Wait) -> Received {
+unsafe fn recv(slf: Raw, wait: Wait, record: Record) -> Received {
     // SAFETY: a method on a Face.
     unsafe {
         let h = hchan(slf);
         if h.is_null() {
-            on_nil(wait, WaitReason::ChanReceiveNil);
+            on_nil(wait, WaitReason::ChanReceiveNil, record);
             return Received::Failed;
         }
         loop {
-            match guard(|| (*h).recv(wait)) {
+            match guard_wait(record, || (*h).recv(wait)) {
                 Some(Ok(Some(value))) => return Received::Value(value.into_raw()),
                 Some(Ok(None)) => return Received::Closed,
                 None => return Received::Failed,
@@ -214,10 +214,12 @@ unsafe fn recv_failed(error: RecvError) -> bool {
 /// Waits for what never happens; always null with an exception set.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn on_nil(wait: Wait, reason: WaitReason) -> Raw {
+pub(crate) unsafe fn on_nil(wait: Wait, reason: WaitReason, record: Record) -> Raw {
     let never = Event::new();
     loop {
-        let Some(Err(error)) = guard(|| never.wait(wait, reason)) else { return ptr::null_mut() };
+        let Some(Err(error)) = guard_wait(record, || never.wait(wait, reason)) else {
+            return ptr::null_mut();
+        };
         // SAFETY: the GIL is held, no wait is under way.
         if !unsafe { errors::again(error, reason.text()) } {
             return ptr::null_mut();

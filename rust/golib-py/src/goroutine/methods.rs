@@ -12,7 +12,7 @@ use crate::context::ambient;
 use crate::cpython::tstate;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
-use crate::raw::{self, arguments, guard, instance, parking, wait_of, Table};
+use crate::raw::{self, arguments, guard_wait, instance, parking, wait_of, Record, Table};
 
 /// `golib._report.summary_of(frame)`.
 pub(crate) static SUMMARY: Global = Global::new();
@@ -23,10 +23,10 @@ mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
     use super::*;
 
-    parking!(golib_entry_join => join(slf, args, n, kwnames) {
+    parking!(golib_entry_join => join(slf, args, n, kwnames; record) {
         // SAFETY: a method of Goroutine.
         unsafe {
-            if !wait_done("join", slf, args, n, kwnames) {
+            if !wait_done("join", slf, args, n, kwnames, record) {
                 return ptr::null_mut();
             }
             GoroutineObj::outcome(slf)
@@ -34,17 +34,17 @@ mod parks {
     });
 
     // Waits for the end, whatever it is; nothing counts as read.
-    parking!(golib_entry_goroutine_wait => wait(slf, args, n, kwnames) {
+    parking!(golib_entry_goroutine_wait => wait(slf, args, n, kwnames; record) {
         // SAFETY: a method of Goroutine.
         unsafe {
-            if wait_done("_wait", slf, args, n, kwnames) { obj::none() } else { ptr::null_mut() }
+            if wait_done("_wait", slf, args, n, kwnames, record) { obj::none() } else { ptr::null_mut() }
         }
     });
 
-    parking!(golib_entry_exception => exception(slf, args, n, kwnames) {
+    parking!(golib_entry_exception => exception(slf, args, n, kwnames; record) {
         // SAFETY: a method of Goroutine.
         unsafe {
-            if !wait_done("exception", slf, args, n, kwnames) {
+            if !wait_done("exception", slf, args, n, kwnames, record) {
                 return ptr::null_mut();
             }
             let g = instance::<GoroutineObj>(slf);
@@ -66,6 +66,7 @@ unsafe fn wait_done(
     args: *const Raw,
     n: Py_ssize_t,
     kwnames: Raw,
+    record: Record,
 ) -> bool {
     // SAFETY: a method of Goroutine.
     unsafe {
@@ -82,7 +83,7 @@ unsafe fn wait_done(
             return false;
         }
         loop {
-            match guard(|| done.wait(wait, WaitReason::Join)) {
+            match guard_wait(record, || done.wait(wait, WaitReason::Join)) {
                 Some(Ok(())) => return true,
                 Some(Err(error)) if errors::again(error, function) => {}
                 _ => return false,

@@ -8,7 +8,7 @@
 
 use std::ptr;
 
-use go_lib::runtime::embedder::{self, Wait};
+use go_lib::runtime::embedder::Wait;
 use pyo3::ffi;
 
 use super::{adopt, cancel_ctx, group, wait_for_members};
@@ -16,7 +16,7 @@ use crate::context::ambient::{self, Block};
 use crate::context::tree;
 use crate::errors;
 use crate::obj::{Name, Raw};
-use crate::raw::{guard, parking};
+use crate::raw::{guard, parking, Record};
 
 static OUTCOME: Name = Name::new(c"_outcome");
 
@@ -48,13 +48,13 @@ mod parks {
     use super::*;
 
     // `_exit(kind, error, tb)`: the end of the block.
-    parking!(golib_entry_group_exit => group_exit(slf, args, n) {
+    parking!(golib_entry_group_exit => group_exit(slf, args, n; record) {
         // SAFETY: a METH_FASTCALL method of Group; the caller owns the arguments.
         unsafe {
             if n != 3 {
                 return errors::raise(ffi::PyExc_TypeError, "__exit__() takes 3 arguments");
             }
-            leave(slf, *args.add(1))
+            leave(slf, *args.add(1), record)
         }
     });
 }
@@ -62,7 +62,7 @@ mod parks {
 pub(super) use parks::golib_entry_group_exit;
 
 /// Leaves the block, which `error` (or None) has left.
-unsafe fn leave(slf: Raw, error: Raw) -> Raw {
+unsafe fn leave(slf: Raw, error: Raw, record: Record) -> Raw {
     // SAFETY: a method of Group.
     unsafe {
         if !leave_context(slf) {
@@ -72,7 +72,7 @@ unsafe fn leave(slf: Raw, error: Raw) -> Raw {
             cancel_ctx(slf, error);
         }
         let mut late = ptr::null_mut();
-        if !join(slf, error, &mut late) {
+        if !join(slf, error, &mut late, record) {
             ffi::Py_XDECREF(late);
             return ptr::null_mut();
         }
@@ -115,8 +115,7 @@ unsafe fn cancels(slf: Raw, error: Raw) -> bool {
 
 /// Waits for all members and takes none any more. What interrupted that is put into `late` (owned), and has cancelled
 /// the members. False: an exception is set and members may be left, for it was interrupted again.
-unsafe fn join(slf: Raw, error: Raw, late: &mut Raw) -> bool {
-    let record = embedder::caller();
+unsafe fn join(slf: Raw, error: Raw, late: &mut Raw, record: Record) -> bool {
     // SAFETY: the GIL is held: none is added between the last look and the deed.
     unsafe {
         loop {
@@ -125,8 +124,7 @@ unsafe fn join(slf: Raw, error: Raw, late: &mut Raw) -> bool {
                 Some(Err(_)) => {}
                 None => return false,
             }
-            embedder::set_caller(record);
-            let waited = wait_for_members(slf);
+            let waited = wait_for_members(slf, record);
             if !waited.is_null() {
                 ffi::Py_DECREF(waited);
                 continue;
@@ -139,8 +137,7 @@ unsafe fn join(slf: Raw, error: Raw, late: &mut Raw) -> bool {
                 return false;
             }
             ffi::Py_XDECREF(ptr::replace(late, interrupt));
-            embedder::set_caller(record);
-            if !wait_in_shield(slf) {
+            if !wait_in_shield(slf, record) {
                 return false;
             }
         }
@@ -155,14 +152,14 @@ unsafe fn is_ctrl_c(error: Raw) -> bool {
 }
 
 /// Waits for all members, whatever is cancelled. False: an exception is set.
-unsafe fn wait_in_shield(slf: Raw) -> bool {
+unsafe fn wait_in_shield(slf: Raw, record: Record) -> bool {
     // SAFETY: the GIL is held.
     unsafe {
         let shield = ambient::push_shield();
         if shield.is_null() {
             return false;
         }
-        let waited = wait_for_members(slf);
+        let waited = wait_for_members(slf, record);
         ambient::pop(shield);
         ffi::Py_XDECREF(waited);
         !waited.is_null()

@@ -24,7 +24,9 @@ use crate::context::tree::{self, Why};
 use crate::errors;
 use crate::goroutine::{self, check_function, rest_of_call, GoroutineObj, Spec};
 use crate::obj::{self, Raw};
-use crate::raw::{self, arguments, free_instance, guard, instance, parking, Container, Table};
+use crate::raw::{
+    self, arguments, free_instance, guard, instance, parking, Container, Record, Table,
+};
 use crate::sync::waited;
 
 /// An instance of `golib._golib.Group`.
@@ -80,7 +82,7 @@ mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
     use super::*;
 
-    parking!(golib_entry_group_go => group_go(slf, args, n, kwnames) {
+    parking!(golib_entry_group_go => group_go(slf, args, n, kwnames; record) {
         // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Group.
         unsafe {
             if !can_add(slf, "go", args, n) {
@@ -88,7 +90,7 @@ mod parks {
             }
             let slots: *const SemaphoreCore = &raw const group(slf).slots;
             if group(slf).limited {
-                let waited = waited("go", || (*slots).acquire(1, Wait::Block));
+                let waited = waited(record, "go", || (*slots).acquire(1, Wait::Block));
                 if waited.is_null() {
                     return waited;
                 }
@@ -98,13 +100,13 @@ mod parks {
         }
     });
 
-    parking!(golib_entry_group_wait => group_wait(slf, args, n, kwnames) {
+    parking!(golib_entry_group_wait => group_wait(slf, args, n, kwnames; record) {
         // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Group.
         unsafe {
             let Some([]) = arguments("wait", &[], 0, args, n, kwnames) else {
                 return ptr::null_mut();
             };
-            wait_for_members(slf)
+            wait_for_members(slf, record)
         }
     });
 }
@@ -112,11 +114,11 @@ mod parks {
 use parks::{golib_entry_group_go, golib_entry_group_wait};
 
 /// Waits until no member runs: None, or null with an exception set.
-unsafe fn wait_for_members(slf: Raw) -> Raw {
+unsafe fn wait_for_members(slf: Raw, record: Record) -> Raw {
     // SAFETY: a method of Group, whose caller holds it for as long as we wait.
     unsafe {
         let members: *const WaitGroupCore = &raw const group(slf).members;
-        waited("wait", || (*members).wait(Wait::Block))
+        waited(record, "wait", || (*members).wait(Wait::Block))
     }
 }
 

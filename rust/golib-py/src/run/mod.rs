@@ -25,7 +25,7 @@ use crate::errors;
 use crate::goroutine::{self, GoroutineObj, Spec};
 use crate::host;
 use crate::obj::{self, Global, Raw};
-use crate::raw::{guard, instance, parking};
+use crate::raw::{guard_wait, instance, parking, Record};
 
 use raised::OnItsWay;
 pub(crate) use raised::{set_async, take_raised, CLASS};
@@ -55,7 +55,7 @@ mod parks {
     use super::*;
 
     // `_golib._run_main(fn, args, kwargs, raised)`: runs fn as a main goroutine; returns or raises what that does.
-    parking!(golib_entry_run_main => run_main(_module, args, n) {
+    parking!(golib_entry_run_main => run_main(_module, args, n; record) {
         // SAFETY: a METH_FASTCALL function, called by golib._run with a function, a tuple, a dict and a class.
         unsafe {
             if n != 4 {
@@ -69,7 +69,7 @@ mod parks {
             if slf.is_null() {
                 return slf;
             }
-            let ended = await_end(slf);
+            let ended = await_end(slf, record);
             end_main(slf);
             tstate::take_back_hooks(slf);
             let outcome = if ended { GoroutineObj::outcome(slf) } else { ptr::null_mut() };
@@ -135,7 +135,7 @@ unsafe fn end_main(slf: Raw) {
 /// thread is cancelled, so is main. False: an exception is set that could not be raised there.
 ///
 /// Nothing in here is Python code but what signal handlers do: a second handler could raise between its instructions.
-unsafe fn await_end(slf: Raw) -> bool {
+unsafe fn await_end(slf: Raw, record: Record) -> bool {
     // SAFETY: a handle, held by the caller; the GIL is held.
     unsafe {
         let done = GoroutineObj::done(slf);
@@ -143,7 +143,7 @@ unsafe fn await_end(slf: Raw) -> bool {
         let mut shield: *mut ambient::Entry = ptr::null_mut();
         let ended = loop {
             serve();
-            match guard(|| done.wait(thrown.wait(), WaitReason::Join)) {
+            match guard_wait(record, || done.wait(thrown.wait(), WaitReason::Join)) {
                 Some(Ok(())) => break true,
                 Some(Err(WaitError::Timeout | WaitError::WouldBlock)) => {
                     let lost = thrown.take_back(slf);
@@ -224,12 +224,11 @@ pub unsafe extern "C" fn on_main_thread(
     lock(&JOBS).push(JobPtr(&job));
     waiter.interrupt();
     // A frame of C is below us: the goroutine keeps its M.
-    embedder::set_caller(ptr::null());
     let mut interrupted = false;
     while !job.done.is_set() {
         // By 2 nothing else ends this wait; the main thread is about to serve. An interrupt stays for the next wait.
         if let Some(Err(WaitError::Interrupted)) =
-            guard(|| job.done.wait(Wait::Block, WaitReason::Join))
+            guard_wait(ptr::null(), || job.done.wait(Wait::Block, WaitReason::Join))
         {
             embedder::take_interrupt();
             interrupted = true;

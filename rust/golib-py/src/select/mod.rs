@@ -22,7 +22,7 @@ use pyo3::ffi::{self, Py_ssize_t};
 use crate::chan::on_nil;
 use crate::errors;
 use crate::obj::{self, Obj, Raw};
-use crate::raw::{arguments, guard, parking, wait_of};
+use crate::raw::{arguments, guard_wait, parking, wait_of, Record};
 use crate::results;
 
 use case::case_of;
@@ -35,10 +35,12 @@ mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
     use super::*;
 
-    parking!(golib_entry_select => select(_module, args, n, kwnames) {
+    parking!(golib_entry_select => select(_module, args, n, kwnames; record) {
         // SAFETY: a METH_FASTCALL | METH_KEYWORDS function; the arguments hold the channels.
         unsafe {
-            let Some(options) = options("select", args, n, kwnames) else { return ptr::null_mut() };
+            let Some(options) = options("select", args, n, kwnames, record) else {
+                return ptr::null_mut();
+            };
             run(args, n as usize, options)
         }
     });
@@ -52,6 +54,7 @@ struct Options {
     wait: Wait,
     default: bool,
     biased: bool,
+    record: Record,
 }
 
 /// The keyword arguments of `select`; None: an exception is set.
@@ -61,9 +64,10 @@ unsafe fn options(
     args: *const Raw,
     n: Py_ssize_t,
     kwnames: Raw,
+    record: Record,
 ) -> Option<Options> {
     if kwnames.is_null() {
-        return Some(Options { wait: Wait::Block, default: false, biased: false });
+        return Some(Options { wait: Wait::Block, default: false, biased: false, record });
     }
     // SAFETY: the vectorcall protocol: the values of the keywords follow the n positional arguments.
     unsafe {
@@ -77,7 +81,7 @@ unsafe fn options(
         }
         let wait = wait_of(timeout)?;
         let wait = if default == 1 { Wait::Try } else { wait };
-        Some(Options { wait, default: default == 1, biased: biased == 1 })
+        Some(Options { wait, default: default == 1, biased: biased == 1, record })
     }
 }
 
@@ -133,7 +137,7 @@ unsafe fn run_in(
         } else if options.default {
             results::selected(-1, obj::none(), false)
         } else {
-            on_nil(options.wait, WaitReason::SelectNoCases)
+            on_nil(options.wait, WaitReason::SelectNoCases, options.record)
         }
     };
     drop_cases(room);
@@ -154,7 +158,7 @@ unsafe fn wait_in(cases: &mut [Case<'_, Obj>], options: Options) -> Raw {
     loop {
         // SAFETY: the GIL is held, no wait is under way.
         unsafe {
-            match guard(|| selectgo(cases, options.wait, options.biased)) {
+            match guard_wait(options.record, || selectgo(cases, options.wait, options.biased)) {
                 Some(Ok(selected)) => {
                     let value = selected.value.map_or_else(|| obj::none(), Obj::into_raw);
                     return results::selected(selected.index as i64, value, selected.ok);

@@ -30,7 +30,7 @@ mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
     use super::*;
 
-    parking!(golib_entry_select_wait => select_wait(slf, args, n, kwnames) {
+    parking!(golib_entry_select_wait => select_wait(slf, args, n, kwnames; record) {
         // SAFETY: a method of Select.
         unsafe {
             let Some([timeout]) = arguments("wait", &[c"timeout"], 0, args, n, kwnames) else {
@@ -38,7 +38,7 @@ mod parks {
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
             let select = instance::<SelectObj>(slf);
-            let options = Options { wait, default: false, biased: (*select).biased };
+            let options = Options { wait, default: false, biased: (*select).biased, record };
             let len = (*select).len;
             if len > INLINE {
                 return wait_for_many(select, options);

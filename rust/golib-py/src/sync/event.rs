@@ -7,20 +7,20 @@ use pyo3::ffi::{self, PyMethodDef};
 
 use super::{core, make_type, new, waited_as_threads};
 use crate::obj::{self, Raw};
-use crate::raw::{self, arguments, guard, parking, wait_of, Table};
+use crate::raw::{self, arguments, guard, parking, wait_of, Record, Table};
 
 mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
     use super::*;
 
-    parking!(golib_entry_event_wait => event_wait(slf, args, n, kwnames) {
+    parking!(golib_entry_event_wait => event_wait(slf, args, n, kwnames; record) {
         // SAFETY: a method of Event.
-        unsafe { wait(slf, args, n, kwnames, WaitReason::EventWait) }
+        unsafe { wait(slf, args, n, kwnames, WaitReason::EventWait, record) }
     });
 
-    parking!(golib_entry_event_wait_notified => event_wait_notified(slf, args, n, kwnames) {
+    parking!(golib_entry_event_wait_notified => event_wait_notified(slf, args, n, kwnames; record) {
         // SAFETY: a method of Event.
-        unsafe { wait(slf, args, n, kwnames, WaitReason::CondWait) }
+        unsafe { wait(slf, args, n, kwnames, WaitReason::CondWait, record) }
     });
 }
 
@@ -33,6 +33,7 @@ unsafe fn wait(
     n: ffi::Py_ssize_t,
     kwnames: Raw,
     reason: WaitReason,
+    record: Record,
 ) -> Raw {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Event.
     unsafe {
@@ -41,7 +42,7 @@ unsafe fn wait(
         };
         let Some(until) = wait_of(timeout) else { return ptr::null_mut() };
         let event = core::<Flag>(slf);
-        waited_as_threads("wait", || event.wait(until, reason))
+        waited_as_threads(record, "wait", || event.wait(until, reason))
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) use reference::items;
 
 use crate::errors;
 use crate::obj::{self, Raw};
-use crate::raw::{self, free_instance, guard, instance, Table};
+use crate::raw::{self, free_instance, guard_wait, instance, Record, Table};
 
 /// An instance whose payload is a primitive of the runtime.
 #[repr(C)]
@@ -84,11 +84,15 @@ unsafe extern "C-unwind" fn dealloc(slf: Raw) {
 /// # Safety
 /// The GIL is held.
 #[inline(always)]
-pub(crate) unsafe fn waited(what: &str, operation: impl Fn() -> Result<(), WaitError>) -> Raw {
+pub(crate) unsafe fn waited(
+    record: Record,
+    what: &str,
+    operation: impl Fn() -> Result<(), WaitError>,
+) -> Raw {
     loop {
         // SAFETY: the GIL is held.
         unsafe {
-            match guard(&operation) {
+            match guard_wait(record, &operation) {
                 Some(Ok(())) => return obj::none(),
                 Some(Err(error)) if errors::again(error, what) => {}
                 _ => return ptr::null_mut(),
@@ -99,11 +103,15 @@ pub(crate) unsafe fn waited(what: &str, operation: impl Fn() -> Result<(), WaitE
 
 /// As [`waited`], in threading's manner: True, or False if it would have to wait longer.
 #[inline(always)]
-unsafe fn waited_as_threads(what: &str, operation: impl Fn() -> Result<(), WaitError>) -> Raw {
+unsafe fn waited_as_threads(
+    record: Record,
+    what: &str,
+    operation: impl Fn() -> Result<(), WaitError>,
+) -> Raw {
     loop {
         // SAFETY: the GIL is held.
         unsafe {
-            match guard(&operation) {
+            match guard_wait(record, &operation) {
                 Some(Ok(())) => return obj::boolean(true),
                 Some(Err(WaitError::WouldBlock | WaitError::Timeout)) => {
                     return obj::boolean(false)

@@ -8,31 +8,31 @@ use pyo3::ffi::{self, PyMethodDef};
 use super::{core, done, entered, make_type, new, waited, waited_as_threads};
 use crate::errors;
 use crate::obj::{self, Raw};
-use crate::raw::{self, arguments, guard, parking, seconds_of, wait_for, wait_of, Table};
+use crate::raw::{self, arguments, guard, parking, seconds_of, wait_for, wait_of, Record, Table};
 
 mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
     use super::*;
 
-    parking!(golib_entry_mutex_lock => mutex_lock(slf, args, n, kwnames) {
+    parking!(golib_entry_mutex_lock => mutex_lock(slf, args, n, kwnames; record) {
         // SAFETY: a method of Mutex.
         unsafe {
             let Some([timeout]) = arguments("lock", &[c"timeout"], 0, args, n, kwnames) else {
                 return ptr::null_mut();
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            lock(slf, wait)
+            lock(slf, wait, record)
         }
     });
 
-    parking!(golib_entry_mutex_enter => mutex_enter(slf, _arg) {
+    parking!(golib_entry_mutex_enter => mutex_enter(slf, _arg; record) {
         // SAFETY: a method of Mutex.
         unsafe {
-            entered(slf, lock(slf, Wait::Block))
+            entered(slf, lock(slf, Wait::Block, record))
         }
     });
 
-    parking!(golib_entry_mutex_acquire => mutex_acquire(slf, args, n, kwnames) {
+    parking!(golib_entry_mutex_acquire => mutex_acquire(slf, args, n, kwnames; record) {
         // SAFETY: a method of Mutex.
         unsafe {
             let names = [c"blocking", c"timeout"];
@@ -41,7 +41,7 @@ mod parks {
             };
             let Some(wait) = acquire_wait(blocking, timeout) else { return ptr::null_mut() };
             let mutex = core::<MutexCore>(slf);
-            waited_as_threads("acquire", || mutex.lock(wait))
+            waited_as_threads(record, "acquire", || mutex.lock(wait))
         }
     });
 }
@@ -49,11 +49,11 @@ mod parks {
 use parks::{golib_entry_mutex_acquire, golib_entry_mutex_enter, golib_entry_mutex_lock};
 
 #[inline(always)]
-unsafe fn lock(slf: Raw, wait: Wait) -> Raw {
+unsafe fn lock(slf: Raw, wait: Wait, record: Record) -> Raw {
     // SAFETY: a method of Mutex.
     unsafe {
         let mutex = core::<MutexCore>(slf);
-        waited("lock", || mutex.lock(wait))
+        waited(record, "lock", || mutex.lock(wait))
     }
 }
 

@@ -13,7 +13,7 @@ mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
     use super::*;
 
-    parking!(golib_entry_rwmutex_lock => rwmutex_lock(slf, args, n, kwnames) {
+    parking!(golib_entry_rwmutex_lock => rwmutex_lock(slf, args, n, kwnames; record) {
         // SAFETY: a method of RWMutex.
         unsafe {
             let Some([timeout]) = arguments("lock", &[c"timeout"], 0, args, n, kwnames) else {
@@ -21,11 +21,11 @@ mod parks {
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
             let rw = core::<RwMutexCore>(slf);
-            waited("lock", || rw.lock(wait))
+            waited(record, "lock", || rw.lock(wait))
         }
     });
 
-    parking!(golib_entry_rwmutex_rlock => rwmutex_rlock(slf, args, n, kwnames) {
+    parking!(golib_entry_rwmutex_rlock => rwmutex_rlock(slf, args, n, kwnames; record) {
         // SAFETY: a method of RWMutex.
         unsafe {
             let Some([timeout]) = arguments("rlock", &[c"timeout"], 0, args, n, kwnames) else {
@@ -33,15 +33,15 @@ mod parks {
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
             let rw = core::<RwMutexCore>(slf);
-            waited("rlock", || rw.rlock(wait))
+            waited(record, "rlock", || rw.rlock(wait))
         }
     });
 
-    parking!(golib_entry_rwmutex_enter => rwmutex_enter(slf, _arg) {
+    parking!(golib_entry_rwmutex_enter => rwmutex_enter(slf, _arg; record) {
         // SAFETY: a method of RWMutex.
         unsafe {
             let rw = core::<RwMutexCore>(slf);
-            entered(slf, waited("lock", || rw.lock(Wait::Block)))
+            entered(slf, waited(record, "lock", || rw.lock(Wait::Block)))
         }
     });
 }

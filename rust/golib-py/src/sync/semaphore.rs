@@ -9,7 +9,7 @@ use pyo3::ffi::{self, PyGetSetDef, PyMethodDef, PyTypeObject};
 use super::{core, done, entered, make, make_type, waited};
 use crate::errors;
 use crate::obj::{self, Raw};
-use crate::raw::{self, arguments, guard, parking, wait_of, Table};
+use crate::raw::{self, arguments, guard, parking, wait_of, Record, Table};
 
 /// `Semaphore(n)`.
 unsafe extern "C" fn new(class: *mut PyTypeObject, args: Raw, kwargs: Raw) -> Raw {
@@ -53,7 +53,7 @@ unsafe fn permits(n: Raw) -> Option<usize> {
 
 /// Takes permits that may come; null with an exception set.
 #[inline(always)]
-unsafe fn acquire(slf: Raw, n: usize, wait: Wait) -> Raw {
+unsafe fn acquire(slf: Raw, n: usize, wait: Wait, record: Record) -> Raw {
     // SAFETY: a method of Semaphore.
     unsafe {
         let semaphore = core::<SemaphoreCore>(slf);
@@ -61,7 +61,7 @@ unsafe fn acquire(slf: Raw, n: usize, wait: Wait) -> Raw {
             let text = format!("semaphore: {n} of {} permits wished", semaphore.size());
             return errors::raise(ffi::PyExc_ValueError, &text);
         }
-        waited("acquire", || semaphore.acquire(n, wait))
+        waited(record, "acquire", || semaphore.acquire(n, wait))
     }
 }
 
@@ -69,7 +69,7 @@ mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
     use super::*;
 
-    parking!(golib_entry_semaphore_acquire => semaphore_acquire(slf, args, n, kwnames) {
+    parking!(golib_entry_semaphore_acquire => semaphore_acquire(slf, args, n, kwnames; record) {
         // SAFETY: a method of Semaphore.
         unsafe {
             let names = [c"n", c"timeout"];
@@ -78,14 +78,14 @@ mod parks {
             };
             let Some(wished) = permits(wished) else { return ptr::null_mut() };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            acquire(slf, wished, wait)
+            acquire(slf, wished, wait, record)
         }
     });
 
-    parking!(golib_entry_semaphore_enter => semaphore_enter(slf, _arg) {
+    parking!(golib_entry_semaphore_enter => semaphore_enter(slf, _arg; record) {
         // SAFETY: a method of Semaphore.
         unsafe {
-            entered(slf, acquire(slf, 1, Wait::Block))
+            entered(slf, acquire(slf, 1, Wait::Block, record))
         }
     });
 }

@@ -13,7 +13,7 @@ mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
     use super::*;
 
-    parking!(golib_entry_wait_group_wait => wait_group_wait(slf, args, n, kwnames) {
+    parking!(golib_entry_wait_group_wait => wait_group_wait(slf, args, n, kwnames; record) {
         // SAFETY: a method of WaitGroup.
         unsafe {
             let Some([timeout]) = arguments("wait", &[c"timeout"], 0, args, n, kwnames) else {
@@ -21,7 +21,7 @@ mod parks {
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
             let group = core::<WaitGroupCore>(slf);
-            waited("wait", || group.wait(wait))
+            waited(record, "wait", || group.wait(wait))
         }
     });
 }

@@ -36,6 +36,10 @@ int golib_text_of(const void *address, golib_range *out, int most);
  * for ever); returns their number, or -1 if that cannot be found out: then everything pins. GIL held, no lock: it may run Python code. */
 int golib_scan_immovable(const golib_range **ranges);
 
+/* Every way in which the library around an address gets thread-local addresses is one that the scan follows. GIL held. For
+ * tests; the scan asks it of the interpreter. */
+int golib_scan_knows(const void *address);
+
 /* ---- x86_insn.c ---- */
 
 /* What one instruction does to a set of registers that hold a thread-local address. */

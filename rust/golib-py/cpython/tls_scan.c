@@ -72,20 +72,36 @@ static callees idents = {
 
 struct module_search {
     ElfW(Addr) address;
+    int unknown;            /* a thread-local address may be had in a way that the scan does not know */
 };
 
-static void note_slot(callees *these, const char *name, const void *slot)
+/* 1: it is one of these, and there is no room for it. */
+static int note_slot(callees *these, const char *name, const void *slot)
 {
     for (int i = 0; these->names[i]; i++) {
-        if (!strcmp(name, these->names[i]) && these->n < MOST_SLOTS)
-            these->slots[these->n++] = slot;
+        if (strcmp(name, these->names[i]))
+            continue;
+        if (these->n == MOST_SLOTS)
+            return 1;
+        these->slots[these->n++] = slot;
     }
+    return 0;
 }
 
-/* Fills the slots from the relocations of the module around an address. */
+static int is_name_of(const callees *these, const char *name)
+{
+    for (int i = 0; these->names[i]; i++) {
+        if (!strcmp(name, these->names[i]))
+            return 1;
+    }
+    return 0;
+}
+
+/* Fills the slots from the relocations of the module around an address. Not known are descriptors of thread-local variables
+ * (-mtls-dialect=gnu2), and the address of a function that returns one where it is data. */
 static int find_slots(struct dl_phdr_info *module, size_t size, void *arg)
 {
-    const struct module_search *search = arg;
+    struct module_search *search = arg;
     const ElfW(Dyn) *dynamic = NULL;
     int ours = 0;
     (void)size;
@@ -116,15 +132,25 @@ static int find_slots(struct dl_phdr_info *module, size_t size, void *arg)
         const ElfW(Rela) *r = tables[t].begin;
         for (size_t i = 0; r && i < tables[t].bytes / sizeof *r; i++) {
             unsigned type = ELF64_R_TYPE(r[i].r_info);
-            if (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT)
-                continue;
             const char *name = names + symbols[ELF64_R_SYM(r[i].r_info)].st_name;
             const void *slot = (const void *)(module->dlpi_addr + r[i].r_offset);
-            note_slot(&getters, name, slot);
-            note_slot(&idents, name, slot);
+            if (type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT)
+                search->unknown |= note_slot(&getters, name, slot) | note_slot(&idents, name, slot);
+            else
+                search->unknown |= type == R_X86_64_TLSDESC || is_name_of(&getters, name);
         }
     }
     return 1;
+}
+
+int golib_scan_knows(const void *address)
+{
+    callees were[2] = {getters, idents};
+    struct module_search search = {(ElfW(Addr))address, 0};
+    int found_it = dl_iterate_phdr(find_slots, &search);
+    getters = were[0];
+    idents = were[1];
+    return found_it && !search.unknown;
 }
 
 static int is_slot(const callees *these, const uint8_t *next, const uint8_t *rel)
@@ -294,12 +320,14 @@ static void add_other_parts(int first, const golib_range *but, int n_but)
 static int scan_code(const void *interpreter)
 {
     golib_range texts[MOST_TEXTS], eval[MOST_PARTS], asks;
-    struct module_search search = {(ElfW(Addr))interpreter};
+    struct module_search search = {(ElfW(Addr))interpreter, 0};
     int n = golib_text_of(interpreter, texts, MOST_TEXTS);
     int n_eval = golib_parts_of((const void *)&_PyEval_EvalFrameDefault, eval, MOST_PARTS);
     if (n <= 0)
         return -1;
     dl_iterate_phdr(find_slots, &search);
+    if (search.unknown)
+        return -1;
     for (int i = 0; i < n; i++)
         scan_text(&texts[i]);
     add_other_parts(0, NULL, 0);
@@ -319,6 +347,12 @@ static int scan_code(const void *interpreter)
 {
     (void)interpreter;
     return -1;
+}
+
+int golib_scan_knows(const void *address)
+{
+    (void)address;
+    return 0;
 }
 
 #endif

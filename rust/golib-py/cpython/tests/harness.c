@@ -2,6 +2,7 @@
  * `run(ms)`. With one M goroutines are swapped on one OS thread; with more, every movable goroutine is handed to the next
  * M at each gosched. No timers, no exit handling; x86_64 only. See run.py. */
 #include "internal.h"
+#include "movable.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -449,7 +450,15 @@ static PyObject *h_unlink(PyObject *self, PyObject *x)
     Py_RETURN_NONE;
 }
 
+/* Does the scan know how the library around this address gets thread-local addresses? */
+static PyObject *h_knows(PyObject *self, PyObject *address)
+{
+    (void)self;
+    return PyBool_FromLong(golib_scan_knows(PyLong_AsVoidPtr(address)));
+}
+
 static PyMethodDef methods[] = {
+    {"knows", h_knows, METH_O, NULL},
     {"stack", h_stack, METH_O, NULL},
     {"stop", h_stop, METH_NOARGS, NULL},
     {"unlink", h_unlink, METH_NOARGS, NULL},

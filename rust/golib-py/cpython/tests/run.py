@@ -49,6 +49,22 @@ h.run(1)
 pinned = {name for name, movable in seen.items() if not movable}
 assert pinned == {"buffered", "ctypes"}, seen
 """,
+    "ways to thread-local addresses that the scan does not follow are refused": """
+import ctypes, pathlib, subprocess, sys, tempfile
+def knows(source, *flags):
+    with tempfile.TemporaryDirectory() as into:
+        c, so = pathlib.Path(into, "t.c"), pathlib.Path(into, "t.so")
+        c.write_text(source)
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", *flags, str(c), "-o", str(so)], check=True)
+        lib = ctypes.CDLL(str(so))
+        return h.knows(ctypes.cast(lib.f, ctypes.c_void_p).value)
+variable = "_Thread_local int x; int *f(void) { return &x; }"
+errno = "extern int *__errno_location(void); "
+assert knows(variable) and knows(errno + "int f(void) { return *__errno_location(); }")
+assert not knows(variable, "-mtls-dialect=gnu2")
+assert not knows(errno + "int *(*g)(void) = __errno_location; int f(void) { return *g(); }")
+assert h.knows(ctypes.cast(ctypes.pythonapi.PyEval_EvalCode, ctypes.c_void_p).value)
+""",
     "goroutines that move at every park keep their exceptions, context and thread-locals": """
 import contextvars, sys, threading
 var, local, done = contextvars.ContextVar("v"), threading.local(), []

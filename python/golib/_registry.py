@@ -1,4 +1,4 @@
-"""Registries: dicts of the living instances of something, for whoever has to visit all of them.
+"""Registries: dicts of the living instances of a class, for code that visits all of them.
 
 They hold them weakly. Anything may be added or die while one is walked, which a WeakSet does not stand.
 """

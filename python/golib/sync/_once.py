@@ -1,9 +1,9 @@
 """Once, once, once_value and SingleFlight: done by the first, awaited by the others.
 
-# Who calls again what it runs
-The function that is run may call what runs it, and so may a finalizer or a signal handler that comes into it. Such a
-call would wait for itself: it raises RuntimeError. It is recognised from the very call on by which somebody becomes the
-one who runs the function (`Ref.replace`, `dict.setdefault`).
+# Calls from within
+The function may call the object that runs it, and so may a finalizer or a signal handler that interrupts the function.
+Such a call would wait for itself, so it raises RuntimeError. The call that makes a caller the one to run the function
+(`Ref.replace`, `dict.setdefault`) also records the caller, so there is no instruction at which this could be missed.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ K = TypeVar("K", bound=Hashable)
 
 
 def _me() -> int:
-    """The caller: a goroutine, or a thread."""
+    """A number for the caller, be it a goroutine or a thread."""
     g = _golib._current()
     return -threading.get_ident() if g is None else g.id
 
 
 def _check(by: int, me: int) -> None:
-    """Raises RuntimeError if a run by `by` is awaited by itself."""
+    """Raises RuntimeError if `me` would wait for a run of its own."""
     if by == me:
         raise RuntimeError("sync: called again by what it runs, which would wait for itself")
 
@@ -47,7 +47,7 @@ class _Run:
         self._running.lock()
 
     def end(self) -> None:
-        """Lets those go on who wait for it."""
+        """Lets its waiters continue."""
         self._running.unlock()
 
     def wait_for(self, other: _Run) -> None:

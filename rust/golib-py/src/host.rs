@@ -207,7 +207,7 @@ unsafe fn thread_poll(_token: *mut ()) -> bool {
     on_main_os_thread()
 }
 
-/// Everything the runtime knows is asleep: if nobody else can wake anyone, the main wait ends with `Deadlock`.
+/// Everything that the runtime knows is asleep: ends the main wait with `Deadlock` if nothing else can wake a waiter.
 unsafe fn deadlock() -> bool {
     if cpython::finalizing() {
         return true;
@@ -228,23 +228,23 @@ unsafe fn deadlock() -> bool {
     }
 }
 
-/// Who may still wake somebody.
+/// Whether anything can still wake a waiter.
 #[derive(PartialEq, Eq)]
 enum Hope {
-    /// Nobody.
+    /// Nothing can.
     None,
-    /// Somebody woke already, or will by way of the main thread, which looks for a deadlock when it sleeps again.
+    /// Something has, or will through the main thread, which looks for a deadlock again when it falls asleep.
     Seen,
-    /// One who may go without a word.
+    /// Something that can vanish without notice.
     Unseen,
 }
 
-/// Looks for everyone who might. With the GIL held no Python thread can enter the runtime: what is dead stays dead. Only
+/// Looks for anything that can still wake a waiter. With the GIL held no Python thread can enter the runtime: what is dead stays dead. Only
 /// [`idle_threads`] may give it up; what follows that counts.
 unsafe fn hope() -> Hope {
     // SAFETY: the GIL is held.
     unsafe {
-        // Only the main thread sets and resets handlers, so those who wait for a signal cost no further look.
+        // Only the main thread sets and resets handlers, so a program that waits for a signal costs no further look.
         if !embedder::is_dead() || crate::run::others_can_wake() || signals::program_handles_any() {
             return Hope::Seen;
         }

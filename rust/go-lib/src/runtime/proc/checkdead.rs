@@ -87,8 +87,8 @@ pub(crate) fn strangers(s: &Sched) -> Option<usize> {
     Some(outside.saturating_sub(s.threads_asleep.load(Ordering::Relaxed)))
 }
 
-/// sysmon's second look, and the verdict. True: it looks as before, but somebody whom the runtime does
-/// not know may wake a waiter; if he goes, nobody tells: look again.
+/// sysmon's second look, and the verdict. True: everything still sleeps, but a thread that the runtime
+/// does not know may wake a waiter. Nobody reports that thread's end: look again.
 #[cold]
 pub(crate) fn verify(s: &Sched) -> bool {
     const SETTLE_NS: i64 = 10_000_000;

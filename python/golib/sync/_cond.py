@@ -194,7 +194,8 @@ class Cond:
 class Barrier(threading.Barrier):
     """Lets its waiters go on when there are so many of them: threading.Barrier for goroutines.
 
-    Signature, results and errors (threading.BrokenBarrierError) are threading's. Go has none.
+    Signature, results and errors (threading.BrokenBarrierError) are threading's. So is the lock that is held while
+    `action` runs: an action that calls wait(), reset() or abort() waits for itself. Go has none.
 
     >>> barrier = golib.sync.Barrier(2)
     >>> g = golib.go(barrier.wait)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+import re
 import threading
 import time
 
@@ -302,3 +304,15 @@ def test_golibs_clock_is_that_of_the_time_module():
     before = time.monotonic()
     now = golib._golib._monotonic()
     assert before <= now <= time.monotonic()
+
+
+def test_nothing_in_the_package_asks_the_time_module_for_the_time():
+    package = pathlib.Path(golib.__file__).parent
+    asks = re.compile(r"\btime\.(monotonic|time|perf_counter)(_ns)?\(\)(?! *\.$)")
+    found = [
+        f"{path.name}: {line.strip()}"
+        for path in package.rglob("*.py")
+        for line in path.read_text().splitlines()
+        if asks.search(line.partition("#")[0]) and not line.startswith("Times are")
+    ]
+    assert found == []

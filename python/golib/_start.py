@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import signal
 import sys
-import time
 import warnings
 from types import FrameType
 
@@ -91,9 +90,9 @@ def spare_logging() -> None:
         lock = getattr(handler, "lock", None)
         if lock is None:
             continue
-        began = time.monotonic()
+        began = _golib._monotonic()
         if lock.acquire(timeout=patience):
             lock.release()
         else:
             logging._handlerList.remove(reference)
-        patience = max(0.0, patience - (time.monotonic() - began))
+        patience = max(0.0, patience - (_golib._monotonic() - began))

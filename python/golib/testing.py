@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from contextlib import ContextDecorator
 from types import TracebackType
 from typing import Any
@@ -130,9 +129,9 @@ class Watch:
 
     def left_behind(self, patience: float) -> list[_golib.Goroutine[Any]]:
         """The new goroutines that do not end within `patience` seconds, by number."""
-        end, pause = time.perf_counter() + patience, 0.0
+        end, pause = _golib._monotonic() + patience, 0.0
         while left := [g for g in _golib.goroutines() if g.id not in self._known]:
-            if time.perf_counter() >= end:
+            if _golib._monotonic() >= end:
                 break
             with _golib.shield():
                 _golib.sleep(pause)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import time
 
 import golib
@@ -172,6 +173,30 @@ def test_gomaxprocs_can_change_while_goroutines_run(rng):
         stop.append(1)
     g[0].join()
     assert g[1].join() >= 0
+
+
+def test_gomaxprocs_takes_as_many_as_go_does_and_ten_thousand_at_most():
+    code = """
+        import golib
+        def work():
+            ch = golib.Chan(3)
+            gs = [golib.go(lambda i=i: (golib.sleep(0.001), ch.send(i))) for i in range(200)]
+            assert sum(ch.recv() for _ in gs) == sum(range(200))
+            for g in gs:
+                g.join()
+        before = golib.gomaxprocs()
+        for n in (1024, 257, 256, 4096):
+            golib.gomaxprocs(n)
+            assert golib.gomaxprocs() == n == golib.runtime.stats()["procs"]
+            work()
+        golib.gomaxprocs(10**18)
+        assert golib.gomaxprocs() == 10_000
+        work()
+        assert golib.gomaxprocs(before) == 10_000
+        work()
+    """
+    run_ok(textwrap.dedent(code))
+    assert run_ok("import golib; print(golib.gomaxprocs())", env={"GOMAXPROCS": "1024"}) == "1024\n"
 
 
 @pytest.mark.parametrize("bad", ["2", 1.5, []], ids=repr)

@@ -203,7 +203,7 @@ pub fn gomaxprocs() -> usize {
     procs::gomaxprocs()
 }
 
-/// Sets [`gomaxprocs`] (clamped to 1..=256) and returns the former value. Processors beyond `n`
+/// Sets [`gomaxprocs`] (clamped to 1..=10,000) and returns the former value. Processors beyond `n`
 /// have stopped when it returns.
 ///
 /// # Examples

@@ -43,10 +43,11 @@ fn wait_for_quiet() -> Duration {
     const PATIENCE: Duration = Duration::from_secs(40);
     let begin = Instant::now();
     // sysmon, those with a P and the idle ones that stay.
-    let most = 1 + gomaxprocs() + gomaxprocs().max(4);
+    let stay = std::thread::available_parallelism().map_or(4, |n| n.get().max(4));
+    let most = 1 + gomaxprocs() + stay;
     loop {
         let stats = embedder::stats();
-        if stats.threads <= most && stats.idle_threads <= gomaxprocs().max(4) {
+        if stats.threads <= most && stats.idle_threads <= stay {
             return begin.elapsed();
         }
         assert!(begin.elapsed() < PATIENCE, "{stats:?}");
@@ -97,4 +98,22 @@ fn timers_and_channels_work_while_threads_end() {
         assert!(rx.iter().zip(0..).all(|(got, sent)| got == sent));
     });
     wait_for_quiet();
+}
+
+#[test]
+fn goroutines_run_on_a_thousand_ps_and_more_than_ten_thousand_are_not_made() {
+    let _alone = ALONE.lock().unwrap();
+    let before = go_lib::set_gomaxprocs(1200);
+    assert_eq!(go_lib::set_gomaxprocs(1200), 1200);
+    go_lib::run(|| {
+        let wg = WaitGroup::new();
+        for _ in 0..3000 {
+            wg.go(go_lib::gosched);
+        }
+        wg.wait();
+    });
+    go_lib::set_gomaxprocs(usize::MAX);
+    assert_eq!(go_lib::set_gomaxprocs(300), 10_000);
+    assert!(embedder::stats().idle_procs <= 300);
+    go_lib::set_gomaxprocs(before);
 }

@@ -114,14 +114,11 @@ unsafe extern "C" fn gomaxprocs(_: Raw, args: *const Raw, n: ffi::Py_ssize_t, kw
             embedder::start();
             Some(embedder::gomaxprocs())
         } else {
-            guard(|| embedder::set_gomaxprocs(wished.min(MAX_PROCS) as usize))
+            guard(|| embedder::set_gomaxprocs(usize::try_from(wished).unwrap_or(1)))
         };
         before.map_or(ptr::null_mut(), |n| ffi::PyLong_FromSize_t(n))
     }
 }
-
-/// More Ps than any machine has processors.
-const MAX_PROCS: i64 = 1024;
 
 /// `_golib._is_cancelled()`: an operation that would wait here raises Cancelled.
 unsafe extern "C" fn is_cancelled(_: Raw, _: Raw) -> Raw {
@@ -498,7 +495,7 @@ How many goroutines live. The main thread is none, but the main function of run(
 const GOMAXPROCS_DOC: &std::ffi::CStr = c"gomaxprocs($module, n=None)
 --
 
-Sets how many Ps there are and returns the former number; n < 1 or None only reads.
+Sets how many Ps there are, 10,000 at most, and returns the former number; n < 1 or None only reads.
 
 Python goroutines need the interpreter, so on a GIL build one of them runs at a time
 whatever n is; blocking calls run beside it. The default is the environment's GOMAXPROCS,

@@ -23,8 +23,10 @@ use crate::runtime::proc::stacks::Pool;
 use crate::runtime::proc::waitsince::WaitStamps;
 use crate::runtime::stack::{Bound, Stacks};
 
-/// The most Ps; a model has few.
-pub(crate) const MAX_PROCS: usize = if cfg!(golib_loom) { 2 } else { 256 };
+/// The most Ps: more could have no thread each. A model has few.
+pub(crate) const MAX_PROCS: usize = if cfg!(golib_loom) { 2 } else { DEFAULT_MAX_THREADS };
+/// Ps with a place in the scheduler itself.
+const NEAR_PROCS: usize = if cfg!(golib_loom) { 2 } else { 256 };
 /// Go's limit of threads.
 const DEFAULT_MAX_THREADS: usize = 10_000;
 
@@ -70,7 +72,9 @@ pub(crate) struct Sched {
     pub(crate) npidle: AtomicU32,
     pub(crate) nmspinning: AtomicU32,
     /// All Ps that ever were; the first `gomaxprocs` are in use.
-    pub(crate) allp: [AtomicPtr<P>; MAX_PROCS],
+    pub(crate) allp: [AtomicPtr<P>; NEAR_PROCS],
+    /// The places of the others: `MAX_PROCS - NEAR_PROCS` of them once there is one, for ever.
+    far_p: AtomicPtr<AtomicPtr<P>>,
     pub(crate) gomaxprocs: AtomicUsize,
     /// Every G of a goroutine.
     pub(crate) allgs: Locked<Vec<GPtr>>,
@@ -87,6 +91,8 @@ pub(crate) struct Sched {
     pub(crate) sysmon_sleeps: AtomicU32,
     pub(crate) exiting: AtomicBool,
     pub(crate) nthreads: AtomicUsize,
+    /// Ms started ahead that are not idle yet (`proc::idle`).
+    pub(crate) starting: AtomicUsize,
     /// How many idle Ms stay (`proc::idle`).
     pub(crate) keep_idle: AtomicUsize,
     pub(crate) max_threads: AtomicUsize,
@@ -147,6 +153,7 @@ impl Sched {
             npidle: AtomicU32::new(0),
             nmspinning: AtomicU32::new(0),
             allp: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
+            far_p: AtomicPtr::new(ptr::null_mut()),
             gomaxprocs: AtomicUsize::new(0),
             allgs: Locked::new(Vec::new()),
             threads_asleep: AtomicUsize::new(0),
@@ -160,6 +167,7 @@ impl Sched {
             sysmon_sleeps: AtomicU32::new(0),
             exiting: AtomicBool::new(false),
             nthreads: AtomicUsize::new(0),
+            starting: AtomicUsize::new(0),
             keep_idle: AtomicUsize::new(idle::KEEP),
             max_threads: AtomicUsize::new(DEFAULT_MAX_THREADS),
             wanted_procs: AtomicUsize::new(0),
@@ -180,8 +188,40 @@ impl Sched {
     /// P number `i`; null if it never was.
     #[inline(always)]
     pub(crate) fn p(&self, i: usize) -> *mut P {
-        // Acquire: pairs with the Release in procs::resize.
-        self.allp[i].load(Ordering::Acquire)
+        // Acquire: pairs with the Release in set_p.
+        match self.allp.get(i) {
+            Some(place) => place.load(Ordering::Acquire),
+            None => self.far_p(i),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn far_p(&self, i: usize) -> *mut P {
+        // Acquire: pairs with the Release in set_p.
+        let places = self.far_p.load(Ordering::Acquire);
+        if places.is_null() || i >= MAX_PROCS {
+            return ptr::null_mut();
+        }
+        // SAFETY: so many places, never freed.
+        unsafe { (*places.add(i - NEAR_PROCS)).load(Ordering::Acquire) }
+    }
+
+    /// Makes `p` P number `i`. Under `resize`.
+    pub(crate) fn set_p(&self, i: usize, p: P) {
+        let place = self.allp.get(i).unwrap_or_else(|| {
+            let mut places = self.far_p.load(Ordering::Relaxed);
+            if places.is_null() {
+                let new = (NEAR_PROCS..MAX_PROCS).map(|_| AtomicPtr::new(ptr::null_mut()));
+                places = Vec::leak(new.collect()).as_mut_ptr();
+                // Release: publishes the places; pairs with far_p.
+                self.far_p.store(places, Ordering::Release);
+            }
+            // SAFETY: so many places, never freed.
+            unsafe { &*places.add(i - NEAR_PROCS) }
+        });
+        // Release: publishes the P.
+        place.store(Box::into_raw(Box::new(p)), Ordering::Release);
     }
 
     /// Every P that ever was: also those that GOMAXPROCS retired, whose timers still count.

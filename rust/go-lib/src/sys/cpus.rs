@@ -1,14 +1,18 @@
 //! How many CPUs and threads this process may use.
 
-/// `GOMAXPROCS` if it is a positive number, else the smaller of the affinity mask and the cgroup
-/// quota (rounded up), at least 1.
+/// `GOMAXPROCS` if it is a positive number, else the number of CPUs.
 pub(crate) fn default_procs() -> usize {
     let wish = std::env::var("GOMAXPROCS").ok().and_then(|s| s.trim().parse::<usize>().ok());
     match wish {
         Some(n) if n > 0 => n,
-        // std reads the affinity mask and the cgroup quotas.
-        _ => std::thread::available_parallelism().map_or(1, usize::from),
+        _ => count(),
     }
+}
+
+/// The smaller of the affinity mask and the cgroup quota, at least 1.
+pub(crate) fn count() -> usize {
+    // std reads both.
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// `pids.max` of this process's control group (v2), if it has a limit.

@@ -33,6 +33,18 @@ const DEFAULT_MAX_MAPPINGS: usize = 65_530;
 /// # Errors
 /// The kernel's: no address space, an address-space limit, too many mappings.
 pub(crate) fn reserve(bytes: usize) -> io::Result<usize> {
+    let at = reserve_small(bytes)?;
+    // SAFETY: our own mapping. A huge page would commit 2 MiB for each stack; a kernel without
+    // huge pages answers EINVAL, which is as good.
+    unsafe { libc::madvise(at as *mut c_void, bytes, libc::MADV_NOHUGEPAGE) };
+    Ok(at)
+}
+
+/// As [`reserve`], for what is smaller than a huge page.
+///
+/// # Errors
+/// As [`reserve`].
+pub(crate) fn reserve_small(bytes: usize) -> io::Result<usize> {
     // SAFETY: a new anonymous mapping touches nothing that exists.
     let p = unsafe {
         libc::mmap(
@@ -47,9 +59,6 @@ pub(crate) fn reserve(bytes: usize) -> io::Result<usize> {
     if p == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: our own mapping. A huge page would commit 2 MiB for each stack; a kernel without
-    // huge pages answers EINVAL, which is as good.
-    unsafe { libc::madvise(p, bytes, libc::MADV_NOHUGEPAGE) };
     Ok(p as usize)
 }
 

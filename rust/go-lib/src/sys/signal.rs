@@ -49,7 +49,7 @@ pub(crate) fn install_guard_handler() {
 
 /// Gives the calling thread a signal stack, for [`leave_signal_stack`].
 pub(crate) fn use_signal_stack() -> Option<usize> {
-    let at = mem::reserve(SIGNAL_STACK_BYTES).ok()?;
+    let at = mem::reserve_small(SIGNAL_STACK_BYTES).ok()?;
     let stack =
         libc::stack_t { ss_sp: at as *mut c_void, ss_flags: 0, ss_size: SIGNAL_STACK_BYTES };
     // SAFETY: a fresh mapping, which stays until leave_signal_stack.

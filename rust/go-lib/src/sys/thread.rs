@@ -68,6 +68,12 @@ pub(crate) fn usleep_ns(ns: i64) {
     unsafe { libc::nanosleep(&ts, std::ptr::null_mut()) };
 }
 
+/// Sleeps of the calling thread end when they should, not up to 50 us later.
+pub(crate) fn sleep_exactly() {
+    // SAFETY: no pointers. Where it is refused sleeps are longer.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+}
+
 /// True if the thread `tid` of this process sleeps in the kernel.
 pub(crate) fn sleeps(tid: u32) -> bool {
     if tid == 0 {

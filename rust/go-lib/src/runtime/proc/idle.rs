@@ -1,6 +1,6 @@
 //! Ms that have had nothing to do for seconds end.
 //!
-//! A burst of blocking calls leaves as many Ms on the idle list. `KEEP` of them stay (GOMAXPROCS, if that
+//! A burst of blocking calls leaves as many Ms on the idle list. `KEEP` of them stay (as many as there are CPUs, if that
 //! is more); each other one sleeps for `PATIENCE_NS` and then ends its thread, unless somebody has taken it off the list
 //! by then. Wakers take the newest M, so the ones that time out are those that nobody needs.
 //!
@@ -15,7 +15,7 @@
 
 use crate::prim::Ordering;
 use crate::runtime::m::M;
-use crate::runtime::proc::wake;
+use crate::runtime::proc::{procs, wake};
 use crate::runtime::sched::{Inner, Sched};
 use crate::sys::clock::nanotime;
 
@@ -23,6 +23,21 @@ use crate::sys::clock::nanotime;
 pub(crate) const KEEP: usize = if cfg!(golib_loom) { usize::MAX } else { 4 };
 /// How long the others stay.
 const PATIENCE_NS: i64 = 5_000_000_000;
+
+/// Idle Ms that wait for the next goroutine that blocks, while one after the other does.
+const SPARE: usize = 2;
+
+/// Starts an M ahead: Ps are taken in quick succession, and a thread takes longer to start than to wake. Not in a model.
+pub(crate) fn spare(s: &'static Sched) {
+    if cfg!(golib_loom) || s.starting.load(Ordering::Relaxed) + s.inner.lock().midle.len() > SPARE {
+        return;
+    }
+    s.starting.fetch_add(1, Ordering::Relaxed);
+    // Without one the next P waits for its thread to start, or says why it cannot.
+    if procs::newm(s, None, false).is_err() {
+        s.starting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Until when an M that has just come to the idle list waits for a P; `None`: it is one of those that stay, which
 /// costs no timer.

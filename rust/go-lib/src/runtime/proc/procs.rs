@@ -33,6 +33,7 @@ fn start(s: &'static Sched) {
         signal::install_guard_handler();
         read_debug_env(s);
         s.stacks.choose_default();
+        s.keep_idle.store(cpus::count().max(idle::KEEP), Ordering::Relaxed);
         let wanted = match s.wanted_procs.load(Ordering::Relaxed) {
             0 => cpus::default_procs(),
             wanted => wanted,
@@ -67,15 +68,13 @@ fn grow(s: &'static Sched, from: usize, to: usize) {
     let mut inner = s.inner.lock();
     for i in from..to {
         if s.p(i).is_null() {
-            // Release: publishes the P.
-            s.allp[i].store(Box::into_raw(Box::new(P::new(i as u32))), Ordering::Release);
+            s.set_p(i, P::new(i as u32));
         }
         // SAFETY: just made, or retired earlier; never freed.
         let p = unsafe { &*s.p(i) };
         p.stop.store(false, Ordering::Relaxed);
         wake::pidleput(s, &mut inner, p);
     }
-    s.keep_idle.store(to.max(idle::KEEP), Ordering::Relaxed);
     // Release: the Ps below are ready; pairs with ensure_started.
     s.gomaxprocs.store(to, Ordering::Release);
 }
@@ -85,7 +84,7 @@ pub(crate) fn gomaxprocs() -> usize {
     ensure_started().gomaxprocs.load(Ordering::Acquire)
 }
 
-/// Sets GOMAXPROCS (clamped to 1..=256); the former value. Ps beyond `n` have stopped on return.
+/// Sets GOMAXPROCS (clamped to 1..=10,000); the former value. Ps beyond `n` have stopped on return.
 pub(crate) fn set_gomaxprocs(n: usize) -> usize {
     let s = ensure_started();
     let n = n.clamp(1, MAX_PROCS);
@@ -204,11 +203,11 @@ pub(crate) fn thread_limit(s: &Sched) -> ThreadLimit {
     }
 }
 
-/// Starts a new M that runs with `p`.
+/// Starts a new M that runs with `p`, or that is to be idle.
 ///
 /// # Errors
 /// The limit of `set_max_threads` (EAGAIN), or the OS's error. `p` stays the caller's.
-pub(crate) fn newm(s: &'static Sched, p: &P, spinning: bool) -> io::Result<()> {
+pub(crate) fn newm(s: &'static Sched, p: Option<&P>, spinning: bool) -> io::Result<()> {
     if s.nthreads.fetch_add(1, Ordering::Relaxed) >= s.max_threads.load(Ordering::Relaxed) {
         s.nthreads.fetch_sub(1, Ordering::Relaxed);
         return Err(io::Error::from_raw_os_error(libc::EAGAIN));
@@ -224,7 +223,7 @@ pub(crate) fn newm(s: &'static Sched, p: &P, spinning: bool) -> io::Result<()> {
     m.yield_asked.store(false, Ordering::Relaxed);
     m.park.clear();
     m.spinning.set(spinning);
-    m.nextp.store((p as *const P).cast_mut(), Ordering::Relaxed);
+    m.nextp.store(p.map_or(ptr::null(), ptr::from_ref).cast_mut(), Ordering::Relaxed);
     s.inner.lock().allm.push(at);
     // SAFETY: mstart expects an M of its own.
     let started = unsafe { thread::spawn(mstart, at.cast()) };
@@ -249,8 +248,11 @@ extern "C" fn mstart(arg: *mut c_void) -> *mut c_void {
     let signal_stack = signal::use_signal_stack();
     m.tid.store(thread::gettid() as u32, Ordering::Relaxed);
     m.pthread.store(thread::pthread(), Ordering::Relaxed);
-    // SAFETY: newm handed us a P.
-    wake::acquirep(m, unsafe { &*m.nextp.swap(ptr::null_mut(), Ordering::Acquire) });
+    // SAFETY: newm handed us a P, or none.
+    match unsafe { m.nextp.swap(ptr::null_mut(), Ordering::Acquire).as_ref() } {
+        Some(p) => wake::acquirep(m, p),
+        None => _ = sched().starting.fetch_sub(1, Ordering::Relaxed),
+    }
     schedule::schedule(m);
     // What the thread's destructors call finds a foreign thread.
     tls::set(ptr::null_mut());
@@ -296,7 +298,7 @@ mod tests {
                 && ((*p).status.load(Ordering::Acquire) != PDEAD
                     || !(*p).m.load(Ordering::Acquire).is_null())
         };
-        (n..MAX_PROCS).filter(|&i| alive(i)).count()
+        (n..MAX_PROCS).take_while(|&i| !s.p(i).is_null()).filter(|&i| alive(i)).count()
     }
 
     #[test]

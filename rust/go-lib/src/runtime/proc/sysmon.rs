@@ -20,18 +20,20 @@ use std::ffi::c_void;
 use std::io;
 use std::ptr;
 
-use crate::prim::{heavy_fence, light_fence, Ordering};
+use crate::prim::{heavy_fence, light_fence, spin_hint, Ordering};
 use crate::runtime::embedder;
 use crate::runtime::g::{Kind, G};
 use crate::runtime::m::{M, NEVER};
 use crate::runtime::p::{P, PRUNNING};
-use crate::runtime::proc::{checkdead, stackless, stacks, wake};
-use crate::runtime::sched::{sched, Sched, MAX_PROCS};
+use crate::runtime::proc::{checkdead, idle, stackless, stacks, wake};
+use crate::runtime::sched::{sched, Sched};
 use crate::sys::clock::nanotime;
 use crate::sys::poll::Until;
 use crate::sys::thread;
 
-const SHORT_NS: i64 = 20_000;
+const SHORT_NS: i64 = 60_000;
+/// The same while one goroutine after the other blocks, as where many begin with a call.
+const SOON_NS: i64 = 10_000;
 /// While something waits for a P. Sleeps up to here are not ended by a kick.
 const WAITING_NS: i64 = 1_000_000;
 const LONG_NS: i64 = 10_000_000;
@@ -45,6 +47,12 @@ const BUSY_LOOKS: u32 = 50;
 const LOOK_AGAIN_NS: i64 = 1_000_000_000;
 /// Short looks after a kick.
 const KICKED_LOOKS: u32 = 10;
+/// So many goroutines must have blocked in a row before looks come soon, and so many do after each further one: a mistake is
+/// likelier, and costs a switch interval of the interpreter.
+const ROW: u32 = 3;
+const SOON_LOOKS: u32 = 10;
+/// How often in one look the interpreter must be found free then, some 50 ns apart.
+const SAMPLES: u32 = 24;
 
 /// What sysmon remembers of a P.
 #[derive(Clone, Copy, Default)]
@@ -75,6 +83,8 @@ struct Looked {
     waiting: bool,
     /// A goroutine was seen blocked for the first time: a second look decides.
     suspects: bool,
+    /// A P was taken from a goroutine that sits in a call.
+    sat: bool,
 }
 
 /// How long sysmon sleeps between two looks. Each costs the Ps a part of their CPU, most of all where there is
@@ -82,11 +92,20 @@ struct Looked {
 struct Pace {
     /// Looks running that took nothing.
     calm: u32,
+    /// Goroutines that blocked in a row; looks since the last one.
+    row: u32,
+    since: u32,
+    /// Looks left that come soon.
+    soon: u32,
     /// The next sleep, in ns.
     delay: i64,
 }
 
 impl Pace {
+    fn new() -> Pace {
+        Pace { calm: 0, row: 0, since: BUSY_LOOKS, soon: 0, delay: SHORT_NS }
+    }
+
     /// The sleep was ended: something waits now, or soon.
     fn kicked(&mut self) {
         self.delay = if self.delay == NEVER {
@@ -101,8 +120,17 @@ impl Pace {
 
     fn looked(&mut self, looked: &Looked, idle: bool) {
         self.calm = if looked.took { 0 } else { self.calm.saturating_add(1) };
+        if looked.sat {
+            self.row = if self.since < BUSY_LOOKS { self.row.saturating_add(1) } else { 1 };
+            self.since = 0;
+        } else {
+            self.since = self.since.saturating_add(1);
+        }
+        let soon = looked.sat && self.row >= ROW;
+        self.soon = if soon { SOON_LOOKS } else { self.soon.saturating_sub(1) };
         self.delay = match () {
             () if idle => NEVER,
+            () if self.soon > 0 => SOON_NS,
             () if looked.suspects || self.calm < BUSY_LOOKS => SHORT_NS,
             () if looked.waiting => self.delay.saturating_mul(2).min(WAITING_NS),
             () => self.delay.saturating_mul(2).min(LONG_NS),
@@ -178,8 +206,9 @@ fn kick_slow(s: &Sched) {
 extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
     // SAFETY: start passed a scheduler that is never freed.
     let s: &'static Sched = unsafe { &*arg.cast::<Sched>() };
-    let mut seen = [Seen::default(); MAX_PROCS];
-    let mut pace = Pace { calm: 0, delay: SHORT_NS };
+    let mut seen = Vec::new();
+    thread::sleep_exactly();
+    let mut pace = Pace::new();
     let (mut look_again, mut look_when) = (0, NEVER);
     let (mut pool_when, mut pool_has_more) = (0, false);
     let mut stacks_when = 0;
@@ -205,7 +234,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
                 false => (0, NEVER),
             };
         }
-        let looked = retake(s, &mut seen);
+        let looked = retake(s, &mut seen, pace.soon > 0);
         let idle =
             s.npidle.load(Ordering::Relaxed) as usize >= s.gomaxprocs.load(Ordering::Relaxed);
         let now = nanotime();
@@ -269,15 +298,20 @@ pub(crate) fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
     kicked
 }
 
-/// Looks at every P, and takes those away that do not come back while something waits for them.
-fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> Looked {
+/// Looks at every P, and takes those away that do not come back while something waits for them. `eager`: others have
+/// just blocked.
+fn retake(s: &'static Sched, seen: &mut Vec<Seen>, eager: bool) -> Looked {
     let now = nanotime();
     let mut looked = Looked::default();
     if wants_a_yield() {
         want_no_yield();
     }
     for p in s.procs() {
-        let last = &mut seen[p.id as usize];
+        let id = p.id as usize;
+        if id >= seen.len() {
+            seen.resize(id + 1, Seen::default());
+        }
+        let last = &mut seen[id];
         if p.status.load(Ordering::Relaxed) != PRUNNING {
             // An idle P with a due timer and nobody to watch it.
             if p.timers.next_when() <= now && s.poll_until.load(Ordering::Relaxed) == NEVER {
@@ -310,11 +344,11 @@ fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> Looked {
             last.since = last.since.max(now - SLICE_NS / 2);
             continue;
         }
-        if switched {
+        if switched && !(eager && p.has_right()) {
             // It comes back by itself; to ask the kernel of its thread is dear.
             continue;
         }
-        let (blocked, announced) = is_blocked(p);
+        let (blocked, announced) = is_blocked(p, if eager { SAMPLES } else { 1 });
         last.blocked = if blocked { last.blocked + 1 } else { 0 };
         looked.suspects |= last.blocked == 1;
         let sits = last.blocked >= 2 || announced;
@@ -327,13 +361,17 @@ fn retake(s: &'static Sched, seen: &mut [Seen; MAX_PROCS]) -> Looked {
             s.handoffs.fetch_add(1, Ordering::Relaxed);
             wake::handoffp(s, p);
             looked.took = true;
+            looked.sat |= sits;
         }
+    }
+    if looked.sat && eager {
+        idle::spare(s);
     }
     looked
 }
 
-/// (the goroutine on `p` sits in a call outside, it said so itself).
-fn is_blocked(p: &P) -> (bool, bool) {
+/// (the goroutine on `p` sits in a call outside, it said so itself). The interpreter is looked at `samples` times.
+fn is_blocked(p: &P, samples: u32) -> (bool, bool) {
     let Some((m, g, kind)) = running(p) else { return (false, false) };
     if m.in_rt.load(Ordering::Relaxed) != 0 {
         return (false, false);
@@ -341,8 +379,15 @@ fn is_blocked(p: &P) -> (bool, bool) {
     let announced = g.syscalls.load(Ordering::Relaxed) != 0;
     match kind {
         Kind::Host => {
-            // SAFETY: it may be asked at any time.
-            let free = embedder::table().is_some_and(|t| unsafe { (t.is_free)() });
+            let free = embedder::table().is_some_and(|t| {
+                (0..samples).all(|i| {
+                    if i > 0 {
+                        spin_hint();
+                    }
+                    // SAFETY: it may be asked at any time.
+                    unsafe { (t.is_free)() }
+                })
+            });
             (free, free && announced)
         }
         _ => (announced || thread::sleeps(m.tid.load(Ordering::Relaxed)), announced),
@@ -386,15 +431,18 @@ pub(crate) fn take_p(p: &P) -> bool {
 
 #[cfg(all(test, not(golib_loom)))]
 mod tests {
-    use super::{Looked, Pace, BUSY_LOOKS, KICKED_LOOKS, NEVER, SHORT_NS, WAITING_NS};
+    use super::{
+        Looked, Pace, BUSY_LOOKS, KICKED_LOOKS, NEVER, ROW, SHORT_NS, SOON_LOOKS, SOON_NS,
+        WAITING_NS,
+    };
 
-    const TOOK: Looked = Looked { took: true, waiting: true, suspects: false };
-    const WAITING: Looked = Looked { took: false, waiting: true, suspects: false };
-    const SUSPECTS: Looked = Looked { took: false, waiting: true, suspects: true };
-    const NOTHING: Looked = Looked { took: false, waiting: false, suspects: false };
+    const TOOK: Looked = Looked { took: true, sat: true, waiting: true, suspects: false };
+    const WAITING: Looked = Looked { took: false, sat: false, waiting: true, suspects: false };
+    const SUSPECTS: Looked = Looked { took: false, sat: false, waiting: true, suspects: true };
+    const NOTHING: Looked = Looked { took: false, sat: false, waiting: false, suspects: false };
 
     fn calm() -> Pace {
-        let mut pace = Pace { calm: 0, delay: SHORT_NS };
+        let mut pace = Pace::new();
         for _ in 0..2 * BUSY_LOOKS {
             pace.looked(&WAITING, false);
         }
@@ -425,10 +473,15 @@ mod tests {
         pace.looked(&SUSPECTS, false);
         assert_eq!(pace.delay, SHORT_NS);
         // It was: others may follow it.
-        for _ in 0..BUSY_LOOKS {
+        for i in 1..BUSY_LOOKS {
             pace.looked(&TOOK, false);
-            assert_eq!(pace.delay, SHORT_NS);
+            assert_eq!(pace.delay, if i < ROW { SHORT_NS } else { SOON_NS });
         }
+        for _ in 0..SOON_LOOKS {
+            assert_eq!(pace.delay, SOON_NS);
+            pace.looked(&WAITING, false);
+        }
+        assert_eq!(pace.delay, SHORT_NS);
         // It was not.
         let mut pace = calm();
         pace.looked(&SUSPECTS, false);

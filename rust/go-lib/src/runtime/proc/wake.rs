@@ -268,7 +268,7 @@ pub(crate) fn startm(s: &'static Sched, p: &'static P, spinning: bool) -> bool {
         wake_idle(s, m);
         return true;
     }
-    match procs::newm(s, p, spinning) {
+    match procs::newm(s, Some(p), spinning) {
         Ok(()) => true,
         Err(e) => {
             no_thread(s, p, spinning, &e);

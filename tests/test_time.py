@@ -361,3 +361,85 @@ def test_interpreter_exits_with_timers_set():
         timer = golib.time.Timer(0.001)
         """
     )
+
+
+# -- tickers that nobody reads -----------------------------------------------------------------
+
+#: Ways to receive a tick.
+READS = {
+    "recv": lambda c: c.recv(timeout=5),
+    "try_recv": lambda c: c.try_recv().value,
+    "for": lambda c: next(iter(c)),
+    "select": lambda c: golib.select(golib.recv(c), timeout=5).value,
+    "select of two": lambda c: golib.select(golib.recv(Chan()), golib.recv(c), timeout=5).value,
+    "Select": lambda c: golib.Select(golib.recv(c)).wait(timeout=5).value,
+    "select, default": lambda c: golib.select(golib.recv(c), default=True).value,
+}
+
+
+@pytest.mark.parametrize("read", sorted(READS))
+def test_a_ticker_that_nobody_reads_goes_on_in_its_rhythm_when_it_is_read(place, read):
+    def body():
+        with Ticker(0.005) as ticker:
+            for _ in range(2):
+                golib.sleep(0.1)
+                first = READS[read](ticker.c)
+                now = time.monotonic()
+                assert first < now - 0.05, "the tick that nobody had received"
+                second, third = received(ticker), received(ticker)
+                assert now <= second < third, "ticks that were missed are not made up for"
+        return True
+
+    assert place(body)
+
+
+def test_a_ticker_that_rests_is_stopped_and_reset_as_one_that_runs(place):
+    def body():
+        ticker = Ticker(0.002)
+        for _ in range(3):
+            golib.sleep(0.01)
+            ticker.reset(0.02)
+            assert nothing_comes(ticker), "a tick of before the reset"
+            assert received(ticker) < received(ticker)
+            ticker.reset(0.002)
+        golib.sleep(0.01)
+        ticker.stop()
+        assert nothing_comes(ticker)
+        golib.sleep(0.01)
+        return nothing_comes(ticker)
+
+    assert place(body)
+
+
+def test_a_ticker_that_rests_is_collected_with_its_channel_whoever_goes_first():
+    class Own(Ticker):
+        pass
+
+    for keep in ("ticker", "channel", "cycle"):
+        ticker = Own(0.001)
+        channel, ref = ticker.c, weakref.ref(ticker)
+        golib.sleep(0.01)
+        assert len(channel) == 1
+        if keep == "ticker":
+            del channel
+        elif keep == "channel":
+            del ticker
+            assert channel.recv(timeout=5) < channel.recv(timeout=5)
+        else:
+            ticker.itself = ticker.c, ticker
+        ticker = channel = None
+        eventually(lambda: (gc.collect(), ref() is None)[1])
+
+
+def test_tickers_that_nobody_reads_cost_nothing():
+    run_ok(
+        """
+        import time, golib
+        from golib.time import Ticker, tick
+        tickers = [Ticker(0.0005) for _ in range(100)] + [tick(0.001) for _ in range(100)]
+        time.sleep(0.3)
+        begin = time.process_time()
+        time.sleep(1)
+        assert time.process_time() - begin < 0.03, time.process_time() - begin
+        """
+    )

@@ -396,3 +396,59 @@ fn a_ticker_that_was_stopped_or_reset_has_no_tick_of_before() {
         ticker.stop();
     });
 }
+
+/// The CPU time of this process.
+fn cpu_time() -> Duration {
+    // SAFETY: a plain structure that the call fills.
+    let ts = unsafe {
+        let mut ts: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut ts);
+        ts
+    };
+    Duration::new(ts.tv_sec as u64, ts.tv_nsec as u32)
+}
+
+#[test]
+fn a_ticker_that_nobody_reads_rests_and_goes_on_in_its_rhythm_when_it_is_read() {
+    const PERIOD: Duration = Duration::from_millis(5);
+    go_lib::run(|| {
+        let ticker = Ticker::new(PERIOD);
+        for way in 0..3 {
+            go_lib::sleep(20 * PERIOD);
+            let first = match way {
+                0 => ticker.chan().recv().unwrap(),
+                1 => ticker.chan().try_recv().unwrap(),
+                _ => go_lib::select! { recv(ticker.chan()) -> at => at.unwrap() },
+            };
+            assert!(first.elapsed() > 10 * PERIOD, "the tick that nobody had received");
+            let received = Instant::now();
+            let next = ticker.chan().recv().unwrap();
+            assert!(next >= received, "ticks that were missed are not made up for");
+            let more = ticker.chan().recv().unwrap();
+            assert!(more > next);
+        }
+        // Stopped and set anew while it rests.
+        go_lib::sleep(5 * PERIOD);
+        ticker.stop();
+        assert!(ticker.chan().try_recv().is_none());
+        go_lib::sleep(2 * PERIOD);
+        assert!(ticker.chan().try_recv().is_none());
+        ticker.reset(PERIOD);
+        go_lib::sleep(5 * PERIOD);
+        ticker.reset(PERIOD);
+        assert!(ticker.chan().try_recv().is_none(), "a tick of before the reset");
+        assert!(ticker.chan().recv().is_some() && ticker.chan().recv().is_some());
+    });
+}
+
+#[test]
+fn tickers_that_nobody_reads_cost_nothing() {
+    let tickers: Vec<_> = (0..200).map(|_| Ticker::new(Duration::from_micros(100))).collect();
+    std::thread::sleep(Duration::from_millis(50));
+    let before = cpu_time();
+    std::thread::sleep(Duration::from_millis(500));
+    // Other tests run beside this one, but they wait most of the time; two million rings would take seconds.
+    let used = cpu_time() - before;
+    assert!(used < Duration::from_millis(250), "{used:?}");
+    drop(tickers);
+}

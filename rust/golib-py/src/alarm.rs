@@ -124,6 +124,11 @@ impl HostAlarm {
         unsafe { Alarm::stop(self) }
     }
 
+    /// True if it was set last in the parent of this forked child, where it rings no more.
+    pub(crate) fn is_of_parent(&self) -> bool {
+        self.alarm.is_of_parent()
+    }
+
     /// The object goes away.
     ///
     /// # Safety

@@ -6,6 +6,8 @@
 //! 2. What an alarm of an earlier setting does is nothing (`HostAlarm`'s `seq`), and `stop` and `reset` empty the channel:
 //!    after them nobody receives a time from before.
 //! 3. `chan` has room for one value, and only the servant sends to it.
+//! 4. A ticker whose last tick was not received is not set: it costs nothing until somebody receives that tick, which rings
+//!    `bell`. The bell is in no channel when the ticker gives `chan` up, or dies.
 //!
 //! Go: time/sleep.go (Timer), time/tick.go (Ticker)
 
@@ -14,7 +16,7 @@ use std::os::raw::{c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
 
-use go_lib::runtime::embedder::{nanotime, Wait};
+use go_lib::runtime::embedder::{nanotime, Doorbell, Wait};
 use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
 use crate::alarm::HostAlarm;
@@ -46,6 +48,8 @@ struct TimerObj {
     period_ns: i64,
     /// By 1: the alarm owns a reference.
     held: bool,
+    /// By 4; null until it first rests. Owned.
+    bell: *mut Doorbell,
 }
 
 static TIMER: Global = Global::new();
@@ -109,6 +113,8 @@ unsafe fn unset(slf: Raw) -> bool {
     unsafe {
         let was_set = with_alarm(slf, |alarm| alarm.stop());
         let_go(slf);
+        // Before the tick is taken, which would ring.
+        take_bell_back(slf);
         // By 2.
         let drained =
             hchan_of(slf).is_some_and(|h| matches!(guard(|| h.recv(Wait::Try)), Some(Ok(Some(_)))));
@@ -144,16 +150,9 @@ unsafe fn due(slf: Raw) {
         let_go(slf);
         let now = nanotime();
         if !timer(slf).chan.is_null() {
-            send_now(slf, now);
-            let period = timer(slf).period_ns;
-            if period > 0 {
-                // Ticks that nobody could receive in time are left out; the others keep the beat.
-                let late = (now - timer(slf).when_ns).max(0);
-                let next =
-                    timer(slf).when_ns.saturating_add((late / period + 1).saturating_mul(period));
-                if !set(slf, Some(next)) {
-                    ffi::PyErr_WriteUnraisable(slf);
-                }
+            let sent = send_now(slf, now);
+            if sent && timer(slf).period_ns > 0 && !set_next(slf, now) {
+                ffi::PyErr_WriteUnraisable(slf);
             }
             return;
         }
@@ -172,19 +171,61 @@ unsafe fn due(slf: Raw) {
     }
 }
 
-/// Sends the time, unless the last one has not been received.
-#[inline(never)]
-unsafe fn send_now(slf: Raw, now_ns: i64) {
-    // SAFETY: as due. A float that was not sent is only a float.
+/// Sets a ticker to the first of its times after `now`: ticks that nobody could receive in time are left out, the others
+/// keep the beat. False: an exception is set.
+unsafe fn set_next(slf: Raw, now: i64) -> bool {
+    // SAFETY: a ticker that is not set; the GIL is held.
     unsafe {
-        let Some(h) = hchan_of(slf) else { return };
+        let (when, period) = (timer(slf).when_ns, timer(slf).period_ns);
+        let late = (now - when).max(0);
+        set(slf, Some(when.saturating_add((late / period + 1).saturating_mul(period))))
+    }
+}
+
+/// Sends the time, unless the last one has not been received. False: a ticker rests, by 4.
+#[inline(never)]
+unsafe fn send_now(slf: Raw, now_ns: i64) -> bool {
+    // SAFETY: as due. A float that was not sent is only a float. The bell is taken back before it is freed.
+    unsafe {
+        let Some(h) = hchan_of(slf) else { return true };
         let value = ffi::PyFloat_FromDouble(now_ns as f64 / NS);
         if value.is_null() {
             ffi::PyErr_WriteUnraisable(slf);
-            return;
+            return true;
         }
         let value = Obj::owned(value);
-        let _ = guard(|| h.send(value, Wait::Try));
+        if timer(slf).period_ns == 0 {
+            let _ = guard(|| h.send(value, Wait::Try));
+            return true;
+        }
+        if timer(slf).bell.is_null() {
+            timer(slf).bell = Box::into_raw(Box::new(Doorbell::new(received, slf.cast())));
+        }
+        let bell = &*timer(slf).bell;
+        !matches!(guard(|| h.send_or_leave(value, bell).is_ok()), Some(false))
+    }
+}
+
+/// A bell's `ring`: somebody has received the tick that was too much.
+unsafe fn received(slf: *mut ()) {
+    // SAFETY: by 4 the ticker lives; the receiver holds the GIL.
+    unsafe {
+        let slf: Raw = slf.cast();
+        let parents = with_alarm(slf, |alarm| alarm.is_of_parent());
+        if !parents && !set_next(slf, nanotime()) {
+            // The servant exists: it has sent that tick.
+            ffi::PyErr_Clear();
+        }
+    }
+}
+
+/// By 4.
+unsafe fn take_bell_back(slf: Raw) {
+    // SAFETY: a timer; the GIL is held.
+    unsafe {
+        if let Some(h) = hchan_of(slf).filter(|_| !timer(slf).bell.is_null()) {
+            let _ = guard(|| h.take_bell_back());
+        }
     }
 }
 
@@ -337,6 +378,7 @@ unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void)
 unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {
     // SAFETY: a tp_clear, or the end.
     unsafe {
+        take_bell_back(slf);
         let t = instance::<TimerObj>(slf);
         for slot in
             [&raw mut (*t).function, &raw mut (*t).args, &raw mut (*t).vars, &raw mut (*t).chan]
@@ -351,6 +393,7 @@ unsafe extern "C-unwind" fn dealloc(slf: Raw) {
     // SAFETY: the last reference is gone. The alarm forgets it at once: the end itself may be put off.
     unsafe {
         ffi::PyObject_GC_UnTrack(slf.cast());
+        take_bell_back(slf);
         forget_alarm(slf);
         object::trashcan(slf, dealloc, free);
     }
@@ -374,6 +417,10 @@ unsafe extern "C-unwind" fn free(slf: Raw) {
             ffi::PyObject_ClearWeakRefs(slf);
         }
         clear(slf);
+        let bell = timer(slf).bell;
+        if !bell.is_null() {
+            drop(Box::from_raw(bell));
+        }
         free_instance(slf);
     }
 }

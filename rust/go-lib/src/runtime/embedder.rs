@@ -21,7 +21,7 @@ use crate::runtime::g::{self, G};
 use crate::runtime::proc;
 pub use crate::runtime::waitreason::WaitReason;
 
-pub use crate::runtime::chan::{CloseOfClosed, Hchan, RecvError, SendError, Wait};
+pub use crate::runtime::chan::{CloseOfClosed, Doorbell, Hchan, RecvError, SendError, Wait};
 pub use crate::runtime::proc::exit::stop_the_ms;
 #[cfg(not(golib_loom))]
 pub use crate::runtime::proc::fork::{after_fork_in_child, before_fork, ForkChild};

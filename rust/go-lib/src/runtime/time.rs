@@ -108,6 +108,11 @@ impl Alarm {
         Alarm { timer: Timer::new(), sched: AtomicPtr::new(ptr::null_mut()) }
     }
 
+    /// True if it was set last before a fork, in the parent: it is not to be set again by itself.
+    pub fn is_of_parent(&self) -> bool {
+        !ptr::eq(self.sched.load(Ordering::Relaxed), sched())
+    }
+
     /// Sets the alarm of `owner` to `when_ns` of the monotonic clock, instead of what it was set to.
     /// Starts the runtime if it has not been started. True if it was set before.
     ///

@@ -6,7 +6,9 @@
 //!    tick of an earlier one, and none can come, also from a ring under way on another M.
 //! 2. `state` is held around the heap's and the channel's lock, never inside them; what a tick
 //!    woke is readied after it.
-//! 3. What a ring may be the last to drop holds nothing of the user's: the channel's receiver keeps
+//! 3. A ticker whose last tick was not received is not set: it rests, and costs nothing until somebody receives that tick. The
+//!    receive rings `bell`, which sets it to the next of its times.
+//! 4. What a ring may be the last to drop holds nothing of the user's: the channel's receiver keeps
 //!    the timer, the timer has a weak reference to the channel, and `call` is there only while the
 //!    alarm is set, whose ring then gives it to a goroutine.
 //!
@@ -17,7 +19,7 @@ use std::ptr;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
-use crate::runtime::chan::{Hchan, Wait};
+use crate::runtime::chan::{Doorbell, Hchan, Wait};
 use crate::runtime::lock::Locked;
 use crate::runtime::proc::newproc::newproc_late;
 use crate::runtime::proc::park::goready;
@@ -44,7 +46,14 @@ pub(crate) struct TimeTimer {
     /// Written once, before anybody else has the timer.
     to: OnceLock<Weak<dyn TickChan>>,
     state: Locked<State>,
+    /// By 3. Made when it first rests.
+    bell: OnceLock<Box<Doorbell>>,
 }
+
+// SAFETY: the doorbell is used under the channel's lock, and refers to the timer itself.
+unsafe impl Sync for TimeTimer {}
+// SAFETY: as Sync.
+unsafe impl Send for TimeTimer {}
 
 struct State {
     /// By 1.
@@ -54,15 +63,23 @@ struct State {
     due_ns: i64,
     /// 0: it goes off once.
     period_ns: i64,
-    /// By 3.
+    /// By 4.
     call: Option<Call>,
+    /// By 3.
+    rests: bool,
 }
 
 impl TimeTimer {
     /// A timer that is not set.
     pub(crate) fn new() -> Arc<Self> {
-        let state = State { seq: 0, armed: false, due_ns: NEVER, period_ns: 0, call: None };
-        Arc::new(TimeTimer { alarm: Alarm::new(), to: OnceLock::new(), state: Locked::new(state) })
+        let state =
+            State { seq: 0, armed: false, due_ns: NEVER, period_ns: 0, call: None, rests: false };
+        Arc::new(TimeTimer {
+            alarm: Alarm::new(),
+            to: OnceLock::new(),
+            state: Locked::new(state),
+            bell: OnceLock::new(),
+        })
     }
 
     /// Makes it a timer that ticks into `to`.
@@ -109,6 +126,14 @@ impl TimeTimer {
         was_armed
     }
 
+    fn bell(self: &Arc<Self>) -> &Doorbell {
+        let make = || {
+            // SAFETY: it rings while somebody receives from the timer's channel, which keeps the timer.
+            Box::new(unsafe { Doorbell::new(wake_up, Arc::as_ptr(self).cast_mut().cast()) })
+        };
+        self.bell.get_or_init(make)
+    }
+
     /// Sets the alarm as `state`, which is locked, says.
     fn arm(self: &Arc<Self>, state: &State) {
         // SAFETY: alarms are set and stopped under the state's lock.
@@ -122,9 +147,31 @@ impl TimeTimer {
     }
 }
 
+/// A tick was received that had kept a ticker from being set.
+///
+/// # Safety
+/// `timer` is the one whose bell it is, in an Arc.
+unsafe fn wake_up(timer: *mut ()) {
+    let timer = timer.cast::<TimeTimer>().cast_const();
+    // SAFETY: the caller's duty.
+    let timer = unsafe {
+        Arc::increment_strong_count(timer);
+        Arc::from_raw(timer)
+    };
+    let mut state = timer.state.lock();
+    if std::mem::replace(&mut state.rests, false) && !timer.alarm.is_of_parent() {
+        state.due_ns = state.next_due(nanotime());
+        timer.arm(&state);
+    }
+}
+
 impl State {
     /// Takes back what was set: true if it was still to go off, or its tick was not received.
     fn disarm(&mut self, chan: Option<&dyn TickChan>) -> bool {
+        if std::mem::replace(&mut self.rests, false) {
+            // Before the tick is taken, which would ring.
+            chan.inspect(|c| c.hchan().take_bell_back());
+        }
         let unreceived = chan.is_some_and(|c| matches!(c.hchan().recv(Wait::Try), Ok(Some(_))));
         std::mem::replace(&mut self.armed, false) || unreceived
     }
@@ -154,13 +201,22 @@ impl Ring for TimeTimer {
                 return;
             }
             // A receiver that is slow finds the tick before this one.
-            if let Some(Ok(gp)) = chan.as_ref().map(|c| c.hchan().offer(Instant::now())) {
-                woken = gp;
+            if let Some(chan) = &chan {
+                let now = Instant::now();
+                let sent = match state.period_ns {
+                    0 => chan.hchan().offer(now),
+                    // SAFETY: the timer, and with it the bell, lives as long as its channel.
+                    _ => unsafe { chan.hchan().offer_or_leave(now, self.bell()) },
+                };
+                match sent {
+                    Ok(gp) => woken = gp,
+                    Err(_) => state.rests = state.period_ns != 0,
+                }
             }
             call = state.call.take();
             if state.period_ns == 0 {
                 state.armed = false;
-            } else {
+            } else if !state.rests {
                 state.due_ns = state.next_due(nanotime());
                 self.arm(&state);
             }
@@ -181,7 +237,8 @@ mod tests {
 
     #[test]
     fn a_late_ticker_keeps_its_rhythm_and_misses_what_is_past() {
-        let state = State { seq: 1, armed: true, due_ns: 100, period_ns: 10, call: None };
+        let state =
+            State { seq: 1, armed: true, due_ns: 100, period_ns: 10, call: None, rests: false };
         for (now, next) in [(100, 110), (101, 110), (109, 110), (110, 120), (157, 160), (99, 110)] {
             assert_eq!(state.next_due(now), next, "at {now}");
         }

@@ -186,6 +186,8 @@ pub(crate) struct HchanHeader {
     recvx: Cell<usize>,
     recvq: ChanQ,
     sendq: ChanQ,
+    /// Whom to tell when a full buffer gets room; null: nobody. Under the lock.
+    bell: Cell<*mut G>,
 }
 
 impl HchanHeader {
@@ -201,6 +203,7 @@ impl HchanHeader {
             recvx: Cell::new(0),
             recvq: ChanQ::new(),
             sendq: ChanQ::new(),
+            bell: Cell::new(ptr::null_mut()),
         }
     }
 
@@ -333,10 +336,17 @@ impl HchanHeader {
                 let slot = self.slot(i, e.bytes());
                 e.copy(slot, to);
                 let sg = self.sendq.dequeue_claimed();
-                self.recvx.set(self.after(i));
+                let after = self.after(i);
+                self.recvx.set(after);
                 if sg.is_null() {
                     self.qcount.store(n - 1, Ordering::Relaxed);
-                    return Step::Done(ptr::null_mut());
+                    // Only channels of one value have a bell: the others pass by.
+                    let bell = if after == 0 {
+                        self.bell.replace(ptr::null_mut())
+                    } else {
+                        ptr::null_mut()
+                    };
+                    return Step::Done(bell);
                 }
                 // By 1 the buffer was full: the slot that we emptied is also the next to fill.
                 e.copy((*sg).elem.get(), slot);
@@ -356,6 +366,16 @@ impl HchanHeader {
         } else {
             Step::Blocked
         }
+    }
+
+    /// Has `bell` readied, once, by the receive that takes the only value of this full channel; null takes that back.
+    ///
+    /// # Safety
+    /// The lock is held; the channel has room for one value; `bell` belongs to a [`Doorbell`](super::Doorbell) that is not
+    /// freed before this is taken back, or it has rung.
+    pub(crate) unsafe fn set_bell(&self, bell: *mut G) {
+        debug_assert_eq!(self.dataqsiz, 1);
+        self.bell.set(bell);
     }
 
     /// Waits in the queue of `dir` until a peer, a close, the deadline or an interrupt comes.

@@ -17,7 +17,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
 
 use self::core::{Blocked, Dir, HchanHeader, Step, Typed};
-use crate::runtime::g::G;
+use crate::runtime::g::{Kind, G};
 use crate::runtime::lock::ChanLock;
 use crate::runtime::proc::park::goready;
 
@@ -165,6 +165,45 @@ impl fmt::Display for CapacityError {
 
 impl std::error::Error for CapacityError {}
 
+/// What a sender that does not wait leaves at a full channel for one value, to be told when it has room again: a
+/// G that runs nothing. To ready it is to call `ring`.
+#[repr(C)]
+pub struct Doorbell {
+    /// First: a G with a null `m` is the one of a doorbell.
+    g: G,
+    ring: unsafe fn(*mut ()),
+    arg: *mut (),
+}
+
+impl Doorbell {
+    /// One that calls `ring(arg)`, each time that it was left and its channel has room again: on the receiver's thread, with
+    /// no lock of the runtime held.
+    ///
+    /// # Safety
+    /// `ring` may be called with `arg` then; it neither parks nor calls code of the user.
+    #[must_use]
+    pub unsafe fn new(ring: unsafe fn(*mut ()), arg: *mut ()) -> Self {
+        Doorbell { g: G::new(Kind::Thread), ring, arg }
+    }
+
+    fn g(&self) -> *mut G {
+        (&raw const self.g).cast_mut()
+    }
+}
+
+/// `goready` for a G that stands for nobody.
+///
+/// # Safety
+/// `gp` is a doorbell's, taken from a channel.
+#[cold]
+pub(crate) unsafe fn ring(gp: *mut G) {
+    // SAFETY: it is the first field; the caller's duty.
+    unsafe {
+        let bell = gp.cast::<Doorbell>();
+        ((*bell).ring)((*bell).arg);
+    }
+}
+
 /// A channel of `T`s.
 pub struct Hchan<T> {
     pub(crate) header: HchanHeader,
@@ -292,6 +331,57 @@ impl<T> Hchan<T> {
             // It was not moved out: still ours.
             Step::Closed | Step::Blocked => Err(ManuallyDrop::into_inner(v)),
         }
+    }
+
+    /// As [`offer`](Self::offer); if the channel, which has room for one value, is full, `bell` rings when it is not.
+    ///
+    /// # Safety
+    /// The bell is not freed before [`take_bell_back`](Self::take_bell_back), or it has rung.
+    pub(crate) unsafe fn offer_or_leave(&self, v: T, bell: &Doorbell) -> Result<*mut G, T> {
+        let mut v = ManuallyDrop::new(v);
+        let elem: *mut () = (&raw mut v).cast();
+        let h = &self.header;
+        h.lock.lock();
+        // SAFETY: the lock is held and elem is a T; the caller's duty.
+        let step = unsafe {
+            let step = h.send_step(Typed::<T>::new(), elem);
+            if matches!(step, Step::Blocked) {
+                h.set_bell(bell.g());
+            }
+            step
+        };
+        h.lock.unlock();
+        match step {
+            Step::Done(gp) => Ok(gp),
+            // It was not moved out: still ours.
+            Step::Closed | Step::Blocked => Err(ManuallyDrop::into_inner(v)),
+        }
+    }
+
+    /// Sends `v` if that needs no waiting. If the channel, which has room for one value, is full, `bell` rings when it is not.
+    ///
+    /// # Errors
+    /// The value.
+    ///
+    /// # Safety
+    /// The bell is not freed before [`take_bell_back`](Self::take_bell_back), or it has rung.
+    pub unsafe fn send_or_leave(&self, v: T, bell: &Doorbell) -> Result<(), T> {
+        // SAFETY: the caller's duty.
+        let gp = unsafe { self.offer_or_leave(v, bell)? };
+        if !gp.is_null() {
+            // SAFETY: send_step claimed its wait; no lock is held.
+            unsafe { goready(gp) };
+        }
+        Ok(())
+    }
+
+    /// No bell rings any more that was left here, but for one that a receive has just taken.
+    pub fn take_bell_back(&self) {
+        let h = &self.header;
+        h.lock.lock();
+        // SAFETY: locked.
+        unsafe { h.set_bell(ptr::null_mut()) };
+        h.lock.unlock();
     }
 
     /// Receives a value if that needs no waiting; a short cut for those who call [`Hchan::recv`] if

@@ -12,6 +12,7 @@
 //! Go: runtime/proc.go (gopark, park_m, goready, Gosched)
 
 use crate::prim::{fence, FutexWait, Ordering};
+use crate::runtime::chan;
 use crate::runtime::embedder;
 use crate::runtime::g::{Kind, Wake, G, GRUNNABLE, GRUNNING, GWAITING};
 use crate::runtime::m::{McallFn, ParkArgs, M, NEVER};
@@ -235,8 +236,13 @@ pub(crate) unsafe fn goready(gp: *mut G) {
     // SAFETY: Gs are never freed.
     let g = unsafe { &*gp };
     if g.kind.get() == Kind::Thread {
-        // A thread-G's M is its own. SAFETY: Ms are never freed.
-        unsafe { (*g.m.load(Ordering::Relaxed)).park.wakeup() };
+        // A thread-G's M is its own. SAFETY: Ms are never freed; without one it is a doorbell's.
+        unsafe {
+            match g.m.load(Ordering::Relaxed).as_ref() {
+                Some(m) => m.park.wakeup(),
+                None => chan::ring(gp),
+            }
+        }
         return;
     }
     let m = enter_rt();

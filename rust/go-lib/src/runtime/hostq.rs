@@ -4,7 +4,10 @@
 //! 1. `first`, `last`, `next` belong to the P's owner alone: no atomics, no stealing.
 //! 2. Everybody else pushes to the `inbox`, a stack that the owner takes whole and reverses, so
 //!    that order among one pusher's Gs is kept.
-//! 3. `len` counts `first…last` and `next`; others read it as a hint.
+//! 3. Whoever wakes from a sleep passes by a long queue: those up to `passing`, and no others, were put in front of it. Else
+//!    a ticker would be late by a thousand hand-offs where a thousand goroutines begin with a call that blocks. Sleepers
+//!    keep their order, and `MOST_PASS` at most pass by one that waits.
+//! 4. `len` counts `first…last` and `next`; others read it as a hint.
 //!
 //! # Memory ordering
 //! A push to the inbox is a Release CAS; the owner's swap is Acquire: it sees the G as the pusher
@@ -15,10 +18,16 @@ use std::ptr;
 
 use crate::prim::{AtomicPtr, AtomicU32, Ordering};
 use crate::runtime::g::G;
+use crate::runtime::waitreason::WaitReason;
 
 /// `next` may overtake the queue this often in a row: two goroutines that wake one another must
 /// not starve the rest.
 const NEXT_LIMIT: u32 = 64;
+
+/// How many must wait for those who wake to pass by them.
+const LONG: u32 = 32;
+/// By 3.
+const MOST_PASS: u32 = 64;
 
 /// The queue.
 pub(crate) struct HostQ {
@@ -26,6 +35,10 @@ pub(crate) struct HostQ {
     last: Cell<*mut G>,
     next: Cell<*mut G>,
     overtakes: Cell<u32>,
+    /// Sleepers that have passed by the first one that has not.
+    passed: Cell<u32>,
+    /// By 3; null: nobody passes.
+    passing: Cell<*mut G>,
     len: AtomicU32,
     inbox: AtomicPtr<G>,
 }
@@ -52,6 +65,8 @@ impl HostQ {
             last: Cell::new(ptr::null_mut()),
             next: Cell::new(ptr::null_mut()),
             overtakes: Cell::new(0),
+            passed: Cell::new(0),
+            passing: Cell::new(ptr::null_mut()),
             len: AtomicU32::new(0),
             inbox: AtomicPtr::new(ptr::null_mut()),
         }
@@ -59,7 +74,7 @@ impl HostQ {
 
     #[inline(always)]
     fn add_len(&self, n: i32) {
-        // Relaxed, not an RMW: by 1 and 3 there is one writer, and readers only want a hint.
+        // Relaxed, not an RMW: by 1 and 4 there is one writer, and readers only want a hint.
         self.len.store(self.len.load(Ordering::Relaxed).wrapping_add_signed(n), Ordering::Relaxed);
     }
 
@@ -75,6 +90,37 @@ impl HostQ {
             // SAFETY: the caller's duty.
             unsafe { self.append(gp) };
         }
+    }
+
+    /// Puts `gp`, which wakes from a sleep, at the end, or past those that wait, by 3.
+    ///
+    /// # Safety
+    /// As `put`.
+    pub(crate) unsafe fn put_sleeper(&self, gp: *mut G) {
+        let (first, passing) = (self.first.get(), self.passing.get());
+        // SAFETY: queued Gs are valid, and linked only by their queue's owner; a long queue has a first.
+        unsafe {
+            let passes = self.len() >= LONG
+                && self.passed.get() < MOST_PASS
+                && !first.is_null()
+                && (!passing.is_null() || !is_sleeper(first));
+            if !passes {
+                self.put(gp, false);
+                return;
+            }
+            self.add_len(1);
+            self.passed.set(self.passed.get() + 1);
+            if passing.is_null() {
+                (*gp).schedlink.set(first);
+                self.first.set(gp);
+            } else {
+                (*gp).schedlink.set((*passing).schedlink.replace(gp));
+                if self.last.get() == passing {
+                    self.last.set(gp);
+                }
+            }
+        }
+        self.passing.set(gp);
     }
 
     /// Links `gp` at the end.
@@ -144,6 +190,11 @@ impl HostQ {
             return;
         }
         self.overtakes.set(0);
+        if self.passing.get().is_null() {
+            self.passed.set(0);
+        } else if self.passing.get() == head.gp {
+            self.passing.set(ptr::null_mut());
+        }
         // SAFETY: queued Gs are valid.
         let after = unsafe { (*head.gp).schedlink.get() };
         self.first.set(after);
@@ -180,9 +231,11 @@ impl HostQ {
         // Acquire: pairs with push_inbox.
         let newest = self.inbox.swap(ptr::null_mut(), Ordering::Acquire);
         let (mut gp, mut oldest, mut n) = (newest, ptr::null_mut(), 0);
+        let mut sleepers = false;
         // SAFETY: the swapped-out list is ours alone; queued Gs are valid. One walk: many Gs are not near.
         unsafe {
             while !gp.is_null() {
+                sleepers |= is_sleeper(gp);
                 let below = (*gp).schedlink.replace(oldest);
                 oldest = gp;
                 gp = below;
@@ -191,12 +244,34 @@ impl HostQ {
             if oldest.is_null() {
                 return;
             }
+            if sleepers && self.len() >= LONG {
+                self.put_each(oldest);
+                return;
+            }
             match self.last.replace(newest) {
                 last if last.is_null() => self.first.set(oldest),
                 last => (*last).schedlink.set(oldest),
             }
         }
         self.add_len(n);
+    }
+
+    /// Puts each of a list where it belongs, in order.
+    ///
+    /// # Safety
+    /// As `put`, for all that are linked behind `gp`.
+    unsafe fn put_each(&self, mut gp: *mut G) {
+        while !gp.is_null() {
+            // SAFETY: the caller's duty.
+            unsafe {
+                let after = (*gp).schedlink.get();
+                match is_sleeper(gp) {
+                    true => self.put_sleeper(gp),
+                    false => self.put(gp, false),
+                }
+                gp = after;
+            }
+        }
     }
 
     /// How many Gs it holds without the inbox: a hint.
@@ -211,13 +286,23 @@ impl HostQ {
     }
 }
 
+/// True for one that was woken from a sleep.
+///
+/// # Safety
+/// `gp` is valid, and the caller's, or queued in the caller's queue.
+unsafe fn is_sleeper(gp: *mut G) -> bool {
+    // SAFETY: the caller's duty. One that has not begun was not woken from anything.
+    unsafe { (*gp).sched_sp.get() != 0 && (*gp).waitreason.get() == WaitReason::Sleep }
+}
+
 #[cfg(all(test, not(golib_loom)))]
 mod tests {
     use std::collections::VecDeque;
     use std::ptr;
 
-    use super::{HostQ, NEXT_LIMIT};
+    use super::{HostQ, LONG, MOST_PASS, NEXT_LIMIT};
     use crate::runtime::g::{Kind, G};
+    use crate::runtime::waitreason::WaitReason;
     use crate::test_rng::Rng;
 
     fn gs(n: usize) -> Vec<G> {
@@ -285,6 +370,50 @@ mod tests {
             let len = model.queue.len() + usize::from(model.next.is_some());
             assert_eq!(q.len() as usize, len);
             assert_eq!(q.is_empty(), len + model.inbox.len() == 0);
+        }
+    }
+
+    /// A G that has begun, and waits for `reason`.
+    fn woken(reason: WaitReason) -> G {
+        let g = G::new(Kind::Host);
+        g.sched_sp.set(1);
+        g.waitreason.set(reason);
+        g
+    }
+
+    #[test]
+    fn whoever_wakes_passes_by_many_that_wait_but_not_by_sleepers_and_not_for_ever() {
+        let waiting = gs(3 * LONG as usize);
+        let sleepers: Vec<G> = (0..200).map(|_| woken(WaitReason::Sleep)).collect();
+        let at = |g: &G| (&raw const *g).cast_mut();
+        let q = HostQ::new();
+        // SAFETY: the test owns the P; each is in the queue once.
+        unsafe {
+            let mut next = sleepers.iter();
+            // A short queue is passed by nobody.
+            q.put(at(&waiting[0]), false);
+            q.put_sleeper(at(next.next().unwrap()));
+            assert!(q.get() == at(&waiting[0]) && q.get() == at(&sleepers[0]));
+            waiting.iter().for_each(|g| q.put(at(g), false));
+            // Half by way of the inbox; in their order, and so many at most.
+            for g in next.by_ref().take(40) {
+                q.put_sleeper(at(g));
+            }
+            next.by_ref().take(159).for_each(|g| q.push_inbox(at(g)));
+            for g in &sleepers[1..=MOST_PASS as usize] {
+                assert_eq!(q.get(), at(g));
+            }
+            assert_eq!(q.get(), at(&waiting[0]));
+            // One that comes now passes the next one.
+            q.put_sleeper(at(&sleepers[0]));
+            assert_eq!(q.get(), at(&sleepers[0]));
+            waiting[1..].iter().for_each(|g| assert_eq!(q.get(), at(g)));
+            // Those that had been too many: nobody passes by them.
+            q.put_sleeper(at(&sleepers[0]));
+            for g in &sleepers[MOST_PASS as usize + 1..] {
+                assert_eq!(q.get(), at(g));
+            }
+            assert!(q.get() == at(&sleepers[0]) && q.get().is_null() && q.is_empty());
         }
     }
 

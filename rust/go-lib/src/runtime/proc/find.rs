@@ -127,7 +127,7 @@ fn run_timers(m: &M, p: &P) -> bool {
         p.timers.run_expired(now, &mut |gp| {
             any = true;
             if !gp.is_null() {
-                park::ready(m, gp, false);
+                park::ready_from_timer(m, gp);
             }
         });
     }

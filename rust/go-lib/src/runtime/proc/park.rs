@@ -269,6 +269,25 @@ pub(crate) unsafe fn ready(m: &M, gp: *mut G, next: bool) {
     }
 }
 
+/// `ready` for one whose time has come.
+///
+/// # Safety
+/// As `ready`.
+pub(crate) unsafe fn ready_from_timer(m: &M, gp: *mut G) {
+    let pp = m.pp();
+    // SAFETY: the caller's duty; inside the runtime the P is ours.
+    unsafe {
+        let sleeps = (*gp).kind.get() == Kind::Host && (*gp).waitreason.get() == WaitReason::Sleep;
+        if sleeps && !pp.is_null() && (*pp).has_right() {
+            casgstatus(&*gp, GWAITING, GRUNNABLE);
+            (*pp).hostq.put_sleeper(gp);
+            sysmon::kick(sched());
+        } else {
+            ready(m, gp, false);
+        }
+    }
+}
+
 /// Puts a goroutine that waits no more where it will run.
 ///
 /// # Safety

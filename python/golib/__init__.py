@@ -95,3 +95,5 @@ __all__ = [
     "sync",
     "timeout",
 ]
+
+_supported.remember(__name__)

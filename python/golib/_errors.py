@@ -13,6 +13,9 @@ __all__ = [
     "SendOnClosed",
 ]
 
+#: What was here before importlib.reload().
+_before = dict(globals())
+
 
 class ChanClosed(Exception):
     """A receive found the channel closed and drained.
@@ -120,6 +123,10 @@ class DeadlineExceeded(TimeoutError):
     def __init__(self, message: str = "context deadline exceeded") -> None:
         super().__init__(message)
 
+
+# The compiled part raises the classes that it found first: they stay the ones.
+globals().update({name: _before[name] for name in __all__ if name in _before})
+del _before
 
 _class: type[BaseException]
 for _class in (Cancelled, ChanClosed, CloseOfClosed, Deadlock, Goexit, SendOnClosed):

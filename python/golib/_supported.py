@@ -5,6 +5,7 @@ for, and others do not find it. This module is for those others; so it uses noth
 """
 
 import sys
+from types import ModuleType
 
 __all__ = ["refusal"]
 
@@ -30,14 +31,30 @@ def refusal(implementation: str, version: "tuple[int, int]", abiflags: str) -> s
     return ""
 
 
+def restore(package: ModuleType) -> None:
+    """Puts golib's modules where they were when `package`, golib itself, was imported first.
+
+    The compiled part exists once in a process, and raises, returns and calls what it found in them then.
+    """
+    sys.modules[package.__name__] = package
+    for module in list(vars(package).values()):
+        if isinstance(module, ModuleType) and module.__name__.startswith(package.__name__ + "."):
+            restore(module)
+
+
+def remember(package: str) -> None:
+    """Notes golib, whose import has succeeded, for restore()."""
+    sys.modules["golib._golib"]._package(sys.modules[package])
+
+
 def check() -> None:
-    """Raises ImportError unless golib can work here."""
+    """Raises ImportError unless golib can work here. If somebody has emptied sys.modules, has it imported as it was."""
     version = (sys.version_info[0], sys.version_info[1])
     why_not = refusal(sys.implementation.name, version, getattr(sys, "abiflags", ""))
     if why_not:
         raise ImportError(why_not, name="golib")
     try:
-        import golib._golib
+        import golib._golib  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name != "golib._golib":
             raise
@@ -46,7 +63,17 @@ def check() -> None:
             " install it with that interpreter's own pip".format(*version, sys.executable),
             name="golib",
         ) from error
-    golib._golib._check_interpreter()
+    except ImportError as error:
+        # CPython's own refusal does not say whose.
+        if "subinterpreters" in str(error):
+            raise ImportError("golib works in the main interpreter only", name="golib") from error
+        raise
+    # Not golib._golib: where golib was refused before, the module is there, but no attribute of the package.
+    compiled = sys.modules["golib._golib"]
+    compiled._check_interpreter()
+    before = compiled._package(None)
+    if before is not None:
+        restore(before)
 
 
 check()

@@ -91,10 +91,21 @@ int golib_patch_find(golib_patch *patch, PyObject *holder)
     return 0;
 }
 
+static golib_patch *applied;
+
+void golib_patches_take_back(void)
+{
+    for (golib_patch *patch = applied; patch; patch = patch->next)
+        patch->def->ml_meth = patch->original;
+    applied = NULL;
+}
+
 void golib_patch_apply(golib_patch *patch)
 {
     if (!patch->def || patch->def->ml_meth != patch->original)
         return;     /* missing, or done */
+    patch->next = applied;
+    applied = patch;
     switch (patch->flags) {
     case METH_VARARGS | METH_KEYWORDS: patch->def->ml_meth = (PyCFunction)(void (*)(void))patch->three; break;
     case METH_FASTCALL: patch->def->ml_meth = (PyCFunction)(void (*)(void))patch->fast; break;

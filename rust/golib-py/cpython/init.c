@@ -1,5 +1,5 @@
 /* Start-up: does this build fit this interpreter? And where its end finds us. */
-#include "internal.h"
+#include "patch.h"
 
 int golib_check_interpreter(void)
 {
@@ -7,6 +7,31 @@ int golib_check_interpreter(void)
         return 0;
     PyErr_SetString(PyExc_ImportError, "golib works in the main interpreter only");
     return -1;
+}
+
+/* Py_Finalize() was called since the import: what we keep of the interpreter is gone, and so are our threads' states. */
+static int interpreter_is_gone;
+
+static void at_end_of_interpreter(void)
+{
+    interpreter_is_gone = 1;
+    golib_patches_take_back();
+}
+
+static int watch_end_of_interpreter(void)
+{
+    static int watched;
+    if (interpreter_is_gone) {
+        PyErr_SetString(PyExc_ImportError, "golib cannot be imported again after Py_Finalize(): one process can use it in "
+                                           "one interpreter only");
+        return -1;
+    }
+    if (!watched && Py_AtExit(at_end_of_interpreter) < 0) {
+        PyErr_SetString(PyExc_ImportError, "golib needs one of the functions that Py_AtExit() takes, and all are in use");
+        return -1;
+    }
+    watched = 1;
+    return 0;
 }
 
 int golib_shim_init(void)
@@ -27,7 +52,7 @@ int golib_shim_init(void)
             }
         }
     }
-    if (golib_check_interpreter() < 0 || golib_swap_init() < 0 ||
+    if (watch_end_of_interpreter() < 0 || golib_check_interpreter() < 0 || golib_swap_init() < 0 ||
         golib_call_init() < 0 || golib_fork_init() < 0)
         return -1;
     return 0;

@@ -23,6 +23,8 @@ typedef struct golib_patch {
     PyMethodDef *def;
     PyCFunction original;
     int flags;
+    /* set by golib_patch_apply: the one that was applied before */
+    struct golib_patch *next;
 } golib_patch;
 
 /* Looks the builtin up in a module or type, and chooses the wrapper. 0, or -1 with an exception set: it is missing, is no
@@ -30,6 +32,8 @@ typedef struct golib_patch {
 int golib_patch_find(golib_patch *patch, PyObject *holder);
 /* Swaps the function. */
 void golib_patch_apply(golib_patch *patch);
+/* Undoes all of them: static tables outlive the interpreter, and another one would call us. */
+void golib_patches_take_back(void);
 
 /* Calls a two-argument original. */
 static inline PyObject *golib_call_two(const golib_patch *p, PyObject *self, PyObject *arg)

@@ -9,7 +9,7 @@ use pyo3::ffi::{self, PyMethodDef};
 use crate::context::{ambient, blocks};
 use crate::cpython::{self, movable, tstate};
 use crate::errors;
-use crate::obj::{self, Raw};
+use crate::obj::{self, Global, Raw};
 use crate::raw::{self, guard, guard_wait, parking, seconds_of, wait_for, Record, Table};
 use crate::{ends, goroutine, host, run, select, start, sync, timer};
 
@@ -134,6 +134,23 @@ unsafe extern "C" fn check_interpreter(_: Raw, _: Raw) -> Raw {
             return ptr::null_mut();
         }
         obj::none()
+    }
+}
+
+/// `golib` as it was imported first.
+static PACKAGE: Global = Global::new();
+
+/// `_golib._package(module)`: notes the package, the first time; returns what is noted, or None. For None it notes nothing.
+unsafe extern "C" fn package(_: Raw, module: Raw) -> Raw {
+    // SAFETY: a METH_O function.
+    unsafe {
+        if module != ffi::Py_None() && PACKAGE.get().is_null() {
+            ffi::Py_INCREF(module);
+            PACKAGE.set(module);
+        }
+        let noted = if PACKAGE.get().is_null() { ffi::Py_None() } else { PACKAGE.get() };
+        ffi::Py_INCREF(noted);
+        noted
     }
 }
 
@@ -346,6 +363,7 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     raw::keywords(c"send", select::send, SEND_DOC),
     raw::keywords(c"select", select::golib_entry_select, SELECT_DOC),
     private(c"_check_interpreter", check_interpreter, ffi::METH_NOARGS),
+    private(c"_package", package, ffi::METH_O),
     private(c"goroutines", goroutines, ffi::METH_NOARGS),
     private(c"stats", stats, ffi::METH_NOARGS),
     private(c"set_max_threads", set_max_threads, ffi::METH_O),

@@ -116,10 +116,45 @@ def test_the_package_is_typed():
     assert list(here.glob("*.pyi"))
 
 
-def test_signatures_can_be_read():
-    for fn in (golib.go, golib.run, golib.select, golib.sleep, golib.Chan.send, golib.Chan.recv):
-        assert inspect.signature(fn) is not None
-    assert "timeout" in str(inspect.signature(golib.Chan.recv))
+def public_callables():
+    """Every public function, class and method, by name."""
+    for module, names in NAMES.items():
+        for name in [*names.split(), *modules()[module].__all__]:
+            value = getattr(modules()[module], name)
+            if callable(value):
+                yield f"{module}.{name}", value
+            if not inspect.isclass(value) or issubclass(value, BaseException):
+                continue
+            for method, found in inspect.getmembers(value):
+                own = any(method in vars(c) for c in value.__mro__ if "golib" in c.__module__)
+                if callable(found) and own and (not method.startswith("_") or method in DUNDERS):
+                    yield f"{module}.{name}.{method}", found
+
+
+DUNDERS = ("__enter__", "__exit__", "__call__", "__await__", "__aiter__", "__anext__")
+CALLABLES = dict(public_callables())
+
+
+@pytest.mark.parametrize("name", list(CALLABLES))
+def test_the_signature_can_be_read(name):
+    signature = inspect.signature(CALLABLES[name])
+    for parameter in signature.parameters.values():
+        assert not parameter.name.startswith("_") or parameter.name == "_", signature
+
+
+def test_signatures_are_those_of_the_documentation():
+    shown = {
+        "golib.go": "(fn, /, *args, **kwargs)",
+        "golib.spawn": "(fn, args=(), kwargs=None, *, name=None, stack_size=None)",
+        "golib.select": "(*cases, default=False, timeout=None, biased=False)",
+        "golib.sleep": "(seconds, /)",
+        "golib.Chan": "(capacity=0)",
+        "golib.Chan.recv": "(self, /, timeout=None)",
+    }
+    for name, text in shown.items():
+        assert str(inspect.signature(CALLABLES[name])).replace("self, /,", "self,") == text.replace(
+            "self, /,", "self,"
+        ), name
 
 
 @pytest.mark.parametrize(
@@ -148,9 +183,9 @@ def test_recv_and_selected_are_named_tuples():
 
 
 TYPED = """
-from typing import assert_type
+from typing import Any, assert_type
 import golib
-from golib import Chan, Goroutine, Selected
+from golib import Chan, Goroutine, Scope, Selected
 
 def f(x: int, *, y: str = "") -> float:
     return 1.0
@@ -168,6 +203,13 @@ if result is not None:
     assert_type(result.ok, bool)
 assert_type(ch.receiver.recv(), int)
 assert_type(golib.select(golib.recv(ch), timeout=1.0), Selected)
+assert_type(golib.select(ch, ch.receiver, default=True), Selected[int])
+assert_type(golib.select(ch, golib.Chan[str](), golib.send(ch, 1)).value, Any)
+index, value, ok = golib.select(ch, golib.Chan[int](1), timeout=1.0)
+assert_type(value, int)
+with golib.scope() as s:
+    assert_type(s, Scope)
+    assert_type(s.go(f, 1), Goroutine[float])
 assert_type(golib.blocking(f, 1), float)
 
 @golib.main

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 
 import golib
 import pytest
@@ -349,9 +350,46 @@ def test_cancelling_to_goroutine_cancels_the_goroutine():
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return left.try_recv().value
+        return await left.arecv()
 
     assert run(main) == "left"
+
+
+def test_a_timeout_lets_go_of_to_goroutine_as_of_to_thread():
+    gate = threading.Event()
+
+    def work():  # nothing can cancel it
+        gate.wait(20)
+
+    async def main(start):
+        begin = time.monotonic()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await start(work)
+        return time.monotonic() - begin < 10
+
+    try:
+        assert run(lambda: main(aio.to_goroutine))
+    finally:
+        gate.set()
+
+
+def test_what_to_goroutine_was_let_go_of_is_not_reported():
+    gate = Chan()
+
+    def work():
+        try:
+            gate.recv()
+        finally:
+            raise Boom
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await aio.to_goroutine(work)
+
+    run(main)
+    eventually(lambda: golib.num_goroutine() == 0)
 
 
 def test_to_goroutine_refuses_what_is_no_function():

@@ -10,9 +10,11 @@ import concurrent.futures as cf
 import contextvars
 import gc
 import logging
+import re
 import threading
 import time
 import weakref
+from concurrent.futures.thread import BrokenThreadPool
 
 import golib
 import golib.aio
@@ -413,6 +415,93 @@ def test_a_failed_call_makes_no_cycle(make):
         gc.enable()
 
 
+# -- workers -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_with(kind):
+    """As `make`, with any arguments."""
+    made = []
+
+    def make(*args, **kwargs):
+        made.append(KINDS[kind](*args, **kwargs))
+        return made[-1]
+
+    yield make
+    for executor in made:
+        executor.shutdown(cancel_futures=True)
+
+
+def test_thread_locals_serve_as_in_a_pool(make):
+    local, made = threading.local(), []
+
+    def call(_):
+        if not hasattr(local, "session"):
+            local.session = object()
+            made.append(local.session)
+        time.sleep(0.0005)
+
+    list(make(4).map(call, range(200)))
+    assert 1 <= len(made) <= 4
+
+
+def test_workers_are_named(make_with):
+    barrier = threading.Barrier(3, timeout=20)
+    executor = make_with(max_workers=3, thread_name_prefix="crawler")
+    names = executor.map(lambda _: (barrier.wait(), threading.current_thread().name)[1], range(3))
+    assert sorted(names) == ["crawler_0", "crawler_1", "crawler_2"]
+
+
+def test_each_worker_calls_the_initializer_first(make_with):
+    local, calls = threading.local(), []
+
+    def initialize(*args):
+        local.args = args
+        calls.append(args)
+
+    executor = make_with(2, "w", initialize, (1, "a"))
+    assert set(executor.map(lambda _: local.args, range(20))) == {(1, "a")}
+    assert 1 <= len(calls) <= 2
+
+
+def test_an_initializer_that_fails_breaks_the_pool(make_with, caplog):
+    def initialize():
+        assert gate.wait(20)
+        raise Boom
+
+    gate = threading.Event()
+    executor = make_with(1, initializer=initialize)
+    futures = [executor.submit(int) for _ in range(3)]
+    gate.set()
+    text = "A thread initializer failed, the thread pool is not usable anymore"
+    for future in futures:
+        with pytest.raises(BrokenThreadPool, match=text):
+            future.result(20)
+    with pytest.raises(BrokenThreadPool, match=text):
+        executor.submit(int)
+    assert "Exception in initializer:" in caplog.text
+    assert "Boom" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"max_workers": 0}, ValueError("max_workers must be greater than 0")),
+        ({"initializer": 7}, TypeError("initializer must be a callable")),
+    ],
+)
+def test_wrong_arguments_are_refused(kind, arguments, error):
+    with pytest.raises(type(error), match=str(error)):
+        KINDS[kind](**arguments)
+
+
+def test_a_dropped_executor_ends_its_workers(kind):
+    executor = KINDS[kind](3, "dropped")
+    list(executor.map(lambda _: time.sleep(0.001), range(10)))
+    del executor
+    eventually(lambda: gc.collect() is not None and golib.num_goroutine() == 0)
+
+
 # -- asyncio -----------------------------------------------------------------------------------
 
 
@@ -523,15 +612,96 @@ def test_a_forked_child_ends_without_waiting_for_the_parents_calls(kind):
 # -- golib's alone -----------------------------------------------------------------------------
 
 
-def test_each_call_is_a_goroutine_of_its_own():
+def test_calls_are_made_by_goroutines():
+    def call():
+        return golib._golib._current().name
+
+    with golib.aio.Executor(1, "crawler") as executor:
+        assert executor.submit(call).result(20) == "crawler_0"
+    with golib.aio.Executor(1) as executor:
+        assert re.fullmatch(r"Executor-\d+_0", executor.submit(call).result(20))
+
+
+def test_without_a_limit_an_idle_worker_makes_the_next_call():
     local = threading.local()
 
-    def call(i):
-        before, local.value = getattr(local, "value", None), i
-        return golib._golib._current().name, before
+    def call():
+        local.n = getattr(local, "n", 0) + 1
+        return local.n
 
-    with golib.aio.Executor(1) as executor:
-        assert list(executor.map(call, range(3))) == [("call", None)] * 3
+    with golib.aio.Executor() as executor:
+        assert [executor.submit(call).result(20) for _ in range(50)][-1] > 5
+
+
+def test_without_a_limit_few_idle_workers_stay():
+    barrier = golib.sync.Barrier(200)
+    with golib.aio.Executor() as executor:
+        list(executor.map(lambda _: barrier.wait(), range(200)))
+        eventually(lambda: golib.num_goroutine() <= 32)
+    eventually(lambda: golib.num_goroutine() == 0)
+
+
+def test_a_finalizer_may_submit_wherever_it_comes():
+    class Late:
+        def __init__(self):
+            self.cycle = self
+
+        def __del__(self):
+            futures.append(executor.submit(int, "7"))
+
+    def storm():
+        for _ in range(300):
+            Late()
+            executor.submit(int)  # the collector comes somewhere in it
+
+    futures = []
+    thresholds = gc.get_threshold()
+    with golib.aio.Executor(2) as executor:
+        gc.set_threshold(1)
+        try:
+            go(storm).join()
+            storm()
+        finally:
+            gc.set_threshold(*thresholds)
+        gc.collect()
+    assert len(futures) == 600
+    assert {f.result(20) for f in futures} == {7}
+
+
+def test_a_signal_handler_may_submit():
+    out = run_ok(
+        """
+        import golib.aio, signal, time
+        executor, futures = golib.aio.Executor(2), []
+        signal.signal(signal.SIGALRM, lambda *_: futures.append(executor.submit(int, "7")))
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        end = time.monotonic() + 0.3
+        while time.monotonic() < end:
+            executor.submit(int).result(20)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        executor.shutdown()
+        print(len(futures) > 10, {f.result(20) for f in futures})
+        """
+    )
+    assert out == "True {7}\n"
+
+
+def test_a_cancelled_worker_is_replaced():
+    with golib.aio.Executor(1, "w") as executor:
+        executor.submit(int).result(20)
+        (idle,) = [g for g in golib.runtime.goroutines() if g.name == "w_0"]
+        idle.cancel()
+        assert [executor.submit(int, str(i)).result(20) for i in range(5)] == list(range(5))
+
+
+def test_a_loop_takes_it_as_its_default_executor():
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(golib.aio.Executor(2, "mine"))
+        name = await loop.run_in_executor(None, lambda: threading.current_thread().name)
+        return name, await asyncio.to_thread(pow, 2, 10)
+
+    assert asyncio.run(main()) == ("mine_0", 1024)
 
 
 def test_calls_have_the_context_of_whoever_submitted_them():
@@ -670,22 +840,21 @@ def test_the_exception_of_a_call_does_not_keep_the_executor():
     assert isinstance(error, ValueError)
 
 
-def test_a_refused_goroutine_is_raised_by_submit_and_fails_only_its_call(monkeypatch):
-    executor = golib.aio.Executor(1)
+def test_a_refused_goroutine_is_raised_by_submit_unless_a_worker_is_there(monkeypatch):
+    executor = golib.aio.Executor(2)
     gate = Chan()
     first = executor.submit(gate.recv)
-    queued = executor.submit(int)
     spawn = golib._golib.spawn
 
     def refuse(*args, **kwargs):
         raise MemoryError("no memory for a goroutine's stack")
 
     monkeypatch.setattr(golib._golib, "spawn", refuse)
-    gate.send(1)
-    assert first.result(20) == 1
-    assert isinstance(queued.exception(20), MemoryError)
+    queued = executor.submit(int)
     with pytest.raises(MemoryError):
         golib.aio.Executor().submit(int)
+    gate.send(1)
+    assert (first.result(20), queued.result(20)) == (1, 0)
     monkeypatch.setattr(golib._golib, "spawn", spawn)
     assert executor.submit(int).result(20) == 0
     executor.shutdown()

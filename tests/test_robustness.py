@@ -478,7 +478,11 @@ def test_a_kernel_without_guard_markers_and_no_mapping_to_spare_raises_memory_er
 
 #: `limit(n)`: the OS gives this process's user no thread beyond n (root's are not counted).
 FEW_THREADS = """
-    import resource
+    import importlib, pkgutil, resource
+    # Before root becomes another user, who may not be allowed to read golib.
+    for module in pkgutil.iter_modules(golib.__path__):
+        if module.name not in ("__main__", "_pytest"):
+            importlib.import_module(f"golib.{module.name}")
     def limit(n):
         try:
             if os.geteuid() == 0:

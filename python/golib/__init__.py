@@ -17,6 +17,8 @@ at any time. Importing starts no thread and patches nothing.
 # First, as both files can be read by older Pythons too: it refuses in words where golib cannot work.
 from golib import _supported as _supported  # isort: split
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 # signal and time are not in __all__: a star import would hide the standard library's.
 from golib import aio, context, runtime, sync
 from golib import signal as signal
@@ -97,3 +99,10 @@ __all__ = [
 ]
 
 _supported.remember(__name__)
+
+if not _TYPE_CHECKING:  # a type checker would take any name to be there
+
+    def __getattr__(name: str) -> object:
+        from golib._words import missing
+
+        raise missing(__name__, name)

@@ -18,7 +18,7 @@ from golib import _golib
 from golib._errors import Cancelled, ChanClosed
 from golib._run import check
 
-__all__ = ["anext_", "arecv", "asend", "await_", "in_goroutine", "run_in_loop"]
+__all__ = ["anext_", "arecv", "asend", "await_", "in_goroutine", "let_go", "run_in_loop"]
 
 T = TypeVar("T")
 
@@ -74,12 +74,8 @@ async def _join(g: _golib.Goroutine[T]) -> T:
 
 async def in_goroutine(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
     """Runs fn in a goroutine and waits for it in the manner of the header."""
-    check(fn)
     loop = asyncio.get_running_loop()
-    answered: asyncio.Future[_Answer] = loop.create_future()
-    g = _golib.spawn(
-        _relay, (loop, answered, fn, args, kwargs), name=getattr(fn, "__name__", None), _skip=1
-    )
+    g, answered = _start(loop, fn, args, kwargs)
     cancelled: asyncio.CancelledError | None = None
     try:
         while not answered.done():
@@ -101,6 +97,45 @@ async def in_goroutine(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         # An exception holds this frame: it must not hold the exception.
         del cancelled, answered
         answer = None  # type: ignore[assignment]
+
+
+async def let_go(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """Runs fn in a goroutine and waits for it. A task that is cancelled has the goroutine cancelled too, and waits no
+    longer than it takes to clean up; not at all if it is in a call that golib cannot end."""
+    g, answered = _start(asyncio.get_running_loop(), fn, args, kwargs)
+    try:
+        answer = await asyncio.shield(answered)
+        if answer.error is not None:
+            raise answer.error
+        value: T = answer.value
+        return value
+    except asyncio.CancelledError:
+        waits = g.status() not in ("running", "syscall")
+        g.cancel()
+        if waits:
+            await asyncio.wait([answered], timeout=_CLEAN_UP)
+        raise
+    finally:
+        del answered  # as above
+        answer = None  # type: ignore[assignment]
+
+
+#: So many seconds a cancelled goroutine has to clean up.
+_CLEAN_UP = 0.1
+
+
+def _start(
+    loop: asyncio.AbstractEventLoop,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> tuple[_golib.Goroutine[None], asyncio.Future[_Answer]]:
+    """A goroutine of fn, and the future of its answer."""
+    check(fn)
+    answered: asyncio.Future[_Answer] = loop.create_future()
+    name = getattr(fn, "__name__", None)
+    g = _golib.spawn(_relay, (loop, answered, fn, args, kwargs), name=name, _skip=2)
+    return g, answered
 
 
 def _relay(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "Canceled",
     "Cancelled",
@@ -15,6 +17,20 @@ __all__ = [
 
 #: What was here before importlib.reload().
 _before = dict(globals())
+
+
+class AnyArguments:
+    """The `__signature__` of classes whose constructor is the one of BaseException, which shows none."""
+
+    def __get__(self, instance: object, owner: type[BaseException]) -> object:
+        if owner.__init__ not in (
+            BaseException.__init__,
+            *(base.__init__ for base in (Exception, AssertionError, UserWarning)),
+        ):
+            raise AttributeError  # a subclass has its own
+        from inspect import Parameter, Signature
+
+        return Signature([Parameter("args", Parameter.VAR_POSITIONAL)])
 
 
 class ChanClosed(Exception):
@@ -128,6 +144,9 @@ class DeadlineExceeded(TimeoutError):
 globals().update({name: _before[name] for name in __all__ if name in _before})
 del _before
 
+_signed: Any
+for _signed in (Cancelled, ChanClosed, Goexit):
+    _signed.__signature__ = AnyArguments()
 _class: type[BaseException]
 for _class in (Cancelled, ChanClosed, CloseOfClosed, Deadlock, Goexit, SendOnClosed):
     _class.__module__ = "golib"

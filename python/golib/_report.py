@@ -197,7 +197,7 @@ def stacks_at_deadlock(waited: str) -> str:
 
 
 def _is_ours(filename: str) -> bool:
-    return filename == "<golib>" or os.path.dirname(filename).startswith(_PACKAGE)
+    return filename == "<goroutine>" or os.path.dirname(filename).startswith(_PACKAGE)
 
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, NamedTuple, TypeVar
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 __all__ = ["Recv", "Selected"]
 
 T = TypeVar("T")
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as _TypeVar
+
+    V = _TypeVar("V", default=Any)
+else:
+    V = TypeVar("V")
 
 
 class Recv(NamedTuple, Generic[T]):
@@ -23,7 +31,7 @@ class Recv(NamedTuple, Generic[T]):
     ok: bool
 
 
-class Selected(NamedTuple):
+class Selected(NamedTuple, Generic[V]):
     """What select() did.
 
     `index` is the case's, -1 for the default. `value` is what was received, None for a send.
@@ -35,8 +43,24 @@ class Selected(NamedTuple):
     """
 
     index: int  # type: ignore[assignment]  # shadows tuple.index on purpose
-    value: Any
+    value: V
     ok: bool
 
+
+class ChannelType(GenericAlias):
+    """`Chan[int]`: a type, which somebody may take for a channel."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _OF_CHANNELS:
+            raise AttributeError(
+                f"{self!r} is a type, not a channel: call it, {self!r}()", name=name
+            )
+        return super().__getattribute__(name)
+
+
+_OF_CHANNELS = frozenset(
+    ("asend", "arecv", "cap", "close", "closed", "receiver", "recv", "recv_ok")
+)
+_OF_CHANNELS |= {"send", "sender", "try_recv", "try_send"}
 
 Recv.__module__ = Selected.__module__ = "golib"

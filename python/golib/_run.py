@@ -43,12 +43,14 @@ class _Raised(BaseException):
 
 def check(fn: Callable[..., Any]) -> None:
     """Raises TypeError for what cannot be a goroutine."""
-    if not callable(fn):
-        raise TypeError(f"a goroutine needs a callable, not {type(fn).__name__}")
-    import inspect  # as much to import as half of golib, for a few programs
+    if callable(fn):
+        import inspect  # as much to import as half of golib, for a few programs
 
-    if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
-        raise TypeError(f"a goroutine needs an ordinary function, not the async function {fn!r}")
+        if not (inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)):
+            return
+    from golib._words import refuse
+
+    refuse(fn)
 
 
 def main(fn: Callable[P, T]) -> Callable[P, T]:

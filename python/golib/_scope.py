@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from golib import _golib
 from golib._errors import Cancelled, Goexit
@@ -41,9 +41,21 @@ class Scope(_golib.Group):
         self._cancelled = True
         self._cancel(None)
 
-    # Not Python code, which a signal can interrupt before its first instruction.
-    __enter__ = _golib.Group._enter
-    __exit__ = _golib.Group._exit
+    if TYPE_CHECKING:
+
+        def __enter__(self) -> Self: ...
+        def __exit__(
+            self,
+            kind: type[BaseException] | None,
+            error: BaseException | None,
+            tb: TracebackType | None,
+            /,
+        ) -> bool: ...
+
+    else:
+        # Not Python code, which a signal can interrupt before its first instruction.
+        __enter__ = _golib.Group._enter
+        __exit__ = _golib.Group._exit
 
     def _outcome(self, error: BaseException | None, late: BaseException | None) -> bool:
         """Raises what the scope came to; true if the block's own exception is dealt with.

@@ -24,7 +24,9 @@ def __getattr__(name: str) -> Any:
     """Executor, when it is first named."""
     if name == "Executor":
         return importlib.import_module("golib._executor").Executor
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from golib._words import missing
+
+    raise missing(__name__, name)
 
 
 async def to_goroutine(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -32,16 +34,16 @@ async def to_goroutine(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs)
 
     Blocks: the task.
     Raises: what fn raises; TypeError as golib.go().
-    Cancel: a cancelled task has the goroutine cancelled and waits for its end. If fn returns a value all the same, the
-        task goes on with it, and is cancelled at its next await.
+    Cancel: a cancelled task has the goroutine cancelled, gives it a tenth of a second to clean up, and lets go of it as
+        to_thread() does; at once if it is in a call of C, which golib cannot end. What it still comes to is lost.
 
     >>> import asyncio
     >>> asyncio.run(golib.aio.to_goroutine(pow, 2, 10))
     1024
     """
-    from golib._asyncio import in_goroutine
+    from golib._asyncio import let_go
 
-    return await in_goroutine(fn, *args, **kwargs)
+    return await let_go(fn, *args, **kwargs)
 
 
 def run_async(coro: Coroutine[Any, Any, T], *, loop: asyncio.AbstractEventLoop | None = None) -> T:

@@ -13,6 +13,8 @@ each one, until the block is left.
 ('cancelled', Canceled('context canceled'))
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
 from golib._errors import Canceled, DeadlineExceeded
 from golib._golib import (
     CancelFunc,
@@ -49,3 +51,11 @@ __all__ = [
     "with_value",
     "without_cancel",
 ]
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+
+    def __getattr__(name: str) -> NoReturn:
+        from golib._words import missing
+
+        raise missing(__name__, name)

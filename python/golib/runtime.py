@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from golib import _golib, _report
 
@@ -67,7 +67,8 @@ def stats() -> dict[str, int]:
 def set_max_threads(n: int, /) -> int:
     """Sets how many OS threads the runtime may have, 10 000 by default; the former limit.
 
-    Beyond it starting goroutines fails with a RuntimeError; Go ends the process.
+    When it is reached, goroutines wait until a thread is free, and a line on stderr says so, once. Threads beyond a
+    lower limit stay until they are idle. Go ends the process instead.
 
     Raises: ValueError if n is not positive.
 
@@ -106,3 +107,11 @@ class lock_os_thread:  # noqa: N801 - it is used as a function
         /,
     ) -> None:
         _golib._unlock_os_thread()
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+
+    def __getattr__(name: str) -> NoReturn:
+        from golib._words import missing
+
+        raise missing(__name__, name)

@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
 from golib import _golib
 from golib._errors import ChanClosed
@@ -122,6 +122,9 @@ class SignalReceived(Exception):
     def __init__(self, signal: int) -> None:
         super().__init__(f"{getattr(signal, 'name', signal)} received")
         self.signal = signal
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.signal,), self.__dict__  # of the text another would be made
 
 
 class NotifyContext:
@@ -334,3 +337,11 @@ def _after_fork_in_child() -> None:
         _set_wanted(number, ())
     _expect()
     _after_fork()
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+
+    def __getattr__(name: str) -> NoReturn:
+        from golib._words import missing
+
+        raise missing(__name__, name)

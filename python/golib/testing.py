@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from golib import _golib, _report
+from golib._errors import AnyArguments
 
 __all__ = ["GoroutineLeak", "GoroutineWarning", "UncaughtInGoroutine", "no_leaks"]
 
@@ -21,6 +22,10 @@ class GoroutineLeak(AssertionError):
         super().__init__(text)
         self.goroutines = goroutines or []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Handles belong to their process: copies and pickles, as those of pytest-xdist, have none.
+        return type(self), self.args, {**self.__dict__, "goroutines": []}
+
 
 class UncaughtInGoroutine(AssertionError):
     """An exception ended a goroutine and nobody read it; it is this one's `__cause__`."""
@@ -28,6 +33,11 @@ class UncaughtInGoroutine(AssertionError):
 
 class GoroutineWarning(UserWarning):
     """What the pytest plugin gives for a leak or an unread exception when its settings say `warn`."""
+
+
+_signed: Any
+for _signed in (UncaughtInGoroutine, GoroutineWarning):
+    _signed.__signature__ = AnyArguments()
 
 
 class no_leaks(ContextDecorator):  # noqa: N801 - it is used as a function

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from golib import _golib
 from golib._golib import Chan, RecvChan, Timer, select
@@ -135,3 +135,11 @@ class Ticker(_golib.Ticker):
         tb: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+if not TYPE_CHECKING:  # a type checker would take any name to be there
+
+    def __getattr__(name: str) -> NoReturn:
+        from golib._words import missing
+
+        raise missing(__name__, name)

@@ -9,6 +9,8 @@ from Go raise TimeoutError; names borrowed from threading keep its signatures an
 >>> wg.wait()
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from golib._golib import Event, Mutex, Semaphore
 from golib.sync._cond import Barrier, Cond
 from golib.sync._containers import Map, Pool
@@ -49,3 +51,11 @@ for _class in (
 ):
     _class.__module__ = "golib.sync"
 del _class
+
+
+if not _TYPE_CHECKING:  # a type checker would take any name to be there
+
+    def __getattr__(name: str) -> object:
+        from golib._words import missing
+
+        raise missing(__name__, name)

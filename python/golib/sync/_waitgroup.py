@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 from golib import _golib
+from golib._run import check
 
 __all__ = ["WaitGroup"]
 
@@ -39,8 +40,7 @@ class WaitGroup(_golib.WaitGroup):
         >>> wg.wait()
         hello
         """
-        if not callable(fn):
-            raise TypeError(f"a goroutine needs a callable, not {type(fn).__name__}")
+        check(fn)
         self.add(1)
         name = getattr(fn, "__name__", None) or type(fn).__name__
         try:

@@ -12,8 +12,17 @@
 #include "internal.h"
 #include "movable.h"
 
-/* What calls everything that is no Python function: without arguments, with positional ones, with any. */
-static PyObject *call_bare, *call_args, *call_any;
+/* What calls everything that is no Python function: without arguments, with positional ones, with any. Tracebacks, dumps
+ * and profilers show these functions, so there are some under the name of each thing called, as far as the table goes. */
+enum { BARE, ARGS, ANY, SHAPES, NAME_BYTES = 32, NAMES = 128, PROBES = 4 };
+typedef struct {
+    char name[NAME_BYTES];
+    PyObject *functions[SHAPES];    /* made when first needed */
+} callers;
+static callers anonymous, named[NAMES];
+
+/* The file that these functions say they are in. */
+#define GOLIB_CALLER_FILE "<goroutine>"
 
 /* This library's code. */
 static golib_range own_texts[2];
@@ -41,25 +50,78 @@ int golib_call_init(void)
     static const char source[] = "def bare(fn):\n    return fn()\n"
                                  "def args(fn, args):\n    return fn(*args)\n"
                                  "def any(fn, args, kwargs):\n    return fn(*args, **kwargs)\n";
-    if (call_any)
+    static const char *const names[SHAPES] = {"bare", "args", "any"};
+    if (anonymous.functions[ANY])
         return 0;
     n_own_texts = golib_text_of((const void *)&golib_call, own_texts, MOST_TEXTS);
-    PyObject *code = Py_CompileString(source, "<golib>", Py_file_input);
+    PyObject *code = Py_CompileString(source, GOLIB_CALLER_FILE, Py_file_input);
     PyObject *globals = code ? PyDict_New() : NULL;
     PyObject *done = NULL;
     if (globals && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0)
         done = PyEval_EvalCode(code, globals, globals);
-    if (done) {
-        call_bare = Py_XNewRef(PyDict_GetItemString(globals, "bare"));
-        call_args = Py_XNewRef(PyDict_GetItemString(globals, "args"));
-        call_any = Py_XNewRef(PyDict_GetItemString(globals, "any"));
-    }
+    for (int shape = 0; done && shape < SHAPES; shape++)
+        anonymous.functions[shape] = Py_XNewRef(PyDict_GetItemString(globals, names[shape]));
     Py_XDECREF(done);
     Py_XDECREF(globals);
     Py_XDECREF(code);
-    if (!call_any && !PyErr_Occurred())
+    if (!anonymous.functions[ANY] && !PyErr_Occurred())
         PyErr_SetString(PyExc_SystemError, "golib: cannot make its calling functions");
-    return call_any ? 0 : -1;
+    return anonymous.functions[ANY] ? 0 : -1;
+}
+
+/* What `fn` is called without its module: a builtin's own name, that of a class, or of another thing's class. */
+static const char *short_name(PyObject *fn)
+{
+    const char *name = PyCFunction_Check(fn) ? ((PyCFunctionObject *)fn)->m_ml->ml_name
+                       : PyType_Check(fn)    ? ((PyTypeObject *)fn)->tp_name
+                                             : Py_TYPE(fn)->tp_name;
+    const char *dot = strrchr(name, '.');
+    return dot ? dot + 1 : name;
+}
+
+/* A copy of an anonymous function under `name`; NULL without an exception: use the anonymous one. */
+static PyObject *rename_caller(PyObject *function, const char *name)
+{
+    PyObject *replace = PyObject_GetAttrString(PyFunction_GET_CODE(function), "replace");
+    PyObject *none = PyTuple_New(0), *kw = Py_BuildValue("{s:s,s:s}", "co_name", name, "co_qualname", name);
+    PyObject *code = replace && none && kw ? PyObject_Call(replace, none, kw) : NULL;
+    PyObject *renamed = code ? PyFunction_New(code, PyFunction_GET_GLOBALS(function)) : NULL;
+    Py_XDECREF(code);
+    Py_XDECREF(kw);
+    Py_XDECREF(none);
+    Py_XDECREF(replace);
+    if (!renamed)
+        PyErr_Clear();
+    return renamed;
+}
+
+/* The function that calls `fn`; borrowed, and never freed. */
+static PyObject *caller_of(PyObject *fn, int shape)
+{
+    const char *name = short_name(fn);
+    size_t n = strlen(name);
+    unsigned hash = 0;
+    if (n >= NAME_BYTES)
+        return anonymous.functions[shape];
+    for (size_t i = 0; i < n; i++)
+        hash = hash * 31 + (unsigned char)name[i];
+    for (unsigned probe = 0; probe < PROBES; probe++) {
+        callers *c = &named[(hash + probe) % NAMES];
+        if (!c->name[0])
+            memcpy(c->name, name, n + 1);
+        else if (strcmp(c->name, name) != 0)
+            continue;
+        if (GOLIB_UNLIKELY(!c->functions[shape])) {
+            /* Making it may run an audit hook's code, which may be here meanwhile. */
+            PyObject *made = rename_caller(anonymous.functions[shape], name);
+            if (c->functions[shape])
+                Py_XDECREF(made);
+            else
+                c->functions[shape] = made;
+        }
+        return c->functions[shape] ? c->functions[shape] : anonymous.functions[shape];
+    }
+    return anonymous.functions[shape];
 }
 
 /* Arguments of a vectorcall, in a buffer of its own where the tuple's items do not do. */
@@ -128,14 +190,14 @@ __attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, const void *ow
         fn = PyMethod_GET_FUNCTION(fn);
     }
     else if (kwargs)
-        fn = call_any;
+        fn = caller_of(fn, ANY);
     else if (is_own(ts, fn)) {
         a.items = &PyTuple_GET_ITEM(args, 0);
         a.n = PyTuple_GET_SIZE(args);
     }
     else {
         a.n = PyTuple_GET_SIZE(args) ? 2 : 1;
-        fn = a.n == 2 ? call_args : call_bare;
+        fn = caller_of(fn, a.n == 2 ? ARGS : BARE);
     }
     result = PyObject_Vectorcall(fn, a.items, (size_t)a.n, a.kwnames);
     if (GOLIB_UNLIKELY(golib_hooks_wanted(ts)))

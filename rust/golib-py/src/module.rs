@@ -182,6 +182,31 @@ unsafe extern "C" fn mark_thread(_: Raw, _: Raw) -> Raw {
     }
 }
 
+/// `_golib._copy_context()`: a copy of the caller's contextvars; None if it has none.
+unsafe extern "C" fn copy_context(_: Raw, _: Raw) -> Raw {
+    // SAFETY: a METH_NOARGS function.
+    unsafe {
+        match tstate::context_for_spawn() {
+            Ok(context) if context.is_null() => obj::none(),
+            Ok(context) => context,
+            Err(()) => ptr::null_mut(),
+        }
+    }
+}
+
+/// `_golib._use_context(context)`: makes a copy of contextvars, or none, those of the calling goroutine from now on.
+unsafe extern "C" fn use_context(_: Raw, context: Raw) -> Raw {
+    // SAFETY: a METH_O function, called with what `_copy_context` gave, in a goroutine that has entered no other.
+    unsafe {
+        let context = if context == ffi::Py_None() { ptr::null_mut() } else { context };
+        ffi::Py_XINCREF(context);
+        if let Some(ts) = cpython::ThreadState::current() {
+            ts.set_context(context);
+        }
+        obj::none()
+    }
+}
+
 unsafe extern "C" fn goroutines(_: Raw, _: Raw) -> Raw {
     let mut found: Vec<Raw> = Vec::new();
     embedder::for_each_g(&mut |g| {
@@ -374,6 +399,8 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     private(c"_in_goroutine", in_goroutine, ffi::METH_NOARGS),
     private(c"_current", current, ffi::METH_NOARGS),
     private(c"_mark_thread", mark_thread, ffi::METH_NOARGS),
+    private(c"_copy_context", copy_context, ffi::METH_NOARGS),
+    private(c"_use_context", use_context, ffi::METH_O),
     private(c"_call_soon", call_soon, ffi::METH_O),
     private(c"_at_exit", start::at_exit, ffi::METH_NOARGS),
     private(c"_report_unread", start::report_unread, ffi::METH_NOARGS),

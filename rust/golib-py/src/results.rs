@@ -47,6 +47,8 @@ impl Kept {
     }
 }
 
+/// `golib._results.ChannelType`: what `Chan[int]` is.
+pub(crate) static CHANNEL_TYPE: Global = Global::new();
 static RECV: Kept = Kept::new();
 static SELECTED: Kept = Kept::new();
 
@@ -91,6 +93,8 @@ pub(crate) unsafe fn init() -> bool {
         }
         let ok = set_up::<Recv>(module, c"Recv", &RECV_FIELDS.0)
             && set_up::<Selected>(module, c"Selected", &SELECTED_FIELDS.0);
+        CHANNEL_TYPE.set(ffi::PyObject_GetAttrString(module, c"ChannelType".as_ptr()));
+        let ok = ok && !CHANNEL_TYPE.get().is_null();
         ffi::Py_DECREF(module);
         ok
     }

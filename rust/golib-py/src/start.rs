@@ -90,7 +90,11 @@ unsafe fn sleep_for_good() {
 }
 
 /// Sets `global` to `module.name`; false: an exception is set.
-unsafe fn import(module: &std::ffi::CStr, name: &std::ffi::CStr, global: &Global) -> bool {
+pub(crate) unsafe fn import(
+    module: &std::ffi::CStr,
+    name: &std::ffi::CStr,
+    global: &Global,
+) -> bool {
     // SAFETY: the GIL is held.
     unsafe {
         let module = ffi::PyImport_ImportModule(module.as_ptr());

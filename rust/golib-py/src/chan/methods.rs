@@ -9,7 +9,22 @@ use super::ops::{
 use super::{get_cap, get_closed};
 use crate::asyncio;
 use crate::ends;
+use crate::obj::Raw;
 use crate::raw::{self, Table};
+use crate::results::CHANNEL_TYPE;
+
+/// `Chan[item]`.
+unsafe extern "C" fn class_getitem(class: Raw, item: Raw) -> Raw {
+    // SAFETY: a METH_O class method.
+    unsafe {
+        ffi::PyObject_CallFunctionObjArgs(
+            CHANNEL_TYPE.get(),
+            class,
+            item,
+            std::ptr::null_mut::<ffi::PyObject>(),
+        )
+    }
+}
 
 /// Methods that send.
 pub(crate) const SEND: PyMethodDef = raw::keywords(
@@ -157,7 +172,12 @@ Closes the channel if it is still open.",
     ),
     asyncio::ASEND_METHOD,
     asyncio::ARECV_METHOD,
-    raw::CLASS_GETITEM,
+    raw::method(
+        c"__class_getitem__",
+        class_getitem,
+        ffi::METH_O | ffi::METH_CLASS,
+        c"See PEP 585.",
+    ),
     PyMethodDef::zeroed(),
 ]);
 

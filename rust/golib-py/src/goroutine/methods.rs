@@ -230,6 +230,26 @@ unsafe extern "C" fn set_name(slf: Raw, name: Raw, _: *mut c_void) -> c_int {
     }
 }
 
+/// Its status; of one that has not ended with a value, also how.
+unsafe fn state_text(slf: Raw) -> String {
+    // SAFETY: a handle.
+    unsafe {
+        let status = status_text(slf);
+        if !GoroutineObj::done(slf).is_set() {
+            return status.to_owned();
+        }
+        let error = GoroutineObj::error(slf);
+        if error.is_null() {
+            return status.to_owned();
+        }
+        if ffi::PyErr_GivenExceptionMatches(error, errors::CANCELLED.get()) != 0 {
+            return format!("{status}: cancelled");
+        }
+        let class = std::ffi::CStr::from_ptr((*ffi::Py_TYPE(error)).tp_name).to_string_lossy();
+        format!("{status}: raised {}", class.rsplit('.').next().unwrap_or(&class))
+    }
+}
+
 pub(super) unsafe extern "C" fn repr(slf: Raw) -> Raw {
     // SAFETY: a slot of Goroutine.
     unsafe {
@@ -240,7 +260,7 @@ pub(super) unsafe extern "C" fn repr(slf: Raw) -> Raw {
         let text = format!(
             "<goroutine {} [{}] {}>",
             GoroutineObj::gref(slf).goid(),
-            status_text(slf),
+            state_text(slf),
             errors::text_of(name)
         );
         ffi::Py_DECREF(name);

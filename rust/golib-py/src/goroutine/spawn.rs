@@ -10,7 +10,7 @@ use super::{GoroutineObj, GOROUTINE};
 use crate::context::ambient::{self, Holder};
 use crate::cpython::{object, tstate};
 use crate::errors;
-use crate::obj::Raw;
+use crate::obj::{Global, Raw};
 use crate::raw::{self, arguments, guard, instance};
 use crate::start as runtime;
 
@@ -63,25 +63,30 @@ impl Spec {
 pub(crate) unsafe fn check_function(function: Raw) -> bool {
     // SAFETY: the GIL is held.
     unsafe {
-        if ffi::PyCallable_Check(function) == 0 {
-            ffi::PyErr_Format(
-                ffi::PyExc_TypeError,
-                c"a goroutine needs a callable, not %s".as_ptr(),
-                (*ffi::Py_TYPE(function)).tp_name,
-            );
-            return false;
-        }
-        if object::is_async(function) {
-            ffi::PyErr_Format(
-                ffi::PyExc_TypeError,
-                c"a goroutine needs an ordinary function, not the async function %R".as_ptr(),
-                function,
-            );
+        if ffi::PyCallable_Check(function) == 0 || object::is_async(function) {
+            refuse(function);
             return false;
         }
     }
     true
 }
+
+/// Raises a TypeError that says what to write instead of `function`.
+#[cold]
+#[inline(never)]
+unsafe fn refuse(function: Raw) {
+    // SAFETY: the GIL is held.
+    unsafe {
+        if REFUSE.get().is_null() && !runtime::import(c"golib._words", c"refuse", &REFUSE) {
+            return;
+        }
+        let raised = ffi::PyObject_CallOneArg(REFUSE.get(), function);
+        ffi::Py_XDECREF(raised);
+    }
+}
+
+/// `golib._words.refuse(function)`.
+static REFUSE: Global = Global::new();
 
 /// Starts a goroutine; its handle, or null with an exception set.
 ///

@@ -180,7 +180,7 @@ Ends writing.",
 /// # Safety
 /// The GIL is held; called once.
 pub(super) unsafe fn init() -> Raw {
-    const DOC: &std::ffi::CStr = c"The core of golib.sync.RWMutex.";
+    const DOC: &std::ffi::CStr = c"RWMutex()\n--\n\nThe core of golib.sync.RWMutex.";
     // SAFETY: the caller's duty.
     unsafe {
         make_type::<RwMutexCore, _>(

@@ -93,7 +93,7 @@ Raises: TimeoutError after timeout.",
 /// # Safety
 /// The GIL is held; called once.
 pub(super) unsafe fn init() -> Raw {
-    const DOC: &std::ffi::CStr = c"The core of golib.sync.WaitGroup.";
+    const DOC: &std::ffi::CStr = c"WaitGroup()\n--\n\nThe core of golib.sync.WaitGroup.";
     // SAFETY: the caller's duty.
     unsafe {
         make_type::<WaitGroupCore, _>(

@@ -176,7 +176,8 @@ __attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, const void *ow
 {
     PyObject *others[] = {fn, args, kwargs}, *own = NULL, *result;
     arguments a = {.items = others, .n = 3};
-    if (GOLIB_UNLIKELY(golib_hooks_wanted(ts)))
+    int hooked = golib_hooks_wanted(ts);
+    if (GOLIB_UNLIKELY(hooked))
         golib_hooks_begin(ts, owner);
     if (PyFunction_Check(fn)) {
         own = args;
@@ -200,7 +201,7 @@ __attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, const void *ow
         fn = caller_of(fn, a.n == 2 ? ARGS : BARE);
     }
     result = PyObject_Vectorcall(fn, a.items, (size_t)a.n, a.kwnames);
-    if (GOLIB_UNLIKELY(golib_hooks_wanted(ts)))
+    if (GOLIB_UNLIKELY(hooked || golib_hooks_has(ts)))
         golib_hooks_end(ts, owner);
     if (own) {
         Py_XDECREF(a.kwnames);

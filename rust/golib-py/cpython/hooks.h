@@ -7,16 +7,22 @@
 extern const uint64_t *golib_hooks_version;
 extern uint64_t golib_hooks_seen;
 
+static inline int golib_hooks_has(const PyThreadState *ts)
+{
+    return ts->c_tracefunc || ts->c_profilefunc;
+}
+
 /* A state has functions, or one that begins may be given some. */
 static inline int golib_hooks_wanted(const PyThreadState *ts)
 {
-    return *golib_hooks_version != golib_hooks_seen || ts->c_tracefunc || ts->c_profilefunc;
+    return *golib_hooks_version != golib_hooks_seen || golib_hooks_has(ts);
 }
 
 /* Finds threading's functions; 0, or -1 with an exception set. */
 int golib_hooks_install(void);
 
-/* Around a goroutine's function, if golib_hooks_wanted; `owner` is its handle. An exception that is set stays. */
+/* Before a goroutine's function, if golib_hooks_wanted; behind it, if that was so or it has some. `owner` is its handle. An
+ * exception that is set stays. */
 __attribute__((cold, noinline)) void golib_hooks_begin(PyThreadState *ts, const void *owner);
 __attribute__((cold, noinline)) void golib_hooks_end(PyThreadState *ts, const void *owner);
 

@@ -49,9 +49,9 @@ HANDLERS = {
 #: What is called -> what comes of it.
 CALLS = {
     "golib.sleep(0.01)": "None",
-    "Chan().recv(timeout=0.01)": "TimeoutError: receive timed out",
-    "g.join(timeout=0.01)": "TimeoutError: join timed out",
-    "golib.select(Chan(), timeout=0.01)": "TimeoutError: select timed out",
+    "Chan().recv(timeout=0.01)": "TimeoutError: receive timed out after 0.01 s",
+    "g.join(timeout=0.01)": "TimeoutError: join timed out after 0.01 s",
+    "golib.select(Chan(), timeout=0.01)": "TimeoutError: select timed out after 0.01 s",
     "golib.sync.Event().wait(0.01)": "False",
     "full.recv()": "kept",
     "gate.send('sent') or g.join(20)": "sent",

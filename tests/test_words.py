@@ -175,6 +175,55 @@ def test_the_type_works_as_before():
 
 # -- timeouts, tracebacks ----------------------------------------------------------------------
 
+full = Chan(1)
+full.send(1)
+locked = golib.sync.Mutex()
+locked.lock()
+written = golib.sync.RWMutex()
+written.lock()
+taken = golib.sync.Semaphore(1)
+taken.acquire()
+counted = golib.sync.WaitGroup()
+counted.add(1)
+
+
+def in_block(seconds):
+    with golib.timeout(seconds):
+        Chan().recv()
+
+
+TIMED = {
+    "receive": lambda seconds: Chan().recv(seconds),
+    "receive ": lambda seconds: Chan().recv_ok(timeout=seconds),
+    "send": lambda seconds: full.send(1, seconds),
+    "select": lambda seconds: golib.select(Chan(), timeout=seconds),
+    "select ": lambda seconds: golib.Select(Chan()).wait(seconds),
+    "lock": lambda seconds: locked.lock(seconds),
+    "lock ": lambda seconds: written.lock(seconds),
+    "rlock": lambda seconds: written.rlock(seconds),
+    "acquire": lambda seconds: taken.acquire(timeout=seconds),
+    "wait": lambda seconds: counted.wait(seconds),
+    "chan receive (nil chan)": lambda seconds: golib.nil.recv(seconds),
+    "block": in_block,
+}
+
+
+@pytest.mark.parametrize("what", list(TIMED))
+@pytest.mark.parametrize(("seconds", "words"), [(0.01, "0.01 s"), (0, "0 s"), (-1, "0 s")])
+def test_a_timeout_says_after_how_long(what, seconds, words):
+    with pytest.raises(TimeoutError) as caught:
+        TIMED[what](seconds)
+    assert str(caught.value) == f"{what.strip()} timed out after {words}"
+
+
+def test_so_does_join():
+    g = go(Chan().recv)
+    for wait in (g.join, g.result, g.exception):
+        with pytest.raises(TimeoutError, match=r" timed out after 0\.01 s$"):
+            wait(0.01)
+    g.cancel()
+    g.exception()
+
 
 @pytest.mark.parametrize("name", ["int", "sleep", "partial", "Callable"])
 def test_a_traceback_shows_what_was_called(name):

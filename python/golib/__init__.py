@@ -17,7 +17,7 @@ at any time. Importing starts no thread and patches nothing.
 # First, as both files can be read by older Pythons too: it refuses in words where golib cannot work.
 from golib import _supported as _supported  # isort: split
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
 # signal and time are not in __all__: a star import would hide the standard library's.
 from golib import aio, context, runtime, sync
@@ -100,7 +100,7 @@ __all__ = [
 
 _supported.remember(__name__)
 
-if not _TYPE_CHECKING:  # a type checker would take any name to be there
+if not _typing.TYPE_CHECKING:  # a type checker would take any name to be there
 
     def __getattr__(name: str) -> object:
         from golib._words import missing

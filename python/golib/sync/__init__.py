@@ -9,7 +9,7 @@ from Go raise TimeoutError; names borrowed from threading keep its signatures an
 >>> wg.wait()
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
 from golib._golib import Event, Mutex, Semaphore
 from golib.sync._cond import Barrier, Cond
@@ -53,7 +53,7 @@ for _class in (
 del _class
 
 
-if not _TYPE_CHECKING:  # a type checker would take any name to be there
+if not _typing.TYPE_CHECKING:  # a type checker would take any name to be there
 
     def __getattr__(name: str) -> object:
         from golib._words import missing

@@ -10,7 +10,7 @@ use crate::context::{self, ambient};
 use crate::goroutine::GoroutineObj;
 use crate::host::on_main_os_thread;
 use crate::obj::{Global, Raw};
-use crate::raw::unicode;
+use crate::raw::{self, unicode};
 
 /// `golib.ChanClosed` and its kin, found in `golib._errors` at import.
 pub(crate) static CHAN_CLOSED: Global = Global::new();
@@ -93,15 +93,37 @@ pub(crate) unsafe fn send_on_closed() -> Raw {
     unsafe { raise(SEND_ON_CLOSED.get(), "send on closed channel") }
 }
 
-/// Raises TimeoutError.
+/// Raises TimeoutError, which says after what `timeout`: seconds as they were given, null or None for none.
 ///
 /// # Safety
 /// The GIL is held.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn timed_out(what: &str) -> Raw {
+pub(crate) unsafe fn timed_out(what: &str, timeout: Raw) -> Raw {
     // SAFETY: the GIL is held.
-    unsafe { raise(ffi::PyExc_TimeoutError, &format!("{what} timed out")) }
+    unsafe {
+        if timeout.is_null() || timeout == ffi::Py_None() {
+            return raise(ffi::PyExc_TimeoutError, &format!("{what} timed out"));
+        }
+        match raw::seconds_of(timeout) {
+            Some(seconds) => timed_out_after(what, seconds),
+            None => std::ptr::null_mut(),
+        }
+    }
+}
+
+/// Raises TimeoutError, which says after how many seconds.
+///
+/// # Safety
+/// The GIL is held.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn timed_out_after(what: &str, seconds: f64) -> Raw {
+    // SAFETY: the GIL is held.
+    unsafe {
+        let text = format!("{what} timed out after {} s", seconds.max(0.0));
+        raise(ffi::PyExc_TimeoutError, &text)
+    }
 }
 
 /// Raises Deadlock with the dump; at interpreter shutdown, when goroutines have been stopped, RuntimeError.
@@ -172,18 +194,18 @@ pub(crate) unsafe fn interrupted() -> bool {
     }
 }
 
-/// What a wait's failure means: true if it should be tried again; else an exception is set.
+/// What a wait's failure means: true if it should be tried again; else an exception is set. `timeout` as in [`timed_out`].
 ///
 /// # Safety
 /// As [`interrupted`].
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn again(error: WaitError, what: &str) -> bool {
+pub(crate) unsafe fn again(error: WaitError, what: &str, timeout: Raw) -> bool {
     // SAFETY: the caller's duty.
     unsafe {
         match error {
             WaitError::Interrupted => return interrupted(),
-            WaitError::WouldBlock | WaitError::Timeout => timed_out(what),
+            WaitError::WouldBlock | WaitError::Timeout => timed_out(what, timeout),
             WaitError::Deadlock => deadlock(),
         };
     }

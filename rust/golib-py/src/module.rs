@@ -48,7 +48,7 @@ mod parks {
                 match result {
                     Some(Ok(())) => return obj::none(),
                     Some(Err(WaitError::Timeout)) => return obj::none(),
-                    Some(Err(error)) if errors::again(error, "sleep") => {}
+                    Some(Err(error)) if errors::again(error, "sleep", ptr::null_mut()) => {}
                     _ => return ptr::null_mut(),
                 }
             }
@@ -511,7 +511,7 @@ Cost: about half a microsecond; one entry in a timer heap.
 ...         golib.Chan().recv()
 ... except TimeoutError as error:
 ...     print(error)
-block timed out";
+block timed out after 0.001 s";
 
 const SHIELD_DOC: &std::ffi::CStr = c"shield($module, /)
 --

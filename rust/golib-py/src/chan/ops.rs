@@ -28,9 +28,9 @@ mod parks {
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
             let h = hchan(slf);
             if h.is_null() {
-                return on_nil(wait, WaitReason::ChanSendNil, record);
+                return on_nil(wait, timeout, WaitReason::ChanSendNil, record);
             }
-            send(&*h, value, wait, record)
+            send(&*h, value, wait, timeout, record)
         }
     });
 
@@ -47,7 +47,7 @@ mod parks {
                 return ptr::null_mut();
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            match recv(slf, wait, record) {
+            match recv(slf, wait, timeout, record) {
                 Received::Value(value) => value,
                 Received::Closed => errors::raise(errors::CHAN_CLOSED.get(), "receive on closed channel"),
                 Received::Failed => ptr::null_mut(),
@@ -62,7 +62,7 @@ mod parks {
                 return ptr::null_mut();
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            match recv(slf, wait, record) {
+            match recv(slf, wait, timeout, record) {
                 Received::Value(value) => results::pair(value, true),
                 Received::Closed => results::pair(obj::none(), false),
                 Received::Failed => ptr::null_mut(),
@@ -77,7 +77,7 @@ mod parks {
             if !value.is_null() {
                 return value;
             }
-            match recv(slf, Wait::Block, record) {
+            match recv(slf, Wait::Block, ptr::null_mut(), record) {
                 Received::Value(value) => value,
                 // Null without an exception ends the iteration.
                 Received::Closed | Received::Failed => ptr::null_mut(),
@@ -129,7 +129,7 @@ unsafe fn recv_at_once(slf: Raw) -> Raw {
 }
 
 #[inline(always)]
-unsafe fn send(h: &Hchan<Obj>, value: Raw, wait: Wait, record: Record) -> Raw {
+unsafe fn send(h: &Hchan<Obj>, value: Raw, wait: Wait, timeout: Raw, record: Record) -> Raw {
     // SAFETY: the GIL is held; the caller holds the value.
     unsafe {
         let mut value = Obj::borrowed(value);
@@ -137,7 +137,7 @@ unsafe fn send(h: &Hchan<Obj>, value: Raw, wait: Wait, record: Record) -> Raw {
             match guard_wait(record, || h.send(value, wait)) {
                 Some(Ok(())) => return obj::none(),
                 None => return ptr::null_mut(),
-                Some(Err(error)) => match send_failed(error) {
+                Some(Err(error)) => match send_failed(error, timeout) {
                     Some(again) => value = again,
                     None => return ptr::null_mut(),
                 },
@@ -149,7 +149,7 @@ unsafe fn send(h: &Hchan<Obj>, value: Raw, wait: Wait, record: Record) -> Raw {
 /// The value, if the send is to be tried again; else an exception is set.
 #[cold]
 #[inline(never)]
-unsafe fn send_failed(error: SendError<Obj>) -> Option<Obj> {
+unsafe fn send_failed(error: SendError<Obj>, timeout: Raw) -> Option<Obj> {
     // SAFETY: the GIL is held. The caller's caller holds the value too: dropping ours frees nothing.
     unsafe {
         match error {
@@ -162,7 +162,7 @@ unsafe fn send_failed(error: SendError<Obj>) -> Option<Obj> {
                 errors::send_on_closed();
             }
             SendError::Full(_) | SendError::Timeout(_) => {
-                errors::timed_out("send");
+                errors::timed_out("send", timeout);
             }
             SendError::Deadlock(_) => {
                 errors::deadlock();
@@ -173,12 +173,12 @@ unsafe fn send_failed(error: SendError<Obj>) -> Option<Obj> {
 }
 
 #[inline(always)]
-unsafe fn recv(slf: Raw, wait: Wait, record: Record) -> Received {
+unsafe fn recv(slf: Raw, wait: Wait, timeout: Raw, record: Record) -> Received {
     // SAFETY: a method on a Face.
     unsafe {
         let h = hchan(slf);
         if h.is_null() {
-            on_nil(wait, WaitReason::ChanReceiveNil, record);
+            on_nil(wait, timeout, WaitReason::ChanReceiveNil, record);
             return Received::Failed;
         }
         loop {
@@ -187,7 +187,7 @@ unsafe fn recv(slf: Raw, wait: Wait, record: Record) -> Received {
                 Some(Ok(None)) => return Received::Closed,
                 None => return Received::Failed,
                 Some(Err(error)) => {
-                    if !recv_failed(error) {
+                    if !recv_failed(error, timeout) {
                         return Received::Failed;
                     }
                 }
@@ -199,12 +199,12 @@ unsafe fn recv(slf: Raw, wait: Wait, record: Record) -> Received {
 /// True: try again; else an exception is set.
 #[cold]
 #[inline(never)]
-unsafe fn recv_failed(error: RecvError) -> bool {
+unsafe fn recv_failed(error: RecvError, timeout: Raw) -> bool {
     // SAFETY: the GIL is held, no wait is under way.
     unsafe {
         match error {
             RecvError::Interrupted => return errors::interrupted(),
-            RecvError::Empty | RecvError::Timeout => errors::timed_out("receive"),
+            RecvError::Empty | RecvError::Timeout => errors::timed_out("receive", timeout),
             RecvError::Deadlock => errors::deadlock(),
         };
     }
@@ -214,14 +214,14 @@ unsafe fn recv_failed(error: RecvError) -> bool {
 /// Waits for what never happens; always null with an exception set.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn on_nil(wait: Wait, reason: WaitReason, record: Record) -> Raw {
+pub(crate) unsafe fn on_nil(wait: Wait, timeout: Raw, reason: WaitReason, record: Record) -> Raw {
     let never = Event::new();
     loop {
         let Some(Err(error)) = guard_wait(record, || never.wait(wait, reason)) else {
             return ptr::null_mut();
         };
         // SAFETY: the GIL is held, no wait is under way.
-        if !unsafe { errors::again(error, reason.text()) } {
+        if !unsafe { errors::again(error, reason.text(), timeout) } {
             return ptr::null_mut();
         }
     }

@@ -149,7 +149,7 @@ unsafe fn class_of_error(args: *const Raw, n: Py_ssize_t) -> Raw {
 unsafe extern "C" fn timeout_exit(slf: Raw, args: *mut Raw, n: Py_ssize_t) -> Raw {
     // SAFETY: a METH_FASTCALL method of Timeout.
     unsafe {
-        let raises = (*instance::<BlockObj>(slf)).raises;
+        let BlockObj { raises, seconds, .. } = *instance::<BlockObj>(slf);
         let ctx = end(slf);
         if ctx.is_null() {
             return obj::boolean(false);
@@ -168,7 +168,7 @@ unsafe extern "C" fn timeout_exit(slf: Raw, args: *mut Raw, n: Py_ssize_t) -> Ra
         if !raises {
             return obj::boolean(true);
         }
-        errors::timed_out("block")
+        errors::timed_out_after("block", seconds)
     }
 }
 

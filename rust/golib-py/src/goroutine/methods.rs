@@ -85,7 +85,7 @@ unsafe fn wait_done(
         loop {
             match guard_wait(record, || done.wait(wait, WaitReason::Join)) {
                 Some(Ok(())) => return true,
-                Some(Err(error)) if errors::again(error, function) => {}
+                Some(Err(error)) if errors::again(error, function, timeout) => {}
                 _ => return false,
             }
         }

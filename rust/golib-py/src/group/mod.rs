@@ -90,7 +90,7 @@ mod parks {
             }
             let slots: *const SemaphoreCore = &raw const group(slf).slots;
             if group(slf).limited {
-                let waited = waited(record, "go", || (*slots).acquire(1, Wait::Block));
+                let waited = waited(record, "go", ptr::null_mut(), || (*slots).acquire(1, Wait::Block));
                 if waited.is_null() {
                     return waited;
                 }
@@ -118,7 +118,7 @@ unsafe fn wait_for_members(slf: Raw, record: Record) -> Raw {
     // SAFETY: a method of Group, whose caller holds it for as long as we wait.
     unsafe {
         let members: *const WaitGroupCore = &raw const group(slf).members;
-        waited(record, "wait", || (*members).wait(Wait::Block))
+        waited(record, "wait", ptr::null_mut(), || (*members).wait(Wait::Block))
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) use parks::golib_entry_select;
 #[derive(Clone, Copy)]
 struct Options {
     wait: Wait,
+    /// As it was given, for TimeoutError's text.
+    timeout: Raw,
     default: bool,
     biased: bool,
     record: Record,
@@ -67,7 +69,13 @@ unsafe fn options(
     record: Record,
 ) -> Option<Options> {
     if kwnames.is_null() {
-        return Some(Options { wait: Wait::Block, default: false, biased: false, record });
+        return Some(Options {
+            wait: Wait::Block,
+            timeout: ptr::null_mut(),
+            default: false,
+            biased: false,
+            record,
+        });
     }
     // SAFETY: the vectorcall protocol: the values of the keywords follow the n positional arguments.
     unsafe {
@@ -81,7 +89,7 @@ unsafe fn options(
         }
         let wait = wait_of(timeout)?;
         let wait = if default == 1 { Wait::Try } else { wait };
-        Some(Options { wait, default: default == 1, biased: biased == 1, record })
+        Some(Options { wait, timeout, default: default == 1, biased: biased == 1, record })
     }
 }
 
@@ -137,7 +145,7 @@ unsafe fn run_in(
         } else if options.default {
             results::selected(-1, obj::none(), false)
         } else {
-            on_nil(options.wait, WaitReason::SelectNoCases, options.record)
+            on_nil(options.wait, options.timeout, WaitReason::SelectNoCases, options.record)
         }
     };
     drop_cases(room);
@@ -182,7 +190,9 @@ unsafe fn select_failed(error: SelectError, options: Options) -> Option<Raw> {
     unsafe {
         Some(match error {
             SelectError::WouldBlock if options.default => results::selected(-1, obj::none(), false),
-            SelectError::WouldBlock | SelectError::Timeout => errors::timed_out("select"),
+            SelectError::WouldBlock | SelectError::Timeout => {
+                errors::timed_out("select", options.timeout)
+            }
             SelectError::SendOnClosed(_) => errors::send_on_closed(),
             SelectError::Deadlock => errors::deadlock(),
             SelectError::Interrupted if errors::interrupted() => return None,

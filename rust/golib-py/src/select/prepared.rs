@@ -38,7 +38,7 @@ mod parks {
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
             let select = instance::<SelectObj>(slf);
-            let options = Options { wait, default: false, biased: (*select).biased, record };
+            let options = Options { wait, timeout, default: false, biased: (*select).biased, record };
             let len = (*select).len;
             if len > INLINE {
                 return wait_for_many(select, options);

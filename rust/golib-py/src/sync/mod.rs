@@ -79,7 +79,7 @@ unsafe extern "C-unwind" fn dealloc(slf: Raw) {
 }
 
 /// Calls `operation` until it has succeeded (None) or failed (null, an exception is set): the outcome of a method that
-/// waits. `what` names it in a timeout.
+/// waits. `what` and `timeout` are for TimeoutError's text.
 ///
 /// # Safety
 /// The GIL is held.
@@ -87,6 +87,7 @@ unsafe extern "C-unwind" fn dealloc(slf: Raw) {
 pub(crate) unsafe fn waited(
     record: Record,
     what: &str,
+    timeout: Raw,
     operation: impl Fn() -> Result<(), WaitError>,
 ) -> Raw {
     loop {
@@ -94,7 +95,7 @@ pub(crate) unsafe fn waited(
         unsafe {
             match guard_wait(record, &operation) {
                 Some(Ok(())) => return obj::none(),
-                Some(Err(error)) if errors::again(error, what) => {}
+                Some(Err(error)) if errors::again(error, what, timeout) => {}
                 _ => return ptr::null_mut(),
             }
         }
@@ -116,7 +117,7 @@ unsafe fn waited_as_threads(
                 Some(Err(WaitError::WouldBlock | WaitError::Timeout)) => {
                     return obj::boolean(false)
                 }
-                Some(Err(error)) if errors::again(error, what) => {}
+                Some(Err(error)) if errors::again(error, what, ptr::null_mut()) => {}
                 _ => return ptr::null_mut(),
             }
         }

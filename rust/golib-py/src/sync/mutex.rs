@@ -21,14 +21,14 @@ mod parks {
                 return ptr::null_mut();
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            lock(slf, wait, record)
+            lock(slf, wait, timeout, record)
         }
     });
 
     parking!(golib_entry_mutex_enter => mutex_enter(slf, _arg; record) {
         // SAFETY: a method of Mutex.
         unsafe {
-            entered(slf, lock(slf, Wait::Block, record))
+            entered(slf, lock(slf, Wait::Block, ptr::null_mut(), record))
         }
     });
 
@@ -49,11 +49,11 @@ mod parks {
 use parks::{golib_entry_mutex_acquire, golib_entry_mutex_enter, golib_entry_mutex_lock};
 
 #[inline(always)]
-unsafe fn lock(slf: Raw, wait: Wait, record: Record) -> Raw {
+unsafe fn lock(slf: Raw, wait: Wait, timeout: Raw, record: Record) -> Raw {
     // SAFETY: a method of Mutex.
     unsafe {
         let mutex = core::<MutexCore>(slf);
-        waited(record, "lock", || mutex.lock(wait))
+        waited(record, "lock", timeout, || mutex.lock(wait))
     }
 }
 

@@ -21,7 +21,7 @@ mod parks {
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
             let rw = core::<RwMutexCore>(slf);
-            waited(record, "lock", || rw.lock(wait))
+            waited(record, "lock", timeout, || rw.lock(wait))
         }
     });
 
@@ -33,7 +33,7 @@ mod parks {
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
             let rw = core::<RwMutexCore>(slf);
-            waited(record, "rlock", || rw.rlock(wait))
+            waited(record, "rlock", timeout, || rw.rlock(wait))
         }
     });
 
@@ -41,7 +41,7 @@ mod parks {
         // SAFETY: a method of RWMutex.
         unsafe {
             let rw = core::<RwMutexCore>(slf);
-            entered(slf, waited(record, "lock", || rw.lock(Wait::Block)))
+            entered(slf, waited(record, "lock", ptr::null_mut(), || rw.lock(Wait::Block)))
         }
     });
 }

@@ -53,7 +53,7 @@ unsafe fn permits(n: Raw) -> Option<usize> {
 
 /// Takes permits that may come; null with an exception set.
 #[inline(always)]
-unsafe fn acquire(slf: Raw, n: usize, wait: Wait, record: Record) -> Raw {
+unsafe fn acquire(slf: Raw, n: usize, wait: Wait, timeout: Raw, record: Record) -> Raw {
     // SAFETY: a method of Semaphore.
     unsafe {
         let semaphore = core::<SemaphoreCore>(slf);
@@ -61,7 +61,7 @@ unsafe fn acquire(slf: Raw, n: usize, wait: Wait, record: Record) -> Raw {
             let text = format!("semaphore: {n} of {} permits wished", semaphore.size());
             return errors::raise(ffi::PyExc_ValueError, &text);
         }
-        waited(record, "acquire", || semaphore.acquire(n, wait))
+        waited(record, "acquire", timeout, || semaphore.acquire(n, wait))
     }
 }
 
@@ -78,14 +78,14 @@ mod parks {
             };
             let Some(wished) = permits(wished) else { return ptr::null_mut() };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            acquire(slf, wished, wait, record)
+            acquire(slf, wished, wait, timeout, record)
         }
     });
 
     parking!(golib_entry_semaphore_enter => semaphore_enter(slf, _arg; record) {
         // SAFETY: a method of Semaphore.
         unsafe {
-            entered(slf, acquire(slf, 1, Wait::Block, record))
+            entered(slf, acquire(slf, 1, Wait::Block, ptr::null_mut(), record))
         }
     });
 }

@@ -21,7 +21,7 @@ mod parks {
             };
             let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
             let group = core::<WaitGroupCore>(slf);
-            waited(record, "wait", || group.wait(wait))
+            waited(record, "wait", timeout, || group.wait(wait))
         }
     });
 }

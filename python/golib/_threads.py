@@ -92,8 +92,13 @@ class GoroutineThread(_Dummy):  # type: ignore[misc]
             handle._set_done()
         return handle
 
-    _handle = property(_thread_handle)  # 3.13
-    _os_thread_handle = property(_thread_handle)  # from 3.14 on
+    @property
+    def _handle(self) -> Any:  # 3.13
+        return self._thread_handle()
+
+    @property
+    def _os_thread_handle(self) -> Any:  # from 3.14 on
+        return self._thread_handle()
 
     def _reset_internal_locks(self, is_alive: bool) -> None:  # in a forked child, until 3.12
         if is_alive:

@@ -85,7 +85,7 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def refuse(fn: object) -> NoReturn:
+def refuse(fn: Any) -> NoReturn:
     """Raises TypeError for what cannot be a goroutine's function."""
     if not callable(fn):
         raise TypeError(f"a goroutine needs a callable, not {_what(fn)}")

@@ -495,6 +495,13 @@ def test_wrong_arguments_are_refused(kind, arguments, error):
         KINDS[kind](**arguments)
 
 
+def test_what_others_look_at_is_there(make_with):
+    executor = make_with(3)
+    assert (executor._max_workers, executor._shutdown, executor._broken) == (3, False, False)
+    executor.shutdown()
+    assert executor._shutdown
+
+
 def test_a_dropped_executor_ends_its_workers(kind):
     executor = KINDS[kind](3, "dropped")
     list(executor.map(lambda _: time.sleep(0.001), range(10)))

@@ -65,6 +65,8 @@ class Executor(concurrent.futures.ThreadPoolExecutor):
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        # Private, but asked for by those who look at pools: so are the two below.
+        self._max_workers: Any = max_workers
         name = thread_name_prefix or f"Executor-{self._numbers()}"
         self._pool = _Pool(max_workers, name, initializer, initargs)
         add(_pools, self._pool)
@@ -99,6 +101,14 @@ class Executor(concurrent.futures.ThreadPoolExecutor):
                 raise RuntimeError("cannot wait for the call that waits")
             pool.calls.wait()
             pool.staff.wait()
+
+    @property
+    def _shutdown(self) -> bool:  # type: ignore[override]
+        return self._pool.closed
+
+    @property
+    def _broken(self) -> bool | str:  # type: ignore[override]
+        return self._pool.broken or False
 
     def __del__(self) -> None:
         pool = getattr(self, "_pool", None)

@@ -188,6 +188,22 @@ def test_the_thread_is_in_threadings_table_when_the_function_is_first_called(kin
     assert all(seen)
 
 
+def test_golibs_own_goroutines_do_not_show():
+    out = run_ok(
+        """
+        import golib, threading
+        threading.settrace(lambda frame, event, arg: None)
+        ran = golib.Chan(1)
+        golib.time.after_func(0.001, ran.send, "ran")
+        with golib.timeout(0.01, raises=False):
+            golib.sleep(60)
+        golib.go(ran.send, "also").join() if ran.recv() == "ran" else None
+        print(len(threading.enumerate()), threading.enumerate()[0].name)
+        """
+    )
+    assert out == "1 MainThread\n"
+
+
 def test_a_function_that_raises_is_reported_and_the_goroutine_runs():
     out = run_ok(
         """

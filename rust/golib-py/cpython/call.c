@@ -28,13 +28,10 @@ static callers anonymous, named[NAMES];
 static golib_range own_texts[2];
 static int n_own_texts;
 
-/* A function of this library may be called as it is. Not in run()'s main goroutine, where exceptions that signal handlers
- * raise may have to be picked up afterwards, nor if the eval loop has something to see to: GIL requests, exceptions from
- * outside, collections, a profile function that is told of calls. */
-static int is_own(PyThreadState *ts, PyObject *fn)
+/* A function of this library. */
+static int is_own(PyObject *fn)
 {
-    if (!PyCFunction_CheckExact(fn) || golib_eval_is_wanted(ts) || !golib_ident_is_goroutine(ts->thread_id) ||
-        ts->c_profilefunc)
+    if (!PyCFunction_CheckExact(fn))
         return 0;
     const uint8_t *code = (const uint8_t *)PyCFunction_GET_FUNCTION(fn);
     for (int i = 0; i < n_own_texts; i++) {
@@ -42,6 +39,13 @@ static int is_own(PyThreadState *ts, PyObject *fn)
             return 1;
     }
     return 0;
+}
+
+/* It may be called as it is. Not in run()'s main goroutine, where exceptions that signal handlers raise may have to be
+ * picked up afterwards, nor if the eval loop has something to see to: GIL requests, exceptions from outside, collections. */
+static int needs_no_loop(PyThreadState *ts, PyObject *fn)
+{
+    return is_own(fn) && !golib_eval_is_wanted(ts) && golib_ident_is_goroutine(ts->thread_id);
 }
 
 int golib_call_init(void)
@@ -178,7 +182,7 @@ __attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, const void *ow
     arguments a = {.items = others, .n = 3};
     int hooked = golib_hooks_wanted(ts);
     if (GOLIB_UNLIKELY(hooked))
-        golib_hooks_begin(ts, owner);
+        golib_hooks_begin(ts, owner, !is_own(fn));
     if (PyFunction_Check(fn)) {
         own = args;
         if (lay_out(&a, NULL, args, kwargs) < 0)
@@ -192,7 +196,7 @@ __attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, const void *ow
     }
     else if (kwargs)
         fn = caller_of(fn, ANY);
-    else if (is_own(ts, fn)) {
+    else if (needs_no_loop(ts, fn)) {
         a.items = &PyTuple_GET_ITEM(args, 0);
         a.n = PyTuple_GET_SIZE(args);
     }

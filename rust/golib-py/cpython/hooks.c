@@ -169,7 +169,7 @@ static int anything_to_inherit(void)
     return 0;
 }
 
-void golib_hooks_begin(PyThreadState *ts, const void *owner)
+void golib_hooks_begin(PyThreadState *ts, const void *owner, int is_visible)
 {
     static const functions none;
     uint64_t version = *golib_hooks_version;
@@ -179,6 +179,8 @@ void golib_hooks_begin(PyThreadState *ts, const void *owner)
     if (mine)
         return;
     if (has_global(name_trace) || has_global(name_profile)) {
+        if (!is_visible)
+            return;
         enter_in_table();
         apply_global(name_trace, "settrace");
         apply_global(name_profile, "setprofile");

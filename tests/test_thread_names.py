@@ -136,6 +136,25 @@ def test_enumerate_has_those_who_asked_and_no_goroutine_afterwards():
     eventually(lambda: threading.enumerate() == before)
 
 
+def test_what_asks_at_the_goroutines_end_leaves_no_entry_either():
+    class Late:
+        def __del__(self):
+            names.append(thread_name())
+
+    def task(late):
+        local.late = late
+        threading.current_thread()
+
+    names, local = [], threading.local()
+    before = threading.enumerate()
+    for i in range(20):
+        golib.spawn(task, (Late(),), name=f"late-{i}").join()
+        golib.spawn(lambda late: None, (Late(),), name="argument").join()
+    eventually(lambda: len(names) == 40)
+    assert {f"late-{i}" for i in range(20)} | {"argument"} == set(names)
+    eventually(lambda: threading.enumerate() == before)
+
+
 def test_a_thread_object_does_not_keep_the_goroutines_value():
     def task():
         return threading.current_thread(), Tracked()

@@ -106,15 +106,18 @@ static void release(functions *f)
     Py_XDECREF(old.profile_arg);
 }
 
-/* Gives the attached state these functions, unless it has them. An exception that is set stays. */
+/* Gives the attached state these functions, unless it has them. An exception that is set stays. What it had is dropped
+ * afterwards: 3.11 allows one PyEval_SetTrace in the process at a time, and a destructor may wait. */
 static void apply(PyThreadState *ts, const functions *f)
 {
     PyObject *kind, *value, *tb;
+    functions old = functions_of(ts);
     PyErr_Fetch(&kind, &value, &tb);
     if (ts->c_profilefunc != f->profile || ts->c_profileobj != f->profile_arg)
         PyEval_SetProfile(f->profile, f->profile_arg);
     if (ts->c_tracefunc != f->trace || ts->c_traceobj != f->trace_arg)
         PyEval_SetTrace(f->trace, f->trace_arg);
+    release(&old);
     PyErr_Restore(kind, value, tb);
 }
 

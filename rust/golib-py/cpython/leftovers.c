@@ -74,6 +74,8 @@ static void drop_locals(PyThreadState *ts)
     Py_CLEAR(ts->threading_local_key);
     Py_CLEAR(ts->threading_local_sentinel);
 #endif
+    /* Destructors may have asked threading who they are; from 3.13 on the mark of that is in the dict. */
+    golib_identity_forget(ts);
     Py_CLEAR(ts->dict);
 }
 

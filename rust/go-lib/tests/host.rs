@@ -37,10 +37,17 @@ static IS_FREE: Condvar = Condvar::new();
 /// Stacks of [`SMALL`] bytes that were bound.
 static SMALL_STACKS: AtomicUsize = AtomicUsize::new(0);
 const SMALL: usize = 256 << 10;
+/// The host has no memory for a state on a stack of this size; where such stacks were.
+const REFUSED: usize = 512 << 10;
+static REFUSED_AT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 
 static HOST: Embedder = Embedder {
     bind: |lo, hi| {
         let state = State { lo, hi };
+        if state.stack_bytes() == REFUSED {
+            REFUSED_AT.lock().unwrap().push(lo);
+            return None;
+        }
         SMALL_STACKS.fetch_add(usize::from(state.stack_bytes() == SMALL), Ordering::Relaxed);
         Some((Box::into_raw(Box::new(state)).cast(), hi))
     },
@@ -286,5 +293,22 @@ fn goroutines_of_the_host_and_of_rust_do_not_starve_one_another_on_one_processor
         rust.wait();
         assert!(turns.iter().all(|turns| turns.load(Ordering::Relaxed) >= TURNS));
         go_lib::set_gomaxprocs(old);
+    });
+}
+
+#[test]
+fn a_stack_for_which_the_host_has_no_state_serves_the_next_one() {
+    alone(|| {
+        run(|_| ());
+        for _ in 0..3 {
+            // SAFETY: it is refused, so that `main` is never called.
+            let refused = unsafe { embedder::spawn(ptr::null_mut(), REFUSED) };
+            assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::ENOMEM));
+        }
+        let at = REFUSED_AT.lock().unwrap();
+        assert!(
+            at.len() == 3 && at.iter().all(|lo| *lo == at[0]),
+            "address space is lost: {at:x?}"
+        );
     });
 }

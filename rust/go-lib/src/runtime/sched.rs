@@ -21,7 +21,7 @@ use crate::runtime::proc::idle;
 use crate::runtime::proc::schedtrace::SchedTrace;
 use crate::runtime::proc::stacks::Pool;
 use crate::runtime::proc::waitsince::WaitStamps;
-use crate::runtime::stack::{Bound, Stacks};
+use crate::runtime::stack::{Bound, Stack, Stacks};
 
 /// The most Ps: more could have no thread each. A model has few.
 pub(crate) const MAX_PROCS: usize = if cfg!(golib_loom) { 2 } else { DEFAULT_MAX_THREADS };
@@ -55,6 +55,8 @@ pub(crate) struct Inner {
     pub(crate) stack_pool: [Pool; 2],
     /// Unused stacks of other sizes: (size, the host's, stack).
     pub(crate) stacks_sized: Vec<(usize, bool, Bound)>,
+    /// Stacks for which the host had no memory for a state, by size.
+    pub(crate) unbound: Vec<(usize, Stack)>,
     /// Ms of foreign threads in use.
     pub(crate) foreign: Vec<*mut M>,
     /// Ms asleep for their pinned goroutine.
@@ -146,6 +148,7 @@ impl Sched {
                 stackless: [GFifo::EMPTY; 2],
                 stack_pool: Default::default(),
                 stacks_sized: Vec::new(),
+                unbound: Vec::new(),
                 foreign: Vec::new(),
                 locked_asleep: 0,
             }),

@@ -1,6 +1,6 @@
 //! Goroutines for which there is no memory for a stack wait aside, not in a queue that others could run from.
 //!
-//! A stack that comes back goes to the one that has waited longest. Memory may also come back unseen (others unmap, a
+//! A stack that comes back goes to the first of them. Memory may also come back unseen (others unmap, a
 //! limit is raised): every so often sysmon has one of them try again, and each that succeeds has the next one try.
 //!
 //! # Invariants
@@ -78,7 +78,7 @@ pub(crate) fn next_tries(m: &M, s: &'static Sched) {
     }
 }
 
-/// Gives a stack that nobody uses any more to the goroutine that has waited longest. False: nobody waits for such a one.
+/// Gives a stack that nobody uses any more to the first goroutine that waits. False: nobody waits for such a one.
 #[cold]
 pub(crate) fn take(m: &M, s: &'static Sched, list: usize, bound: Bound, size: usize) -> bool {
     if size < s.stacks.default_size().min(DEAR_DEFAULT_BYTES) {

@@ -129,8 +129,25 @@ pub(crate) unsafe fn give_cached(m: &M, g: &G) -> usize {
 /// A new stack of `size`, bound to the host if it is for a host goroutine.
 #[cold]
 fn make(s: &Sched, list: usize, size: usize) -> io::Result<Bound> {
-    let stack = s.stacks.cut(size)?;
-    bind(stack, list)
+    let unbound = {
+        let mut inner = s.inner.lock();
+        let at = inner.unbound.iter().position(|&(of, _)| of == size);
+        at.map(|i| inner.unbound.swap_remove(i).1)
+    };
+    let stack = match unbound {
+        Some(stack) => stack,
+        None => s.stacks.cut(size)?,
+    };
+    bind(stack, list).inspect_err(|_| keep_unbound(s, size, stack))
+}
+
+/// The host has no memory for a state now: the stack waits for the next one. Without memory for that it is lost.
+#[cold]
+fn keep_unbound(s: &Sched, size: usize, stack: Stack) {
+    let mut inner = s.inner.lock();
+    if inner.unbound.try_reserve(1).is_ok() {
+        inner.unbound.push((size, stack));
+    }
 }
 
 /// Binds the host's state to a stack.
@@ -208,8 +225,7 @@ pub(crate) fn take_back(m: &M, s: &'static Sched, g: &G) {
         // Its state was discarded: another one for the next goroutine.
         match bind(stack, list) {
             Ok(new) => bound = new,
-            // No memory for a state now: the stack is lost, nothing else is.
-            Err(_) => return,
+            Err(_) => return keep_unbound(s, size, stack),
         }
     }
     let pp = m.pp();

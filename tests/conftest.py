@@ -36,7 +36,7 @@ _passed = pytest.StashKey[bool]()
 _footprint = pytest.StashKey["Footprint"]()
 _panics: list[tuple[Any, BaseException]] = []
 _panics_wanted = False
-_watchdog: Watchdog
+_watchdog: Watchdog | None = None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,7 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    _watchdog.close()
+    if _watchdog is not None:
+        _watchdog.close()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -103,6 +104,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     marker = item.get_closest_marker("hang")
+    assert _watchdog is not None
     _watchdog.watch(marker.args[0] if marker else HANG_AFTER)
     try:
         return (yield)

@@ -169,6 +169,34 @@ def test_handlers_that_wake_nobody_leave_a_deadlock_a_deadlock(before):
     assert (result.rc, result.out) == (1, "") and DEADLOCK in result.err, result
 
 
+@pytest.mark.parametrize("where", ["asyncio.run(main())", "golib.run(asyncio.run, main())"])
+def test_the_handler_of_asyncio_run_wakes_nobody_else(where):
+    result = run_script(
+        f"""
+        import asyncio, golib
+        async def main():
+            golib.Chan().recv()
+        {where}
+        """
+    )
+    assert (result.rc, result.out) == (1, "") and DEADLOCK in result.err, result
+
+
+def test_a_handler_that_the_loop_calls_counts():
+    out = run_ok(
+        """
+        import asyncio, os, signal, golib
+        async def main():
+            ch = golib.Chan(1)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGALRM, ch.send, "woken")
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            print(await ch.arecv())
+        golib.run(asyncio.run, main())
+        """
+    )
+    assert out == "woken\n"
+
+
 def test_a_deadlock_appears_when_the_last_handler_is_gone():
     process = start_script(
         """

@@ -63,11 +63,18 @@ static int is_partial(PyObject *fn)
     return !PyFunction_Check(fn) && !strcmp(Py_TYPE(fn)->tp_name, "functools.partial");
 }
 
-int golib_is_async(PyObject *fn)
+/* What `fn` is a partial of, or `fn` itself: a new reference, or NULL with an exception. */
+static PyObject *without_partials(PyObject *fn)
 {
     Py_INCREF(fn);
     while (fn && is_partial(fn))
         Py_SETREF(fn, PyObject_GetAttrString(fn, "func"));
+    return fn;
+}
+
+int golib_is_async(PyObject *fn)
+{
+    fn = without_partials(fn);
     int async = fn && has_async_code(fn);
     if (!fn)
         PyErr_Clear();
@@ -80,6 +87,19 @@ PyObject *golib_qualname(PyObject *fn)
     if (PyMethod_Check(fn))
         fn = PyMethod_GET_FUNCTION(fn);
     return PyFunction_Check(fn) ? Py_NewRef(((PyFunctionObject *)fn)->func_qualname) : NULL;
+}
+
+PyObject *golib_module_of(PyObject *fn)
+{
+    fn = without_partials(fn);
+    if (!fn) {
+        PyErr_Clear();
+        return NULL;
+    }
+    PyObject *function = PyMethod_Check(fn) ? PyMethod_GET_FUNCTION(fn) : fn;
+    PyObject *module = PyFunction_Check(function) ? Py_XNewRef(PyFunction_GET_MODULE(function)) : NULL;
+    Py_DECREF(fn);
+    return module;
 }
 
 int golib_signal_tripped(void)

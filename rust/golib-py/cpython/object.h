@@ -18,6 +18,10 @@ int golib_is_async(PyObject *fn);
 /* The qualified name of a Python function or method, a new reference; NULL (no exception) for other callables. */
 PyObject *golib_qualname(PyObject *fn);
 
+/* The name of the module of a Python function, of a method or of a partial of either, a new reference; NULL (no exception)
+   for other callables. */
+PyObject *golib_module_of(PyObject *fn);
+
 /* A signal came whose Python handler has not run yet. Needs nothing. */
 int golib_signal_tripped(void);
 

@@ -6,9 +6,12 @@ use crate::cpython;
 use crate::errors;
 use crate::obj::{Global, Raw};
 
-/// `_signal.getsignal` and `_signal.default_int_handler`, found at import: nothing is imported where they are asked.
+// Found at import: nothing is imported where they are used.
 static GETSIGNAL: Global = Global::new();
 static DEFAULT_INT_HANDLER: Global = Global::new();
+
+/// The modules of the handlers that wake no waiter.
+const HARMLESS: [&str; 3] = ["golib._start", "golib._main_thread", "asyncio.runners"];
 
 /// The largest signal number.
 const LAST: i32 = 64;
@@ -20,15 +23,19 @@ const LAST: i32 = 64;
 pub(crate) unsafe fn init() -> bool {
     // SAFETY: the GIL is held.
     unsafe {
-        let module = ffi::PyImport_ImportModule(c"_signal".as_ptr());
-        if module.is_null() {
-            return false;
-        }
-        GETSIGNAL.set(ffi::PyObject_GetAttrString(module, c"getsignal".as_ptr()));
-        DEFAULT_INT_HANDLER
-            .set(ffi::PyObject_GetAttrString(module, c"default_int_handler".as_ptr()));
-        ffi::Py_DECREF(module);
-        !GETSIGNAL.get().is_null() && !DEFAULT_INT_HANDLER.get().is_null()
+        let wanted = [
+            (c"_signal", c"getsignal", &GETSIGNAL),
+            (c"_signal", c"default_int_handler", &DEFAULT_INT_HANDLER),
+        ];
+        wanted.iter().all(|(module, name, global)| {
+            let module = ffi::PyImport_ImportModule(module.as_ptr());
+            if module.is_null() {
+                return false;
+            }
+            global.set(ffi::PyObject_GetAttrString(module, name.as_ptr()));
+            ffi::Py_DECREF(module);
+            !global.get().is_null()
+        })
     }
 }
 
@@ -50,25 +57,27 @@ pub(crate) unsafe fn program_handles_any() -> bool {
             // SIG_DFL and SIG_IGN are integers; None stands for a handler that Python has not set.
             let counts = ffi::PyCallable_Check(handler) != 0
                 && handler != DEFAULT_INT_HANDLER.get()
-                && !is_ours(handler);
+                && !wakes_nobody(handler);
             ffi::Py_DECREF(handler);
             counts
         })
     }
 }
 
-/// A handler that golib has set, for SIGQUIT or SIGURG: it wakes no waiter. What `golib.signal` expects is counted by
-/// `run::expect_wakeups`.
-unsafe fn is_ours(handler: Raw) -> bool {
-    // SAFETY: the GIL is held; `handler` is alive, and its module's name is borrowed from it.
+/// A handler that golib has set for SIGQUIT or SIGURG (what `golib.signal` expects is counted by `run::expect_wakeups`), or
+/// that of `asyncio.run` for SIGINT: it speaks to its loop only, or raises KeyboardInterrupt as the default does, and that
+/// loop stands still while the main thread waits in golib.
+unsafe fn wakes_nobody(handler: Raw) -> bool {
+    // SAFETY: the GIL is held; `handler` is alive.
     unsafe {
-        if ffi::PyFunction_Check(handler) == 0 {
+        let module = cpython::object::module_of(handler);
+        if module.is_null() {
             return false;
         }
-        let module = ffi::PyFunction_GetModule(handler);
-        !module.is_null()
-            && ffi::PyUnicode_Check(module) != 0
-            && errors::text_of(module).starts_with("golib.")
+        let wakes_nobody = ffi::PyUnicode_Check(module) != 0
+            && HARMLESS.contains(&errors::text_of(module).as_str());
+        ffi::Py_DECREF(module);
+        wakes_nobody
     }
 }
 

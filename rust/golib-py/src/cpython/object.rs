@@ -13,6 +13,7 @@ extern "C" {
     fn golib_origin(skip: c_int, lasti: *mut c_int) -> *mut PyObject;
     fn golib_is_async(function: *mut PyObject) -> c_int;
     fn golib_qualname(function: *mut PyObject) -> *mut PyObject;
+    fn golib_module_of(function: *mut PyObject) -> *mut PyObject;
     fn golib_signal_tripped() -> c_int;
 }
 
@@ -65,4 +66,14 @@ pub unsafe fn is_async(function: *mut PyObject) -> bool {
 pub unsafe fn qualname(function: *mut PyObject) -> *mut PyObject {
     // SAFETY: the caller's duty.
     unsafe { golib_qualname(function) }
+}
+
+/// The name of the module of a Python function, of a method or of a partial of either (a new reference); null, without an
+/// exception, for others.
+///
+/// # Safety
+/// The GIL is held; `function` is alive.
+pub unsafe fn module_of(function: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the caller's duty.
+    unsafe { golib_module_of(function) }
 }

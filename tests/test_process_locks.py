@@ -154,6 +154,28 @@ def test_a_process_rlock_keeps_its_thread_until_it_is_given_back_wholly():
     assert out == "{(True, True, True, True, True)}\n"
 
 
+def test_a_process_rlock_of_the_main_thread_is_no_hold_of_the_main_goroutine():
+    out = migrating(
+        """
+        import threading
+        lock, other = FORK.RLock(), threading.RLock()
+        def main():
+            with other:
+                try:
+                    if lock.acquire(False):  # the main goroutine has the main thread's identity
+                        lock.release()
+                    lock.release()
+                except AssertionError:
+                    pass
+                kept = stays()
+            return kept, moves()
+        lock.acquire()
+        print(golib.run(main))
+        """
+    )
+    assert out == "(True, True)\n"
+
+
 def test_a_plain_process_lock_keeps_no_thread_and_knows_its_goroutine():
     out = migrating(
         """

@@ -3,14 +3,17 @@
  * | kind | who asks for the owner | so |
  * |---|---|---|
  * | recursive (RLock, and the lock of Value, Array, Condition) | acquire and release | it is counted like threading.RLock (identity_locks.c): a goroutine that parks while it holds one keeps its M, and the owner stays right |
- * | plain (Lock, Semaphore) | _is_mine() alone, for Condition and repr | another goroutine may release it, so it cannot keep the M: the goroutine that took it last is remembered here |
+ * | plain (Lock, Semaphore) | _is_mine() alone, for Condition and repr | another goroutine may release it, so it cannot keep the M: the goroutine that took it last is remembered |
+ *
+ * The goroutine that took a recursive one is remembered too. What the main thread took before run() the main goroutine may
+ * give back, having its ident where the module is told idents (identity_modules.c); that was not counted.
  */
 #include "patch.h"
 
 #include <stddef.h>
 #include <structmember.h>
 
-/* Of a plain one that a goroutine took last: its address -> the goroutine's number. */
+/* Of one that a goroutine took last: its address -> the goroutine's number. It stays when the lock is given back. */
 static PyObject *takers;
 /* Where an instance has its kind, and what the kind of a recursive one is. 0: not known yet. */
 static Py_ssize_t kind_offset;
@@ -22,7 +25,7 @@ static int is_recursive(PyObject *self)
     return *(const int *)((const char *)self + kind_offset) == RECURSIVE;
 }
 
-/* Notes who took a plain one, or that nobody known did (0). An exception that is set stays. */
+/* Notes who took it, or that no goroutine did (0). An exception that is set stays. */
 static void set_taker(PyObject *self, unsigned long long goroutine)
 {
     if (!goroutine && (!takers || PyDict_GET_SIZE(takers) == 0))
@@ -41,7 +44,7 @@ static void set_taker(PyObject *self, unsigned long long goroutine)
     PyErr_Restore(type, value, traceback);
 }
 
-/* The goroutine that took a plain one last; 0 if that was an ordinary thread. */
+/* The goroutine that took it last; 0 if that was an ordinary thread. No exception is set. */
 static unsigned long long taker_of(PyObject *self)
 {
     if (!takers || PyDict_GET_SIZE(takers) == 0)
@@ -59,22 +62,50 @@ static int in_main_interpreter(void)
     return PyInterpreterState_Get() == PyInterpreterState_Main();
 }
 
+/* How often it is taken. No exception is set, and none is left. */
+static long count_of(PyObject *self)
+{
+    PyObject *count = PyObject_CallMethod(self, "_count", NULL);
+    long n = count ? PyLong_AsLong(count) : 0;
+    Py_XDECREF(count);
+    PyErr_Clear();
+    return n;
+}
+
 /* ---- the methods ---- */
+
+static void taken(PyObject *self)
+{
+    unsigned long long goroutine = golib_current_goroutine();
+    if (!is_recursive(self) || !goroutine) {
+        set_taker(self, goroutine);
+        return;
+    }
+    if (taker_of(self) != goroutine) {
+        if (count_of(self) != 1)
+            return;     /* again, after the main thread */
+        set_taker(self, goroutine);
+    }
+    golib_hold(1);
+}
 
 static PyObject *taken_if_true(PyObject *self, PyObject *result)
 {
-    if (result == Py_True) {
-        if (is_recursive(self))
-            golib_hold(1);
-        else if (in_main_interpreter())
-            set_taker(self, golib_current_goroutine());
-    }
+    if (result == Py_True && in_main_interpreter())
+        taken(self);
     return result;
+}
+
+/* Was it counted for the running goroutine? */
+static int is_counted(PyObject *self)
+{
+    unsigned long long goroutine = is_recursive(self) ? golib_current_goroutine() : 0;
+    return goroutine && taker_of(self) == goroutine;
 }
 
 static PyObject *given_back(PyObject *self, PyObject *result)
 {
-    if (result && is_recursive(self))
+    if (result && is_counted(self))
         golib_hold(-1);
     return result;
 }
@@ -82,17 +113,13 @@ static PyObject *given_back(PyObject *self, PyObject *result)
 /* In a forked child: nobody owns it there any more. */
 static void forget_hold(PyObject *self)
 {
-    if (!is_recursive(self))
+    if (!is_counted(self))
         return;
     PyObject *mine = PyObject_CallMethod(self, "_is_mine", NULL);
-    PyObject *count = mine == Py_True ? PyObject_CallMethod(self, "_count", NULL) : NULL;
-    long n = count ? PyLong_AsLong(count) : 0;
-    Py_XDECREF(count);
+    PyErr_Clear();
+    if (mine == Py_True)
+        golib_hold((int)-count_of(self));
     Py_XDECREF(mine);
-    if (PyErr_Occurred())
-        PyErr_Clear();
-    else
-        golib_hold((int)-n);
 }
 
 static PyObject *as_it_is(PyObject *self, PyObject *result)
@@ -118,12 +145,7 @@ static PyObject *is_mine(PyObject *self, PyObject *unused)
         taker = taker_of(self);
     if (!taker)
         return golib_call_two(&patch_is_mine, self, unused);
-    PyObject *count = PyObject_CallMethod(self, "_count", NULL);
-    if (!count)
-        return NULL;
-    long n = PyLong_AsLong(count);
-    Py_DECREF(count);
-    return PyBool_FromLong(n > 0 && taker == golib_current_goroutine());
+    return PyBool_FromLong(count_of(self) > 0 && taker == golib_current_goroutine());
 }
 
 static void dealloc(PyObject *self)

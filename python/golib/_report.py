@@ -173,8 +173,37 @@ def own_stack(frame: FrameType) -> str:
 
 
 def all_stacks() -> str:
-    """The dump of all goroutines, by number."""
-    return "\n".join(stack_of(g) for g in _by_number())
+    """The dump of all goroutines, by number; one dump stands for those that are alike."""
+    return _grouped(_by_number())
+
+
+def _grouped(goroutines: list[_golib.Goroutine[Any]]) -> str:
+    groups: dict[object, list[_golib.Goroutine[Any]]] = {}
+    for g in goroutines:
+        groups.setdefault(_likeness(g), []).append(g)
+    return "\n".join(stack_of(alike[0]) + _more_like_it(alike[1:]) for alike in groups.values())
+
+
+def _likeness(g: _golib.Goroutine[Any]) -> object:
+    """What two goroutines share whose dumps differ in nothing but their number and how long they have waited."""
+    state = g._header().partition("[")[2].partition(",")[0].rstrip("]:")
+    frame = g._frame()
+    stack = tuple((at.f_code, line) for at, line in traceback.walk_stack(frame)) if frame else ()
+    return state, g.name, stack, g._origin()
+
+
+def _more_like_it(others: list[_golib.Goroutine[Any]]) -> str:
+    if not others:
+        return ""
+    runs: list[list[int]] = []
+    for g in others:
+        if runs and g.id == runs[-1][1] + 1:
+            runs[-1][1] = g.id
+        else:
+            runs.append([g.id, g.id])
+    numbers = [str(first) if first == last else f"{first} to {last}" for first, last in runs]
+    shown = ", ".join(numbers[:MOST_RUNS]) + (", …" if len(numbers) > MOST_RUNS else "")
+    return f"and {len(others)} more like it: {shown}\n"
 
 
 def _by_number() -> list[_golib.Goroutine[Any]]:
@@ -193,12 +222,16 @@ def stacks_at_deadlock(waited: str) -> str:
         first = f"thread {threading.current_thread().name} [{waited}]:\n{''.join(frames.format())}"
     else:
         first = _stack(me, f"goroutine {me.id} [{waited}]:", frames)
-    return "\n".join([first, *(stack_of(g) for g in _by_number() if g is not me)])
+    others = _grouped([g for g in _by_number() if g is not me])
+    return f"{first}\n{others}" if others else first
 
 
 def _is_ours(filename: str) -> bool:
     return filename == "<goroutine>" or os.path.dirname(filename).startswith(_PACKAGE)
 
+
+#: How many runs of numbers a dump names for goroutines that are alike.
+MOST_RUNS = 20
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 

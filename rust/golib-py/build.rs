@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SOURCES: &[&str] = &[
+    "arena.c",
     "call.c",
     "cfi.c",
     "context.c",
@@ -67,6 +68,11 @@ fn compile_shim() -> Result<(), String> {
         // Debian's pyconfig.h includes <multiarch/python3.x/pyconfig.h>. After the system's own directories: the parent
         // may hold another libc's headers.
         build.flag("-idirafter").flag(parent);
+    }
+    // In a patch release no version number tells it.
+    let state = std::fs::read_to_string(include.join("cpython/pystate.h")).unwrap_or_default();
+    if state.contains("datastack_cached_chunk") {
+        build.define("GOLIB_CACHES_CHUNK", None);
     }
     for source in SOURCES {
         println!("cargo::rerun-if-changed=cpython/{source}");

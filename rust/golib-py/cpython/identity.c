@@ -216,6 +216,7 @@ int golib_identity_install(void)
         return -1;
 #endif
     golib_movable_prepare();
+    golib_arena_install();
     golib_patch_apply(&patch_get_ident);
     golib_locks_apply();
     golib_signals_apply();

@@ -24,6 +24,10 @@ void golib_bind(PyThreadState *ts);
 PyThreadState *golib_bound(void);
 /* Returns after gil->mutex was free once: whoever read last_holder before is done with it. */
 void golib_gil_settle(PyInterpreterState *interp);
+/* Keeps freed chunks of Python frames for reuse; idempotent. GIL held. */
+void golib_arena_install(void);
+/* Frees a chunk that CPython has unlinked. GIL held. */
+void golib_arena_give_back(_PyStackChunk *chunk);
 int golib_call_init(void);
 int golib_fork_init(void);
 

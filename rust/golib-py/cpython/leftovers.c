@@ -139,6 +139,13 @@ int golib_ts_retire(PyThreadState *ts)
 {
     if (GOLIB_UNLIKELY(has_leftovers(ts)))
         return -1;
+#ifdef GOLIB_CACHES_CHUNK
+    _PyStackChunk *chunk = ts->datastack_cached_chunk;
+    if (GOLIB_UNLIKELY(chunk != NULL)) {
+        ts->datastack_cached_chunk = NULL;
+        golib_arena_give_back(chunk);
+    }
+#endif
     ts->thread_id = golib_ident_of_nobody();
     return is_whole(ts);
 }

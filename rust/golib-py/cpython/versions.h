@@ -10,6 +10,7 @@
  * | bound state | autoTSSkey | + _status.bound_gilstate | = | = | slot, not key |
  * | request to drop the GIL | interpreter's flag | = | bit in last_holder's eval_breaker | = | = |
  * | C recursion | with Python's | c_recursion_remaining | = | stack limits | = |
+ * | a chunk kept in the state (GOLIB_CACHES_CHUNK, of build.rs) | | | | later releases | = |
  */
 #ifndef GOLIB_VERSIONS_H
 #define GOLIB_VERSIONS_H

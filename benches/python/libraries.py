@@ -44,6 +44,7 @@ SERVER = """
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536  # an answer in one packet, or Nagle waits for the acknowledgement
     def do_GET(self):
         body = b"x" * 200
         self.send_response(200)
@@ -280,11 +281,11 @@ def rows(stack: contextlib.ExitStack, only: set[str]) -> Iterator[tuple[str, Mak
         port = stack.enter_context(http_server())
         yield "http.client", lambda: use_http_client(port)
         yield "requests", lambda: use_requests(port)
-    yield "SQLAlchemy ORM, SQLite", lambda: use_sqlalchemy_orm("")
-    if wanted("psycopg", "SQLAlchemy, psycopg"):
+    yield "SQLAlchemy ORM + SQLite", lambda: use_sqlalchemy_orm("")
+    if wanted("psycopg", "SQLAlchemy + psycopg"):
         dsn = stack.enter_context(postgres())
         yield "psycopg", lambda: use_psycopg(dsn)
-        yield "SQLAlchemy, psycopg", lambda: use_sqlalchemy(dsn)
+        yield "SQLAlchemy + psycopg", lambda: use_sqlalchemy(dsn)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@
 //! | `stacks`, `stackless` | which goroutine gets which stack; those that wait for one |
 //! | `locked` | goroutines that keep their M |
 //! | `syscall` | announced blocking calls |
-//! | `sysmon` | taking Ps back |
+//! | `sysmon`, `pace` | taking Ps back; how often it looks |
 //! | `checkdead` | deadlock detection |
 //! | `procs` | start-up, GOMAXPROCS, new threads |
 //! | `thread` | foreign OS threads |
@@ -44,6 +44,7 @@ pub(crate) mod fork;
 pub(crate) mod idle;
 pub(crate) mod locked;
 pub(crate) mod newproc;
+pub(crate) mod pace;
 pub(crate) mod park;
 pub(crate) mod procs;
 pub(crate) mod relay;

@@ -65,6 +65,34 @@ assert golib.run(same) == here == same(), "the main goroutine is the main thread
     )
 
 
+@needs_cc
+def test_a_library_that_ctypes_loads_is_told_the_goroutine(tmp_path: pathlib.Path) -> None:
+    source = "#include <Python.h>\nunsigned long ident(void) { return PyThread_get_thread_ident(); }\n"
+    run_ok(
+        """
+import ctypes, pathlib, sys, threading
+import golib
+from support import moves
+golib.go(golib.gosched).join()
+path, = pathlib.Path(sys.argv[1]).glob("asked*.so")
+
+def same(library):
+    return library.ident() == threading.get_ident()
+
+def body(library):
+    assert any(moves() for _ in range(200))
+    return same(library)
+
+for kind in (ctypes.CDLL, ctypes.PyDLL):
+    library = kind(str(path))
+    library.ident.restype = ctypes.c_ulong
+    assert golib.go(body, library).join() and same(library)
+""",
+        extension_module(source, "asked", tmp_path),
+        env=MIGRATE,
+    )
+
+
 @needs_fastrlock
 @pytest.mark.parametrize("imported", ["before", "after"])
 def test_a_fastrlock_lets_one_goroutine_in_at_a_time(imported: str) -> None:

@@ -43,6 +43,15 @@ static PyObject *created(PyObject *module)
 
 GOLIB_WRAP(create_dynamic, "create_dynamic", 0, golib_nothing_before, created);
 
+/* Libraries that are no extension modules come by ctypes. */
+GOLIB_WRAP(ctypes_dlopen, "dlopen", 1, golib_nothing_before, created);
+
+static void ctypes_ready(PyObject *module)
+{
+    if (golib_patch_find(&ctypes_dlopen, module) == 0)
+        golib_patch_apply(&ctypes_dlopen);
+}
+
 /* ---- when they are complete ---- */
 
 /* Who is told of which module, in the main interpreter. No import fails for our sake: an exception that is left set is
@@ -51,6 +60,7 @@ static const struct {
     const char *name;
     void (*ready)(PyObject *module);
 } watched[] = {
+    {"_ctypes", ctypes_ready},
     {"_multiprocessing", golib_semlock_ready},
     {"_sqlite3", golib_sqlite_ready},
     {"_tkinter", golib_tkinter_ready},

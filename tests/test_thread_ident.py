@@ -67,7 +67,9 @@ assert golib.run(same) == here == same(), "the main goroutine is the main thread
 
 @needs_cc
 def test_a_library_that_ctypes_loads_is_told_the_goroutine(tmp_path: pathlib.Path) -> None:
-    source = "#include <Python.h>\nunsigned long ident(void) { return PyThread_get_thread_ident(); }\n"
+    source = (
+        "#include <Python.h>\nunsigned long ident(void) { return PyThread_get_thread_ident(); }\n"
+    )
     run_ok(
         """
 import ctypes, pathlib, sys, threading

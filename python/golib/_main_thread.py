@@ -1,4 +1,4 @@
-"""What only the main thread may do, done there for whoever asks.
+"""What only the main thread may do, done there for whoever asks. Under run() that is the main goroutine.
 
 Errands are run one after the other, never one inside another, so that they need no lock: a signal handler may ask
 for one while the main thread is in the middle of another.
@@ -6,7 +6,6 @@ for one while the main thread is in the middle of another.
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections import deque
@@ -52,7 +51,7 @@ def on_main_thread(call: Callable[[], None]) -> None:
     global _asked
     errand = _Errand(call)
     _errands.append(errand)
-    if threading.get_native_id() == os.getpid():
+    if _golib._is_main_thread():
         _serve()
     else:
         deadline = _golib._monotonic() + _PATIENCE

@@ -18,8 +18,9 @@ def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Runs main(*args, **kwargs) as a goroutine, waits for it and returns its value.
 
     Other goroutines go on when it returns, as daemons. Called on the main thread, main is the
-    main thread for Python: signal handlers may be set in it, and KeyboardInterrupt is raised in
-    it. In a goroutine run() just calls main. If the caller is cancelled (golib.timeout), main is.
+    main thread for Python: signal handlers are set and run in it, and KeyboardInterrupt is raised
+    in it, also inside a C call. In a goroutine run() just calls main. If the caller is cancelled
+    (golib.timeout), main is.
 
     Blocks: the goroutine that calls main, or the OS thread.
     Raises: what main raised (the same object); TypeError as go(); KeyboardInterrupt when main sat
@@ -31,14 +32,7 @@ def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     if _golib._in_goroutine():
         check(main)
         return main(*args, **kwargs)
-    return _golib._run_main(main, args, kwargs, _Raised)
-
-
-class _Raised(BaseException):
-    """What CPython is told to raise in a main goroutine that runs: its instance is what a signal's handler raised."""
-
-    def __new__(cls, *args: object) -> Any:
-        return _golib._take_raised()
+    return _golib._run_main(main, args, kwargs)
 
 
 def check(fn: Callable[..., Any]) -> None:

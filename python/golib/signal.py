@@ -1,7 +1,7 @@
 """golib.signal: signals as values on channels, as Go's os/signal.
 
-Signals still go the standard library's way: a handler, which the main thread runs, sends them. It does so at once while
-it waits in golib, as it does under run(); in a call that no signal interrupts it does so after that.
+Signals still go the standard library's way: a handler, which the main thread runs, sends them. It does so at once; in a
+call that no signal interrupts it does so after that.
 """
 
 from __future__ import annotations

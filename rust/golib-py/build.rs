@@ -26,6 +26,7 @@ const SOURCES: &[&str] = &[
     "imports.c",
     "init.c",
     "leftovers.c",
+    "main_thread.c",
     "movable.c",
     "object.c",
     "parts.c",

@@ -122,6 +122,28 @@ PyThreadState *golib_ts_current(void);
 /* 1 if golib_ts_swap writes CPython's slot directly, 0 if it goes through PyThreadState_Swap. */
 int golib_swap_is_direct(void);
 
+/* ---- main_thread.c: run()'s main goroutine stands in for the main thread. GIL held, unless said otherwise ---- */
+
+/* On the main thread, whose state is attached: a goroutine will begin. */
+void golib_main_lend(PyThreadState *main_state);
+/* In that goroutine, its state attached: from here on it is the main thread for Python, wherever it runs. */
+void golib_main_begin(PyThreadState *ts);
+/* The main thread is what it was again. */
+void golib_main_end(void);
+
+/* On the main thread: it may run what there is for it itself; until `give_again`. */
+void golib_main_take_back(void);
+void golib_main_give_again(void);
+
+/* A signal may have come: the goroutine's eval loop sees it, if it runs any. Needs no GIL. */
+void golib_main_tell(void);
+
+/* A signal's handler, or what Py_AddPendingCall left for the main thread, has not run yet. */
+int golib_main_has_news(void);
+
+/* The calling OS thread is the main thread for Python. */
+int golib_is_main_thread(void);
+
 /* ---- gil.c ---- */
 
 /* Somebody holds the GIL. Needs nothing; for sysmon. */
@@ -208,9 +230,10 @@ typedef struct golib_host {
     int (*in_main_goroutine)(void);
     /* The pthread_t that runs the goroutine with this ident now, 0 if none does. */
     unsigned long (*pthread_of)(unsigned long ident);
-    /* Runs call(arg) on the main thread, which waits in run(), with its own thread state attached, and waits for it.
-     * 0, or -1 with an exception set if the main thread cannot. */
-    int (*on_main_thread)(void (*call)(void *), void *arg);
+    /* A signal may have been noted by CPython without the main thread having been woken by the kernel. */
+    void (*signal_sent)(void);
+    /* The main goroutine has sent a signal to the process: returns when the main thread has received it. */
+    void (*main_thread_turn)(void);
     /* The calling thread is about to fork: returns when no lock is held that nobody would release in the child. */
     void (*before_fork)(void);
     /* In a forked child, before CPython has done anything there: nothing of Python may run, or be made. */

@@ -1,9 +1,9 @@
-/* Signals: what takes the ident of a thread, and what only the main thread may do.
+/* Signals: what takes the ident of a thread, and what sends to the own process.
  *
  * signal.pthread_kill and time.pthread_getcpuclockid hand the ident to the C library, which dies by SIGSEGV of a
  * goroutine's: they get the OS thread that runs the goroutine now, or raise ProcessLookupError when none does.
- * signal.signal and set_wakeup_fd compare the OS thread with the main thread: in the main goroutine of run() they are
- * carried out by the main thread, which waits in run().
+ * A program with one thread has had its signal when os.kill returns; so has run()'s main goroutine, though the kernel gives
+ * it to another thread. What raise_signal and interrupt_main note wakes the main thread, wherever they are called.
  */
 #include "patch.h"
 
@@ -28,6 +28,26 @@ static PyObject *os_ident(PyObject *ident)
     return Py_NewRef(ident);
 }
 
+/* The calling goroutine may have sent a signal to its own process, and `result` came of it. */
+static PyObject *after_sending(PyObject *result)
+{
+    const golib_host *host = golib_host_table;
+    if (!result || !host->in_main_goroutine || !host->main_thread_turn || !host->in_main_goroutine())
+        return result;
+    host->main_thread_turn();
+    if (PyErr_CheckSignals() < 0)
+        Py_CLEAR(result);
+    return result;
+}
+
+/* CPython has noted a signal. */
+static PyObject *after_noting(PyObject *result)
+{
+    if (golib_host_table->signal_sent && !golib_is_main_thread())
+        golib_host_table->signal_sent();
+    return result;
+}
+
 static golib_patch patch_kill, patch_clock;
 
 static PyObject *kill_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)
@@ -38,7 +58,7 @@ static PyObject *kill_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)
     if (!ident)
         return NULL;
     PyObject *both[] = {ident, args[1]};
-    PyObject *result = golib_call_fast(&patch_kill, self, both, 2);
+    PyObject *result = after_sending(golib_call_fast(&patch_kill, self, both, 2));
     Py_DECREF(ident);
     return result;
 }
@@ -59,92 +79,42 @@ static PyObject *clock_two(PyObject *self, PyObject *arg)
 static golib_patch patch_kill = {.name = "pthread_kill", .optional = 1, .fast = kill_fast};
 static golib_patch patch_clock = {.name = "pthread_getcpuclockid", .optional = 1, .two = clock_two};
 
-/* ---- on the main thread ---- */
-
-/* A call that the main thread makes for a goroutine. */
-typedef struct {
-    const golib_patch *patch;
-    PyObject *self, *arg, *kw;
-    PyObject *const *args;
-    Py_ssize_t n;
-    PyObject *result, *type, *value, *traceback;    /* what came of it, exception included */
-} errand;
-
-static PyObject *call_original(const errand *e)
-{
-    switch (e->patch->flags) {
-    case METH_FASTCALL: return golib_call_fast(e->patch, e->self, e->args, e->n);
-    case METH_FASTCALL | METH_KEYWORDS: return golib_call_fast_kw(e->patch, e->self, e->args, e->n, e->kw);
-    case METH_VARARGS | METH_KEYWORDS: return golib_call_three(e->patch, e->self, e->arg, e->kw);
-    default: return golib_call_two(e->patch, e->self, e->arg);
-    }
-}
-
-static void run_errand(void *arg)
-{
-    errand *e = arg;
-    e->result = call_original(e);
-#if PY_VERSION_HEX >= 0x030c0000
-    e->value = e->result ? NULL : PyErr_GetRaisedException();
-#else
-    if (!e->result)
-        PyErr_Fetch(&e->type, &e->value, &e->traceback);
-#endif
-}
-
-static PyObject *main_thread_does(errand *e)
+/* While the main thread has its part back for a moment, the main goroutine may come out of its call: it is no less main. */
+static void insist(void)
 {
     const golib_host *host = golib_host_table;
-    int elsewhere = host->in_main_goroutine && host->on_main_thread && host->in_main_goroutine() &&
-                    PyThread_get_thread_ident() != _PyRuntime.main_thread;
-    if (!elsewhere)
-        return call_original(e);
-    if (host->on_main_thread(run_errand, e) < 0)
-        return NULL;
-    if (!e->result) {
-#if PY_VERSION_HEX >= 0x030c0000
-        PyErr_SetRaisedException(e->value);
-#else
-        PyErr_Restore(e->type, e->value, e->traceback);
-#endif
-    }
-    return e->result;
+    if (GOLIB_UNLIKELY(golib_main.is_back) && host->in_main_goroutine && host->in_main_goroutine())
+        _PyRuntime.main_thread = (unsigned long)pthread_self();
 }
 
-#define ON_MAIN_THREAD(id, name_, optional_)                                                                        \
-    static golib_patch id;                                                                                          \
-    static PyObject *id##_two(PyObject *self, PyObject *arg)                                                        \
-    {                                                                                                               \
-        errand e = {.patch = &id, .self = self, .arg = arg};                                                        \
-        return main_thread_does(&e);                                                                                \
-    }                                                                                                               \
-    static PyObject *id##_three(PyObject *self, PyObject *args, PyObject *kw)                                       \
-    {                                                                                                               \
-        errand e = {.patch = &id, .self = self, .arg = args, .kw = kw};                                             \
-        return main_thread_does(&e);                                                                                \
-    }                                                                                                               \
-    static PyObject *id##_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)                                 \
-    {                                                                                                               \
-        errand e = {.patch = &id, .self = self, .args = args, .n = n};                                              \
-        return main_thread_does(&e);                                                                                \
-    }                                                                                                               \
-    static PyObject *id##_fast_kw(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)           \
-    {                                                                                                               \
-        errand e = {.patch = &id, .self = self, .args = args, .n = n, .kw = kwnames};                               \
-        return main_thread_does(&e);                                                                                \
-    }                                                                                                               \
-    static golib_patch id = {.name = name_, .optional = optional_, .two = id##_two, .three = id##_three,            \
-                             .fast = id##_fast, .fast_kw = id##_fast_kw}
+static PyObject *after_insisting(PyObject *result)
+{
+    if (GOLIB_UNLIKELY(golib_main.is_back))
+        _PyRuntime.main_thread = golib_main.main_thread;
+    return result;
+}
 
-ON_MAIN_THREAD(patch_signal, "signal", 0);
-ON_MAIN_THREAD(patch_wakeup, "set_wakeup_fd", 0);
+#define INSIST(self) insist()
+GOLIB_WRAP(patch_signal, "signal", 0, INSIST, after_insisting);
+GOLIB_WRAP(patch_wakeup, "set_wakeup_fd", 0, INSIST, after_insisting);
+
+#define NOTHING(self) ((void)0)
+GOLIB_WRAP(patch_os_kill, "kill", 0, NOTHING, after_sending);
+GOLIB_WRAP(patch_killpg, "killpg", 1, NOTHING, after_sending);
+GOLIB_WRAP(patch_raise, "raise_signal", 0, NOTHING, after_noting);
+GOLIB_WRAP(patch_interrupt, "interrupt_main", 0, NOTHING, after_noting);
 
 int golib_signals_find(void)
 {
     PyObject *signals = PyImport_ImportModule("_signal"), *time = PyImport_ImportModule("time");
-    int failed = !signals || !time || golib_patch_find(&patch_kill, signals) < 0 ||
-                 golib_patch_find(&patch_clock, time) < 0 || golib_patch_find(&patch_signal, signals) < 0 ||
+    PyObject *posix = PyImport_ImportModule("posix"), *thread = PyImport_ImportModule("_thread");
+    int failed = !signals || !time || !posix || !thread || golib_patch_find(&patch_kill, signals) < 0 ||
+                 golib_patch_find(&patch_clock, time) < 0 || golib_patch_find(&patch_os_kill, posix) < 0 ||
+                 golib_patch_find(&patch_killpg, posix) < 0 || golib_patch_find(&patch_raise, signals) < 0 ||
+                 golib_patch_find(&patch_interrupt, thread) < 0 || golib_patch_find(&patch_signal, signals) < 0 ||
                  golib_patch_find(&patch_wakeup, signals) < 0;
+    Py_XDECREF(thread);
+    Py_XDECREF(posix);
     Py_XDECREF(time);
     Py_XDECREF(signals);
     return failed ? -1 : 0;
@@ -154,6 +124,10 @@ void golib_signals_apply(void)
 {
     golib_patch_apply(&patch_kill);
     golib_patch_apply(&patch_clock);
+    golib_patch_apply(&patch_os_kill);
+    golib_patch_apply(&patch_killpg);
+    golib_patch_apply(&patch_raise);
+    golib_patch_apply(&patch_interrupt);
     golib_patch_apply(&patch_signal);
     golib_patch_apply(&patch_wakeup);
 }

@@ -33,4 +33,44 @@ int golib_fork_init(void);
 
 extern const golib_host *golib_host_table;
 
+/* See main_thread.c. */
+typedef struct golib_main_record {
+    PyThreadState *state;           /* of run()'s main goroutine; NULL: nobody stands in for the main thread */
+    unsigned long thread;           /* the OS thread that it runs on; 0 while it is parked */
+    int is_back;                    /* the main thread has its part back for a moment */
+    unsigned long main_thread;      /* the main thread itself, and its state */
+    PyThreadState *main_state;
+} golib_main_record;
+
+extern golib_main_record golib_main;
+
+/* In a forked child: its only thread, on which `ts` is attached, is the main thread, and the goroutine of `ts` stays on it. */
+void golib_main_after_fork(PyThreadState *ts);
+
+/* `golib_main.state` goes on, attached on this OS thread; or it is about to leave it. */
+static inline void golib_main_comes(void)
+{
+    golib_main.thread = (unsigned long)pthread_self();
+    if (GOLIB_LIKELY(!golib_main.is_back)) {
+        _PyRuntime.main_thread = golib_main.thread;
+        GOLIB_MAIN_ATTACHED(golib_main.state);
+    }
+}
+
+static inline void golib_main_goes(void)
+{
+    golib_main.thread = 0;
+    _PyRuntime.main_thread = golib_main.main_thread;
+}
+
+/* To be called wherever one goroutine's state is attached for another's. */
+static inline __attribute__((always_inline)) void golib_main_swapped(PyThreadState *from, PyThreadState *to)
+{
+    PyThreadState *state = golib_main.state;
+    if (GOLIB_UNLIKELY(to == state))
+        golib_main_comes();
+    else if (GOLIB_UNLIKELY(from == state))
+        golib_main_goes();
+}
+
 #endif

@@ -104,9 +104,5 @@ PyObject *golib_module_of(PyObject *fn)
 
 int golib_signal_tripped(void)
 {
-#if PY_VERSION_HEX >= 0x030c0000
-    return __atomic_load_n((int *)&_PyRuntime.signals.is_tripped, __ATOMIC_RELAXED);
-#else
-    return __atomic_load_n((int *)&_PyRuntime.ceval.signals_pending, __ATOMIC_RELAXED);
-#endif
+    return golib_tripped();
 }

@@ -320,10 +320,14 @@ void golib_ts_attach(PyThreadState *ts)
     manners.seen_switches = golib_gil(ts->interp)->switch_number;
     manners.looks = 0;
     manners.waiting_since_ns = 0;
+    if (GOLIB_UNLIKELY(ts == golib_main.state))
+        golib_main_comes();
 }
 
 void golib_ts_detach(PyThreadState *ts)
 {
+    if (GOLIB_UNLIKELY(ts == golib_main.state))
+        golib_main_goes();
     /* Before the GIL goes: afterwards the state may be attached elsewhere at any time. */
     golib_mark_bound(ts, 0);
     golib_bind(NULL);
@@ -456,7 +460,6 @@ __attribute__((noinline, cold)) static void swap_slowly(PyThreadState *from, PyT
 static inline __attribute__((always_inline)) void swap_stores(struct _gil_runtime_state *gil, PyThreadState *from,
                                                               PyThreadState *to)
 {
-    (void)from; /* 3.11 has nothing to note there */
 #if GOLIB_HAS_TLS_SLOT
     from->_status.active = 0;
     from->_status.bound_gilstate = 0;
@@ -482,6 +485,7 @@ static inline __attribute__((always_inline)) void swap_stores(struct _gil_runtim
         __atomic_fetch_or(&to->eval_breaker, (uintptr_t)_PY_GIL_DROP_REQUEST_BIT, __ATOMIC_RELAXED);
     }
 #endif
+    golib_main_swapped(from, to);
 }
 
 int golib_ts_swap_at_once(PyThreadState *from, PyThreadState *to)

@@ -160,10 +160,7 @@ static void in_forked_child(void)
     if (!current || current != golib_bound() || current->interp != PyInterpreterState_Main())
         return;
     golib_ts_unlink_all(current);
-#if PY_VERSION_HEX >= 0x030d0000
-    /* Where signals are noted for the main thread; CPython leaves it at the parent's, whose state it is about to free. */
-    _PyRuntime.main_tstate = current;
-#endif
+    golib_main_after_fork(current);
 }
 
 int golib_fork_init(void)

@@ -80,6 +80,53 @@ static inline int golib_eval_is_wanted(PyThreadState *ts)
 #endif
 }
 
+/* Signals and what Py_AddPendingCall leaves are for the main thread. Until 3.12 the flag by which the eval loop sees them is
+ * the interpreter's, computed by whichever thread looked last; from 3.13 on it is a bit of one state, main_tstate. */
+static inline int golib_main_calls(PyInterpreterState *interp)
+{
+#if GOLIB_DROP_BIT_IN_STATE
+    (void)interp;
+    return __atomic_load_n(&_PyRuntime.ceval.pending_mainthread.npending, __ATOMIC_RELAXED) != 0;
+#elif GOLIB_HAS_TLS_SLOT
+    (void)interp;
+    return __atomic_load_n((int *)&_PyRuntime.ceval.pending_mainthread.calls_to_do, __ATOMIC_RELAXED);
+#else
+    return __atomic_load_n((int *)&interp->ceval.pending.calls_to_do, __ATOMIC_RELAXED);
+#endif
+}
+
+/* A signal has come whose handler has not run. 3.11 keeps that to itself; what it tells the eval loop may be older. */
+static inline int golib_tripped(void)
+{
+#if GOLIB_HAS_TLS_SLOT
+    return __atomic_load_n((int *)&_PyRuntime.signals.is_tripped, __ATOMIC_RELAXED);
+#else
+    return __atomic_load_n((int *)&_PyRuntime.ceval.signals_pending, __ATOMIC_RELAXED);
+#endif
+}
+
+/* Has the eval loop of the main thread see what there is for it. */
+#if GOLIB_DROP_BIT_IN_STATE
+#define GOLIB_MAIN_TSTATE _PyRuntime.main_tstate
+#define GOLIB_TELLS(ts) (ts)
+#define GOLIB_MAIN_ATTACHED(ts) ((void)(ts))
+static inline void golib_tell_main(PyThreadState *ts)
+{
+    uintptr_t bits = (golib_tripped() ? _PY_SIGNALS_PENDING_BIT : 0u) |
+                     (golib_main_calls(ts->interp) ? _PY_CALLS_TO_DO_BIT : 0u);
+    if (bits)
+        __atomic_fetch_or(&ts->eval_breaker, bits, __ATOMIC_RELAXED);
+}
+#else
+#define GOLIB_TELLS(ts) ((ts)->interp)
+#define GOLIB_MAIN_ATTACHED(ts) golib_tell_main((ts)->interp)    /* the flag may have been computed for somebody else */
+static inline void golib_tell_main(PyInterpreterState *interp)
+{
+    if (__atomic_load_n((int *)&_PyRuntime.ceval.signals_pending, __ATOMIC_RELAXED) | golib_main_calls(interp))
+        __atomic_store_n((int *)&interp->ceval.eval_breaker, 1, __ATOMIC_RELAXED);
+}
+#endif
+
 /* Where an OS thread's bound state is kept: 3.15 has a thread-local slot for it, earlier versions a pthread key. */
 #define GOLIB_BOUND_IN_SLOT (PY_VERSION_HEX >= 0x030f0000)
 

@@ -7,8 +7,8 @@ use go_lib::runtime::embedder::{self, WaitError};
 use pyo3::ffi::{self, Py_ssize_t};
 
 use crate::context::{self, ambient};
+use crate::cpython::main_thread;
 use crate::goroutine::GoroutineObj;
-use crate::host::on_main_os_thread;
 use crate::obj::{Global, Raw};
 use crate::raw::{self, unicode};
 
@@ -163,21 +163,7 @@ pub(crate) unsafe fn interrupted() -> bool {
     // SAFETY: the GIL is held; a host goroutine's payload is its handle.
     unsafe {
         // What a signal handler raises comes first: it is raised once, Cancelled at each wait.
-        let pending = if host.is_null() {
-            std::ptr::null_mut()
-        } else {
-            GoroutineObj::take_pending(host.cast())
-        };
-        let raised = if !pending.is_null() {
-            restore(pending);
-            true
-        } else if host.is_null() || on_main_os_thread() {
-            embedder::take_interrupt();
-            // 3.11 takes its note of the signal back in the second only.
-            ffi::PyErr_CheckSignals() != 0 || ffi::Py_MakePendingCalls() != 0
-        } else {
-            false
-        };
+        let raised = raise_pending(host.cast()) || run_handlers(host.cast());
         let node = ambient::cancelled();
         if node.is_null() {
             if !host.is_null() {
@@ -191,6 +177,32 @@ pub(crate) unsafe fn interrupted() -> bool {
             }
         }
         !raised && node.is_null()
+    }
+}
+
+/// Raises what somebody left for the goroutine `host` (null: a thread); true if there was something.
+unsafe fn raise_pending(host: Raw) -> bool {
+    // SAFETY: the GIL is held; a host goroutine's payload is its handle.
+    unsafe {
+        let pending = if host.is_null() { host } else { GoroutineObj::take_pending(host) };
+        if !pending.is_null() {
+            restore(pending);
+        }
+        !pending.is_null()
+    }
+}
+
+/// Runs what is pending for the main thread, if the caller is that or stands in for it; true if it has raised.
+unsafe fn run_handlers(host: Raw) -> bool {
+    // SAFETY: the GIL is held.
+    unsafe {
+        if !host.is_null() && !main_thread::is_here() {
+            return false;
+        }
+        // They may wait themselves.
+        embedder::take_interrupt();
+        // 3.11 takes its note of the signal back in the second only.
+        ffi::PyErr_CheckSignals() != 0 || ffi::Py_MakePendingCalls() != 0
     }
 }
 

@@ -61,7 +61,8 @@ static HOST_TABLE: HostTable = HostTable {
     state: Some(current_state),
     in_main_goroutine: Some(crate::run::in_main_goroutine),
     pthread_of: Some(pthread_of),
-    on_main_thread: Some(crate::run::on_main_thread),
+    signal_sent: Some(crate::run::signal_sent),
+    main_thread_turn: Some(crate::run::main_thread_turn),
     before_fork: Some(before_fork),
     after_fork: Some(crate::start::in_forked_child),
 };
@@ -95,6 +96,12 @@ pub fn on_main_os_thread() -> bool {
 unsafe fn libc_pthread_self() -> u64 {
     // SAFETY: pthread_self has no requirements; CPython's ident of a thread is its pthread_t.
     unsafe { ffi::PyThread_get_thread_ident() as u64 }
+}
+
+/// The calling thread is the main thread, and may be interrupted from now on.
+pub fn note_main_thread() {
+    let me = embedder::current_or_thread();
+    *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(me);
 }
 
 /// Has the main thread run what waits for it (`errors::interrupted`), if it waits in the runtime.
@@ -173,8 +180,7 @@ unsafe fn is_free() -> bool {
 
 unsafe fn thread_park() -> *mut () {
     if on_main_os_thread() {
-        let me = embedder::current_or_thread();
-        *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(me);
+        note_main_thread();
     }
     // SAFETY: by 3 the thread's own state is attached.
     unsafe { tstate::thread_save().cast() }
@@ -198,13 +204,17 @@ unsafe fn thread_unpark(token: *mut ()) {
 }
 
 unsafe fn thread_signal() -> Option<bool> {
-    on_main_os_thread().then(cpython::object::signal_tripped)
+    on_main_os_thread().then(|| cpython::object::signal_tripped() && !crate::run::are_passed_on())
 }
 
 /// The main thread's operations return interrupted: handlers run outside the wait (`errors::interrupted`), so that they
-/// may wait themselves, and the operation is then tried again.
+/// may wait themselves, and the operation is then tried again. Under `run` the main goroutine runs them.
 unsafe fn thread_poll(_token: *mut ()) -> bool {
-    on_main_os_thread()
+    let is_main = on_main_os_thread();
+    if is_main {
+        crate::run::pass_on();
+    }
+    is_main
 }
 
 /// Everything that the runtime knows is asleep: ends the main wait with `Deadlock` if nothing else can wake a waiter.

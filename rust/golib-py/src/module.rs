@@ -7,7 +7,7 @@ use go_lib::runtime::embedder::{self, Wait, WaitError, WaitReason};
 use pyo3::ffi::{self, PyMethodDef};
 
 use crate::context::{ambient, blocks};
-use crate::cpython::{self, movable, tstate};
+use crate::cpython::{self, main_thread, movable, tstate};
 use crate::errors;
 use crate::obj::{self, Global, Raw};
 use crate::raw::{self, guard, guard_wait, parking, seconds_of, wait_for, Record, Table};
@@ -340,6 +340,12 @@ unsafe extern "C" fn call_soon(_: Raw, function: Raw) -> Raw {
     }
 }
 
+/// `_is_main_thread()`: what only the main thread may do can be done here.
+unsafe extern "C" fn is_main_thread(_: Raw, _: Raw) -> Raw {
+    // SAFETY: a METH_NOARGS function.
+    unsafe { obj::boolean(main_thread::is_here()) }
+}
+
 const fn fastcall(name: &'static std::ffi::CStr, call: ffi::PyCFunctionFast) -> PyMethodDef {
     PyMethodDef {
         ml_name: name.as_ptr(),
@@ -407,8 +413,8 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     private(c"_after_fork", start::after_fork, ffi::METH_NOARGS),
     private(c"_hook_child", start::hook_child, ffi::METH_O),
     private(c"_set_debug_migrate", set_debug_migrate, ffi::METH_O),
+    private(c"_is_main_thread", is_main_thread, ffi::METH_NOARGS),
     raw::fast(c"_run_main", run::golib_entry_run_main, c"For the Python part of golib."),
-    private(c"_take_raised", run::take_raised, ffi::METH_NOARGS),
     raw::fast(
         c"_serve_alarms",
         crate::alarm::golib_entry_serve_alarms,

@@ -189,6 +189,27 @@ impl GRef {
         claimed
     }
 
+    /// There is news for it: ends its wait with an interrupt, or has the system call that it sits in return with EINTR.
+    /// One that waits to run, or is in no system call, does not notice.
+    pub fn disturb(self) {
+        match self.g().status.load(Ordering::Acquire) {
+            g::GWAITING => self.interrupt(),
+            g::GRUNNING if self.is_alive() => {
+                let m = self.g().m.load(Ordering::Acquire);
+                if !m.is_null() {
+                    // It may have gone on meanwhile: whoever runs there now repeats its call. SAFETY: Ms are never freed.
+                    crate::sys::disturb::disturb(unsafe { (*m).tid.load(Ordering::Relaxed) });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// It runs on an OS thread: computing, waiting for the interpreter, or in a call of the host's.
+    pub fn is_running(self) -> bool {
+        self.is_alive() && self.g().status.load(Ordering::Acquire) == g::GRUNNING
+    }
+
     /// The dump's first line: `goroutine 7 [chan receive, 2 minutes]:`.
     pub fn header(self) -> String {
         crate::runtime::traceback::header(self)

@@ -35,6 +35,15 @@ extern "C" {
     pub(super) fn golib_ts_current() -> *mut PyThreadState;
     pub(super) fn golib_swap_is_direct() -> c_int;
 
+    pub(super) fn golib_main_lend(main_state: *mut PyThreadState);
+    pub(super) fn golib_main_begin(ts: *mut PyThreadState);
+    pub(super) fn golib_main_end();
+    pub(super) fn golib_main_take_back();
+    pub(super) fn golib_main_give_again();
+    pub(super) fn golib_main_tell();
+    pub(super) fn golib_main_has_news() -> c_int;
+    pub(super) fn golib_is_main_thread() -> c_int;
+
     pub(super) fn golib_gil_locked() -> c_int;
     pub(super) fn golib_finalizing() -> c_int;
 

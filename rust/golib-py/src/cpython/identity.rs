@@ -1,6 +1,6 @@
 //! What CPython keys by OS thread, made to follow the goroutine (`cpython/identity.c`), and what that asks of the runtime.
 
-use std::os::raw::{c_int, c_ulong, c_ulonglong, c_void};
+use std::os::raw::{c_int, c_ulong, c_ulonglong};
 
 use pyo3::ffi::PyThreadState;
 
@@ -22,14 +22,10 @@ pub struct HostTable {
     pub in_main_goroutine: Option<unsafe extern "C" fn() -> c_int>,
     /// The `pthread_t` of the OS thread that runs the goroutine with this ident now; 0 if none does.
     pub pthread_of: Option<unsafe extern "C" fn(ident: c_ulong) -> c_ulong>,
-    /// Runs `call(arg)` on the main thread, which waits in `run`, with its own thread state attached; returns when it has
-    /// run. 0, or -1 with a Python exception set when the main thread cannot.
-    pub on_main_thread: Option<
-        unsafe extern "C" fn(
-            call: unsafe extern "C" fn(arg: *mut c_void),
-            arg: *mut c_void,
-        ) -> c_int,
-    >,
+    /// A signal may have been noted by CPython without the main thread having been woken by the kernel.
+    pub signal_sent: Option<unsafe extern "C" fn()>,
+    /// The main goroutine has sent a signal to the process: returns when the main thread has received it.
+    pub main_thread_turn: Option<unsafe extern "C" fn()>,
     /// The calling thread is about to fork, usually with the GIL held: returns when no lock is held that nobody would
     /// release in the child.
     pub before_fork: Option<unsafe extern "C" fn()>,

@@ -3,6 +3,7 @@
 //! * [`tstate`] one thread state per goroutine, and which one is attached
 //! * [`entry`] the raw C-level entries through which Python calls operations that can park
 //! * [`movable`] whether a goroutine may go on on another OS thread
+//! * [`main_thread`] `run`'s main goroutine stands in for the main thread
 //! * [`identity`] builtins that CPython keys by OS thread made to follow the goroutine
 //!
 //! # Invariants
@@ -14,6 +15,7 @@
 pub mod entry;
 mod ffi;
 pub mod identity;
+pub mod main_thread;
 pub mod movable;
 pub mod object;
 pub mod tstate;

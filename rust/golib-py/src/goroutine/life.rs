@@ -13,6 +13,7 @@ use crate::errors;
 use crate::group;
 use crate::obj::{self, Global, Name, Raw};
 use crate::raw::instance;
+use crate::run;
 
 /// `golib._report.end_of_child(error)`.
 pub(crate) static END_OF_CHILD: Global = Global::new();
@@ -48,6 +49,7 @@ pub(crate) unsafe extern "C-unwind" fn goroutine_main(slf: Raw, ts: ThreadState)
         });
         let context = ptr::replace(&raw mut (*g).context, ptr::null_mut());
         ts.set_context(context);
+        run::goroutine_begins(g, ts);
         let pending = GoroutineObj::take_pending(slf);
         if pending.is_null() {
             (*g).result = ts.call(slf, (*g).function, (*g).args, (*g).kwargs);
@@ -57,9 +59,8 @@ pub(crate) unsafe extern "C-unwind" fn goroutine_main(slf: Raw, ts: ThreadState)
         finish(g);
         let group = if (*g).holder.is_null() { ptr::null_mut() } else { end_holder(g) };
         end_if_forked(slf);
-        if (*g).is_main {
+        if run::stands_in_no_more(g) {
             // Whoever waits for the end is the main thread again.
-            (*g).is_main = false;
             ts.set_ident(tstate::ident_of(goid));
         }
         (*g).done.set();

@@ -40,7 +40,6 @@ use crate::cpython::object;
 use crate::errors;
 use crate::obj::{self, Global, Raw};
 use crate::raw::{self, free_instance, instance, Table};
-use crate::run;
 
 pub(crate) use life::{goroutine_main, set_child_root, END_OF_CHILD};
 pub(crate) use methods::{RENAMED, SUMMARY};
@@ -71,11 +70,9 @@ pub(crate) struct GoroutineObj {
     /// The code that started it, and where in it; null for a main goroutine.
     origin: Raw,
     origin_lasti: c_int,
-    /// `pending` is also to be raised by the code that it runs: its state has an asynchronous exception.
-    thrown: bool,
     /// `error` was neither read nor reported.
     unread: bool,
-    /// The main goroutine of a `run` on the main thread: it has that thread's ident.
+    /// The main goroutine of a `run` on the main thread: it has that thread's ident, and stands in for it.
     pub(crate) is_main: bool,
     /// Its ambient contexts and its group; null until it needs one. By 5.
     holder: *const Holder,
@@ -96,24 +93,7 @@ impl GoroutineObj {
         // SAFETY: the caller's duty.
         unsafe {
             let g = instance::<GoroutineObj>(slf);
-            let pending = ptr::replace(&raw mut (*g).pending, ptr::null_mut());
-            if !pending.is_null() && (*g).thrown {
-                (*g).thrown = false;
-                run::set_async(slf, ptr::null_mut());
-            }
-            pending
-        }
-    }
-
-    /// What is left for it to raise is raised by the code that it runs, if it does not wait before.
-    ///
-    /// # Safety
-    /// As [`take_pending`](Self::take_pending).
-    pub(crate) unsafe fn throw_pending(slf: Raw) {
-        // SAFETY: the caller's duty.
-        unsafe {
-            (*instance::<GoroutineObj>(slf)).thrown = true;
-            run::set_async(slf, run::CLASS.get());
+            ptr::replace(&raw mut (*g).pending, ptr::null_mut())
         }
     }
 

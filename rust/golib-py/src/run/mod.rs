@@ -1,50 +1,34 @@
 //! `golib.run`.
 //!
-//! The thread that called `run` waits for the main goroutine. If it is the main thread it also serves: signal handlers
-//! run in it, what they raise is handed to the main goroutine, and builtins that only work on the main thread
-//! (`signal.signal`) are carried out by it for the main goroutine.
+//! The thread that called `run` waits for the main goroutine. If it is the main thread, the main goroutine stands in for it:
+//! signal handlers run there (`cpython::main_thread`), and the thread passes on what comes for it ([`news`]).
 //!
 //! # Invariants
-//! 1. `MAIN` and `WAITER` are the main goroutine's handle and the main thread's G while a `run` called on the main thread
-//!    is under way; at most one is.
-//! 2. A job lies on the stack of the goroutine that waits for it.
+//! 1. `MAIN` is the main goroutine's handle while a `run` called on the main thread is under way; at most one is.
 
-mod raised;
+mod news;
 
-use std::os::raw::{c_int, c_void};
+use std::os::raw::c_int;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use go_lib::runtime::embedder::{self, Event, GRef, Wait, WaitError, WaitReason};
+use go_lib::runtime::embedder::{self, WaitError, WaitReason};
 use pyo3::ffi::{self, PyObject};
 
 use crate::context::ambient;
-use crate::cpython::{tstate, ThreadState};
+use crate::cpython::{main_thread, tstate, ThreadState};
 use crate::errors;
 use crate::goroutine::{self, GoroutineObj, Spec};
 use crate::host;
 use crate::obj::{self, Global, Raw};
 use crate::raw::{guard_wait, instance, parking, Record};
 
-use raised::OnItsWay;
-pub(crate) use raised::{set_async, take_raised, CLASS};
+use news::News;
+pub(crate) use news::{are_passed_on, main_thread_turn, pass_on, signal_sent};
 
 /// By 1; borrowed: the waiting `run` holds a reference.
 static MAIN: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
-static WAITER: Mutex<Option<GRef>> = Mutex::new(None);
-static JOBS: Mutex<Vec<JobPtr>> = Mutex::new(Vec::new());
-
-/// Something for the main thread to do.
-struct Job {
-    call: unsafe extern "C" fn(*mut c_void),
-    arg: *mut c_void,
-    done: Event,
-}
-
-struct JobPtr(*const Job);
-// SAFETY: by 2 the job stays until it is done.
-unsafe impl Send for JobPtr {}
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -54,16 +38,12 @@ mod parks {
     #[allow(clippy::wildcard_imports, reason = "a section of this file")]
     use super::*;
 
-    // `_golib._run_main(fn, args, kwargs, raised)`: runs fn as a main goroutine; returns or raises what that does.
+    // `_golib._run_main(fn, args, kwargs)`: runs fn as a main goroutine; returns or raises what that does.
     parking!(golib_entry_run_main => run_main(_module, args, n; record) {
-        // SAFETY: a METH_FASTCALL function, called by golib._run with a function, a tuple, a dict and a class.
+        // SAFETY: a METH_FASTCALL function, called by golib._run with a function, a tuple and a dict.
         unsafe {
-            if n != 4 {
-                return errors::raise(ffi::PyExc_TypeError, "_run_main() takes 4 arguments");
-            }
-            if CLASS.get().is_null() {
-                ffi::Py_INCREF(*args.add(3));
-                CLASS.set(*args.add(3));
+            if n != 3 {
+                return errors::raise(ffi::PyExc_TypeError, "_run_main() takes 3 arguments");
             }
             let slf = start_main(*args, *args.add(1), *args.add(2));
             if slf.is_null() {
@@ -93,6 +73,10 @@ unsafe fn start_main(function: Raw, positional: Raw, keywords: Raw) -> Raw {
             ptr::null_mut()
         };
         let is_main = host::on_main_os_thread() && MAIN.load(Ordering::Relaxed).is_null();
+        if is_main {
+            main_thread::lend();
+            host::note_main_thread();
+        }
         let slf = goroutine::start(Spec { kwargs, is_main, ..Spec::new(function, positional) });
         if !slf.is_null() {
             // It cannot run before we give the GIL up. Without memory it begins without them.
@@ -101,7 +85,7 @@ unsafe fn start_main(function: Raw, positional: Raw, keywords: Raw) -> Raw {
             }
             if is_main {
                 MAIN.store(slf, Ordering::Relaxed);
-                *lock(&WAITER) = Some(embedder::current_or_thread());
+                news::begin(GoroutineObj::gref(slf));
             }
             host::push_main(GoroutineObj::gref(slf));
         }
@@ -115,62 +99,85 @@ unsafe fn end_main(slf: Raw) {
     unsafe {
         let gref = GoroutineObj::gref(slf);
         host::pop_main(gref);
-        if MAIN.load(Ordering::Relaxed) == slf {
-            MAIN.store(ptr::null_mut(), Ordering::Relaxed);
-            *lock(&WAITER) = None;
-            serve();
-            let g = instance::<GoroutineObj>(slf);
-            (*g).is_main = false;
-            // Abandoned: it is no longer the main thread.
-            if let Some(ts) = ThreadState::from_ptr(gref.state().cast())
-                .filter(|_| !GoroutineObj::done(slf).is_set())
-            {
-                ts.set_ident(tstate::ident_of(gref.goid()));
-            }
+        if MAIN.load(Ordering::Relaxed) != slf {
+            return;
+        }
+        MAIN.store(ptr::null_mut(), Ordering::Relaxed);
+        news::end();
+        if !stands_in_no_more(instance::<GoroutineObj>(slf)) {
+            return;
+        }
+        // Abandoned.
+        if let Some(ts) =
+            ThreadState::from_ptr(gref.state().cast()).filter(|_| !GoroutineObj::done(slf).is_set())
+        {
+            ts.set_ident(tstate::ident_of(gref.goid()));
         }
     }
 }
 
-/// Waits for the end of the main goroutine `slf`, serving it meanwhile. What is raised here is raised there; if this
-/// thread is cancelled, so is main. False: an exception is set that could not be raised there.
+/// The goroutine of `g` begins, on its own stack: it may be the one that stands in for the main thread.
 ///
-/// Nothing in here is Python code but what signal handlers do: a second handler could raise between its instructions.
+/// # Safety
+/// Its own handle; `ts` is its state, attached here.
+#[inline]
+pub(crate) unsafe fn goroutine_begins(g: *mut GoroutineObj, ts: ThreadState) {
+    // SAFETY: the caller's duty; start_main has lent.
+    unsafe {
+        if (*g).is_main {
+            main_thread::begin(ts);
+        }
+    }
+}
+
+/// From here on the goroutine of `g` is one as any other. False: it has been one before.
+///
+/// # Safety
+/// A handle's; the GIL is held.
+#[inline]
+pub(crate) unsafe fn stands_in_no_more(g: *mut GoroutineObj) -> bool {
+    // SAFETY: the caller's duty.
+    unsafe {
+        let was = (*g).is_main;
+        if was {
+            (*g).is_main = false;
+            main_thread::end();
+        }
+        was
+    }
+}
+
+/// Waits for the end of the main goroutine `slf`, passing on to it what comes for this thread: signals, a deadlock, and
+/// cancellation. False: an exception is set that main could not be brought to raise.
+///
+/// Nothing in here is Python code, but what runs when main is in a call that nothing interrupts.
 unsafe fn await_end(slf: Raw, record: Record) -> bool {
     // SAFETY: a handle, held by the caller; the GIL is held.
     unsafe {
         let done = GoroutineObj::done(slf);
-        let mut thrown = OnItsWay::NOTHING;
+        let is_main = MAIN.load(Ordering::Relaxed) == slf;
+        let mut news = News::new(GoroutineObj::gref(slf));
         let mut shield: *mut ambient::Entry = ptr::null_mut();
         let ended = loop {
-            serve();
-            match guard_wait(record, || done.wait(thrown.wait(), WaitReason::Join)) {
+            match guard_wait(record, || done.wait(news.wait(), WaitReason::Join)) {
                 Some(Ok(())) => break true,
-                Some(Err(WaitError::Timeout | WaitError::WouldBlock)) => {
-                    let lost = thrown.take_back(slf);
-                    if !lost.is_null() {
-                        errors::restore(lost);
-                        break false;
+                Some(Err(WaitError::Timeout | WaitError::WouldBlock)) => {}
+                Some(Err(WaitError::Interrupted)) => {
+                    embedder::take_interrupt();
+                    if !ambient::cancelled().is_null() {
+                        shield = ambient::push_shield();
+                        if shield.is_null() || ambient::cancel_goroutine(slf).is_none() {
+                            break false;
+                        }
                     }
-                    continue;
                 }
-                Some(Err(WaitError::Interrupted)) if errors::interrupted() => continue,
                 Some(Err(WaitError::Deadlock)) => {
                     errors::deadlock();
+                    GoroutineObj::interrupt(slf, errors::fetch());
                 }
-                _ => {}
+                None => break false,
             }
-            if ffi::PyErr_ExceptionMatches(errors::CANCELLED.get()) == 0 {
-                if done.is_set() {
-                    break false; // too late for main
-                }
-                thrown = raised::throw(slf, errors::fetch());
-                continue;
-            }
-            ffi::PyErr_Clear();
-            if shield.is_null() {
-                shield = ambient::push_shield();
-            }
-            if shield.is_null() || ambient::cancel_goroutine(slf).is_none() {
+            if is_main && !news.look() {
                 break false;
             }
         };
@@ -181,63 +188,11 @@ unsafe fn await_end(slf: Raw, record: Record) -> bool {
     }
 }
 
-/// Does the jobs that wait for the main thread.
-unsafe fn serve() {
-    if !host::on_main_os_thread() {
-        return;
-    }
-    loop {
-        let job = lock(&JOBS).pop();
-        let Some(JobPtr(job)) = job else { return };
-        // SAFETY: by 2; its goroutine waits.
-        unsafe {
-            ((*job).call)((*job).arg);
-            (*job).done.set();
-        }
-    }
-}
-
 /// See `cpython::identity::HostTable`.
 pub unsafe extern "C" fn in_main_goroutine() -> c_int {
     let host: Raw = embedder::current_host().cast();
     // SAFETY: a host goroutine's payload is its handle.
     c_int::from(!host.is_null() && unsafe { (*instance::<GoroutineObj>(host)).is_main })
-}
-
-/// See `cpython::identity::HostTable`.
-pub unsafe extern "C" fn on_main_thread(
-    call: unsafe extern "C" fn(*mut c_void),
-    arg: *mut c_void,
-) -> c_int {
-    let waiter = *lock(&WAITER);
-    let Some(waiter) = waiter else {
-        // SAFETY: the GIL is held.
-        unsafe {
-            errors::set(
-                ffi::PyExc_RuntimeError,
-                "the main thread does not wait in golib.run any more",
-            )
-        };
-        return -1;
-    };
-    let job = Job { call, arg, done: Event::new() };
-    lock(&JOBS).push(JobPtr(&job));
-    waiter.interrupt();
-    // A frame of C is below us: the goroutine keeps its M.
-    let mut interrupted = false;
-    while !job.done.is_set() {
-        // By 2 nothing else ends this wait; the main thread is about to serve. An interrupt stays for the next wait.
-        if let Some(Err(WaitError::Interrupted)) =
-            guard_wait(ptr::null(), || job.done.wait(Wait::Block, WaitReason::Join))
-        {
-            embedder::take_interrupt();
-            interrupted = true;
-        }
-    }
-    if let Some(me) = embedder::current().filter(|_| interrupted) {
-        me.interrupt();
-    }
-    0
 }
 
 /// How many reasons there are to expect a wake-up from outside the runtime.
@@ -298,7 +253,6 @@ pub(crate) unsafe extern "C" fn expect_wakeups(_: Raw, delta: Raw) -> Raw {
 /// In a forked child.
 pub(crate) fn after_fork() {
     MAIN.store(ptr::null_mut(), Ordering::Relaxed);
-    *lock(&WAITER) = None;
-    lock(&JOBS).clear();
+    news::end();
     EXPECTED.store(0, Ordering::Relaxed);
 }

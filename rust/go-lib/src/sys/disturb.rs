@@ -1,0 +1,161 @@
+//! Getting a thread out of a system call, as a signal of the program's own would.
+//!
+//! The thread is sent SIGURG, whose default is to do nothing, with a mark in its information. Our handler returns at
+//! once if it finds that mark, and the call returns with EINTR. Any other SIGURG goes on to the handler that the program
+//! has set.
+//!
+//! # Invariants
+//! 1. The handler is installed over whatever is there before each use. What a program sets meanwhile is in force until then,
+//!    and behind ours afterwards.
+//! 2. What a handler may read is never freed.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+const SIGNAL: i32 = libc::SIGURG;
+
+/// What was there before ours; by 2.
+static BEHIND: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
+/// One thread at a time installs.
+static INSTALLING: Mutex<()> = Mutex::new(());
+/// Its address is the mark.
+static MARK: u8 = 0;
+
+/// A siginfo_t of a queued signal, as the kernel has it.
+#[repr(C)]
+struct Queued {
+    signo: i32,
+    errno: i32,
+    code: i32,
+    #[cfg(target_pointer_width = "64")]
+    _pad: i32,
+    pid: i32,
+    uid: u32,
+    value: *mut c_void,
+    rest: [u64; 12],
+}
+
+const _: () = assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>());
+
+/// Has the system call in which the thread `tid` of this process sleeps return with EINTR, if it is one that signals
+/// interrupt. A thread that is in none, or that has ended, does not notice.
+pub(crate) fn disturb(tid: u32) {
+    if tid == 0 || !install() {
+        return;
+    }
+    // SAFETY: a plain structure; the kernel copies it. The system calls take numbers.
+    unsafe {
+        let pid = libc::getpid();
+        let mut info: Queued = std::mem::zeroed();
+        info.signo = SIGNAL;
+        info.code = libc::SI_QUEUE;
+        info.pid = pid;
+        info.uid = libc::getuid();
+        info.value = mark();
+        libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid as i32, SIGNAL, &raw const info);
+    }
+}
+
+fn mark() -> *mut c_void {
+    (&raw const MARK).cast_mut().cast()
+}
+
+/// True if our handler is there.
+fn install() -> bool {
+    let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: zeroed sigactions are valid; the handler's signature fits SA_SIGINFO. Leaked by 2, once for each handler
+    // that a program sets between two uses.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(SIGNAL, ptr::null(), &mut now) != 0 {
+            return false;
+        }
+        let ours = on_signal as *const () as usize;
+        if now.sa_sigaction == ours {
+            return true;
+        }
+        // Release: pairs with Acquire in the handler.
+        BEHIND.store(Box::into_raw(Box::new(now)), Ordering::Release);
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = ours;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        action.sa_mask = now.sa_mask;
+        libc::sigaction(SIGNAL, &action, ptr::null_mut()) == 0
+    }
+}
+
+unsafe extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes a valid siginfo; a queued one has a value.
+    unsafe {
+        if (*info).si_code == libc::SI_QUEUE && (*info).si_value().sival_ptr == mark() {
+            return;
+        }
+        // Acquire: pairs with install. By 2.
+        let Some(behind) = BEHIND.load(Ordering::Acquire).as_ref() else { return };
+        match behind.sa_sigaction {
+            libc::SIG_DFL | libc::SIG_IGN => {}
+            handler if behind.sa_flags & libc::SA_SIGINFO != 0 => {
+                let f: unsafe extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void) =
+                    std::mem::transmute(handler);
+                f(signal, info, context);
+            }
+            handler => {
+                let f: unsafe extern "C" fn(i32) = std::mem::transmute(handler);
+                f(signal);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::thread;
+    use std::sync::atomic::{AtomicU32, AtomicUsize};
+    use std::time::Duration;
+
+    static OTHERS: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn other(_: i32) {
+        OTHERS.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Sleeps in the kernel; errno, or 0 if nothing interrupted it.
+    fn sleep() -> i32 {
+        let long = libc::timespec { tv_sec: 20, tv_nsec: 0 };
+        // SAFETY: a valid timespec.
+        match unsafe { libc::nanosleep(&long, ptr::null_mut()) } {
+            0 => 0,
+            _ => std::io::Error::last_os_error().raw_os_error().unwrap_or(0),
+        }
+    }
+
+    #[test]
+    fn a_disturbed_thread_leaves_its_call_and_other_handlers_stay_in_force() {
+        // SAFETY: a handler of the right signature.
+        unsafe { libc::signal(SIGNAL, other as *const () as usize) };
+        let tid = AtomicU32::new(0);
+        let errno = std::thread::scope(|s| {
+            let sleeper = s.spawn(|| {
+                tid.store(thread::gettid() as u32, Ordering::Release);
+                sleep()
+            });
+            while !sleeper.is_finished() {
+                match tid.load(Ordering::Acquire) {
+                    0 => {}
+                    tid if thread::sleeps(tid) => disturb(tid),
+                    _ => {}
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            sleeper.join().unwrap_or(0)
+        });
+        assert_eq!((errno, OTHERS.load(Ordering::SeqCst)), (libc::EINTR, 0));
+        // SAFETY: no requirements.
+        unsafe { libc::raise(SIGNAL) };
+        assert_eq!(OTHERS.load(Ordering::SeqCst), 1);
+        disturb(u32::MAX >> 2); // nobody
+    }
+}

@@ -1,0 +1,69 @@
+//! `run`'s main goroutine stands in for CPython's main thread (`cpython/main_thread.c`): signal handlers run in it, wherever
+//! it runs.
+
+use super::ffi;
+use super::tstate::ThreadState;
+
+/// A goroutine will stand in for the calling thread.
+///
+/// # Safety
+/// On the main thread, whose own state is attached.
+pub unsafe fn lend() {
+    // SAFETY: the caller's duty: the attached state is the main thread's.
+    unsafe { ffi::golib_main_lend(ffi::golib_ts_current()) }
+}
+
+/// From here on the goroutine of `ts` is the main thread for Python.
+///
+/// # Safety
+/// `ts` is attached on this OS thread; [`lend`] was called, and [`end`] not since.
+pub unsafe fn begin(ts: ThreadState) {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_main_begin(ts.as_ptr()) }
+}
+
+/// The main thread is what it was before [`lend`].
+///
+/// # Safety
+/// The GIL is held; after [`begin`].
+pub unsafe fn end() {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_main_end() }
+}
+
+/// The main thread has its part back for as long as `f` runs: what is pending for it can be run.
+///
+/// # Safety
+/// On the main thread, its own state attached; between [`begin`] and [`end`]. The goroutine may end meanwhile.
+pub unsafe fn taken_back<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_main_take_back() };
+    let result = f();
+    // SAFETY: as above.
+    unsafe { ffi::golib_main_give_again() };
+    result
+}
+
+/// A signal may have come: the code of the main goroutine sees it, if it runs. Callable without the GIL.
+pub fn tell() {
+    // SAFETY: atomic accesses to the main interpreter, which lives as long as the process uses Python.
+    unsafe { ffi::golib_main_tell() }
+}
+
+/// A signal's handler, or a call that was left for the main thread, has not run yet.
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn has_news() -> bool {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_main_has_news() != 0 }
+}
+
+/// The calling OS thread is the main thread for Python.
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn is_here() -> bool {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_is_main_thread() != 0 }
+}

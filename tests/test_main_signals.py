@@ -463,3 +463,39 @@ def test_a_program_that_has_plans_with_sigurg_keeps_them():
         """
     )
     assert out == "[] True\nTrue\n"
+
+
+def test_what_main_blocks_stays_pending_for_the_process():
+    out = run_ok(
+        """
+        import golib, os, signal, threading, time
+        seen = []
+        def wait(*numbers):
+            ch = golib.Chan()
+            for _ in range(3):  # main moves, and others block in C
+                golib.go(lambda: (time.sleep(0.01), ch.send(None)))
+                ch.recv()
+            return signal.sigwait(numbers).name
+        def main():
+            golib.go(time.sleep, 60)
+            golib.sleep(0.01)
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT])
+            for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+                os.kill(os.getpid(), number)
+                print(number in signal.sigpending(), wait(signal.SIGUSR1, signal.SIGTERM, signal.SIGINT))
+            golib.go(lambda: (golib.sleep(0.05), os.kill(os.getpid(), signal.SIGTERM)))
+            print(wait(signal.SIGTERM))
+            os.kill(os.getpid(), signal.SIGINT)
+            golib.sleep(0.01)
+            try:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+            except KeyboardInterrupt:
+                print("interrupted", sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])) == [signal.SIGUSR1, signal.SIGTERM])
+            signal.signal(signal.SIGUSR1, lambda n, f: seen.append(n))
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
+            os.kill(os.getpid(), signal.SIGUSR1)
+            print(seen == [signal.SIGUSR1])
+        golib.run(main)
+        """
+    )
+    assert out == "True SIGUSR1\nTrue SIGTERM\nTrue SIGINT\nSIGTERM\ninterrupted True\nTrue\n"

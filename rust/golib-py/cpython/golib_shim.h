@@ -234,6 +234,8 @@ typedef struct golib_host {
     void (*signal_sent)(void);
     /* The main goroutine has sent a signal to the process: returns when the main thread has received it. */
     void (*main_thread_turn)(void);
+    /* The main goroutine's OS thread blocks and lets through these signals from now on (bit n - 1 is signal n). */
+    void (*masks_changed)(uint64_t blocked, uint64_t unblocked);
     /* The calling thread is about to fork: returns when no lock is held that nobody would release in the child. */
     void (*before_fork)(void);
     /* In a forked child, before CPython has done anything there: nothing of Python may run, or be made. */

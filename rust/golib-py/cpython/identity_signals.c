@@ -8,6 +8,8 @@
 #include "patch.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <string.h>
 
 /* A new reference to the ident to use instead of `ident`; NULL with an exception set. */
 static PyObject *os_ident(PyObject *ident)
@@ -79,6 +81,36 @@ static PyObject *clock_two(PyObject *self, PyObject *arg)
 static golib_patch patch_kill = {.name = "pthread_kill", .optional = 1, .fast = kill_fast};
 static golib_patch patch_clock = {.name = "pthread_getcpuclockid", .optional = 1, .two = clock_two};
 
+static uint64_t own_mask(void)
+{
+    sigset_t set;
+    uint64_t mask;
+    pthread_sigmask(SIG_SETMASK, NULL, &set);
+    memcpy(&mask, &set, sizeof mask);
+    return mask;
+}
+
+static golib_patch patch_mask;
+
+/* What the main goroutine blocks, its process shall not get: all threads that may run it, or that get the process's signals
+ * while it is parked, do as its own. */
+static PyObject *mask_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)
+{
+    const golib_host *host = golib_host_table;
+    if (!host->in_main_goroutine || !host->masks_changed || !host->in_main_goroutine())
+        return golib_call_fast(&patch_mask, self, args, n);
+    host->hold(1);  /* handlers run in the original */
+    uint64_t before = own_mask();
+    PyObject *result = golib_call_fast(&patch_mask, self, args, n);
+    uint64_t after = own_mask();
+    if (before != after)
+        host->masks_changed(after & ~before, before & ~after);
+    host->hold(-1);
+    return result;
+}
+
+static golib_patch patch_mask = {.name = "pthread_sigmask", .optional = 1, .fast = mask_fast};
+
 /* While the main thread has its part back for a moment, the main goroutine may come out of its call: it is no less main. */
 static void insist(void)
 {
@@ -94,6 +126,11 @@ static PyObject *after_insisting(PyObject *result)
     return result;
 }
 
+static PyObject *after_raising(PyObject *result)
+{
+    return after_noting(after_insisting(result));
+}
+
 #define INSIST(self) insist()
 GOLIB_WRAP(patch_signal, "signal", 0, INSIST, after_insisting);
 GOLIB_WRAP(patch_wakeup, "set_wakeup_fd", 0, INSIST, after_insisting);
@@ -101,7 +138,7 @@ GOLIB_WRAP(patch_wakeup, "set_wakeup_fd", 0, INSIST, after_insisting);
 #define NOTHING(self) ((void)0)
 GOLIB_WRAP(patch_os_kill, "kill", 0, NOTHING, after_sending);
 GOLIB_WRAP(patch_killpg, "killpg", 1, NOTHING, after_sending);
-GOLIB_WRAP(patch_raise, "raise_signal", 0, NOTHING, after_noting);
+GOLIB_WRAP(patch_raise, "raise_signal", 0, INSIST, after_raising);
 GOLIB_WRAP(patch_interrupt, "interrupt_main", 0, NOTHING, after_noting);
 
 int golib_signals_find(void)
@@ -112,7 +149,7 @@ int golib_signals_find(void)
                  golib_patch_find(&patch_clock, time) < 0 || golib_patch_find(&patch_os_kill, posix) < 0 ||
                  golib_patch_find(&patch_killpg, posix) < 0 || golib_patch_find(&patch_raise, signals) < 0 ||
                  golib_patch_find(&patch_interrupt, thread) < 0 || golib_patch_find(&patch_signal, signals) < 0 ||
-                 golib_patch_find(&patch_wakeup, signals) < 0;
+                 golib_patch_find(&patch_wakeup, signals) < 0 || golib_patch_find(&patch_mask, signals) < 0;
     Py_XDECREF(thread);
     Py_XDECREF(posix);
     Py_XDECREF(time);
@@ -128,6 +165,7 @@ void golib_signals_apply(void)
     golib_patch_apply(&patch_killpg);
     golib_patch_apply(&patch_raise);
     golib_patch_apply(&patch_interrupt);
+    golib_patch_apply(&patch_mask);
     golib_patch_apply(&patch_signal);
     golib_patch_apply(&patch_wakeup);
 }

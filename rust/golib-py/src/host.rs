@@ -63,6 +63,7 @@ static HOST_TABLE: HostTable = HostTable {
     pthread_of: Some(pthread_of),
     signal_sent: Some(crate::run::signal_sent),
     main_thread_turn: Some(crate::run::main_thread_turn),
+    masks_changed: Some(masks_changed),
     before_fork: Some(before_fork),
     after_fork: Some(crate::start::in_forked_child),
 };
@@ -339,6 +340,11 @@ pub unsafe fn after_fork() -> bool {
     // CPython is about to delete every state but ours.
     STATES.store(usize::from(in_goroutine), Ordering::Relaxed);
     in_goroutine
+}
+
+unsafe extern "C" fn masks_changed(blocked: u64, unblocked: u64) {
+    let thread = *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    embedder::change_signal_masks(thread, blocked, unblocked);
 }
 
 unsafe extern "C" fn hold(delta: c_int) {

@@ -350,6 +350,21 @@ pub fn unlock_os_thread() -> bool {
     proc::locked::unlock_os_thread()
 }
 
+/// Adds and removes signals (bit n - 1 is signal n) to and from the masks of the runtime's threads, less the caller's, and
+/// of the thread of `also`.
+#[cfg(not(golib_loom))]
+pub fn change_signal_masks(also: Option<GRef>, added: u64, removed: u64) {
+    let s = crate::runtime::sched::sched();
+    let mine = crate::sys::thread::gettid() as u32;
+    let mut tids = vec![s.sysmon_tid.load(Ordering::Relaxed)];
+    // SAFETY: Ms are never freed.
+    let tid_of = |m: *mut crate::runtime::m::M| unsafe { (*m).tid.load(Ordering::Relaxed) };
+    tids.extend(s.inner.lock().allm.iter().map(|&m| tid_of(m)));
+    tids.extend(also.map(|g| tid_of(g.g().m.load(Ordering::Acquire))));
+    tids.retain(|&tid| tid != 0 && tid != mine);
+    crate::sys::disturb::change_masks(&tids, added, removed);
+}
+
 /// Announces a blocking call of the running goroutine.
 pub fn entersyscall() {
     proc::syscall::entersyscall();

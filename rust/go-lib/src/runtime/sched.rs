@@ -89,6 +89,8 @@ pub(crate) struct Sched {
     pub(crate) poll_until: AtomicI64,
     /// sysmon's sleep.
     pub(crate) sysmon_note: Note,
+    /// Its kernel's thread id; 0 until it runs.
+    pub(crate) sysmon_tid: AtomicU32,
     /// 1: sysmon sleeps for long, or until kicked.
     pub(crate) sysmon_sleeps: AtomicU32,
     pub(crate) exiting: AtomicBool,
@@ -167,6 +169,7 @@ impl Sched {
             waits: WaitStamps::new(),
             poll_until: AtomicI64::new(i64::MAX),
             sysmon_note: Note::new(),
+            sysmon_tid: AtomicU32::new(0),
             sysmon_sleeps: AtomicU32::new(0),
             exiting: AtomicBool::new(false),
             nthreads: AtomicUsize::new(0),

@@ -1,7 +1,9 @@
-//! Getting a thread out of a system call, as a signal of the program's own would.
+//! Getting a thread out of a system call, as a signal of the program's own would; and changing its signal mask, which only
+//! the thread itself can do.
 //!
 //! The thread is sent SIGURG, whose default is to do nothing, with a mark in its information. Our handler returns at
-//! once if it finds that mark, and the call returns with EINTR. Any other SIGURG goes on to the handler that the program
+//! once if it finds that mark, and the call returns with EINTR; by another mark it changes the mask with which the thread goes
+//! on. Any other SIGURG goes on to the handler that the program
 //! has set.
 //!
 //! # Invariants
@@ -11,7 +13,7 @@
 
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 const SIGNAL: i32 = libc::SIGURG;
@@ -20,8 +22,16 @@ const SIGNAL: i32 = libc::SIGURG;
 static BEHIND: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
 /// One thread at a time installs.
 static INSTALLING: Mutex<()> = Mutex::new(());
-/// Its address is the mark.
-static MARK: u8 = 0;
+/// Their addresses are the marks: to disturb, and to change the mask.
+static MARKS: [u8; 2] = [0; 2];
+
+/// The change of masks that is under way: signals that are added and removed (bit n - 1 is signal n), and how many threads
+/// have done so.
+static ADDED: AtomicU64 = AtomicU64::new(0);
+static REMOVED: AtomicU64 = AtomicU64::new(0);
+static CHANGED: AtomicU32 = AtomicU32::new(0);
+/// One change at a time.
+static CHANGING: Mutex<()> = Mutex::new(());
 
 /// A siginfo_t of a queued signal, as the kernel has it.
 #[repr(C)]
@@ -42,9 +52,38 @@ const _: () = assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>());
 /// Has the system call in which the thread `tid` of this process sleeps return with EINTR, if it is one that signals
 /// interrupt. A thread that is in none, or that has ended, does not notice.
 pub(crate) fn disturb(tid: u32) {
-    if tid == 0 || !install() {
+    if tid != 0 && install() {
+        send(tid, mark(0));
+    }
+}
+
+/// Adds and removes signals to and from the masks of the threads `tids` of this process. Returns when those that exist
+/// have done so; one that has blocked SIGURG is left out.
+pub(crate) fn change_masks(tids: &[u32], added: u64, removed: u64) {
+    const TRIES: u32 = 20;
+    const LOOKS: u32 = 100;
+    let _one = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
+    if !install() {
         return;
     }
+    ADDED.store(added, Ordering::Relaxed);
+    REMOVED.store(removed, Ordering::Relaxed);
+    for &tid in tids {
+        let before = CHANGED.load(Ordering::Acquire);
+        // The kernel drops a signal if the same one is pending already.
+        let _ = (0..TRIES).any(|_| {
+            !send(tid, mark(1))
+                || (0..LOOKS).any(|_| {
+                    std::thread::sleep(std::time::Duration::from_micros(20));
+                    // Acquire: pairs with Release in the handler.
+                    CHANGED.load(Ordering::Acquire) != before
+                })
+        });
+    }
+}
+
+/// False: there is no such thread.
+fn send(tid: u32, mark: *mut c_void) -> bool {
     // SAFETY: a plain structure; the kernel copies it. The system calls take numbers.
     unsafe {
         let pid = libc::getpid();
@@ -53,13 +92,13 @@ pub(crate) fn disturb(tid: u32) {
         info.code = libc::SI_QUEUE;
         info.pid = pid;
         info.uid = libc::getuid();
-        info.value = mark();
-        libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid as i32, SIGNAL, &raw const info);
+        info.value = mark;
+        libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid as i32, SIGNAL, &raw const info) == 0
     }
 }
 
-fn mark() -> *mut c_void {
-    (&raw const MARK).cast_mut().cast()
+fn mark(i: usize) -> *mut c_void {
+    (&raw const MARKS[i]).cast_mut().cast()
 }
 
 /// True if our handler is there.
@@ -89,8 +128,19 @@ fn install() -> bool {
 unsafe extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes a valid siginfo; a queued one has a value.
     unsafe {
-        if (*info).si_code == libc::SI_QUEUE && (*info).si_value().sival_ptr == mark() {
-            return;
+        if (*info).si_code == libc::SI_QUEUE {
+            let value = (*info).si_value().sival_ptr;
+            if value == mark(1) {
+                // The kernel takes its 64 bits from there when the handler returns.
+                let mask =
+                    (&raw mut (*context.cast::<libc::ucontext_t>()).uc_sigmask).cast::<u64>();
+                *mask = (*mask | ADDED.load(Ordering::Relaxed)) & !REMOVED.load(Ordering::Relaxed);
+                // Release: pairs with Acquire in change_masks.
+                CHANGED.fetch_add(1, Ordering::Release);
+            }
+            if value == mark(0) || value == mark(1) {
+                return;
+            }
         }
         // Acquire: pairs with install. By 2.
         let Some(behind) = BEHIND.load(Ordering::Acquire).as_ref() else { return };
@@ -113,7 +163,7 @@ unsafe extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context:
 mod tests {
     use super::*;
     use crate::sys::thread;
-    use std::sync::atomic::{AtomicU32, AtomicUsize};
+    use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
     static OTHERS: AtomicUsize = AtomicUsize::new(0);
@@ -157,5 +207,36 @@ mod tests {
         unsafe { libc::raise(SIGNAL) };
         assert_eq!(OTHERS.load(Ordering::SeqCst), 1);
         disturb(u32::MAX >> 2); // nobody
+    }
+
+    #[test]
+    fn a_threads_mask_is_changed_before_the_change_returns() {
+        let (tid, end) = (AtomicU32::new(0), AtomicU32::new(0));
+        let bit = 1u64 << (libc::SIGWINCH - 1);
+        let mask = |tid: u32| {
+            let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status"));
+            let status = status.unwrap_or_default();
+            let line = status.lines().find_map(|l| l.strip_prefix("SigBlk:"));
+            line.and_then(|l| u64::from_str_radix(l.trim(), 16).ok()).unwrap_or(0)
+        };
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                tid.store(thread::gettid() as u32, Ordering::Release);
+                while end.load(Ordering::Acquire) == 0 {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+            let tid = loop {
+                match tid.load(Ordering::Acquire) {
+                    0 => std::thread::yield_now(),
+                    tid => break tid,
+                }
+            };
+            change_masks(&[tid, u32::MAX >> 2], bit, 0);
+            assert_eq!(mask(tid) & bit, bit);
+            change_masks(&[tid], 0, bit);
+            assert_eq!(mask(tid) & bit, 0);
+            end.store(1, Ordering::Release);
+        });
     }
 }

@@ -4,6 +4,7 @@
 #include "internal.h"
 #include "movable.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -14,7 +15,7 @@ typedef struct G {
     PyObject *fn, *args, *ctx;
     struct G *next;
     char *stack;
-    int done, may_move, holds, pinned_to;
+    int done, may_move, holds, pinned_to, is_main;
     uint64_t id;
 } G;
 
@@ -77,12 +78,16 @@ static G *pop(int m)
 static void gmain(void)
 {
     G *g = getm()->cur;
+    if (g->is_main)
+        golib_main_begin(g->ts);
     PyObject *r = golib_call(g->ts, g, g->fn, g->args, NULL);
     if (!r)
         PyErr_WriteUnraisable(g->fn);
     Py_XDECREF(r);
     Py_CLEAR(g->fn);
     Py_CLEAR(g->args);
+    if (g->is_main)
+        golib_main_end();
     if (!golib_ts_scrub(g->ts))
         g->done = 2;
     else
@@ -126,9 +131,8 @@ static void finish(G *g)
     live--;
 }
 
-static PyObject *h_go(PyObject *self, PyObject *const *a, Py_ssize_t n)
+static PyObject *make(PyObject *const *a, Py_ssize_t n, int is_main)
 {
-    (void)self;
     if (golib_identity_install() < 0)
         return NULL;
     pthread_mutex_lock(&mu);
@@ -144,6 +148,7 @@ static PyObject *h_go(PyObject *self, PyObject *const *a, Py_ssize_t n)
         PyTuple_SET_ITEM(g->args, i - 1, Py_NewRef(a[i]));
     g->sp = NULL;
     g->holds = 0;
+    g->is_main = is_main;
     if (golib_ctx_copy_for(&g->ctx) < 0)
         abort();
     live++;
@@ -151,6 +156,45 @@ static PyObject *h_go(PyObject *self, PyObject *const *a, Py_ssize_t n)
     push(m ? m->id : 0, g);
     pthread_cond_signal(&cv[0]);
     pthread_mutex_unlock(&mu);
+    Py_RETURN_NONE;
+}
+
+static PyObject *h_go(PyObject *self, PyObject *const *a, Py_ssize_t n)
+{
+    (void)self;
+    return make(a, n, 0);
+}
+
+/* On the main thread, for which the goroutine stands in. */
+static PyObject *h_go_main(PyObject *self, PyObject *const *a, Py_ssize_t n)
+{
+    (void)self;
+    golib_main_lend(PyThreadState_Get());
+    return make(a, n, 1);
+}
+
+static PyObject *h_is_main(PyObject *self, PyObject *x)
+{
+    (void)self;
+    (void)x;
+    return PyBool_FromLong(golib_is_main_thread());
+}
+
+static void nothing(int number)
+{
+    (void)number;
+}
+
+/* Gets the OS thread of the main goroutine out of its system call. */
+static PyObject *h_disturb(PyObject *self, PyObject *x)
+{
+    struct sigaction action = {.sa_handler = nothing};
+    (void)self;
+    (void)x;
+    sigaction(SIGURG, &action, NULL);
+    golib_main_tell();
+    if (golib_main.thread)
+        pthread_kill((pthread_t)golib_main.thread, SIGURG);
     Py_RETURN_NONE;
 }
 
@@ -463,6 +507,9 @@ static PyMethodDef methods[] = {
     {"stop", h_stop, METH_NOARGS, NULL},
     {"unlink", h_unlink, METH_NOARGS, NULL},
     {"go", (PyCFunction)(void *)h_go, METH_FASTCALL, NULL},
+    {"go_main", (PyCFunction)(void *)h_go_main, METH_FASTCALL, NULL},
+    {"is_main", h_is_main, METH_NOARGS, NULL},
+    {"disturb", h_disturb, METH_NOARGS, NULL},
     {"gosched", h_gosched, METH_NOARGS, NULL},
     {"gosched1", h_gosched1, METH_O, NULL},
     {"movable", h_movable, METH_NOARGS, NULL},

@@ -133,6 +133,53 @@ for _ in range(10): h.go(body)
 h.run(1)
 assert len(set(seen)) == 10 and threading.get_ident() == main
 """,
+    "the main goroutine is the main thread wherever it runs, and in its calls": """
+import signal, threading, time
+def handler(number, frame):
+    seen.append((frame.f_code.co_name, h.is_main()))
+    if events: raise KeyError("up")
+def others_cannot():
+    try: signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+    except ValueError: return True
+def main():
+    for i in range(50):
+        signal.signal(signal.SIGUSR1, handler)
+        signal.raise_signal(signal.SIGUSR1)
+        assert seen == [("main", True)] * (i + 1), seen
+        h.gosched()
+    sender = threading.Thread(target=send)
+    sender.start()
+    start = time.monotonic()
+    try:
+        events.append("asleep")
+        time.sleep(20)
+    except KeyError:
+        events.append(time.monotonic() - start < 10)
+    sender.join()
+def send():
+    while not events: time.sleep(0.001)
+    while len(events) < 2:
+        if len(seen) == 50: signal.raise_signal(signal.SIGUSR1)
+        h.disturb()
+        time.sleep(0.005)
+def other():
+    for _ in range(40):
+        refused.append(others_cannot() and not h.is_main())
+        h.gosched()
+def on_a_thread():
+    t = threading.Thread(target=h.run, args=(1,))
+    t.start()
+    while t.is_alive(): t.join(0.01)
+for run in (lambda: h.run(3), on_a_thread):
+    seen, events, refused = [], [], []
+    for _ in range(3): h.go(other)
+    h.go_main(main)
+    for _ in range(3): h.go(other)
+    run()
+    assert events == ["asleep", True] and set(refused) == {True}, (events, refused)
+    assert len(seen) == 51 and set(seen) == {("main", True)} and h.is_main(), seen
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+""",
     "recursion ends in RecursionError on the smallest stack": """
 h.stack(512 << 10)
 seen = []

@@ -26,6 +26,8 @@ pub struct HostTable {
     pub signal_sent: Option<unsafe extern "C" fn()>,
     /// The main goroutine has sent a signal to the process: returns when the main thread has received it.
     pub main_thread_turn: Option<unsafe extern "C" fn()>,
+    /// The main goroutine's OS thread blocks and lets through these signals from now on (bit n - 1 is signal n).
+    pub masks_changed: Option<unsafe extern "C" fn(blocked: u64, unblocked: u64)>,
     /// The calling thread is about to fork, usually with the GIL held: returns when no lock is held that nobody would
     /// release in the child.
     pub before_fork: Option<unsafe extern "C" fn()>,

@@ -126,6 +126,7 @@ fn kick_slow(s: &Sched) {
 extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
     // SAFETY: start passed a scheduler that is never freed.
     let s: &'static Sched = unsafe { &*arg.cast::<Sched>() };
+    s.sysmon_tid.store(crate::sys::thread::gettid() as u32, Ordering::Relaxed);
     let mut seen = Vec::new();
     thread::sleep_exactly();
     let mut pace = Pace::new();

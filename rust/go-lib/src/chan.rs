@@ -438,7 +438,7 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        // AcqRel: the close comes after what every other sender did.
+        // AcqRel: pairs with the other senders' drops, so that the close comes after all they did.
         if self.shared.senders.fetch_sub(1, Ordering::AcqRel) == 1 && !self.hchan().is_closed() {
             // The last sender: nobody else can close it now, so this cannot fail.
             let _ = self.hchan().close();

@@ -199,7 +199,7 @@ pub(crate) fn at_exit() {
 unsafe fn hand_over() {
     let spare = SPARE.swap(ptr::null_mut(), Ordering::Relaxed);
     if !spare.is_null() {
-        // Release: as in start_servant.
+        // Release: as in start_servant; pairs with the Acquire of whoever wakes the servant.
         SERVANT.store(spare, Ordering::Release);
         return;
     }

@@ -28,7 +28,8 @@ impl Note {
 
     /// Readies the note for another round.
     pub(crate) fn clear(&self) {
-        // Acquire: a wakeup that is wiped out here has published what the owner looks at next.
+        // Acquire: a wake-up that is wiped out here has published what the owner looks at next; pairs
+        // with the Release of notify.
         self.key.swap(0, Ordering::Acquire);
     }
 

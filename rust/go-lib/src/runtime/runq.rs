@@ -55,11 +55,12 @@ impl RunQ {
     pub(crate) unsafe fn put(&self, mut gp: *mut G, next: bool) -> Option<Overflow> {
         if next {
             if self.next.load(Ordering::Relaxed).is_null() {
-                // Release: publishes gp to a thief of runnext. Thieves leave a null one as it is.
+                // Release: publishes gp; pairs with the Acquire of get's and grab's swap. Thieves leave a null
+                // one as it is.
                 self.next.store(gp, Ordering::Release);
                 return None;
             }
-            // AcqRel: as above; Acquire takes the old one over.
+            // AcqRel: Release as above; Acquire pairs with the Release that put the old one there.
             gp = self.next.swap(gp, Ordering::AcqRel);
             if gp.is_null() {
                 return None;
@@ -105,7 +106,7 @@ impl RunQ {
     #[inline]
     pub(crate) unsafe fn get(&self, allow_next: bool) -> (*mut G, bool) {
         if allow_next && !self.next.load(Ordering::Relaxed).is_null() {
-            // AcqRel: as in put; a thief may have been faster.
+            // AcqRel: Acquire pairs with put's Release; a thief may have been faster.
             let gp = self.next.swap(ptr::null_mut(), Ordering::AcqRel);
             if !gp.is_null() {
                 return (gp, true);
@@ -131,7 +132,7 @@ impl RunQ {
             }
         }
         if !allow_next && !self.next.load(Ordering::Relaxed).is_null() {
-            // AcqRel: as above. The ring is empty, so runnext is all there is.
+            // AcqRel: Acquire pairs with put's Release. The ring is empty, so runnext is all there is.
             return (self.next.swap(ptr::null_mut(), Ordering::AcqRel), false);
         }
         (ptr::null_mut(), false)
@@ -144,7 +145,7 @@ impl RunQ {
     #[inline]
     pub(crate) unsafe fn put_back(&self, gp: *mut G) {
         debug_assert!(self.next.load(Ordering::Relaxed).is_null());
-        // Release: as in put. Only the owner makes a null `next` anything else.
+        // Release: pairs with the Acquire of grab's swap. Only the owner fills a null `next`.
         self.next.store(gp, Ordering::Release);
     }
 
@@ -162,7 +163,7 @@ impl RunQ {
         n -= 1;
         let gp = to.slots[(tail.wrapping_add(n) % CAP) as usize].load(Ordering::Relaxed);
         if n > 0 {
-            // Release: as in put.
+            // Release: publishes the slots; pairs with the Acquire in grab.
             to.tail.store(tail.wrapping_add(n), Ordering::Release);
         }
         gp
@@ -178,7 +179,7 @@ impl RunQ {
             let n = len - len / 2;
             if n == 0 {
                 if steal_next && !self.next.load(Ordering::Relaxed).is_null() {
-                    // AcqRel: as in put.
+                    // AcqRel: Acquire pairs with put's Release.
                     let gp = self.next.swap(ptr::null_mut(), Ordering::AcqRel);
                     if gp.is_null() {
                         continue;
@@ -215,7 +216,8 @@ impl RunQ {
 
     /// True if it looks empty; exact only for the owner.
     pub(crate) fn is_empty(&self) -> bool {
-        // Acquire: the callers decide about sleeping after a fence of their own.
+        // Acquire: pairs with the Release of put and of the consumers. Callers that decide about
+        // sleeping put a fence of their own before it.
         self.head.load(Ordering::Acquire) == self.tail.load(Ordering::Acquire)
             && self.next.load(Ordering::Acquire).is_null()
     }

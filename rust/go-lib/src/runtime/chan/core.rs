@@ -263,7 +263,8 @@ impl HchanHeader {
     /// True if there was nothing to receive at some moment of the call (it may be closed).
     #[inline]
     pub(crate) fn recv_must_wait(&self) -> bool {
-        // Acquire: keeps the caller's look at `closed` behind this one.
+        // Acquire: keeps the caller's look at `closed` behind this one. It pairs with no Release: the
+        // lock that guards the writes orders them.
         if self.dataqsiz == 0 {
             !self.sendq.waiting.load(Ordering::Acquire)
         } else {

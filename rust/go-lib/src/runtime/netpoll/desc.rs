@@ -30,8 +30,8 @@
 //! 4. `seq` of a deadline grows with each setting: one that fires late does nothing.
 //!
 //! # Memory ordering
-//! `READY` is put by a Release and taken by an Acquire: who saw an edge tries after it, and sees
-//! `HANGUP` if that came with it. Everything else is ordered by the lock and the claim.
+//! The Release that puts `READY` pairs with the Acquire that takes it: whoever saw an edge tries after
+//! it, and sees `HANGUP` if that came with it. Everything else is ordered by the lock and the claim.
 //!
 //! Go: runtime/netpoll.go (pollDesc, netpollblock, netpollunblock, poll_runtime_pollSetDeadline)
 

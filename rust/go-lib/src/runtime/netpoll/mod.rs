@@ -82,7 +82,8 @@ impl Netpoll {
     }
 
     fn poller(&self) -> Option<&Poller> {
-        // Acquire: the poller as its maker left it. SAFETY: it is never freed.
+        // Acquire: the poller as its maker left it; pairs with the Release in `open`. SAFETY: it is
+        // never freed.
         unsafe { self.poller.load(Ordering::Acquire).as_ref() }
     }
 
@@ -128,7 +129,8 @@ impl Netpoll {
 
     /// An M sleeps in the poller, or has just left.
     pub(crate) fn is_polling(&self) -> bool {
-        self.polling.load(Ordering::Relaxed)
+        // Acquire: pairs with the Release in sleep.
+        self.polling.load(Ordering::Acquire)
     }
 
     /// Somebody waits and no M sleeps in the poller.
@@ -166,7 +168,7 @@ impl Netpoll {
         } else {
             ReadyList::new()
         };
-        // Release: what this thread's poll has taken is taken; no later poll's M overlaps, by 2.
+        // Release: this poll is over before another M's begins, by 2; pairs with is_polling.
         self.polling.store(false, Ordering::Release);
         ready
     }

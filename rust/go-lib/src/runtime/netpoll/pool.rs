@@ -47,7 +47,7 @@ impl Pool {
     /// The PollDesc with this number, if it was ever given out.
     pub(crate) fn get(&self, number: u32) -> Option<&PollDesc> {
         let (chunk, at) = place(number);
-        // Acquire: the chunk as its maker left it.
+        // Acquire: the chunk as its maker left it; pairs with the Release in `take`.
         let first = self.chunks.get(chunk)?.load(Ordering::Acquire);
         if first.is_null() {
             return None;

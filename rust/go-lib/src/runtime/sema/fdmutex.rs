@@ -8,8 +8,9 @@
 //!    without the bit has nobody to wake.
 //!
 //! # Memory ordering
-//! Taking a mode is an Acquire, giving it up a Release: what one reader did, the next one sees. The
-//! last reference is dropped with AcqRel: the close comes after every use.
+//! Giving a mode up is a Release and pairs with the Acquire that takes it: the next reader sees what the
+//! last one did. A reference is dropped with AcqRel, which pairs with the other drops: the close comes
+//! after every use.
 //!
 //! Go: internal/poll/fd_mutex.go
 

@@ -7,8 +7,8 @@
 //!    this round, so that the group may be used again at once. All other steps need no lock.
 //!
 //! # Memory ordering
-//! A step down is Release, a wait's look at the counter Acquire: what was done before `done` is
-//! seen after `wait`. Steps are RMWs, so that the chain from all of them reaches the last.
+//! A step down is Release and pairs with the Acquire by which a wait looks at the counter: what was
+//! done before `done` is seen after `wait`. Steps are RMWs, so the last one carries the releases of all.
 //!
 //! Go: sync/waitgroup.go
 
@@ -90,7 +90,7 @@ impl WaitGroupCore {
             if new == WAITED {
                 return self.add_to_zero(delta);
             }
-            // Release and Acquire: see the module.
+            // AcqRel: see the header.
             match self.state.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(now) => old = now,
@@ -113,7 +113,7 @@ impl WaitGroupCore {
                 }
             };
             let zero = new == WAITED;
-            // As in add. By 3 `waited` is cleared together with the step.
+            // AcqRel: see the header. By 3 `waited` is cleared together with the step.
             match self.state.compare_exchange_weak(
                 old,
                 if zero { 0 } else { new },
@@ -143,13 +143,13 @@ impl WaitGroupCore {
     /// # Errors
     /// See [`WaitError`].
     pub fn wait(&self, wait: Wait) -> Result<(), WaitError> {
-        // Acquire: see the module.
+        // Acquire: see the header.
         if self.state.load(Ordering::Acquire) >> 1 == 0 {
             return Ok(());
         }
         let deadline = deadline(wait)?;
         self.q.lock.lock();
-        // Acquire: as above. The RMW makes the step to zero see `waited`, or us the zero.
+        // Acquire: see the header. The RMW makes the step to zero see `waited`, or us the zero.
         let mut old = self.state.load(Ordering::Acquire);
         loop {
             if old >> 1 == 0 {

@@ -161,7 +161,8 @@ impl Poller {
 
     /// See the contract.
     pub(crate) fn wake(&self) {
-        // AcqRel: who takes the event after this sees what the caller did before.
+        // AcqRel: whoever takes the event after this sees what the caller did before; pairs with the swap
+        // that clears it.
         if self.waking.swap(1, Ordering::AcqRel) == 0 {
             self.trigger();
         }

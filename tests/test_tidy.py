@@ -1,0 +1,332 @@
+"""The promises of ARCHITECTURE.md and of the style guide, as rules over the sources.
+
+Each rule yields findings; each finding is either mended or stands in `EXCEPTIONS` with a reason. An exception that
+no finding needs any more fails too, so the table only ever says what is true.
+
+`python tests/test_tidy.py --report` prints every rule with its findings and sizes; `make lint` runs the rules.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FILE_LINES = 500
+FUNCTION_LINES = 70
+ARCHITECTURE_LINES = 250
+
+
+class Finding(NamedTuple):
+    """Where a rule is broken; `key` names the spot without its line number, which would change."""
+
+    path: str
+    key: str
+    line: int
+
+
+#: (rule, path, key) -> how many findings, and why they may stay.
+EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {}
+
+
+# ---- the sources ----------------------------------------------------------------------------------------------------
+
+#: Comments, strings and character literals; lifetimes ('a) are none of them.
+_RUST_NOISE = re.compile(
+    r"""//[^\n]*|/\*.*?\*/|\bb?c?r(?P<hashes>\#*)".*?"(?P=hashes)|[bc]?"(?:\\.|[^"\\])*"|b?'(?:\\(?:x..|u\{[^}]*\}|.)|[^'\\])'""",
+    re.DOTALL,
+)
+_C_NOISE = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""", re.DOTALL)
+
+
+def sources(*patterns: str) -> list[str]:
+    """Paths below the project's root, sorted."""
+    found = (path for pattern in patterns for path in ROOT.glob(pattern))
+    return sorted(str(path.relative_to(ROOT)) for path in found if "target" not in path.parts)
+
+
+@cache
+def text(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def _blank(match: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", " ", match.group())
+
+
+@cache
+def code(path: str) -> str:
+    """The text with comments and literals blanked, line for line."""
+    noise = _RUST_NOISE if path.endswith(".rs") else _C_NOISE
+    return noise.sub(_blank, text(path))
+
+
+def rust() -> list[str]:
+    return sources("rust/*/src/**/*.rs")
+
+
+def rust_and_tests() -> list[str]:
+    return sources("rust/**/*.rs", "loom_tests/src/**/*.rs")
+
+
+def c() -> list[str]:
+    return sources("rust/golib-py/cpython/**/*.[ch]")
+
+
+def python() -> list[str]:
+    return sources("python/**/*.py", "python/**/*.pyi", "tests/**/*.py", "benches/python/*.py", "examples/python/*.py")
+
+
+def lines_with(path: str, pattern: str) -> Iterator[tuple[int, str]]:
+    """(line number, what matched) in the code of `path`."""
+    for found in re.finditer(pattern, code(path), re.MULTILINE):
+        yield code(path).count("\n", 0, found.start()) + 1, found.group()
+
+
+def _closing_brace(body: str, opening: int) -> int:
+    depth = 0
+    for at in re.finditer(r"[{}]", body[opening:]):
+        depth += 1 if at.group() == "{" else -1
+        if depth == 0:
+            return opening + at.start()
+    return len(body)
+
+
+def functions(path: str) -> Iterator[tuple[str, int, int]]:
+    """(name, first line, number of lines) of each function."""
+    if path.endswith((".py", ".pyi")):
+        for node in ast.walk(ast.parse(text(path))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield node.name, node.lineno, (node.end_lineno or 0) - node.lineno + 1
+        return
+    body = code(path)
+    head = r"\bfn (\w+)[^;{]*\{" if path.endswith(".rs") else r"^\w[\w *]*?\b(\w+)\([^;{}]*\)\s*\{"
+    for found in re.finditer(head, body, re.MULTILINE):
+        opening = found.end() - 1
+        last = _closing_brace(body, opening)
+        first = body.count("\n", 0, found.start()) + 1
+        yield found[1], first, body.count("\n", found.start(), last) + 1
+
+
+# ---- the rules ------------------------------------------------------------------------------------------------------
+
+
+def long_files() -> Iterator[Finding]:
+    """A file holds one concept, in at most 500 lines; ARCHITECTURE.md has at most 250."""
+    for path in rust_and_tests() + c() + python():
+        if text(path).count("\n") > FILE_LINES:
+            yield Finding(path, "", text(path).count("\n"))
+    if text("ARCHITECTURE.md").count("\n") > ARCHITECTURE_LINES:
+        yield Finding("ARCHITECTURE.md", "", text("ARCHITECTURE.md").count("\n"))
+
+
+def long_functions() -> Iterator[Finding]:
+    """A function fits a screen: at most 70 lines."""
+    for path in rust_and_tests() + c() + python():
+        for name, line, length in functions(path):
+            if length > FUNCTION_LINES:
+                yield Finding(path, name, line)
+
+
+def missing_headers() -> Iterator[Finding]:
+    """A file begins by saying what it holds."""
+    for path in rust() + c() + python():
+        opening = "//!" if path.endswith(".rs") else "/*" if path in c() else ('"""', 'r"""', "#!")
+        if not text(path).startswith(opening):
+            yield Finding(path, "", 1)
+
+
+_PAIRS = re.compile(r"\bpair(s|ed)? with\b", re.IGNORECASE)
+
+
+def unpaired_orderings() -> Iterator[Finding]:
+    """An ordering stronger than relaxed says what it pairs with: near it, at its function, or ("see the header") there."""
+    for path in rust():
+        lines = text(path).splitlines()
+        body = _without_tests(code(path))
+        heads = [(line, line + length) for _, line, length in functions(path)]
+        in_header = bool(_PAIRS.search(text(path).partition("\n\n")[0] + text(path).partition("# Memory ordering")[2][:900]))
+        for found in re.finditer(r"^(?!\s*(?:pub(?:\(.*\))? )?use\b).*\b(Acquire|Release|AcqRel|SeqCst)\b", body, re.M):
+            line = body.count("\n", 0, found.start()) + 1
+            around = lines[max(0, line - 9) : line + 1]
+            for first, last in heads:
+                if first <= line <= last:
+                    around += lines[max(0, first - 12) : first]
+            near = re.sub(r"\s*\n\s*//[/!]?\s*", " ", "\n".join(around))
+            if not (_PAIRS.search(near) or in_header and re.search(r"\bsee the header\b", near, re.IGNORECASE)):
+                yield Finding(path, found[1], line)
+
+
+def status_outside_proc() -> Iterator[Finding]:
+    """Only `proc` moves a goroutine between states and queues (invariant 2)."""
+    moves = r"\b(casgstatus|globrunqput\w*|runqput\w*|push_inbox|push_back_host)\("
+    for path in rust():
+        if "/runtime/proc/" in path:
+            continue
+        for line, name in lines_with(path, r"^(?!.*\bfn ).*" + moves):
+            yield Finding(path, re.sub(rf".*{moves}.*", r"\1", name), line)
+
+
+def libc_outside_sys() -> Iterator[Finding]:
+    """The crate speaks to the C library in `sys` only."""
+    for path in sources("rust/go-lib/src/**/*.rs"):
+        if "/src/sys/" not in path:
+            for line, name in lines_with(path, r"\blibc::\w+"):
+                yield Finding(path, name, line)
+
+
+def assembly_outside_arch() -> Iterator[Finding]:
+    """Assembly is in `sys/arch` and in `cpython` only."""
+    for path in rust():
+        if "/sys/arch/" not in path and "/cpython/" not in path:
+            for line, name in lines_with(path, r"\b(?:global_|naked_)?asm!"):
+                yield Finding(path, name, line)
+
+
+def versions_outside_cpython() -> Iterator[Finding]:
+    """What differs between CPython's versions is in the `cpython` folders only."""
+    for path in rust():
+        if "/cpython/" not in path:
+            for line, name in lines_with(path, r"\bPy_3_\d+\b"):
+                yield Finding(path, name, line)
+
+
+def python_in_the_crate() -> Iterator[Finding]:
+    """The crate knows nothing of Python, not even the word."""
+    for path in sources("rust/go-lib/**/*.rs", "rust/go-lib-macros/**/*.rs", "rust/go-lib/Cargo.toml"):
+        for number, line in enumerate(text(path).splitlines(), 1):
+            if re.search("python", line, re.IGNORECASE):
+                yield Finding(path, line.strip()[:40], number)
+
+
+#: The crate's layers from the bottom up; a file imports from its own and from lower ones. The longest prefix counts.
+LAYERS = [
+    ["prim", "sys", "test_rng"],
+    ["runtime"],
+    ["runtime::proc"],
+    [
+        "runtime::chan",
+        "runtime::select",
+        "runtime::sema",
+        "runtime::time",
+        "runtime::netpoll",
+        "runtime::cancel",
+        "runtime::timetimer",
+        "runtime::traceback",
+        "runtime::start",
+    ],
+    ["runtime::embedder", "panic", "go"],
+    ["chan", "select", "sync", "context", "net", "scope", "time"],
+    [""],
+]
+
+
+def _layer(module: str) -> int:
+    best = max(
+        (name for layer in LAYERS for name in layer if module == name or module.startswith(name + "::") or not name),
+        key=len,
+    )
+    return next(height for height, layer in enumerate(LAYERS) if best in layer)
+
+
+def _without_tests(body: str) -> str:
+    """Blanks `#[cfg(test)] mod …` bodies: a test may use what is above."""
+    for found in reversed(list(re.finditer(r"#\[cfg\((?:all\()?test.*\n(?:\s*#\[.*\n)*\s*(?:pub )?mod \w+ \{", body))):
+        last = _closing_brace(body, found.end() - 1)
+        body = body[: found.start()] + re.sub(r"[^\n]", " ", body[found.start() : last]) + body[last:]
+    return body
+
+
+def _module_of(path: str) -> str:
+    inside = path.removeprefix("rust/go-lib/src/").removesuffix(".rs")
+    return inside.replace("/", "::").removesuffix("::mod").removeprefix("lib")
+
+
+def _imports(path: str) -> Iterator[tuple[int, str]]:
+    """(line, module path) of each `crate::…` and `super::…` in the code."""
+    body = _without_tests(code(path))
+    own = _module_of(path).split("::")
+    is_folder = path.endswith("/mod.rs")
+    for found in re.finditer(r"\b(crate|super(?:::super)*)::(?:([a-z_]\w*(?:::[a-z_]\w*)*)|(\{[^;]*?\};))?", body):
+        line = body.count("\n", 0, found.start()) + 1
+        up = 0 if found[1] == "crate" else found[1].count("super") - (1 if is_folder else 0)
+        base = [] if found[1] == "crate" else own[: len(own) - up]
+        names = [found[2]] if found[2] else re.findall(r"[{,]\s*([a-z_]\w*(?:::[a-z_]\w*)*)", found[3] or "")
+        for name in names:
+            yield line, "::".join(filter(None, [*base, name]))
+
+
+def upward_imports() -> Iterator[Finding]:
+    """A layer imports only from those below it."""
+    for path in sources("rust/go-lib/src/**/*.rs"):
+        own = _layer(_module_of(path))
+        for line, module in _imports(path):
+            if _layer(module) > own:
+                top = "::".join(module.split("::")[:3]) if module.startswith("runtime::") else module.split("::")[0]
+                yield Finding(path, top, line)
+
+
+RULES: list[Callable[[], Iterator[Finding]]] = [
+    long_files,
+    long_functions,
+    missing_headers,
+    unpaired_orderings,
+    status_outside_proc,
+    libc_outside_sys,
+    assembly_outside_arch,
+    versions_outside_cpython,
+    python_in_the_crate,
+    upward_imports,
+]
+
+
+# ---- the verdict ----------------------------------------------------------------------------------------------------
+
+
+def verdict(rule: Callable[[], Iterator[Finding]]) -> list[str]:
+    """What is wrong: findings without an exception, and exceptions without their findings."""
+    name = rule.__name__
+    found: dict[tuple[str, str], list[int]] = {}
+    for finding in rule():
+        found.setdefault((finding.path, finding.key), []).append(finding.line)
+    allowed = {(path, key): count for (of, path, key), (count, _) in EXCEPTIONS.items() if of == name}
+    wrong = []
+    for (path, key), lines in sorted(found.items()):
+        if len(lines) != allowed.get((path, key), 0):
+            wrong.append(f"{path}:{lines[0]}: {key or name} (found {len(lines)}, excepted {allowed.get((path, key), 0)})")
+    stale = sorted(allowed.keys() - found.keys())
+    return wrong + [f"{path}: {key or name}: the exception is no longer needed" for path, key in stale]
+
+
+def pytest_generate_tests(metafunc) -> None:
+    if "rule" in metafunc.fixturenames:
+        metafunc.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+
+
+def test_the_sources_keep_the_rule(rule: Callable[[], Iterator[Finding]]) -> None:
+    wrong = verdict(rule)
+    assert not wrong, f"{rule.__doc__}\n" + "\n".join(wrong)
+
+
+def report() -> None:
+    for rule in RULES:
+        findings = list(rule())
+        print(f"{rule.__name__}: {len(findings)} found: {rule.__doc__}")
+        for (path, key), count in sorted(Counter((f.path, f.key) for f in findings).items()):
+            reason = EXCEPTIONS.get((rule.__name__, path, key), (0, "not excepted"))[1]
+            print(f"    {path} {key} x{count}: {reason}")
+
+
+if __name__ == "__main__":
+    if "--report" in sys.argv:
+        report()
+    broken = [line for rule in RULES for line in verdict(rule)]
+    print("\n".join(broken) or "tidy")
+    sys.exit(bool(broken))

@@ -11,12 +11,12 @@ use std::rc::Rc;
 
 use super::{FutexWait, Ordering};
 
-/// Under loom both halves of the asymmetric fence are full fences.
+/// Under loom both halves of the asymmetric fence are full fences: this one pairs with [`heavy_fence`].
 pub(crate) fn light_fence() {
     fence(Ordering::SeqCst);
 }
 
-/// See [`light_fence`].
+/// Pairs with [`light_fence`].
 pub(crate) fn heavy_fence() {
     fence(Ordering::SeqCst);
 }

@@ -122,6 +122,7 @@ impl GRef {
 
     /// True while the goroutine has not ended.
     pub fn is_alive(self) -> bool {
+        // Acquire: pairs with the Release of newproc, which publishes the number, and of casgstatus.
         self.g().goid.load(Ordering::Acquire) == self.goid
             && self.g().status.load(Ordering::Acquire) != g::GDEAD
     }
@@ -156,6 +157,7 @@ impl GRef {
     /// The host's payload; null once it has ended.
     pub fn host(self) -> *mut () {
         if self.is_alive() {
+            // Acquire: pairs with the Release of `dies`.
             self.g().host.load(Ordering::Acquire)
         } else {
             std::ptr::null_mut()
@@ -164,12 +166,14 @@ impl GRef {
 
     /// The host's state; null before the first run.
     pub fn state(self) -> *mut () {
+        // Acquire: pairs with the Release of `seat` and `hand_on` in `proc::stacks`.
         self.g().host_state.load(Ordering::Acquire)
     }
 
     /// The `pthread_t` of the OS thread that runs it now; 0 if none does.
     pub fn pthread(self) -> u64 {
         let g = self.g();
+        // Acquire: pairs with the Release of `runs_now`, then with that of casgstatus.
         let m = g.m.load(Ordering::Acquire);
         let runs = g.status.load(Ordering::Acquire) == g::GRUNNING;
         if m.is_null() || !runs || !self.is_alive() {
@@ -395,8 +399,8 @@ pub fn stats() -> Stats {
     proc::stats::stats()
 }
 
-/// The host is ending: [`stop_the_ms`] was called. In one order (SeqCst) with that call and what the
-/// host does around both.
+/// The host is ending: [`stop_the_ms`] was called. SeqCst pairs with the store there: this look is in one
+/// order with that call and with what the host does around both.
 pub fn is_exiting() -> bool {
     crate::runtime::sched::sched().exiting.load(Ordering::SeqCst)
 }

@@ -341,6 +341,7 @@ pub(crate) fn sched_if_made() -> Option<&'static Sched> {
 #[cfg(not(golib_loom))]
 pub(crate) fn replace_sched() -> &'static Sched {
     let new = Box::into_raw(Box::new(Sched::new()));
+    // Release: publishes the scheduler; pairs with the Acquire in `sched`.
     SCHED.store(new, Ordering::Release);
     // SAFETY: just leaked.
     unsafe { &*new }

@@ -283,7 +283,8 @@ unsafe fn remove(heap: &mut Vec<Entry>, i: usize) -> Action {
     // SAFETY: by 3 the timer is still valid under the lock.
     unsafe {
         let action = (*out.timer).action.get();
-        // Release: the action has been read. Who sees null may arm the timer in another heap, or free it.
+        // Release: the action has been read: whoever sees null may arm the timer in another heap, or free
+        // it. Pairs with the Acquire of `disarm`.
         (*out.timer).heap.store(ptr::null_mut(), Ordering::Release);
         action
     }

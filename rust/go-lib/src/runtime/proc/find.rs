@@ -147,6 +147,7 @@ fn find_far(m: &'static M, p: &P, s: &'static Sched) -> *mut G {
     if p.timers.next_when() != NEVER && run_timers(m, p) {
         return ptr::null_mut();
     }
+    // Acquire: pairs with the Release of `grow` and `shrink`: the Ps below it are published.
     let procs = s.gomaxprocs.load(Ordering::Acquire);
     let retired = s.every_p().skip(procs);
     if retired.filter(|q| q.timers.next_when() != NEVER).any(|q| run_timers(m, q)) {
@@ -197,6 +198,7 @@ fn globrunqget(s: &Sched, p: &P) -> *mut G {
 
 /// Four rounds over the other Ps in random order; the last one also takes timers and `runnext`.
 fn steal_work(m: &'static M, p: &P, s: &'static Sched) -> *mut G {
+    // Acquire: pairs with the Release of `grow` and `shrink`.
     let n = s.gomaxprocs.load(Ordering::Acquire);
     if n < 2 {
         return ptr::null_mut();

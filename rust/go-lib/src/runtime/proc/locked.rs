@@ -23,7 +23,8 @@ use crate::runtime::sched::{sched, Sched};
 #[inline(never)]
 pub(crate) fn keep_m(m: &M, gp: *mut G) {
     m.lockedg.set(gp);
-    // SAFETY: gp is leaving this M. Release: published with the G itself.
+    // SAFETY: gp is leaving this M. Release: pairs with the
+    // Acquire in startlockedm.
     unsafe { (*gp).lockedm.store((m as *const M).cast_mut(), Ordering::Release) };
 }
 
@@ -69,12 +70,13 @@ pub(crate) fn wakes(s: &Sched, m: &M) -> bool {
 
 /// Hands this M's P to the M that is kept for `gp`, and sleeps.
 pub(crate) fn startlockedm(m: &'static M, gp: *mut G) {
-    // SAFETY: gp came from a queue: ours; its lockedm is never freed.
+    // SAFETY: gp came from a queue: ours; its lockedm is never freed. Acquire: pairs with the Release in
+    // keep_m.
     let mp = unsafe { &*(*gp).lockedm.load(Ordering::Acquire) };
     wake::reset_spinning(m);
     detach(m);
     let p = wake::releasep(m);
-    // Release: the other M owns the P when it wakes.
+    // Release: the other M owns the P when it wakes; pairs with the Acquire in take_nextp.
     mp.nextp.store(std::ptr::from_ref(p).cast_mut(), Ordering::Release);
     mp.park.wakeup();
     wake::stopm(m);

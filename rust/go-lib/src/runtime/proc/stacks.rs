@@ -97,6 +97,7 @@ pub(crate) fn give(m: &M, gp: *mut G) -> io::Result<usize> {
 pub(super) unsafe fn seat(g: &G, bound: Bound) {
     // SAFETY: the caller's duty.
     unsafe { *g.stack.get() = bound.stack };
+    // Release: pairs with the Acquire of GRef::state.
     g.host_state.store(bound.state, Ordering::Release);
     g.stack_top.set(bound.top);
 }
@@ -281,6 +282,7 @@ pub(crate) unsafe fn hand_on(g: &G, next: &G) {
     unsafe { *next.stack.get() = ptr::replace(g.stack.get(), Stack::NONE) };
     let state = g.host_state.load(Ordering::Relaxed);
     g.host_state.store(ptr::null_mut(), Ordering::Relaxed);
+    // Release: pairs with the Acquire of GRef::state.
     next.host_state.store(state, Ordering::Release);
     next.stack_top.set(g.stack_top.get());
 }

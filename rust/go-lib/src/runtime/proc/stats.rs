@@ -46,7 +46,7 @@ pub(crate) fn for_each_g(f: &mut dyn FnMut(GRef)) {
     // Copied: f may take as long as it likes and even make goroutines.
     let all: Vec<_> = sched().allgs.lock().clone();
     for gp in all {
-        // SAFETY: Gs are never freed.
+        // SAFETY: Gs are never freed. Acquire: pairs with the Release of casgstatus.
         let (status, system) =
             unsafe { ((*gp.0).status.load(Ordering::Acquire), (*gp.0).system.get()) };
         if status != GDEAD && status != GIDLE && !system {

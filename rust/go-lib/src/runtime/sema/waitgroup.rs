@@ -156,6 +156,7 @@ impl WaitGroupCore {
                 self.q.lock.unlock();
                 return Ok(());
             }
+            // Acquire: see the header.
             match self.state.compare_exchange_weak(
                 old,
                 old | WAITED,

@@ -85,9 +85,10 @@ def python() -> list[str]:
 
 
 def lines_with(path: str, pattern: str) -> Iterator[tuple[int, str]]:
-    """(line number, what matched) in the code of `path`."""
-    for found in re.finditer(pattern, code(path), re.MULTILINE):
-        yield code(path).count("\n", 0, found.start()) + 1, found.group()
+    """(line number, what matched) in the code of `path`, its unit tests left out."""
+    body = _without_tests(code(path))
+    for found in re.finditer(pattern, body, re.MULTILINE):
+        yield body.count("\n", 0, found.start()) + 1, found.group()
 
 
 def _closing_brace(body: str, opening: int) -> int:

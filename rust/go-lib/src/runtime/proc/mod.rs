@@ -9,6 +9,7 @@
 //! | `find` | find_runnable: where the next G comes from |
 //! | `wake` | startm, stopm, wakep, handoffp: which M holds which P |
 //! | `idle` | Ms that have nothing to do for long end |
+//! | `inject` | readying several goroutines at once, also without a P |
 //! | `newproc` | making and ending goroutines |
 //! | `stacks`, `stackless` | which goroutine gets which stack; those that wait for one |
 //! | `locked` | goroutines that keep their M |
@@ -42,6 +43,7 @@ pub(crate) mod find;
 #[cfg(not(golib_loom))]
 pub(crate) mod fork;
 pub(crate) mod idle;
+pub(crate) mod inject;
 pub(crate) mod locked;
 pub(crate) mod newproc;
 pub(crate) mod pace;

@@ -246,8 +246,24 @@ def _without_tests(body: str) -> str:
 
 
 def _module_of(path: str) -> str:
-    inside = path.removeprefix("rust/go-lib/src/").removesuffix(".rs")
+    inside = path.partition("/src/")[2].removesuffix(".rs")
     return inside.replace("/", "::").removesuffix("::mod").removeprefix("lib")
+
+
+def _expand(tree: str) -> Iterator[str]:
+    """The paths of a `use` tree: `a::{b, c::d}` gives `a::b` and `a::c::d`."""
+    prefix, brace, inner = tree.partition("{")
+    if not brace:
+        yield tree.strip()
+        return
+    depth, start = 0, 0
+    inner = inner.rstrip().removesuffix("}") + ","
+    for at, char in enumerate(inner):
+        depth += (char == "{") - (char == "}")
+        if char == "," and depth == 0:
+            if inner[start:at].strip():
+                yield from (prefix.strip() + name for name in _expand(inner[start:at]))
+            start = at + 1
 
 
 def _imports(path: str) -> Iterator[tuple[int, str]]:
@@ -255,13 +271,15 @@ def _imports(path: str) -> Iterator[tuple[int, str]]:
     body = _without_tests(code(path))
     own = _module_of(path).split("::")
     is_folder = path.endswith("/mod.rs")
-    for found in re.finditer(r"\b(crate|super(?:::super)*)::(?:([a-z_]\w*(?:::[a-z_]\w*)*)|(\{[^;]*?\};))?", body):
+    for found in re.finditer(r"\b(crate|super(?:::super)*)::((?:\w+::)*(?:\w+|\{))", body):
         line = body.count("\n", 0, found.start()) + 1
         up = 0 if found[1] == "crate" else found[1].count("super") - (1 if is_folder else 0)
         base = [] if found[1] == "crate" else own[: len(own) - up]
-        names = [found[2]] if found[2] else re.findall(r"[{,]\s*([a-z_]\w*(?:::[a-z_]\w*)*)", found[3] or "")
-        for name in names:
-            yield line, "::".join(filter(None, [*base, name]))
+        tree = found[2]
+        if tree.endswith("{"):
+            tree = tree[:-1] + body[found.end() - 1 : _closing_brace(body, found.end() - 1) + 1]
+        for name in _expand(tree):
+            yield line, "::".join(filter(None, [*base, name.partition(" as ")[0].strip()]))
 
 
 def upward_imports() -> Iterator[Finding]:
@@ -316,7 +334,49 @@ def test_the_sources_keep_the_rule(rule: Callable[[], Iterator[Finding]]) -> Non
     assert not wrong, f"{rule.__doc__}\n" + "\n".join(wrong)
 
 
+def largest_circle(crate: str) -> list[str]:
+    """The modules of the largest group in which each imports each, be it through others."""
+    modules = {_module_of(path): path for path in sources(f"rust/{crate}/src/**/*.rs")}
+
+    def module_named(name: str) -> str:
+        while name and name not in modules:
+            name = name.rpartition("::")[0]
+        return name
+
+    reached: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        reached[module] = {module_named(name) for _, name in _imports(path)} - {module, ""}
+    for middle in modules:
+        for module in modules:
+            if middle in reached[module]:
+                reached[module] |= reached[middle]
+    circles = [sorted(m for m in modules if m in reached[module] and module in reached[m]) for module in modules]
+    return max(circles, key=len)
+
+
+def unsafe_share(crate: str) -> tuple[int, int]:
+    """(lines inside unsafe blocks and functions, lines that hold code)."""
+    inside = total = 0
+    for path in sources(f"rust/{crate}/src/**/*.rs"):
+        body = _without_tests(code(path))
+        marked = bytearray(len(body))
+        for found in re.finditer(r"\bunsafe\b(?: extern \S+)?(?: fn \w+[^;{]*)?\s*\{", body):
+            last = _closing_brace(body, found.end() - 1)
+            marked[found.start() : last] = b"x" * (last - found.start())
+        at = 0
+        for line in body.splitlines(keepends=True):
+            if line.strip():
+                total += 1
+                inside += any(marked[at : at + len(line)])
+            at += len(line)
+    return inside, total
+
+
 def report() -> None:
+    for crate in ("go-lib", "golib-py"):
+        circle, (inside, total) = largest_circle(crate), unsafe_share(crate)
+        print(f"{crate}: largest import circle {len(circle)} modules; {inside} of {total} lines inside unsafe")
+        print("   ", " ".join(circle))
     for rule in RULES:
         findings = list(rule())
         print(f"{rule.__name__}: {len(findings)} found: {rule.__doc__}")

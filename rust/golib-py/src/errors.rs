@@ -7,6 +7,7 @@ use go_lib::runtime::embedder::{self, WaitError};
 use pyo3::ffi::{self, Py_ssize_t};
 
 use crate::context::{self, ambient};
+pub(crate) use crate::cpython::error::{fetch, restore};
 use crate::cpython::main_thread;
 use crate::goroutine::GoroutineObj;
 use crate::obj::{Global, Raw};
@@ -222,51 +223,6 @@ pub(crate) unsafe fn again(error: WaitError, what: &str, timeout: Raw) -> bool {
         };
     }
     false
-}
-
-/// The exception that is set, as an object with its traceback; the indicator is clear afterwards. Null if none is set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn fetch() -> Raw {
-    // SAFETY: the GIL is held.
-    #[cfg(Py_3_12)]
-    unsafe {
-        ffi::PyErr_GetRaisedException()
-    }
-    // SAFETY: as above; the three references are ours.
-    #[cfg(not(Py_3_12))]
-    unsafe {
-        let (mut kind, mut value, mut tb) =
-            (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
-        ffi::PyErr_Fetch(&mut kind, &mut value, &mut tb);
-        ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut tb);
-        if !value.is_null() && !tb.is_null() {
-            ffi::PyException_SetTraceback(value, tb);
-        }
-        ffi::Py_XDECREF(kind);
-        ffi::Py_XDECREF(tb);
-        value
-    }
-}
-
-/// Raises the exception object `error`, whose reference is taken over; its traceback goes on.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn restore(error: Raw) {
-    // SAFETY: the GIL is held.
-    #[cfg(Py_3_12)]
-    unsafe {
-        ffi::PyErr_SetRaisedException(error);
-    }
-    // SAFETY: as above; Restore takes three references.
-    #[cfg(not(Py_3_12))]
-    unsafe {
-        let kind: Raw = ffi::Py_TYPE(error).cast();
-        ffi::Py_INCREF(kind);
-        ffi::PyErr_Restore(kind, error, ffi::PyException_GetTraceback(error));
-    }
 }
 
 /// Raises SystemError for a panic of the runtime.

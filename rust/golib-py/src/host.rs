@@ -188,7 +188,7 @@ unsafe fn thread_park() -> *mut () {
 }
 
 unsafe fn thread_unpark(token: *mut ()) {
-    // SeqCst: either we see the end, or `at_exit` sees us and waits until we have the GIL.
+    // SeqCst, here and below: pairs with `at_exit`: either we see the end, or it sees us and waits until we have the GIL.
     RETURNING.fetch_add(1, Ordering::SeqCst);
     if embedder::is_exiting() && !on_main_os_thread() {
         RETURNING.fetch_sub(1, Ordering::SeqCst);
@@ -201,6 +201,7 @@ unsafe fn thread_unpark(token: *mut ()) {
     }
     // SAFETY: the token is this thread's own state.
     unsafe { tstate::thread_restore(token.cast()) }
+    // SeqCst: pairs with `at_exit`.
     RETURNING.fetch_sub(1, Ordering::SeqCst);
 }
 
@@ -314,6 +315,7 @@ pub unsafe fn at_exit() {
         let token = tstate::thread_save();
         embedder::stop_the_ms();
         let end = Instant::now() + PATIENCE;
+        // SeqCst: pairs with thread_unpark.
         while RETURNING.load(Ordering::SeqCst) != 0 && Instant::now() < end {
             std::thread::sleep(LOOK);
         }

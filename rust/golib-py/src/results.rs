@@ -155,10 +155,7 @@ unsafe fn make<C: Class, const N: usize>(items: [Raw; N]) -> Raw {
             items.into_iter().for_each(|item| ffi::Py_XDECREF(item));
             return tuple;
         }
-        #[cfg(Py_3_14)]
-        {
-            (*tuple.cast::<PyTupleObject>()).ob_hash = -1; // not computed yet
-        }
+        object::forget_hash(tuple);
         for (i, item) in items.into_iter().enumerate() {
             ffi::PyTuple_SET_ITEM(tuple, i as Py_ssize_t, item);
         }

@@ -74,6 +74,7 @@ use crate::runtime::netpoll::desc::Mode;
 use crate::runtime::netpoll::fd::NetFd;
 use crate::runtime::timers::NEVER;
 use crate::sys::clock::nanotime;
+use crate::sys::errno;
 
 /// `at` on the runtime's clock.
 fn deadline_ns(at: Option<Instant>) -> i64 {
@@ -118,8 +119,8 @@ fn accept_patiently<T: AsRawFd, R>(
             accepted => return accepted,
         };
         match e.raw_os_error() {
-            Some(libc::ECONNABORTED | libc::EPROTO) => (),
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+            Some(errno::ECONNABORTED | errno::EPROTO) => (),
+            Some(errno::EMFILE | errno::ENFILE | errno::ENOBUFS | errno::ENOMEM) => {
                 // Ends with a new connection too, with the close, and with the deadline.
                 let until = nanotime() + pause.as_nanos() as i64;
                 match fd.wait(Mode::Read, Some(until)) {

@@ -164,7 +164,7 @@ impl WaitWord {
     fn claim_generation(&self, generation: u64, by: u64) -> bool {
         let mut w = self.0.load(Ordering::Relaxed);
         while w & !PENDING == generation | WAITING {
-            // Acquire: as in claim.
+            // Acquire: pairs with the Release of begin.
             match self.0.compare_exchange_weak(
                 w,
                 generation | by | w & PENDING,

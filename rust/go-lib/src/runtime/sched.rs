@@ -238,6 +238,7 @@ impl Sched {
 
     /// The Ps in use.
     pub(crate) fn procs(&self) -> impl Iterator<Item = &P> + '_ {
+        // Acquire: pairs with the Release of `grow`, which makes the Ps before.
         let n = self.gomaxprocs.load(Ordering::Acquire);
         // SAFETY: Ps are never freed; those below gomaxprocs exist.
         (0..n).map(|i| unsafe { &*self.p(i) })
@@ -333,7 +334,7 @@ fn make_sched() -> &'static Sched {
 /// The scheduler of this process, if anything has needed it yet.
 #[cfg(not(golib_loom))]
 pub(crate) fn sched_if_made() -> Option<&'static Sched> {
-    // SAFETY: never freed once set. Acquire: as in `sched`.
+    // SAFETY: never freed once set. Acquire: pairs with the Release in replace_sched.
     unsafe { SCHED.load(Ordering::Acquire).as_ref() }
 }
 

@@ -24,6 +24,7 @@ use std::sync::atomic::AtomicUsize;
 use crate::prim::Ordering;
 use crate::runtime::lock::Locked;
 use crate::sys::arch;
+use crate::sys::errno;
 use crate::sys::mem::{self, MAX_PAGE_BYTES};
 
 /// The smallest stack, of which the guard takes half.
@@ -189,7 +190,7 @@ impl Stacks {
             && bytes > DEAR_DEFAULT_BYTES
             && mem::address_space_is_dear()
         {
-            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+            return Err(io::Error::from_raw_os_error(errno::ENOMEM));
         }
         Ok(())
     }

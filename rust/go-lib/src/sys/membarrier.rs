@@ -19,6 +19,7 @@ static FULL: AtomicBool = AtomicBool::new(true);
 
 /// Registers the process. Call before any thread relies on [`light`]; again in a forked child.
 pub(crate) fn init() {
+    // SeqCst: pairs with nothing, as no other thread of ours exists yet.
     FULL.store(!membarrier(REGISTER_PRIVATE_EXPEDITED), Ordering::SeqCst);
 }
 
@@ -31,7 +32,7 @@ fn membarrier(command: i32) -> bool {
 /// The hot side.
 #[inline(always)]
 pub(crate) fn light() {
-    // Relaxed: see `switch_to_full`.
+    // Relaxed: see `switch_to_full`. SeqCst: pairs with the fences of `heavy`.
     if FULL.load(Ordering::Relaxed) {
         fence(Ordering::SeqCst);
     } else {
@@ -45,6 +46,7 @@ pub(crate) fn heavy() {
 }
 
 fn heavy_by(full: &AtomicBool, barrier: impl Fn() -> bool) {
+    // SeqCst: pairs with the fence of `light`.
     fence(Ordering::SeqCst);
     if !full.load(Ordering::Relaxed) && !barrier() {
         switch_to_full(full);
@@ -57,6 +59,7 @@ fn heavy_by(full: &AtomicBool, barrier: impl Fn() -> bool) {
 #[cold]
 fn switch_to_full(full: &AtomicBool) {
     const STORES_ARRIVE_NS: i64 = 1_000_000;
+    // SeqCst: the store and the fence pair with the full fence that `light` makes from now on.
     full.store(true, Ordering::SeqCst);
     thread::usleep_ns(STORES_ARRIVE_NS);
     fence(Ordering::SeqCst);

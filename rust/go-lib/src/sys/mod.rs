@@ -6,6 +6,7 @@ pub(crate) mod arch;
 pub(crate) mod clock;
 pub(crate) mod cpus;
 pub(crate) mod disturb;
+pub(crate) mod errno;
 pub(crate) mod futex;
 pub(crate) mod mem;
 pub(crate) mod membarrier;

@@ -31,6 +31,7 @@ const SIGNALS: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
 /// Installs the handler once a process.
 pub(crate) fn install_guard_handler() {
+    // AcqRel: pairs with itself: one caller installs.
     if INSTALLED.swap(true, Ordering::AcqRel) {
         return;
     }

@@ -13,6 +13,7 @@
 //! The full contract of each function stands in `cpython/golib_shim.h`.
 
 pub mod entry;
+pub mod error;
 mod ffi;
 pub mod identity;
 pub mod main_thread;

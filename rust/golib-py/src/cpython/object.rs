@@ -23,6 +23,20 @@ pub fn signal_tripped() -> bool {
     unsafe { golib_signal_tripped() != 0 }
 }
 
+/// A tuple whose memory may have been another one's: from 3.14 on it keeps its hash.
+///
+/// # Safety
+/// A tuple of the caller's alone.
+#[inline(always)]
+pub unsafe fn forget_hash(tuple: *mut PyObject) {
+    // SAFETY: the caller's duty. -1: not computed yet.
+    #[cfg(Py_3_14)]
+    unsafe {
+        (*tuple.cast::<pyo3::ffi::PyTupleObject>()).ob_hash = -1;
+    }
+    let _ = tuple;
+}
+
 /// Runs `body(op)`, or puts it off when deallocations are nested too deep.
 ///
 /// # Safety

@@ -54,6 +54,7 @@ use crate::runtime::time::arm_and_go_on;
 use crate::runtime::timers::{Action, Timer, Timers};
 use crate::runtime::waitreason::WaitReason;
 use crate::sys::clock::nanotime;
+use crate::sys::errno;
 use crate::sys::poll::{HANGUP, READ, WRITE};
 
 /// A direction.
@@ -124,7 +125,7 @@ impl PollDesc {
     pub(crate) fn open(fd: RawFd) -> io::Result<&'static PollDesc> {
         let np = &sched().netpoll;
         let poller = np.open()?;
-        let pd = np.pool.take().ok_or_else(|| io::Error::from_raw_os_error(libc::ENFILE))?;
+        let pd = np.pool.take().ok_or_else(|| io::Error::from_raw_os_error(errno::ENFILE))?;
         pd.lock.lock();
         pd.flags.store(0, Ordering::Relaxed);
         for half in &pd.halves {

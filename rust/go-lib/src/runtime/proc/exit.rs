@@ -17,7 +17,9 @@ pub fn stop_the_ms() -> bool {
     const PATIENCE_NS: i64 = 1_000_000_000;
     const LOOK_NS: i64 = 50_000;
     let s = sched();
+    // SeqCst: pairs with is_exiting and with sysmon's look, which set what is read below.
     s.exiting.store(true, Ordering::SeqCst);
+    // Acquire: pairs with the Release of `grow`.
     if s.gomaxprocs.load(Ordering::Acquire) == 0 {
         return true;
     }
@@ -44,6 +46,7 @@ pub(crate) fn none_schedules(s: &Sched) -> bool {
     inner.allm.iter().all(|&m| {
         // SAFETY: Ms are never freed.
         let mr = unsafe { &*m };
+        // Acquire: pairs with the Release of leave_rt and of stop_this_m.
         mr.in_rt.load(Ordering::Acquire) == 0
             || mr.stopped.load(Ordering::Acquire) != 0
             || inner.midle.contains(&m)
@@ -55,6 +58,7 @@ pub(crate) fn none_schedules(s: &Sched) -> bool {
 #[cold]
 pub(crate) fn stop_this_m(m: &'static M) -> ! {
     detach(m);
+    // Release: the interpreter was given up before; pairs with the Acquire in none_schedules.
     m.stopped.store(1, Ordering::Release);
     loop {
         m.park.clear();

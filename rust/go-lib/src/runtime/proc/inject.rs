@@ -55,7 +55,8 @@ impl ReadyList {
         self.len += 1;
     }
 
-    fn pop(&mut self) -> *mut G {
+    /// Takes the first one out; null if there is none.
+    pub(crate) fn pop(&mut self) -> *mut G {
         let gp = self.first;
         if !gp.is_null() {
             // SAFETY: by 1. Read before somebody else has the G.

@@ -170,6 +170,5 @@ pub(crate) fn throw(what: &str) -> ! {
 pub(crate) fn fatal(what: &str) -> ! {
     eprintln!("fatal error: {what}\n");
     crate::runtime::traceback::print_all_raw();
-    // SAFETY: ends the process without running destructors that other threads may still use.
-    unsafe { libc::_exit(2) }
+    crate::sys::thread::exit_process(2)
 }

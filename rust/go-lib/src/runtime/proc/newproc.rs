@@ -24,6 +24,7 @@ use crate::runtime::proc::{
 use crate::runtime::sched::{sched, GPtr, Sched};
 use crate::runtime::start::Start;
 use crate::sys::arch;
+use crate::sys::errno;
 
 /// Dead Gs moved between a P and the scheduler at a time.
 const BATCH: u32 = 32;
@@ -122,6 +123,7 @@ fn newproc1(
     g.host.store(host, Ordering::Relaxed);
     // SAFETY: as above.
     unsafe { *g.start.get() = f };
+    // Release: publishes the payload; pairs with the Acquire of GRef::is_alive.
     g.goid.store(next_goid(m, s), Ordering::Release);
     if !system {
         add_gcount(m, s, 1);
@@ -141,7 +143,7 @@ fn newproc1(
 #[cold]
 fn refusal_text(e: &io::Error) -> String {
     match e.raw_os_error() {
-        Some(libc::ENOMEM) => format!("go: {}", stacks::limit_text()),
+        Some(errno::ENOMEM) => format!("go: {}", stacks::limit_text()),
         errno => {
             let why = procs::limit_text(sched(), errno.unwrap_or(0));
             format!("go: no thread to run a goroutine: {why}")
@@ -154,7 +156,8 @@ fn refusal_text(e: &io::Error) -> String {
 fn report_refusal(s: &'static Sched, kind: Kind) -> io::Result<()> {
     // It stays set meanwhile: a refusal of the probe is told the caller, not stderr.
     let errno = s.refused.load(Ordering::Relaxed) as i32;
-    let again = if errno == libc::ENOMEM { stacks::probe(s, kind) } else { procs::probe_thread(s) };
+    let again =
+        if errno == errno::ENOMEM { stacks::probe(s, kind) } else { procs::probe_thread(s) };
     if again.is_ok() {
         s.refused.store(0, Ordering::Relaxed);
     }
@@ -320,6 +323,7 @@ pub(crate) unsafe fn goexit(gp: *mut G, clean: bool) -> ! {
 unsafe fn goexit_unclean(m: *mut M, gp: *mut G) {
     // SAFETY: on g0 with the goroutine that just ended; its state is attached here.
     unsafe {
+        // AcqRel: pairs with the Acquire of GRef::state, which must not see what is deleted here.
         let state = (*gp).host_state.swap(ptr::null_mut(), Ordering::AcqRel);
         (*m).attached.set(ptr::null_mut());
         if let Some(t) = embedder::table() {
@@ -343,6 +347,7 @@ unsafe fn goexit0(m: *mut M, gp: *mut G) {
 /// The goroutine that ran on `m` is no more.
 #[inline(always)]
 fn dies(m: &M, s: &Sched, g: &G) {
+    // Release: pairs with the Acquire of GRef::host.
     g.host.store(ptr::null_mut(), Ordering::Release);
     casgstatus(g, GRUNNING, GDEAD);
     if !g.system.get() {

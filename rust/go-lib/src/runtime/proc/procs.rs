@@ -11,6 +11,7 @@ use crate::runtime::m::M;
 use crate::runtime::p::{P, PDEAD};
 use crate::runtime::proc::{enter_rt, getm, idle, leave_rt, park, schedule, sysmon, wake};
 use crate::runtime::sched::{sched, set_debug_migrate, Sched, MAX_PROCS};
+use crate::sys::errno;
 use crate::sys::{cpus, membarrier, signal, thread, tls};
 
 /// The scheduler, started.
@@ -44,7 +45,7 @@ fn start(s: &'static Sched) {
             eprintln!("go-lib: no thread for sysmon: {e}");
         }
         // The first spawn learns whether there is a thread at all.
-        s.refused.store(libc::EAGAIN as u32, Ordering::Relaxed);
+        s.refused.store(errno::EAGAIN as u32, Ordering::Relaxed);
     }
     s.resize.unlock();
 }
@@ -111,6 +112,7 @@ pub(crate) fn set_gomaxprocs(n: usize) -> usize {
 
 /// Stops the Ps `n..old`, all but the caller's own.
 fn shrink(s: &'static Sched, n: usize, old: usize) {
+    // Release: pairs with the Acquire of those who walk over the Ps in use.
     s.gomaxprocs.store(n, Ordering::Release);
     // SAFETY: Ps are never freed.
     let leaving = || (n..old).map(|i| unsafe { &*s.p(i) });
@@ -210,7 +212,7 @@ pub(crate) fn thread_limit(s: &Sched) -> ThreadLimit {
 pub(crate) fn newm(s: &'static Sched, p: Option<&P>, spinning: bool) -> io::Result<()> {
     if s.nthreads.fetch_add(1, Ordering::Relaxed) >= s.max_threads.load(Ordering::Relaxed) {
         s.nthreads.fetch_sub(1, Ordering::Relaxed);
-        return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        return Err(io::Error::from_raw_os_error(errno::EAGAIN));
     }
     let of_dead = s.inner.lock().mdead.pop();
     let at = of_dead.unwrap_or_else(|| {
@@ -248,7 +250,7 @@ extern "C" fn mstart(arg: *mut c_void) -> *mut c_void {
     let signal_stack = signal::use_signal_stack();
     m.tid.store(thread::gettid() as u32, Ordering::Relaxed);
     m.pthread.store(thread::pthread(), Ordering::Relaxed);
-    // SAFETY: newm handed us a P, or none.
+    // SAFETY: newm handed us a P, or none. Acquire: pairs with the Release by which it did.
     match unsafe { m.nextp.swap(ptr::null_mut(), Ordering::Acquire).as_ref() } {
         Some(p) => wake::acquirep(m, p),
         None => _ = sched().starting.fetch_sub(1, Ordering::Relaxed),

@@ -22,6 +22,7 @@ use crate::runtime::proc::{stacks, sysmon, wake};
 use crate::runtime::sched::{Inner, Sched};
 use crate::runtime::stack::{Bound, DEAR_DEFAULT_BYTES};
 use crate::sys::arch;
+use crate::sys::errno;
 
 /// Between two tries.
 pub(crate) const RETRY_NS: i64 = 10_000_000;
@@ -29,7 +30,7 @@ pub(crate) const RETRY_NS: i64 = 10_000_000;
 /// No stack is to be had: `gp`, which is the caller's, waits for one, and the next spawn is told.
 #[cold]
 pub(crate) fn wait(s: &'static Sched, gp: *mut G, e: &io::Error) -> bool {
-    let errno = e.raw_os_error().unwrap_or(libc::ENOMEM);
+    let errno = e.raw_os_error().unwrap_or(errno::ENOMEM);
     if s.refused.swap(errno as u32, Ordering::Relaxed) == 0 {
         eprintln!("go-lib: goroutines wait: {}: {e}", stacks::limit_text());
     }

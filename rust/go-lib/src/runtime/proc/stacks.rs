@@ -18,6 +18,7 @@ use crate::runtime::p::P;
 use crate::runtime::proc::stackless;
 use crate::runtime::sched::{sched, Inner, Sched};
 use crate::runtime::stack::{Bound, Stack, DEAR_DEFAULT_BYTES};
+use crate::sys::errno;
 use crate::sys::mem;
 
 /// Stacks moved between a P and the pool at a time.
@@ -160,7 +161,7 @@ fn bind(stack: Stack, list: usize) -> io::Result<Bound> {
     embedder::table()
         .and_then(|t| unsafe { (t.bind)(stack.lo, stack.hi) })
         .map(|(state, top)| Bound { stack, state, top })
-        .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+        .ok_or_else(|| io::Error::from_raw_os_error(errno::ENOMEM))
 }
 
 #[cold]
@@ -172,7 +173,7 @@ fn refill(m: &M, s: &'static Sched, cache: &mut Vec<Bound>, g: &G) -> io::Result
         return Ok(bound);
     }
     if stackless::is_hopeless(s) {
-        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        return Err(io::Error::from_raw_os_error(errno::ENOMEM));
     }
     let usual = s.stacks.default_size();
     let made = make(s, list, usual).or_else(|e| small(s, g, list).map_err(|_| e));

@@ -38,7 +38,8 @@ pub(crate) fn casgstatus(gp: &G, from: u32, to: u32) {
     if gp.status.load(Ordering::Relaxed) != from {
         bad(gp, from, to);
     }
-    // Release: a dump that reads the status sees the reason written before.
+    // Release: a dump that reads the status sees the reason written before; pairs with the Acquire of
+    // `text`, `wait_ns` and the walks over all goroutines.
     gp.status.store(to, Ordering::Release);
 }
 
@@ -54,6 +55,7 @@ fn bad(gp: &G, from: u32, to: u32) -> ! {
 
 /// The status in the words of a dump.
 pub(crate) fn text(gp: &G) -> &'static str {
+    // Acquire: pairs with the Release of casgstatus.
     match gp.status.load(Ordering::Acquire) {
         GIDLE => "idle",
         GRUNNABLE => "runnable",
@@ -73,6 +75,7 @@ pub(crate) fn text(gp: &G) -> &'static str {
 
 /// How long a waiting G has been waiting, as far as sysmon has noticed.
 pub(crate) fn wait_ns(gp: &G) -> u64 {
+    // Acquire: pairs with the Release of casgstatus.
     if gp.status.load(Ordering::Acquire) == GWAITING {
         waited_ns(gp)
     } else {

@@ -138,6 +138,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
             pace.kicked();
             s.waits.stirred();
         }
+        // SeqCst: both pair with stop_the_ms, which sets the one and waits for the other.
         if s.exiting.load(Ordering::SeqCst) {
             s.sysmon_stopped.store(true, Ordering::SeqCst);
             return ptr::null_mut();
@@ -146,6 +147,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
         if s.netpoll.is_overdue(nanotime()) {
             s.netpoll.poll(Until::Now).inject_from_outside(s);
         }
+        // AcqRel: pairs with the store of `suspect`: what made it suspect is seen.
         if s.maybe_dead.swap(false, Ordering::AcqRel) {
             (look_again, look_when) = match checkdead::verify(s) {
                 true => {
@@ -320,6 +322,7 @@ fn is_blocked(p: &P, samples: u32) -> (bool, bool) {
 fn running(p: &P) -> Option<(&'static M, &'static G, Kind)> {
     // SAFETY: Ms and Gs are never freed.
     unsafe {
+        // Acquire: pairs with the Release of acquirep.
         let m = p.m.load(Ordering::Acquire).as_ref()?;
         let g = ptr::read_volatile(m.curg.as_ptr()).as_ref()?;
         Some((m, g, ptr::read_volatile(g.kind.as_ptr())))
@@ -329,6 +332,7 @@ fn running(p: &P) -> Option<(&'static M, &'static G, Kind)> {
 /// Takes `p` from its M if that is outside the runtime; true: it is the caller's. See the biased
 /// lock in `proc`.
 pub(crate) fn take_p(p: &P) -> bool {
+    // Acquire: pairs with the Release of acquirep.
     let m = p.m.load(Ordering::Acquire);
     if m.is_null() {
         return false;

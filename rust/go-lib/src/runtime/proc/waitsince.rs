@@ -69,7 +69,8 @@ impl WaitStamps {
     pub(crate) fn look(&self, s: &Sched, now: i64, idle: bool) {
         if now >= self.next_when() {
             self.next_ns.store(now + if idle { IDLE_NS } else { BUSY_NS }, Ordering::Relaxed);
-            // Release: who sees it brings the time forward after it was set.
+            // Release: whoever sees it brings the time forward after it was set; pairs with the Acquire of
+            // `runs`.
             self.rests.store(idle, Ordering::Release);
             stamp(s, now);
         } else if !idle && self.rests.load(Ordering::Relaxed) {

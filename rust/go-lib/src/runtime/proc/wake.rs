@@ -21,6 +21,7 @@ use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::{checkdead, find, idle, procs, sysmon};
 use crate::runtime::sched::{sched, Inner, Sched};
 use crate::runtime::timers::Timers;
+use crate::sys::errno;
 use crate::sys::poll::Until;
 
 /// Puts a runnable G where it will run: the right queue of this M's P, or a shared one.
@@ -129,6 +130,7 @@ fn wakep_slow(s: &'static Sched) {
 /// This M starts to look for work.
 pub(crate) fn start_spinning(m: &M, s: &Sched) {
     m.spinning.set(true);
+    // AcqRel: pairs with the other steps of the count; the fences of the spin protocol do the rest.
     s.nmspinning.fetch_add(1, Ordering::AcqRel);
 }
 
@@ -264,6 +266,7 @@ pub(crate) fn startm(s: &'static Sched, p: &'static P, spinning: bool) -> bool {
     };
     if let Some(m) = m {
         m.spinning.set(spinning);
+        // Release: publishes the P; pairs with the Acquire of take_nextp.
         m.nextp.store((p as *const P).cast_mut(), Ordering::Release);
         wake_idle(s, m);
         return true;
@@ -281,9 +284,10 @@ pub(crate) fn startm(s: &'static Sched, p: &'static P, spinning: bool) -> bool {
 #[cold]
 fn no_thread(s: &Sched, p: &P, spinning: bool, e: &io::Error) {
     if spinning {
+        // AcqRel: pairs with the other steps of the count.
         s.nmspinning.fetch_sub(1, Ordering::AcqRel);
     }
-    let errno = e.raw_os_error().unwrap_or(libc::EAGAIN);
+    let errno = e.raw_os_error().unwrap_or(errno::EAGAIN);
     if s.refused.swap(errno as u32, Ordering::Relaxed) == 0 {
         eprintln!("go-lib: goroutines wait for a thread: {}", procs::limit_text(s, errno));
     }
@@ -406,7 +410,7 @@ fn sleep_in_netpoll(m: &'static M, s: &'static Sched, until: i64) -> bool {
 
 /// The P that was handed to this sleeping M; null: not yet.
 pub(crate) fn take_nextp(m: &M) -> *mut P {
-    // Acquire: the P as its giver left it. No swap: only a giver that took us off the idle list, or
+    // Acquire: the P as its giver left it; pairs with the Release in startm and startlockedm. No swap: only a giver that took us off the idle list, or
     // the goroutine for which we are kept off its queue, writes it, so there is nothing to race for.
     let p = m.nextp.load(Ordering::Acquire);
     if !p.is_null() {
@@ -501,6 +505,7 @@ pub(crate) fn handoffp(s: &'static Sched, p: &'static P) -> bool {
     if !p.is_idle_inside() || s.runqsize.load(Ordering::Relaxed) > 0 {
         return startm(s, p, false);
     }
+    // AcqRel: pairs with the other steps of the count.
     if s.nmspinning.load(Ordering::Relaxed) + s.npidle.load(Ordering::Relaxed) == 0
         && s.gomaxprocs.load(Ordering::Relaxed) > 1
         && s.nmspinning.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()

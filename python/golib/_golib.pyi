@@ -1,3 +1,5 @@
+# The types of the compiled part, golib._golib. Its docstrings are in the Rust sources; tests/test_api.py and stubtest compare.
+
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from contextvars import Context as Context_
 from traceback import StackSummary

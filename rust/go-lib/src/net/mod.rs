@@ -83,7 +83,7 @@ fn deadline_ns(at: Option<Instant>) -> i64 {
 
 /// The addresses of `addr`, which may be a name.
 fn resolve(addr: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
-    crate::with_syscall(|| addr.to_socket_addrs()).map(Iterator::collect)
+    crate::go::with_syscall(|| addr.to_socket_addrs()).map(Iterator::collect)
 }
 
 /// The first address with which `f` succeeds, else the last error.

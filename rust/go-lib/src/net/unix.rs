@@ -59,7 +59,7 @@ impl UnixStream {
     /// ```
     pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
         // The kernel tells nobody when there is room in the queue, so this one has to block.
-        let io = crate::with_syscall(|| std::os::unix::net::UnixStream::connect(path))?;
+        let io = crate::go::with_syscall(|| std::os::unix::net::UnixStream::connect(path))?;
         UnixStream::try_from(io)
     }
 

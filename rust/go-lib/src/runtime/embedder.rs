@@ -196,9 +196,11 @@ impl GRef {
     /// There is news for it: ends its wait with an interrupt, or has the system call that it sits in return with EINTR.
     /// One that waits to run, or is in no system call, does not notice.
     pub fn disturb(self) {
+        // Acquire, here and below: pairs with the Release of casgstatus and of `runs_now`.
         match self.g().status.load(Ordering::Acquire) {
             g::GWAITING => self.interrupt(),
             g::GRUNNING if self.is_alive() => {
+                // Acquire: pairs with the Release of `runs_now`.
                 let m = self.g().m.load(Ordering::Acquire);
                 if !m.is_null() {
                     // It may have gone on meanwhile: whoever runs there now repeats its call. SAFETY: Ms are never freed.
@@ -211,6 +213,7 @@ impl GRef {
 
     /// It runs on an OS thread: computing, waiting for the interpreter, or in a call of the host's.
     pub fn is_running(self) -> bool {
+        // Acquire: pairs with the Release of casgstatus.
         self.is_alive() && self.g().status.load(Ordering::Acquire) == g::GRUNNING
     }
 
@@ -364,6 +367,7 @@ pub fn change_signal_masks(also: Option<GRef>, added: u64, removed: u64) {
     // SAFETY: Ms are never freed.
     let tid_of = |m: *mut crate::runtime::m::M| unsafe { (*m).tid.load(Ordering::Relaxed) };
     tids.extend(s.inner.lock().allm.iter().map(|&m| tid_of(m)));
+    // Acquire: pairs with the Release of `runs_now`.
     tids.extend(also.map(|g| tid_of(g.g().m.load(Ordering::Acquire))));
     tids.retain(|&tid| tid != 0 && tid != mine);
     crate::sys::disturb::change_masks(&tids, added, removed);

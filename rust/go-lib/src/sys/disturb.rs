@@ -69,6 +69,7 @@ pub(crate) fn change_masks(tids: &[u32], added: u64, removed: u64) {
     ADDED.store(added, Ordering::Relaxed);
     REMOVED.store(removed, Ordering::Relaxed);
     for &tid in tids {
+        // Acquire: pairs with the Release in the handler.
         let before = CHANGED.load(Ordering::Acquire);
         // The kernel drops a signal if the same one is pending already.
         let _ = (0..TRIES).any(|_| {

@@ -187,7 +187,8 @@ def test_a_destructor_at_the_end_may_do_what_its_goroutine_may(where, deed):
         del fn, args, g
     eventually(lambda: len(seen) == 5, what=seen)
     assert seen == [DEEDS[deed]] * 5
-    assert all(me)
+    # A goroutine may have ended before its handle was let go of: then what the handle holds dies with that.
+    assert all(me) or where in (in_the_result, in_the_exceptions_frames)
 
 
 @pytest.mark.parametrize("where", PLACES_OF_DEATH, ids=lambda where: where.__name__)

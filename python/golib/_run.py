@@ -37,11 +37,8 @@ def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
 
 def check(fn: Callable[..., Any]) -> None:
     """Raises TypeError for what cannot be a goroutine."""
-    if callable(fn):
-        import inspect  # as much to import as half of golib, for a few programs
-
-        if not (inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)):
-            return
+    if callable(fn) and not _golib._is_async(fn):
+        return
     from golib._words import refuse
 
     refuse(fn)

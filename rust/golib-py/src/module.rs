@@ -182,6 +182,12 @@ unsafe extern "C" fn mark_thread(_: Raw, _: Raw) -> Raw {
     }
 }
 
+/// `_golib._is_async(fn)`: calling it gives a coroutine or an asynchronous generator.
+unsafe extern "C" fn is_async(_: Raw, fn_: Raw) -> Raw {
+    // SAFETY: a METH_O function.
+    unsafe { ffi::PyBool_FromLong(cpython::object::is_async(fn_).into()) }
+}
+
 /// `_golib._copy_context()`: a copy of the caller's contextvars; None if it has none.
 unsafe extern "C" fn copy_context(_: Raw, _: Raw) -> Raw {
     // SAFETY: a METH_NOARGS function.
@@ -405,6 +411,7 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     private(c"_in_goroutine", in_goroutine, ffi::METH_NOARGS),
     private(c"_current", current, ffi::METH_NOARGS),
     private(c"_mark_thread", mark_thread, ffi::METH_NOARGS),
+    private(c"_is_async", is_async, ffi::METH_O),
     private(c"_copy_context", copy_context, ffi::METH_NOARGS),
     private(c"_use_context", use_context, ffi::METH_O),
     private(c"_call_soon", call_soon, ffi::METH_O),

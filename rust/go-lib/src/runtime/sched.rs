@@ -106,6 +106,8 @@ pub(crate) struct Sched {
     pub(crate) main_is_goroutine: AtomicBool,
     /// A thread or a stack was refused lately (errno); the next spawn reports it.
     pub(crate) refused: AtomicU32,
+    /// stderr has been told that goroutines wait for a thread.
+    pub(crate) told_no_thread: AtomicBool,
     /// How many Gs wait for a stack. Written under `inner`.
     pub(crate) stackless: AtomicUsize,
     /// One of them was told to try again.
@@ -179,6 +181,7 @@ impl Sched {
             wanted_procs: AtomicUsize::new(0),
             main_is_goroutine: AtomicBool::new(false),
             refused: AtomicU32::new(0),
+            told_no_thread: AtomicBool::new(false),
             stackless: AtomicUsize::new(0),
             stack_try: AtomicBool::new(false),
             stacks: Stacks::new(),

@@ -156,12 +156,14 @@ fn refusal_text(e: &io::Error) -> String {
 fn report_refusal(s: &'static Sched, kind: Kind) -> io::Result<()> {
     // It stays set meanwhile: a refusal of the probe is told the caller, not stderr.
     let errno = s.refused.load(Ordering::Relaxed) as i32;
-    let again =
-        if errno == errno::ENOMEM { stacks::probe(s, kind) } else { procs::probe_thread(s) };
-    if again.is_ok() {
+    let served = match errno {
+        errno::ENOMEM => stacks::probe(s, kind).map(|()| true)?,
+        _ => procs::probe_thread(s)?,
+    };
+    if served {
         s.refused.store(0, Ordering::Relaxed);
     }
-    again
+    Ok(())
 }
 
 #[inline]

@@ -265,19 +265,26 @@ extern "C" fn mstart(arg: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
-/// A thread was refused earlier, or there is none yet: is there one for the goroutines that wait for it?
-pub(crate) fn probe_thread(s: &'static Sched) -> io::Result<()> {
+/// A thread was refused earlier, or there is none yet: is there one for the goroutines that wait for it? False: they wait
+/// for one of those that are blocked.
+///
+/// # Errors
+/// There is no thread at all.
+pub(crate) fn probe_thread(s: &'static Sched) -> io::Result<bool> {
     // SAFETY: P 0 always exists.
     let host = unsafe { &*s.p(0) };
     {
         let mut inner = s.inner.lock();
         let wanted = !host.is_idle_inside() || inner.allm.is_empty();
         if !wanted || !wake::pidletake(s, &mut inner, host) {
-            return Ok(());
+            return Ok(true);
         }
     }
     if wake::startm(s, host, false) {
-        return Ok(());
+        return Ok(true);
+    }
+    if !s.inner.lock().allm.is_empty() {
+        return Ok(false);
     }
     Err(io::Error::from_raw_os_error(s.refused.load(Ordering::Relaxed) as i32))
 }

@@ -288,7 +288,8 @@ fn no_thread(s: &Sched, p: &P, spinning: bool, e: &io::Error) {
         s.nmspinning.fetch_sub(1, Ordering::AcqRel);
     }
     let errno = e.raw_os_error().unwrap_or(errno::EAGAIN);
-    if s.refused.swap(errno as u32, Ordering::Relaxed) == 0 {
+    let is_news = s.refused.swap(errno as u32, Ordering::Relaxed) == 0;
+    if is_news && !s.told_no_thread.swap(true, Ordering::Relaxed) {
         eprintln!("go-lib: goroutines wait for a thread: {}", procs::limit_text(s, errno));
     }
     pidleput(s, &mut s.inner.lock(), p);

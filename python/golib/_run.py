@@ -35,7 +35,7 @@ def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     return _golib._run_main(main, args, kwargs)
 
 
-def check(fn: Callable[..., Any]) -> None:
+def check(fn: Any) -> None:
     """Raises TypeError for what cannot be a goroutine."""
     if callable(fn) and not _golib._is_async(fn):
         return

@@ -42,7 +42,7 @@ fn suspect(s: &Sched) {
     }
 }
 
-/// Who would be told of a deadlock is not asleep, or does not exist.
+/// Nobody could be told of a deadlock: no thread sleeps in the runtime, and no goroutine is a forked child's main thread.
 #[inline]
 fn nobody_to_tell(s: &Sched) -> bool {
     s.threads_asleep.load(Ordering::Acquire) == 0 && !s.main_is_goroutine.load(Ordering::Relaxed)

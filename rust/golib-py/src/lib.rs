@@ -1,18 +1,15 @@
 //! Goroutines for Python: the extension module `golib._golib`.
 //!
-//! | file | holds |
+//! The folders are levels, the lowest first; a file imports from its own level and from lower ones.
+//!
+//! | folder | holds |
 //! |---|---|
 //! | [`cpython`] | CPython's private state: the only folder that knows versions |
-//! | [`host`] | the runtime's hooks: how a goroutine gets the interpreter |
-//! | [`goroutine`] | the handle, and a goroutine's life |
-//! | [`start`], [`run`] | start, exit, fork; what `golib.run` needs |
-//! | [`signals`] | what signals mean for a deadlock |
-//! | [`asyncio`] | what the types give to asyncio |
-//! | [`chan`], [`ends`], [`select`], [`sync`] | the types on which goroutines wait |
-//! | [`context`], [`group`] | cancellation: contexts, and goroutines that belong together |
-//! | [`timer`], [`alarm`] | timers, and how what happens at a given time gets the GIL |
-//! | [`module`] | the module's functions |
-//! | [`raw`], [`obj`], [`errors`], [`results`] | how all of them speak with CPython |
+//! | [`ffi`] | how everything above speaks with CPython: references, functions, types, exceptions |
+//! | [`bridge`] | between the runtime and the interpreter: the runtime's hooks, alarms, signals, the start |
+//! | [`core`] | what a goroutine is: its handle and its life, and the contexts that cancel it |
+//! | [`types`] | what programs use: channels, `select`, locks, groups, timers |
+//! | [`module`] | the module itself: its functions, `golib.run` |
 //!
 //! What calls user code, and what is not worth Rust, is Python: `python/golib`.
 //!
@@ -24,141 +21,9 @@
     reason = "slots and methods: what CPython promises to each kind"
 )]
 
-mod alarm;
-mod asyncio;
-mod chan;
-mod context;
+mod bridge;
+mod core;
 mod cpython;
-mod ends;
-mod errors;
-mod goroutine;
-mod group;
-mod host;
+mod ffi;
 mod module;
-mod obj;
-mod raw;
-mod results;
-mod run;
-mod select;
-mod signals;
-mod start;
-mod sync;
-mod timer;
-
-use std::ptr;
-
-use pyo3::ffi::{self, PyModuleDef, PyModuleDef_HEAD_INIT, PyObject};
-
-use crate::obj::Raw;
-
-struct Definition(std::cell::UnsafeCell<PyModuleDef>);
-// SAFETY: CPython alone writes it, under the GIL.
-unsafe impl Sync for Definition {}
-
-static DEFINITION: Definition = Definition(std::cell::UnsafeCell::new(PyModuleDef {
-    m_base: PyModuleDef_HEAD_INIT,
-    m_name: c"golib._golib".as_ptr(),
-    m_doc: c"The compiled part of golib.".as_ptr(),
-    m_size: -1,
-    m_methods: module::FUNCTIONS.0.as_ptr().cast_mut(),
-    m_slots: ptr::null_mut(),
-    m_traverse: None,
-    m_clear: None,
-    m_free: None,
-}));
-
-/// Called by the import system.
-///
-/// # Safety
-/// The GIL is held.
-#[no_mangle]
-pub unsafe extern "C" fn PyInit__golib() -> *mut PyObject {
-    // SAFETY: the GIL is held; the definition lives for ever.
-    unsafe {
-        if cpython::init() < 0 || !errors::init() || !results::init() || !signals::init() {
-            return ptr::null_mut();
-        }
-        let module = ffi::PyModule_Create(DEFINITION.0.get());
-        if !module.is_null() && !fill(module) {
-            ffi::Py_DECREF(module);
-            return ptr::null_mut();
-        }
-        module
-    }
-}
-
-/// Adds the types; false: an exception is set.
-unsafe fn fill(module: Raw) -> bool {
-    // SAFETY: the GIL is held; the module is new.
-    unsafe {
-        let chan = chan::init();
-        let goroutine = goroutine::init();
-        if chan.is_null() || goroutine.is_null() || !ends::init() || !select::init() {
-            return false;
-        }
-        let Some(sync) = sync::init() else { return false };
-        let (nil, group) = (chan::make_nil(), group::init());
-        if nil.is_null() || group.is_null() {
-            return false;
-        }
-        let Some(context) = context::init() else { return false };
-        let Some(timers) = timer::init() else { return false };
-        let mut all =
-            vec![(c"Chan", chan), (c"Goroutine", goroutine), (c"nil", nil), (c"Group", group)];
-        all.extend(ends::types());
-        all.extend(select::types());
-        all.extend(sync);
-        all.extend(context);
-        all.extend(timers);
-        if !all
-            .into_iter()
-            .all(|(name, object)| ffi::PyModule_AddObjectRef(module, name.as_ptr(), object) == 0)
-        {
-            return false;
-        }
-        let version = raw::unicode(env!("CARGO_PKG_VERSION"));
-        if version.is_null()
-            || ffi::PyModule_AddObjectRef(module, c"__version__".as_ptr(), version) < 0
-        {
-            return false;
-        }
-        ffi::Py_DECREF(version);
-        let functions = context::functions::FUNCTIONS.0.as_ptr().cast_mut();
-        if ffi::PyModule_AddFunctions(module, functions) < 0 || !alarm::init(module) {
-            return false;
-        }
-        host::install();
-        match main_ident() {
-            Some(ident) => host::set_main_ident(ident),
-            None => return false,
-        }
-        start::register_at_exit(module)
-    }
-}
-
-/// `threading.main_thread().ident`; None: an exception is set.
-unsafe fn main_ident() -> Option<u64> {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let threading = ffi::PyImport_ImportModule(c"threading".as_ptr());
-        if threading.is_null() {
-            return None;
-        }
-        let thread = ffi::PyObject_CallMethodNoArgs(
-            threading,
-            ffi::PyUnicode_InternFromString(c"main_thread".as_ptr()),
-        );
-        ffi::Py_DECREF(threading);
-        if thread.is_null() {
-            return None;
-        }
-        let ident = ffi::PyObject_GetAttrString(thread, c"ident".as_ptr());
-        ffi::Py_DECREF(thread);
-        if ident.is_null() {
-            return None;
-        }
-        let value = ffi::PyLong_AsUnsignedLongLong(ident);
-        ffi::Py_DECREF(ident);
-        ffi::PyErr_Occurred().is_null().then_some(value)
-    }
-}
+mod types;

@@ -1,0 +1,171 @@
+//! What comes for the main thread while it waits in `run`: the main goroutine, which stands in for it, has to see it.
+//!
+//! The kernel delivers the process's signals to the main thread. CPython's C handler notes each and has the main goroutine's
+//! eval loop look; one that waits in golib or in a system call has to be disturbed. That may come too early for the call in
+//! which it is about to sleep, so the thread looks again until nothing is pending. What is still there when the goroutine
+//! has been in one call for a second is run by the thread itself: what that raises leaves `run`.
+
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+
+use go_lib::runtime::embedder::{self, nanotime, Event, GRef, Wait, WaitError, WaitReason};
+use pyo3::ffi;
+
+use super::lock;
+use crate::bridge::host;
+use crate::cpython::{main_thread, object};
+use crate::ffi::raw::guard_wait;
+
+/// The pauses between two looks, and how long a call may last that nothing interrupts.
+const FIRST_PAUSE_NS: i64 = 1_000_000;
+const LONGEST_PAUSE_NS: i64 = 64_000_000;
+const PATIENCE_NS: i64 = 1_000_000_000;
+
+/// The main goroutine of the `run` on the main thread, which writes it with the GIL held. It is read there, or with the GIL
+/// held. (A lock might be held for ever in a forked child.)
+struct Main(UnsafeCell<Option<GRef>>);
+// SAFETY: see above.
+unsafe impl Sync for Main {}
+static MAIN: Main = Main(UnsafeCell::new(None));
+
+/// See `MAIN`.
+fn main() -> Option<GRef> {
+    // SAFETY: see MAIN.
+    unsafe { *MAIN.0.get() }
+}
+
+fn set_main(main: Option<GRef>) {
+    // SAFETY: see MAIN.
+    unsafe { *MAIN.0.get() = main };
+}
+
+/// Signals are pending of which the main goroutine knows.
+static KNOWN: AtomicBool = AtomicBool::new(false);
+/// Goroutines that wait for the main thread to have been awake. An event lies on the stack of its waiter.
+static TURNS: Mutex<Vec<EventPtr>> = Mutex::new(Vec::new());
+
+struct EventPtr(*const Event);
+// SAFETY: the waiter keeps the event until it is set.
+unsafe impl Send for EventPtr {}
+
+pub(super) fn begin(main: GRef) {
+    set_main(Some(main));
+}
+
+pub(super) fn end() {
+    set_main(None);
+    KNOWN.store(false, Ordering::Relaxed);
+    end_turns();
+}
+
+/// The main goroutine has been told of the signals that are pending.
+pub(crate) fn are_passed_on() -> bool {
+    // Relaxed: written and read by the main thread.
+    KNOWN.load(Ordering::Relaxed)
+}
+
+/// Has the main goroutine look at what has come, if there is one. On the main thread, or with the GIL held.
+pub(crate) fn pass_on() {
+    if let Some(main) = main() {
+        main_thread::tell();
+        main.disturb();
+    }
+}
+
+/// See `cpython::identity::HostTable`: somebody else than the kernel may have left a signal.
+pub unsafe extern "C" fn signal_sent() {
+    if object::signal_tripped() {
+        pass_on();
+        host::interrupt_main_thread();
+    }
+}
+
+/// See `cpython::identity::HostTable`: returns when the main thread has handled the signals that were sent to it before.
+pub unsafe extern "C" fn main_thread_turn() {
+    if main().is_none() {
+        return;
+    }
+    let done = Event::new();
+    lock(&TURNS).push(EventPtr(&done));
+    host::interrupt_main_thread();
+    // A frame of C is below us: the goroutine keeps its M.
+    let mut interrupted = false;
+    while !done.is_set() {
+        // The main thread is about to come. An interrupt stays for the next wait.
+        if let Some(Err(WaitError::Interrupted)) =
+            guard_wait(std::ptr::null(), || done.wait(Wait::Block, WaitReason::Join))
+        {
+            embedder::take_interrupt();
+            interrupted = true;
+        }
+    }
+    if let Some(me) = embedder::current().filter(|_| interrupted) {
+        me.interrupt();
+    }
+}
+
+fn end_turns() {
+    let turns = std::mem::take(&mut *lock(&TURNS));
+    if turns.is_empty() {
+        return;
+    }
+    // On the way back from a system call the kernel delivers what had been sent when the turns were asked for.
+    std::thread::yield_now();
+    for EventPtr(done) in turns {
+        // SAFETY: its goroutine waits.
+        unsafe { (*done).set() };
+    }
+}
+
+/// What the waiting thread knows of news for the main goroutine.
+pub(super) struct News {
+    main: GRef,
+    /// None: there are none.
+    next_look_ns: Option<i64>,
+    pause_ns: i64,
+    /// Since when main has been running with news.
+    running_since_ns: Option<i64>,
+}
+
+impl News {
+    pub(super) fn new(main: GRef) -> News {
+        News { main, next_look_ns: None, pause_ns: FIRST_PAUSE_NS, running_since_ns: None }
+    }
+
+    /// How long to wait before the next look.
+    pub(super) fn wait(&self) -> Wait {
+        self.next_look_ns.map_or(Wait::Block, Wait::Until)
+    }
+
+    /// Looks for news, and passes them on. False: main did not come, and what they raise is set.
+    ///
+    /// # Safety
+    /// On the main thread, which waits for `main`; the GIL is held.
+    pub(super) unsafe fn look(&mut self) -> bool {
+        end_turns();
+        // SAFETY: the caller's duty.
+        let news = unsafe { main_thread::has_news() };
+        KNOWN.store(news, Ordering::Relaxed);
+        if !news {
+            *self = News::new(self.main);
+            return true;
+        }
+        pass_on();
+        let now = nanotime();
+        self.running_since_ns =
+            self.main.is_running().then(|| self.running_since_ns.unwrap_or(now));
+        self.next_look_ns = Some(now.saturating_add(self.pause_ns));
+        self.pause_ns = (self.pause_ns * 2).min(LONGEST_PAUSE_NS);
+        if self.running_since_ns.is_none_or(|since| now - since < PATIENCE_NS) {
+            return true;
+        }
+        self.running_since_ns = None;
+        // 3.11 takes its note of the signal back in the second only. SAFETY: the caller's duty; no wait is under way.
+        unsafe {
+            main_thread::taken_back(|| {
+                ffi::PyErr_CheckSignals() == 0 && ffi::Py_MakePendingCalls() == 0
+            })
+        }
+    }
+}

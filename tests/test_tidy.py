@@ -292,27 +292,50 @@ def _expand(tree: str) -> Iterator[str]:
             start = at + 1
 
 
-def _imports(path: str) -> Iterator[tuple[int, str]]:
-    """(line, module path) of each `crate::…` and `super::…` in the code."""
+class Import(NamedTuple):
+    """A path in the code that begins at the root, in a module above or in a child: as a path from the root."""
+
+    line: int
+    module: str
+    #: What the file calls it, if it is in a `use`, and whether that shows it to others.
+    local: str
+    is_shown: bool
+
+
+def _imports(path: str) -> Iterator[Import]:
     body = _without_tests(code(path))
-    own = _module_of(path).split("::")
-    is_folder = path.endswith("/mod.rs")
-    for found in re.finditer(r"\b(crate|super(?:::super)*)::((?:\w+::)*(?:\w+|\{))", body):
+    own = [part for part in _module_of(path).split("::") if part]
+    inline = [
+        (found.start(), _closing_brace(body, found.end() - 1))
+        for found in re.finditer(r"\bmod \w+ \{", body)
+    ]
+    children = set(re.findall(r"\bmod (\w+);", body))
+    first = "|".join(["crate", r"super(?:::super)*", "self", *children])
+    head = rf"(?<![\w:$])((?:pub(?:\([^)]*\))? )?use )?({first})::((?:\w+::)*(?:\w+|\{{|\*))"
+    for found in re.finditer(head, body):
         line = body.count("\n", 0, found.start()) + 1
-        up = 0 if found[1] == "crate" else found[1].count("super") - (1 if is_folder else 0)
-        base = [] if found[1] == "crate" else own[: len(own) - up]
-        tree = found[2]
+        begins, tree = found[2], found[3]
+        if begins in children:
+            base = [*own, begins]
+        elif begins == "crate":
+            base = []
+        else:
+            depth = sum(begin < found.start() < end for begin, end in inline)
+            base = own[: len(own) - max(0, begins.count("super") - depth)]
         if tree.endswith("{"):
             tree = tree[:-1] + body[found.end() - 1 : _closing_brace(body, found.end() - 1) + 1]
         for name in _expand(tree):
-            yield line, "::".join(filter(None, [*base, name.partition(" as ")[0].strip()]))
+            target, _, alias = name.partition(" as ")
+            module = "::".join([*base, target.strip()]).removesuffix("::self").removesuffix("::*")
+            local = (alias.strip() or module.rpartition("::")[2]) if found[1] else ""
+            yield Import(line, module, local, (found[1] or "").startswith("pub"))
 
 
 def upward_imports() -> Iterator[Finding]:
     """A layer imports only from those below it."""
     for path in sources("rust/go-lib/src/**/*.rs"):
         own = _layer(_module_of(path))
-        for line, module in _imports(path):
+        for line, module, *_ in _imports(path):
             if module.startswith("__"):
                 continue  # a macro's, which can only be named by the crate's root
             if _layer(module) > own:
@@ -372,25 +395,51 @@ def test_the_sources_keep_the_rule(rule: Callable[[], Iterator[Finding]]) -> Non
     assert not wrong, f"{rule.__doc__}\n" + "\n".join(wrong)
 
 
-def largest_circle(crate: str) -> list[str]:
-    """The modules of the largest group in which each imports each, be it through others."""
+def import_graph(crate: str) -> dict[str, set[str]]:
+    """Which modules each module takes names from: those that define them, not those that pass them on."""
     modules = {_module_of(path): path for path in sources(f"rust/{crate}/src/**/*.rs")}
+    imports = {module: list(_imports(path)) for module, path in modules.items()}
+    passed_on = {
+        f"{module}::{i.local}": i.module
+        for module, found in imports.items()
+        for i in found
+        if i.is_shown
+    }
 
-    def module_named(name: str) -> str:
-        while name and name not in modules:
-            name = name.rpartition("::")[0]
+    def defining(name: str) -> str:
+        rest = ""
+        while name not in modules:
+            if name in passed_on:
+                return defining(passed_on[name] + rest)
+            name, _, last = name.rpartition("::")
+            rest = f"::{last}{rest}"
+            if not name:
+                return ""
         return name
 
-    reached: dict[str, set[str]] = {}
+    graph = {}
     for module, path in modules.items():
-        reached[module] = {module_named(name) for _, name in _imports(path)} - {module, ""}
-    for middle in modules:
-        for module in modules:
+        body = _without_tests(code(path))
+        names = {i.module for i in imports[module] if not i.is_shown}
+        for i in imports[module]:
+            # What a file reaches by way of a folder that it has imported.
+            if i.local and i.module in modules:
+                below = re.findall(rf"(?<![\w:]){i.local}::(\w+)", body)
+                names |= {f"{i.module}::{name}" for name in below}
+        graph[module] = {defining(name) for name in names} - {module, ""}
+    return graph
+
+
+def largest_circle(crate: str) -> list[str]:
+    """The modules of the largest group in which each imports each, be it through others."""
+    reached = {module: set(direct) for module, direct in import_graph(crate).items()}
+    for middle in reached:
+        for module in reached:
             if middle in reached[module]:
                 reached[module] |= reached[middle]
     circles = [
-        sorted(m for m in modules if m in reached[module] and module in reached[m])
-        for module in modules
+        sorted(m for m in reached if m in reached[module] and module in reached[m])
+        for module in reached
     ]
     return max(circles, key=len)
 

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use common::every_way;
 use go_lib::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use go_lib::runtime::embedder;
+use go_lib::sync::WaitError;
 
 const SHORT: Duration = Duration::from_millis(5);
 
@@ -152,5 +154,24 @@ fn names_are_resolved() {
         assert!(TcpStream::connect(("localhost", port)).is_ok());
         assert!(TcpStream::connect("localhost:no port").is_err());
         assert!(TcpStream::connect(&[][..]).is_err());
+    });
+}
+
+#[test]
+fn an_interrupt_ends_a_read_and_can_be_told_from_a_failure() {
+    every_way(|way| {
+        let (a, _b) = UnixStream::pair().unwrap();
+        let (tell, told) = go_lib::chan::chan(1);
+        let reader = way.start(move || {
+            tell.send(embedder::current_or_thread());
+            let result = a.read(&mut [0; 1]);
+            (result, embedder::take_interrupt())
+        });
+        told.recv().unwrap().interrupt();
+        let (result, was_pending) = reader.join();
+        let error = result.unwrap_err();
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<WaitError>());
+        assert_eq!((inner, error.kind()), (Some(&WaitError::Interrupted), ErrorKind::Other));
+        assert!(was_pending);
     });
 }

@@ -57,6 +57,7 @@
 
 #![forbid(unsafe_code)]
 
+mod fd;
 mod tcp;
 mod udp;
 mod unix;
@@ -68,18 +69,14 @@ pub use unix::{UnixDatagram, UnixIncoming, UnixListener, UnixStream};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use self::fd::Fd;
 use crate::runtime::netpoll::desc::Mode;
-use crate::runtime::netpoll::fd::NetFd;
-use crate::runtime::timers::NEVER;
+use crate::runtime::netpoll::NetError;
+use crate::runtime::sema::WaitError;
 use crate::sys::clock::nanotime;
 use crate::sys::errno;
-
-/// `at` on the runtime's clock.
-fn deadline_ns(at: Option<Instant>) -> i64 {
-    at.map_or(NEVER, crate::runtime::time::deadline_at)
-}
 
 /// The addresses of `addr`, which may be a name.
 fn resolve(addr: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
@@ -107,7 +104,7 @@ fn each_addr<R>(
 /// Accepts by `accept`, and outlives what concerns one connection, or passes: one that was broken off
 /// already, and a process or system without a descriptor to spare, for which it waits a while.
 fn accept_patiently<T: AsRawFd, R>(
-    fd: &NetFd<T>,
+    fd: &Fd<T>,
     accept: impl Fn(&T) -> io::Result<R>,
 ) -> io::Result<R> {
     const FIRST: Duration = Duration::from_millis(5);
@@ -124,8 +121,10 @@ fn accept_patiently<T: AsRawFd, R>(
                 // Ends with a new connection too, with the close, and with the deadline.
                 let until = nanotime() + pause.as_nanos() as i64;
                 match fd.wait(Mode::Read, Some(until)) {
-                    Err(e) if e.kind() != ErrorKind::TimedOut => return Err(e),
-                    _ => pause = (2 * pause).min(LONGEST),
+                    Ok(()) | Err(NetError::Wait(WaitError::Timeout)) => {
+                        pause = (2 * pause).min(LONGEST);
+                    }
+                    Err(e) => return Err(e.into()),
                 }
             }
             _ => return Err(e),
@@ -151,7 +150,7 @@ macro_rules! socket_methods {
     ($type:ident, $std:ty, $open:literal) => {
         impl $type {
             fn new(io: $std) -> std::io::Result<Self> {
-                Ok($type { fd: std::sync::Arc::new($crate::runtime::netpoll::fd::NetFd::new(io)?) })
+                Ok($type { fd: $crate::net::fd::Fd::new(io)? })
             }
 
             /// When operations end that have not completed, with an error of kind `TimedOut`: those
@@ -177,7 +176,7 @@ macro_rules! socket_methods {
                     $crate::runtime::netpoll::desc::Mode::Read,
                     $crate::runtime::netpoll::desc::Mode::Write,
                 ];
-                self.fd.set_deadline(&modes, $crate::net::deadline_ns(at))
+                self.fd.set_deadline(&modes, at)
             }
 
             /// As [`set_deadline`](Self::set_deadline), for what reads, receives and accepts.
@@ -197,7 +196,7 @@ macro_rules! socket_methods {
             /// ```
             pub fn set_read_deadline(&self, at: Option<std::time::Instant>) -> std::io::Result<()> {
                 let modes = [$crate::runtime::netpoll::desc::Mode::Read];
-                self.fd.set_deadline(&modes, $crate::net::deadline_ns(at))
+                self.fd.set_deadline(&modes, at)
             }
 
             /// As [`set_deadline`](Self::set_deadline), for what writes and sends.
@@ -220,7 +219,7 @@ macro_rules! socket_methods {
                 at: Option<std::time::Instant>,
             ) -> std::io::Result<()> {
                 let modes = [$crate::runtime::netpoll::desc::Mode::Write];
-                self.fd.set_deadline(&modes, $crate::net::deadline_ns(at))
+                self.fd.set_deadline(&modes, at)
             }
 
             /// Closes the socket, for all clones: whoever waits in one of its operations gets the
@@ -314,14 +313,15 @@ macro_rules! socket_methods {
             /// # }
             /// ```
             pub fn into_std(self) -> std::io::Result<$std> {
-                match std::sync::Arc::try_unwrap(self.fd) {
-                    Ok(fd) => {
-                        let io = fd.into_io().ok_or_else($crate::runtime::netpoll::fd::closed)?;
-                        io.set_nonblocking(false)?;
-                        Ok(io)
-                    }
-                    Err(shared) => shared.with(|io| io.try_clone()),
+                let mut shared = false;
+                let io = self.fd.into_io(|io| {
+                    shared = true;
+                    io.try_clone()
+                })?;
+                if !shared {
+                    io.set_nonblocking(false)?;
                 }
+                Ok(io)
             }
         }
 

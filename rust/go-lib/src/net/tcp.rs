@@ -3,12 +3,12 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::fd::zero_timeout;
 use super::{
     accept_patiently, each_addr, next_incoming, socket_methods, stream_methods, timeout_methods,
-    Mode, NetFd,
+    Fd, Mode,
 };
 use crate::sys::socket;
 
@@ -33,7 +33,7 @@ use crate::sys::socket;
 /// # }
 /// ```
 pub struct TcpStream {
-    fd: Arc<NetFd<std::net::TcpStream>>,
+    fd: Fd<std::net::TcpStream>,
 }
 
 socket_methods!(
@@ -94,8 +94,7 @@ impl TcpStream {
     /// ```
     pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
         if timeout.is_zero() {
-            let zero = "cannot set a 0 duration timeout";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, zero));
+            return Err(zero_timeout());
         }
         Self::connect_until(addr, Instant::now().checked_add(timeout))
     }
@@ -305,7 +304,7 @@ impl TcpStream {
 /// # }
 /// ```
 pub struct TcpListener {
-    fd: Arc<NetFd<std::net::TcpListener>>,
+    fd: Fd<std::net::TcpListener>,
 }
 
 socket_methods!(

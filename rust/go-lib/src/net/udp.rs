@@ -2,9 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 
-use super::{each_addr, resolve, socket_methods, timeout_methods, Mode, NetFd};
+use super::{each_addr, resolve, socket_methods, timeout_methods, Fd, Mode};
 
 /// A UDP socket.
 ///
@@ -24,7 +23,7 @@ use super::{each_addr, resolve, socket_methods, timeout_methods, Mode, NetFd};
 /// # }
 /// ```
 pub struct UdpSocket {
-    fd: Arc<NetFd<std::net::UdpSocket>>,
+    fd: Fd<std::net::UdpSocket>,
 }
 
 socket_methods!(

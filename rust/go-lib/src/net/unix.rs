@@ -4,10 +4,9 @@ use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::{
-    accept_patiently, next_incoming, socket_methods, stream_methods, timeout_methods, Mode, NetFd,
+    accept_patiently, next_incoming, socket_methods, stream_methods, timeout_methods, Fd, Mode,
 };
 
 /// A connection between processes of one machine.
@@ -25,7 +24,7 @@ use super::{
 /// # }
 /// ```
 pub struct UnixStream {
-    fd: Arc<NetFd<std::os::unix::net::UnixStream>>,
+    fd: Fd<std::os::unix::net::UnixStream>,
 }
 
 socket_methods!(
@@ -141,7 +140,7 @@ impl UnixStream {
 /// # }
 /// ```
 pub struct UnixListener {
-    fd: Arc<NetFd<std::os::unix::net::UnixListener>>,
+    fd: Fd<std::os::unix::net::UnixListener>,
 }
 
 socket_methods!(
@@ -268,7 +267,7 @@ impl Iterator for UnixIncoming<'_> {
 /// # std::io::Result::Ok(())
 /// ```
 pub struct UnixDatagram {
-    fd: Arc<NetFd<std::os::unix::net::UnixDatagram>>,
+    fd: Fd<std::os::unix::net::UnixDatagram>,
 }
 
 socket_methods!(

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use crate::prim::{AtomicPtr, AtomicU64, Ordering};
 use crate::runtime::netpoll::desc::{Mode, PollDesc};
+use crate::runtime::netpoll::NetError;
 use crate::runtime::proc::procs;
 use crate::runtime::sched::{sched, Sched};
 use crate::runtime::sema::{FdError, FdMutex, WaitError};
@@ -48,31 +49,6 @@ unsafe impl<T: AsRawFd + Send> Send for NetFd<T> {}
 impl<T: AsRawFd> UnwindSafe for NetFd<T> {}
 impl<T: AsRawFd> RefUnwindSafe for NetFd<T> {}
 
-/// The error of who uses what was closed.
-pub(crate) fn closed() -> io::Error {
-    io::Error::new(ErrorKind::NotConnected, "use of closed network connection")
-}
-
-impl From<WaitError> for io::Error {
-    fn from(e: WaitError) -> io::Error {
-        match e {
-            WaitError::Timeout => io::Error::new(ErrorKind::TimedOut, "i/o timeout"),
-            WaitError::WouldBlock => io::Error::from(ErrorKind::WouldBlock),
-            // Not ErrorKind::Interrupted: loops over a reader would try again.
-            WaitError::Interrupted | WaitError::Deadlock => io::Error::other(e.to_string()),
-        }
-    }
-}
-
-impl From<FdError> for io::Error {
-    fn from(e: FdError) -> io::Error {
-        match e {
-            FdError::Closed => closed(),
-            FdError::Wait(e) => e.into(),
-        }
-    }
-}
-
 /// A use of the descriptor, perhaps of one of its modes too.
 struct Use<'a, T: AsRawFd> {
     fd: &'a NetFd<T>,
@@ -80,9 +56,9 @@ struct Use<'a, T: AsRawFd> {
 }
 
 impl<T: AsRawFd> Use<'_, T> {
-    fn io(&self) -> io::Result<&T> {
+    fn io(&self) -> Result<&T, NetError> {
         // SAFETY: by 1: we hold a reference.
-        unsafe { (*self.fd.io.get()).as_ref() }.ok_or_else(closed)
+        unsafe { (*self.fd.io.get()).as_ref() }.ok_or(NetError::Closed)
     }
 }
 
@@ -128,7 +104,7 @@ impl<T: AsRawFd> NetFd<T> {
     }
 
     /// By 3.
-    fn at_home(&self) -> io::Result<()> {
+    fn at_home(&self) -> Result<(), NetError> {
         // Acquire: pairs with the Release in revive.
         if ptr::eq(self.home.load(Ordering::Acquire), sched()) {
             return Ok(());
@@ -138,7 +114,7 @@ impl<T: AsRawFd> NetFd<T> {
 
     /// By 3, in a forked child.
     #[cold]
-    fn revive(&self) -> io::Result<()> {
+    fn revive(&self) -> Result<(), NetError> {
         let s = procs::ensure_started();
         let _one_at_a_time = s.netpoll.reviving.lock();
         if ptr::eq(self.home.load(Ordering::Relaxed), s) {
@@ -165,13 +141,17 @@ impl<T: AsRawFd> NetFd<T> {
     ///
     /// # Errors
     /// It was closed; those of `f`.
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&T) -> io::Result<R>) -> Result<R, NetError> {
+        Ok(f(self.borrow()?.io()?)?)
+    }
+
+    /// A use that excludes no other.
+    fn borrow(&self) -> Result<Use<'_, T>, NetError> {
         self.at_home()?;
         if !self.lock().incref() {
-            return Err(closed());
+            return Err(NetError::Closed);
         }
-        let used = Use { fd: self, mode: None };
-        f(used.io()?)
+        Ok(Use { fd: self, mode: None })
     }
 
     /// Has `op` done, which would block now and then; waits for others that use the mode.
@@ -185,10 +165,11 @@ impl<T: AsRawFd> NetFd<T> {
         &self,
         mode: Mode,
         mut op: impl FnMut(&T) -> io::Result<R>,
-    ) -> io::Result<R> {
+    ) -> Result<R, NetError> {
         let used = self.enter(mode)?;
+        let io = used.io()?;
         let in_vain = self.pd().prepare(mode)?;
-        self.try_and_wait(mode, in_vain, || op(used.io()?))
+        self.try_and_wait(mode, in_vain, || op(io))
     }
 
     /// As [`operate`](Self::operate) for a read of a stream of bytes into a room of `room` bytes: one
@@ -198,11 +179,11 @@ impl<T: AsRawFd> NetFd<T> {
         &self,
         room: usize,
         mut op: impl FnMut(&T) -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    ) -> Result<usize, NetError> {
         let used = self.enter(Mode::Read)?;
-        let pd = self.pd();
+        let (io, pd) = (used.io()?, self.pd());
         let in_vain = pd.prepare(Mode::Read)? && room > 0;
-        let n = self.try_and_wait(Mode::Read, in_vain, || op(used.io()?))?;
+        let n = self.try_and_wait(Mode::Read, in_vain, || op(io))?;
         if 0 < n && n < room {
             pd.drained();
         }
@@ -215,7 +196,7 @@ impl<T: AsRawFd> NetFd<T> {
         &self,
         mode: Mode,
         mut op: impl FnMut(&T) -> io::Result<R>,
-    ) -> io::Result<R> {
+    ) -> Result<R, NetError> {
         const LOOK_NS: i64 = 1_000_000;
         let used = self.enter(mode)?;
         let until = self.until(mode).unwrap_or(i64::MAX);
@@ -233,13 +214,13 @@ impl<T: AsRawFd> NetFd<T> {
                     }
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => (),
-                done => return done,
+                done => return Ok(done?),
             }
         }
     }
 
     #[inline]
-    fn enter(&self, mode: Mode) -> io::Result<Use<'_, T>> {
+    fn enter(&self, mode: Mode) -> Result<Use<'_, T>, NetError> {
         self.at_home()?;
         self.lock().lock(mode as usize)?;
         Ok(Use { fd: self, mode: Some(mode) })
@@ -252,7 +233,7 @@ impl<T: AsRawFd> NetFd<T> {
         mode: Mode,
         mut in_vain: bool,
         mut op: impl FnMut() -> io::Result<R>,
-    ) -> io::Result<R> {
+    ) -> Result<R, NetError> {
         let mut until = None;
         loop {
             if in_vain {
@@ -262,7 +243,7 @@ impl<T: AsRawFd> NetFd<T> {
             match op() {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => in_vain = true,
                 Err(e) if e.kind() == ErrorKind::Interrupted => in_vain = false,
-                done => return done,
+                done => return Ok(done?),
             }
         }
     }
@@ -280,7 +261,7 @@ impl<T: AsRawFd> NetFd<T> {
     ///
     /// # Errors
     /// As [`operate`](Self::operate).
-    pub(crate) fn wait(&self, mode: Mode, until_ns: Option<i64>) -> io::Result<()> {
+    pub(crate) fn wait(&self, mode: Mode, until_ns: Option<i64>) -> Result<(), NetError> {
         let _used = self.enter(mode)?;
         Ok(self.pd().wait(mode, until_ns)?)
     }
@@ -289,32 +270,18 @@ impl<T: AsRawFd> NetFd<T> {
     ///
     /// # Errors
     /// It was closed.
-    pub(crate) fn set_deadline(&self, modes: &[Mode], when_ns: i64) -> io::Result<()> {
-        self.with(|_| {
-            for &mode in modes {
-                self.pd().set_deadline(mode, when_ns)?;
-            }
-            Ok(())
-        })
+    pub(crate) fn set_deadline(&self, modes: &[Mode], when_ns: i64) -> Result<(), NetError> {
+        let _used = self.borrow()?;
+        for &mode in modes {
+            self.pd().set_deadline(mode, when_ns)?;
+        }
+        Ok(())
     }
 
-    /// How long one operation may wait; `None`: for ever.
-    ///
-    /// # Errors
-    /// Zero is no time, as std has it.
-    pub(crate) fn set_timeout(&self, mode: Mode, timeout: Option<Duration>) -> io::Result<()> {
-        let ns = match timeout {
-            Some(Duration::ZERO) => {
-                return Err(io::Error::new(
-                    ErrorKind::InvalidInput,
-                    "cannot set a 0 duration timeout",
-                ))
-            }
-            Some(d) => u64::try_from(d.as_nanos()).unwrap_or(u64::MAX),
-            None => 0,
-        };
+    /// How long one operation may wait; `None`: for ever. Zero, which is no time, counts as one nanosecond.
+    pub(crate) fn set_timeout(&self, mode: Mode, timeout: Option<Duration>) {
+        let ns = timeout.map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX).max(1));
         self.timeouts[mode as usize].store(ns, Ordering::Relaxed);
-        Ok(())
     }
 
     /// What `set_timeout` set.
@@ -330,11 +297,11 @@ impl<T: AsRawFd> NetFd<T> {
     ///
     /// # Errors
     /// It was closed before.
-    pub(crate) fn close(&self) -> io::Result<()> {
+    pub(crate) fn close(&self) -> Result<(), NetError> {
         self.at_home()?;
         let lock = self.lock();
         if !lock.close() {
-            return Err(closed());
+            return Err(NetError::Closed);
         }
         self.pd().evict();
         if lock.decref() {

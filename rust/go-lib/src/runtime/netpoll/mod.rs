@@ -6,6 +6,7 @@
 //! | `desc` | PollDesc: the hand-shake of a waiter with the poller, deadlines and close |
 //! | `pool` | where PollDescs live |
 //! | `fd` | a descriptor with its lock, for those who read and write |
+//! | `error` | why an operation failed |
 //!
 //! The kernel's side is `sys::poll`, whose header is the contract of a backend.
 //!
@@ -28,8 +29,11 @@
 //! Go: runtime/netpoll.go
 
 pub(crate) mod desc;
+pub(crate) mod error;
 pub(crate) mod fd;
 pub(crate) mod pool;
+
+pub use error::NetError;
 
 use std::io;
 use std::ptr;

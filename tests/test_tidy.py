@@ -224,8 +224,8 @@ def python_in_the_crate() -> Iterator[Finding]:
                 yield Finding(path, line.strip()[:40], number)
 
 
-#: The crate's layers from the bottom up; a file imports from its own and from lower ones. The longest prefix counts.
-LAYERS = [
+#: Each crate's layers from the bottom up; a file imports from its own and from lower ones. The longest prefix counts.
+CRATE_LAYERS = [
     ["prim", "sys", "test_rng"],
     ["runtime"],
     ["runtime::proc"],
@@ -246,17 +246,30 @@ LAYERS = [
 ]
 
 
-def _layer(module: str) -> int:
+HOST_LAYERS = [
+    ["cpython"],
+    ["ffi"],
+    ["bridge"],
+    ["core"],
+    ["types"],
+    ["module"],
+    [""],
+]
+
+LAYERS = {"go-lib": CRATE_LAYERS, "golib-py": HOST_LAYERS}
+
+
+def _layer(layers: list[list[str]], module: str) -> int:
     best = max(
         (
             name
-            for layer in LAYERS
+            for layer in layers
             for name in layer
             if module == name or module.startswith(name + "::") or not name
         ),
         key=len,
     )
-    return next(height for height, layer in enumerate(LAYERS) if best in layer)
+    return next(height for height, layer in enumerate(layers) if best in layer)
 
 
 def _without_tests(body: str) -> str:
@@ -333,18 +346,15 @@ def _imports(path: str) -> Iterator[Import]:
 
 def upward_imports() -> Iterator[Finding]:
     """A layer imports only from those below it."""
-    for path in sources("rust/go-lib/src/**/*.rs"):
-        own = _layer(_module_of(path))
-        for line, module, *_ in _imports(path):
-            if module.startswith("__"):
-                continue  # a macro's, which can only be named by the crate's root
-            if _layer(module) > own:
-                top = (
-                    "::".join(module.split("::")[:3])
-                    if module.startswith("runtime::")
-                    else module.split("::")[0]
-                )
-                yield Finding(path, top, line)
+    for crate, layers in LAYERS.items():
+        for path in sources(f"rust/{crate}/src/**/*.rs"):
+            own = _layer(layers, _module_of(path))
+            for line, module, *_ in _imports(path):
+                if module.startswith("__"):
+                    continue  # a macro's, which can only be named by the crate's root
+                if _layer(layers, module) > own:
+                    depth = 3 if module.startswith("runtime::") else 1
+                    yield Finding(path, "::".join(module.split("::")[:depth]), line)
 
 
 RULES: list[Callable[[], Iterator[Finding]]] = [

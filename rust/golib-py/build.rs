@@ -10,7 +10,7 @@ const SOURCES: &[&str] = &[
     "arena.c",
     "call.c",
     "cfi.c",
-    "context.c",
+    "vars.c",
     "gil.c",
     "hooks.c",
     "ident.c",

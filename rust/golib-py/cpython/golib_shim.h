@@ -152,14 +152,14 @@ int golib_gil_locked(void);
 /* The interpreter is going away: an attach from now on does not return. */
 int golib_finalizing(void);
 
-/* ---- context.c: contextvars ---- */
+/* ---- vars.c: context variables ---- */
 
 /* What a goroutine spawned now should start with: *out is a new reference to a copy of the current context, or NULL
  * when there is none or it is empty. 0, or -1 with an exception set. GIL held. */
-int golib_ctx_copy_for(PyObject **out);
+int golib_vars_copy(PyObject **out);
 
 /* Makes `ctx` (stolen, may be NULL) the context of `ts`. GIL held. */
-void golib_ts_set_context(PyThreadState *ts, PyObject *ctx);
+void golib_ts_set_vars(PyThreadState *ts, PyObject *ctx);
 
 /* ---- call.c ---- */
 
@@ -218,10 +218,10 @@ void golib_movable_counts(uint64_t out[3]);
 /* ---- identity.c ---- */
 
 /* What the identity patches ask of the runtime. Any member may be NULL. All are called with the GIL held, but for `state`. */
-typedef struct golib_host {
+typedef struct golib_runtime {
     /* The running goroutine took (+) or gave back (-) locks that CPython keys by OS thread. While it holds any, it
      * keeps its M when it parks. A no-op on an ordinary thread. */
-    void (*hold)(int delta);
+    void (*pin)(int delta);
     /* The running goroutine's number, which no other ever has; 0 on an ordinary thread. */
     unsigned long long (*goroutine)(void);
     /* The running goroutine's state, NULL on an ordinary thread. With or without the GIL. */
@@ -240,9 +240,9 @@ typedef struct golib_host {
     void (*before_fork)(void);
     /* In a forked child, before CPython has done anything there: nothing of Python may run, or be made. */
     void (*after_fork)(void);
-} golib_host;
+} golib_runtime;
 
-void golib_set_host(const golib_host *host);
+void golib_set_runtime(const golib_runtime *runtime);
 
 /* Makes the builtins that CPython keys by OS thread follow the goroutine; idempotent. 0, or -1 with an exception set. */
 int golib_identity_install(void);

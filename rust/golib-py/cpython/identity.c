@@ -14,12 +14,12 @@
 
 #include <string.h>
 
-static const golib_host no_host;
-const golib_host *golib_host_table = &no_host;
+static const golib_runtime nobody;
+const golib_runtime *golib_runtime_table = &nobody;
 
-void golib_set_host(const golib_host *host)
+void golib_set_runtime(const golib_runtime *runtime)
 {
-    golib_host_table = host ? host : &no_host;
+    golib_runtime_table = runtime ? runtime : &nobody;
 }
 
 /* ---- patching ---- */

@@ -75,7 +75,7 @@ static PyObject *in_child(PyObject *self, PyObject *unused)
     PyObject *threading = threading_module();
     (void)self;
     (void)unused;
-    if (!threading || !golib_host_table->goroutine || !golib_host_table->goroutine())
+    if (!threading || !golib_runtime_table->goroutine || !golib_runtime_table->goroutine())
         Py_RETURN_NONE;
     PyObject *thread = PyObject_GetAttrString(threading, "_main_thread");
     int failed = !thread || revive(threading, thread) < 0;

@@ -82,7 +82,7 @@ static void reset(const storage *s)
 /* In a forked child the other goroutines and their threads are gone. */
 static void forget_others(void)
 {
-    PyThreadState *ts = golib_host_table->state ? golib_host_table->state() : NULL;
+    PyThreadState *ts = golib_runtime_table->state ? golib_runtime_table->state() : NULL;
     for (user **at = &users; *at;) {
         user *u = *at;
         if (u->ts == ts)
@@ -97,7 +97,7 @@ static void forget_others(void)
 int golib_greenlet_registers(void (*destroy)(void *), void *object, void *library)
 {
     static int watches_forks;
-    PyThreadState *ts = golib_host_table->state ? golib_host_table->state() : NULL;
+    PyThreadState *ts = golib_runtime_table->state ? golib_runtime_table->state() : NULL;
     user *u = ts ? malloc(sizeof *u) : NULL;
     if (!u || !storage_of(object, &u->storage)) {
         free(u);
@@ -110,7 +110,7 @@ int golib_greenlet_registers(void (*destroy)(void *), void *object, void *librar
     u->object = object;
     u->next = users;
     users = u;
-    golib_host_table->hold(1);
+    golib_runtime_table->pin(1);
     return 0;
 }
 
@@ -128,7 +128,7 @@ static void leave(PyThreadState *ts)
         }
         *at = u->next;
         reset(&u->storage);
-        golib_host_table->hold(-1);
+        golib_runtime_table->pin(-1);
         free(u);
     }
 }
@@ -151,7 +151,7 @@ void golib_greenlet_known(int known)
 
 static PyObject *refuse(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    if (golib_host_table->state && golib_host_table->state()) {
+    if (golib_runtime_table->state && golib_runtime_table->state()) {
         PyErr_SetString(PyExc_RuntimeError, "golib cannot tell where this build of greenlet keeps its state: "
                                             "use greenlets in threads, not in goroutines");
         return NULL;

@@ -8,21 +8,21 @@
 static PyObject *taken_if_true(PyObject *result)
 {
     if (result == Py_True)
-        golib_hold(1);
+        golib_pin(1);
     return result;
 }
 
 static PyObject *taken(PyObject *result)
 {
     if (result)
-        golib_hold(1);
+        golib_pin(1);
     return result;
 }
 
 static PyObject *given_back(PyObject *result)
 {
     if (result)
-        golib_hold(-1);
+        golib_pin(-1);
     return result;
 }
 
@@ -39,7 +39,7 @@ static int count_of(PyObject *state)
 
 static PyObject *given_back_wholly(PyObject *state)
 {
-    golib_hold(-count_of(state));
+    golib_pin(-count_of(state));
     return state;
 }
 
@@ -57,7 +57,7 @@ static void forget_hold(PyObject *self)
     if (PyErr_Occurred())
         PyErr_Clear();
     else
-        golib_hold((int)-n);
+        golib_pin((int)-n);
 }
 
 GOLIB_WRAP(rlock_acquire, "acquire", 0, golib_nothing_before, taken_if_true);
@@ -85,7 +85,7 @@ static PyObject *restore(PyObject *self, PyObject *arg)
     PyObject *result = golib_call_two(&rlock_restore, self, here);
     Py_DECREF(here);
     if (result)
-        golib_hold(count);
+        golib_pin(count);
     return result;
 }
 

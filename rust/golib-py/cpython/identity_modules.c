@@ -15,7 +15,7 @@
  * ever compares. Called with or without the GIL. */
 static unsigned long thread_ident(void)
 {
-    PyThreadState *ts = golib_host_table->state ? golib_host_table->state() : NULL;
+    PyThreadState *ts = golib_runtime_table->state ? golib_runtime_table->state() : NULL;
     return ts ? ts->thread_id : PyThread_get_thread_ident();
 }
 

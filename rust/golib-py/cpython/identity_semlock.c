@@ -86,7 +86,7 @@ static void taken(PyObject *self)
             return;     /* again, after the main thread */
         set_taker(self, goroutine);
     }
-    golib_hold(1);
+    golib_pin(1);
 }
 
 static PyObject *taken_if_true(PyObject *self, PyObject *result)
@@ -106,7 +106,7 @@ static int is_counted(PyObject *self)
 static PyObject *given_back(PyObject *self, PyObject *result)
 {
     if (result && is_counted(self))
-        golib_hold(-1);
+        golib_pin(-1);
     return result;
 }
 
@@ -118,7 +118,7 @@ static void forget_hold(PyObject *self)
     PyObject *mine = PyObject_CallMethod(self, "_is_mine", NULL);
     PyErr_Clear();
     if (mine == Py_True)
-        golib_hold((int)-count_of(self));
+        golib_pin((int)-count_of(self));
     Py_XDECREF(mine);
 }
 

@@ -19,7 +19,7 @@ static PyObject *os_ident(PyObject *ident)
         if (value == (unsigned long)-1 && PyErr_Occurred())
             PyErr_Clear();      /* the original says what is wrong with it */
         else if (golib_ident_is_goroutine(value)) {
-            unsigned long thread = golib_host_table->pthread_of ? golib_host_table->pthread_of(value) : 0;
+            unsigned long thread = golib_runtime_table->pthread_of ? golib_runtime_table->pthread_of(value) : 0;
             if (!thread) {
                 errno = ESRCH;
                 return PyErr_SetFromErrno(PyExc_OSError);
@@ -33,10 +33,10 @@ static PyObject *os_ident(PyObject *ident)
 /* The calling goroutine may have sent a signal to its own process, and `result` came of it. */
 static PyObject *after_sending(PyObject *result)
 {
-    const golib_host *host = golib_host_table;
-    if (!result || !host->in_main_goroutine || !host->main_thread_turn || !host->in_main_goroutine())
+    const golib_runtime *runtime = golib_runtime_table;
+    if (!result || !runtime->in_main_goroutine || !runtime->main_thread_turn || !runtime->in_main_goroutine())
         return result;
-    host->main_thread_turn();
+    runtime->main_thread_turn();
     if (PyErr_CheckSignals() < 0)
         Py_CLEAR(result);
     return result;
@@ -45,8 +45,8 @@ static PyObject *after_sending(PyObject *result)
 /* CPython has noted a signal. */
 static PyObject *after_noting(PyObject *result)
 {
-    if (golib_host_table->signal_sent && !golib_is_main_thread())
-        golib_host_table->signal_sent();
+    if (golib_runtime_table->signal_sent && !golib_is_main_thread())
+        golib_runtime_table->signal_sent();
     return result;
 }
 
@@ -96,16 +96,16 @@ static golib_patch patch_mask;
  * while it is parked, do as its own. */
 static PyObject *mask_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
-    const golib_host *host = golib_host_table;
-    if (!host->in_main_goroutine || !host->masks_changed || !host->in_main_goroutine())
+    const golib_runtime *runtime = golib_runtime_table;
+    if (!runtime->in_main_goroutine || !runtime->masks_changed || !runtime->in_main_goroutine())
         return golib_call_fast(&patch_mask, self, args, n);
-    host->hold(1);  /* handlers run in the original */
+    runtime->pin(1);  /* handlers run in the original */
     uint64_t before = own_mask();
     PyObject *result = golib_call_fast(&patch_mask, self, args, n);
     uint64_t after = own_mask();
     if (before != after)
-        host->masks_changed(after & ~before, before & ~after);
-    host->hold(-1);
+        runtime->masks_changed(after & ~before, before & ~after);
+    runtime->pin(-1);
     return result;
 }
 
@@ -114,8 +114,8 @@ static golib_patch patch_mask = {.name = "pthread_sigmask", .optional = 1, .fast
 /* While the main thread has its part back for a moment, the main goroutine may come out of its call: it is no less main. */
 static void insist(void)
 {
-    const golib_host *host = golib_host_table;
-    if (GOLIB_UNLIKELY(golib_main.is_back) && host->in_main_goroutine && host->in_main_goroutine())
+    const golib_runtime *runtime = golib_runtime_table;
+    if (GOLIB_UNLIKELY(golib_main.is_back) && runtime->in_main_goroutine && runtime->in_main_goroutine())
         _PyRuntime.main_thread = (unsigned long)pthread_self();
 }
 

@@ -33,7 +33,7 @@ static void let_go(PyObject *connection)
         int ours = PyLong_AsUnsignedLongLong(owner) == golib_current_goroutine();
         PyDict_DelItem(owners, key);
         if (ours)
-            golib_hold(-1);
+            golib_pin(-1);
     }
     Py_XDECREF(key);
     PyErr_Restore(type, value, traceback);
@@ -57,7 +57,7 @@ static void dealloc(PyObject *self)
 /* Locks the goroutine to its thread. What fails leaves it locked until it ends. */
 static void hold_for(PyObject *connection)
 {
-    golib_hold(1);
+    golib_pin(1);
     PyObject *key = NULL, *owner = NULL;
     if (owners || (owners = PyDict_New())) {
         key = PyLong_FromVoidPtr(connection);

@@ -59,7 +59,7 @@ static void dealloc(PyObject *app)
     if (!o.goroutine || o.thread == this_thread()) {
         original_dealloc(app);
         if (o.goroutine && o.goroutine == golib_current_goroutine())
-            golib_hold(-1);
+            golib_pin(-1);
     }
     else if (!is_finalizing() &&
              PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
@@ -75,7 +75,7 @@ static PyObject *made(PyObject *app)
     unsigned long long goroutine = app ? golib_current_goroutine() : 0;
     if (!goroutine)
         return app;
-    golib_hold(1);
+    golib_pin(1);
     PyTypeObject *type = Py_TYPE(app);
     if (type->tp_dealloc != dealloc) {
         original_dealloc = type->tp_dealloc;

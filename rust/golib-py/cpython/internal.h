@@ -31,7 +31,7 @@ void golib_arena_give_back(_PyStackChunk *chunk);
 int golib_call_init(void);
 int golib_fork_init(void);
 
-extern const golib_host *golib_host_table;
+extern const golib_runtime *golib_runtime_table;
 
 /* See main_thread.c. */
 typedef struct golib_main_record {

@@ -100,16 +100,16 @@ static inline void golib_nothing_before(PyObject *self)
  * main interpreter, and another may have a GIL of its own. */
 static inline unsigned long long golib_current_goroutine(void)
 {
-    if (!golib_host_table->goroutine || PyInterpreterState_Get() != PyInterpreterState_Main())
+    if (!golib_runtime_table->goroutine || PyInterpreterState_Get() != PyInterpreterState_Main())
         return 0;
-    return golib_host_table->goroutine();
+    return golib_runtime_table->goroutine();
 }
 
 /* The running goroutine took (+) or gave back (-) what C keys by OS thread. */
-static inline void golib_hold(int delta)
+static inline void golib_pin(int delta)
 {
-    if (delta && golib_host_table->hold)
-        golib_host_table->hold(delta);
+    if (delta && golib_runtime_table->pin)
+        golib_runtime_table->pin(delta);
 }
 
 /* The parts of the identity patches. find: 0 or -1 with an exception set, nothing changed yet; apply: cannot fail. */

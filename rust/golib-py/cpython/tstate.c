@@ -145,16 +145,16 @@ void golib_ts_unlink_all(PyThreadState *except)
 /* fork() runs this in the parent before it forks. */
 static void in_forking_parent(void)
 {
-    if (golib_host_table->before_fork)
-        golib_host_table->before_fork();
+    if (golib_runtime_table->before_fork)
+        golib_runtime_table->before_fork();
 }
 
 /* fork() runs this in the child before CPython deletes the other threads' states there, which runs finalizers, and before
  * any hook of os.register_at_fork(). Until CPython has made the GIL anew there, no other thread may ask for it. */
 static void in_forked_child(void)
 {
-    if (golib_host_table->after_fork)
-        golib_host_table->after_fork();
+    if (golib_runtime_table->after_fork)
+        golib_runtime_table->after_fork();
     /* A C library may fork without the GIL. Until 3.11 the current state is then another thread's. */
     PyThreadState *current = golib_ts_current();
     if (!current || current != golib_bound() || current->interp != PyInterpreterState_Main())

@@ -106,7 +106,7 @@ static void start(G *g)
     if (!(g->ts = npool ? pool_ts[--npool] : golib_ts_new()))
         abort();
     golib_ts_set_ident(g->ts, golib_ident_of(g->id));
-    golib_ts_set_context(g->ts, g->ctx);
+    golib_ts_set_vars(g->ts, g->ctx);
     g->ctx = NULL;
     uint64_t *sp = (uint64_t *)golib_ts_arm(g->ts, g->stack + 4096, g->stack + stack_bytes);
     *--sp = 0;
@@ -149,7 +149,7 @@ static PyObject *make(PyObject *const *a, Py_ssize_t n, int is_main)
     g->sp = NULL;
     g->holds = 0;
     g->is_main = is_main;
-    if (golib_ctx_copy_for(&g->ctx) < 0)
+    if (golib_vars_copy(&g->ctx) < 0)
         abort();
     live++;
     M *m = getm();
@@ -443,23 +443,23 @@ static PyObject *h_stats(PyObject *self, PyObject *x)
                          (unsigned long)pthread_self());
 }
 
-static void host_hold(int delta)
+static void runtime_pin(int delta)
 {
     M *m = getm();
     if (m && m->cur)
         m->cur->holds += delta;
 }
-static unsigned long long host_goroutine(void)
+static unsigned long long runtime_goroutine(void)
 {
     M *m = getm();
     return m ? (uintptr_t)m->cur : 0;
 }
-static unsigned long host_pthread_of(unsigned long ident)
+static unsigned long runtime_pthread_of(unsigned long ident)
 {
     M *m = getm();
     return m && m->cur && golib_ts_ident(m->cur->ts) == ident ? (unsigned long)pthread_self() : 0;
 }
-static const golib_host host = {.hold = host_hold, .goroutine = host_goroutine, .pthread_of = host_pthread_of};
+static const golib_runtime runtime = {.pin = runtime_pin, .goroutine = runtime_goroutine, .pthread_of = runtime_pthread_of};
 
 static PyObject *h_holds(PyObject *self, PyObject *x)
 {
@@ -530,6 +530,6 @@ PyMODINIT_FUNC PyInit_harness(void)
 {
     if (golib_shim_init() < 0)
         return NULL;
-    golib_set_host(&host);
+    golib_set_runtime(&runtime);
     return PyModule_Create(&module);
 }

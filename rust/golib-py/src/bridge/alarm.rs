@@ -13,6 +13,7 @@
 //!
 //! Go: runtime/time.go (timer.f)
 
+use std::cell::UnsafeCell;
 use std::ptr;
 use std::sync::atomic::{fence, AtomicPtr, AtomicU64, Ordering};
 use std::sync::Arc;
@@ -20,8 +21,8 @@ use std::sync::Arc;
 use go_lib::runtime::embedder::{self, Alarm, GRef, Ring, WaitReason};
 use pyo3::ffi::{self, PyObject};
 
-use crate::core::goroutine::{self, GoroutineObj, Spec};
-use crate::ffi::obj::{self, Global, Raw};
+use crate::ffi::obj::{self, Raw};
+use crate::ffi::raw::parking;
 use crate::ffi::raw::{guard, guard_wait};
 
 /// What an object does when its alarm rings; it is alive meanwhile, the GIL is held, and no exception may be left set.
@@ -52,8 +53,12 @@ static TAKEN: AtomicPtr<Rung> = AtomicPtr::new(ptr::null_mut());
 static SERVANT: AtomicPtr<GRef> = AtomicPtr::new(ptr::null_mut());
 /// One that has acted and waits to be the servant again; null while there is none. With the GIL.
 static SPARE: AtomicPtr<GRef> = AtomicPtr::new(ptr::null_mut());
-/// `_golib._serve_alarms`, the servant's function.
-static SERVE: Global = Global::new();
+/// How a servant is made; set at import.
+static MAKE_SERVANT: Maker = Maker(UnsafeCell::new(None));
+
+struct Maker(UnsafeCell<Option<unsafe fn() -> Option<GRef>>>);
+// SAFETY: used with the GIL held.
+unsafe impl Sync for Maker {}
 
 impl Ring for HostAlarm {
     fn alarm(&self) -> &Alarm {
@@ -152,32 +157,21 @@ unsafe fn ensure_servant() -> bool {
 unsafe fn start_servant() -> bool {
     // SAFETY: the GIL is held; the servant runs first when we give it up.
     unsafe {
-        let function = SERVE.get();
-        let args = ffi::PyTuple_New(0);
-        // Without the context variables of whoever happened to be the first: they would be kept for good.
-        let vars = Some(ptr::null_mut());
-        let handle = goroutine::start(Spec { system: true, vars, ..Spec::new(function, args) });
-        if handle.is_null() {
-            return false;
-        }
-        let servant = Box::into_raw(Box::new(GoroutineObj::gref(handle)));
+        let Some(servant) = (*MAKE_SERVANT.0.get()).and_then(|make| make()) else { return false };
         // Release: pairs with the Acquire in ring.
-        SERVANT.store(servant, Ordering::Release);
-        ffi::Py_DECREF(handle);
+        SERVANT.store(Box::into_raw(Box::new(servant)), Ordering::Release);
         true
     }
 }
 
-/// Notes the servant's function.
+/// Says how a goroutine is made that runs [`serve_alarms`](golib_entry_serve_alarms): what runs goroutines is above us. It
+/// gives the new one, or none with an exception set.
 ///
 /// # Safety
-/// The GIL is held; `module` is ours, complete.
-pub(crate) unsafe fn init(module: Raw) -> bool {
+/// The GIL is held.
+pub(crate) unsafe fn set_maker(make: unsafe fn() -> Option<GRef>) {
     // SAFETY: the GIL is held.
-    unsafe {
-        SERVE.set(ffi::PyObject_GetAttrString(module, c"_serve_alarms".as_ptr()));
-        !SERVE.get().is_null()
-    }
+    unsafe { *MAKE_SERVANT.0.get() = Some(make) };
 }
 
 /// In a forked child: the servant is gone, and what the parent had set does not ring here.
@@ -206,47 +200,39 @@ unsafe fn hand_over() {
     // SAFETY: the GIL is held.
     unsafe {
         if !start_servant() {
-            ffi::PyErr_WriteUnraisable(SERVE.get());
+            ffi::PyErr_WriteUnraisable(ffi::Py_None());
         }
     }
 }
 
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
-    use crate::ffi::raw::parking;
-
-    // `_golib._serve_alarms()`: a servant's life. It ends when it comes back and finds a spare.
-    parking!(golib_entry_serve_alarms => serve_alarms(_module, _args, _n; record) {
-        // Who was started last is the servant, and runs before it hands that over.
-        let me = SERVANT.load(Ordering::Relaxed);
-        loop {
-            if any_rung() {
-                if SERVANT.load(Ordering::Relaxed) == me {
-                    // SAFETY: the GIL is held.
-                    unsafe { hand_over() };
-                } else if SPARE.load(Ordering::Relaxed) == me {
-                    SPARE.store(ptr::null_mut(), Ordering::Relaxed);
-                }
+// `_golib._serve_alarms()`: a servant's life. It ends when it comes back and finds a spare.
+parking!(golib_entry_serve_alarms => serve_alarms(_module, _args, _n; record) {
+    // Who was started last is the servant, and runs before it hands that over.
+    let me = SERVANT.load(Ordering::Relaxed);
+    loop {
+        if any_rung() {
+            if SERVANT.load(Ordering::Relaxed) == me {
                 // SAFETY: the GIL is held.
-                unsafe { act_on_all() };
-                if SERVANT.load(Ordering::Relaxed) == me {
-                    // Nobody else could be had.
-                } else if SPARE.load(Ordering::Relaxed).is_null() {
-                    SPARE.store(me, Ordering::Relaxed);
-                } else {
-                    // SAFETY: the GIL is held.
-                    return unsafe { obj::none() };
-                }
+                unsafe { hand_over() };
+            } else if SPARE.load(Ordering::Relaxed) == me {
+                SPARE.store(ptr::null_mut(), Ordering::Relaxed);
             }
-            // An interrupt that came meanwhile ends the wait at once.
-            let _ = guard_wait(record, || embedder::park_forever(WaitReason::Sleep));
-            embedder::take_interrupt();
+            // SAFETY: the GIL is held.
+            unsafe { act_on_all() };
+            if SERVANT.load(Ordering::Relaxed) == me {
+                // Nobody else could be had.
+            } else if SPARE.load(Ordering::Relaxed).is_null() {
+                SPARE.store(me, Ordering::Relaxed);
+            } else {
+                // SAFETY: the GIL is held.
+                return unsafe { obj::none() };
+            }
         }
-    });
-}
-
-pub(crate) use parks::golib_entry_serve_alarms;
+        // An interrupt that came meanwhile ends the wait at once.
+        let _ = guard_wait(record, || embedder::park_forever(WaitReason::Sleep));
+        embedder::take_interrupt();
+    }
+});
 
 /// True if something has rung that was not acted upon.
 fn any_rung() -> bool {

@@ -1,13 +1,20 @@
-//! Between the runtime and the interpreter.
+//! Between the runtime and the interpreter: what each of the two wants to know of the other.
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`host`] | the runtime's hooks: how a goroutine gets the interpreter |
-//! | [`start`] | start, exit, fork |
-//! | [`signals`] | what signals mean for a deadlock |
+//! | [`attach`] | how the runtime gives a goroutine the interpreter |
+//! | [`threads`], [`main_thread`] | ordinary threads that wait in the runtime; the main thread |
+//! | [`news`] | what comes for the main thread while it waits in `run` |
+//! | [`deadlock`], [`signals`] | whether anything can still wake a waiter |
 //! | [`alarm`] | how what happens at a given time gets the GIL |
+//! | [`startup`], [`exit`] | what the first goroutine sets going; the end of the interpreter |
 
 pub(crate) mod alarm;
-pub(crate) mod host;
+pub(crate) mod attach;
+pub(crate) mod deadlock;
+pub(crate) mod exit;
+pub(crate) mod main_thread;
+pub(crate) mod news;
 pub(crate) mod signals;
-pub(crate) mod start;
+pub(crate) mod startup;
+pub(crate) mod threads;

@@ -43,10 +43,9 @@ impl Caller {
 }
 
 /// Defines an entry and its symbol; see the module's documentation.
-#[macro_export]
 macro_rules! raw_entry {
     ($(#[$meta:meta])* $vis:vis fn $name:ident(iternext) => $target:path) => {
-        $crate::raw_entry!(@asm "rsi", "x1", $name, $target);
+        $crate::cpython::entry::raw_entry!(@asm "rsi", "x1", $name, $target);
         unsafe extern "C" {
             $(#[$meta])* $vis fn $name(slf: *mut ::pyo3::ffi::PyObject) -> *mut ::pyo3::ffi::PyObject;
         }
@@ -55,7 +54,7 @@ macro_rules! raw_entry {
         ) -> *mut ::pyo3::ffi::PyObject = $target;
     };
     ($(#[$meta:meta])* $vis:vis fn $name:ident(o) => $target:path) => {
-        $crate::raw_entry!(@asm "rdx", "x2", $name, $target);
+        $crate::cpython::entry::raw_entry!(@asm "rdx", "x2", $name, $target);
         unsafe extern "C" {
             $(#[$meta])* $vis fn $name(
                 slf: *mut ::pyo3::ffi::PyObject, arg: *mut ::pyo3::ffi::PyObject,
@@ -66,7 +65,7 @@ macro_rules! raw_entry {
         ) -> *mut ::pyo3::ffi::PyObject = $target;
     };
     ($(#[$meta:meta])* $vis:vis fn $name:ident(fastcall) => $target:path) => {
-        $crate::raw_entry!(@asm "rcx", "x3", $name, $target);
+        $crate::cpython::entry::raw_entry!(@asm "rcx", "x3", $name, $target);
         unsafe extern "C" {
             $(#[$meta])* $vis fn $name(
                 slf: *mut ::pyo3::ffi::PyObject, args: *mut *mut ::pyo3::ffi::PyObject, n: ::pyo3::ffi::Py_ssize_t,
@@ -78,7 +77,7 @@ macro_rules! raw_entry {
         ) -> *mut ::pyo3::ffi::PyObject = $target;
     };
     ($(#[$meta:meta])* $vis:vis fn $name:ident(keywords) => $target:path) => {
-        $crate::raw_entry!(@asm "r8", "x4", $name, $target);
+        $crate::cpython::entry::raw_entry!(@asm "r8", "x4", $name, $target);
         unsafe extern "C" {
             $(#[$meta])* $vis fn $name(
                 slf: *mut ::pyo3::ffi::PyObject, args: *const *mut ::pyo3::ffi::PyObject, n: ::pyo3::ffi::Py_ssize_t,
@@ -142,3 +141,4 @@ macro_rules! raw_entry {
         );
     };
 }
+pub(crate) use raw_entry;

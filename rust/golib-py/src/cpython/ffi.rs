@@ -5,7 +5,7 @@ use std::os::raw::{c_char, c_int, c_ulong, c_void};
 use pyo3::ffi::{PyObject, PyThreadState};
 
 use super::entry::Caller;
-use super::identity::HostTable;
+use super::runtime::RuntimeTable;
 
 extern "C" {
     pub(super) fn golib_shim_init() -> c_int;
@@ -47,8 +47,8 @@ extern "C" {
     pub(super) fn golib_gil_locked() -> c_int;
     pub(super) fn golib_finalizing() -> c_int;
 
-    pub(super) fn golib_ctx_copy_for(out: *mut *mut PyObject) -> c_int;
-    pub(super) fn golib_ts_set_context(ts: *mut PyThreadState, ctx: *mut PyObject);
+    pub(super) fn golib_vars_copy(out: *mut *mut PyObject) -> c_int;
+    pub(super) fn golib_ts_set_vars(ts: *mut PyThreadState, ctx: *mut PyObject);
 
     pub(super) fn golib_hooks_lend(owner: *const c_void) -> c_int;
     pub(super) fn golib_hooks_after_fork(owner: *const c_void);
@@ -60,7 +60,7 @@ extern "C" {
     ) -> c_int;
     pub(super) fn golib_movable_counts(out: *mut u64);
 
-    pub(super) fn golib_set_host(host: *const HostTable);
+    pub(super) fn golib_set_runtime(runtime: *const RuntimeTable);
     pub(super) fn golib_identity_install() -> c_int;
     pub(super) fn golib_atexit_last() -> c_int;
     pub(super) fn golib_fork_hook_child(hook: *mut PyObject) -> c_int;

@@ -4,6 +4,7 @@
 //! * [`entry`] the raw C-level entries through which Python calls operations that can park
 //! * [`movable`] whether a goroutine may go on on another OS thread
 //! * [`main_thread`] `run`'s main goroutine stands in for the main thread
+//! * [`runtime`] what the shim asks of the runtime
 //! * [`identity`] builtins that CPython keys by OS thread made to follow the goroutine
 //!
 //! # Invariants
@@ -19,6 +20,7 @@ pub mod identity;
 pub mod main_thread;
 pub mod movable;
 pub mod object;
+pub mod runtime;
 pub mod tstate;
 
 use std::os::raw::c_int;

@@ -185,9 +185,9 @@ impl ThreadState {
     /// # Safety
     /// The GIL is held; `ctx` is null or an owned reference to a `contextvars.Context` that nobody has entered.
     #[inline]
-    pub unsafe fn set_context(self, ctx: *mut PyObject) {
+    pub unsafe fn set_vars(self, ctx: *mut PyObject) {
         // SAFETY: the caller's duty.
-        unsafe { ffi::golib_ts_set_context(self.as_ptr(), ctx) }
+        unsafe { ffi::golib_ts_set_vars(self.as_ptr(), ctx) }
     }
 
     /// `function(*args, **kwargs)` as the outermost call of the goroutine whose handle is `owner`: a new reference, or null
@@ -275,10 +275,10 @@ pub unsafe fn thread_restore(ts: *mut PyThreadState) {
 /// # Safety
 /// The GIL is held.
 #[inline]
-pub unsafe fn context_for_spawn() -> Result<*mut PyObject, ()> {
+pub unsafe fn vars_for_spawn() -> Result<*mut PyObject, ()> {
     let mut context = std::ptr::null_mut();
     // SAFETY: the GIL is held (caller); the slot is ours.
-    if unsafe { ffi::golib_ctx_copy_for(&mut context) } < 0 {
+    if unsafe { ffi::golib_vars_copy(&mut context) } < 0 {
         return Err(());
     }
     Ok(context)

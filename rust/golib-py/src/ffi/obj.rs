@@ -8,10 +8,11 @@
 //! 2. No [`Obj`] is dropped under a lock of the runtime: a finalizer may do anything.
 
 use std::ffi::CStr;
+use std::os::raw::c_char;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi::{self, PyObject, Py_ssize_t};
 
 /// A Python object as C sees it.
 pub(crate) type Raw = *mut PyObject;
@@ -35,6 +36,17 @@ pub(crate) unsafe fn boolean(value: bool) -> Raw {
         let object = if value { ffi::Py_True() } else { ffi::Py_False() };
         ffi::Py_INCREF(object);
         object
+    }
+}
+
+/// `str` from Rust's text; null with an exception set.
+///
+/// # Safety
+/// The GIL is held.
+pub(crate) unsafe fn unicode(text: &str) -> Raw {
+    // SAFETY: the text is UTF-8.
+    unsafe {
+        ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast::<c_char>(), text.len() as Py_ssize_t)
     }
 }
 
@@ -111,6 +123,23 @@ impl Global {
     /// Sets it; the reference is taken over.
     pub(crate) fn set(&self, object: Raw) {
         self.0.store(object, Ordering::Relaxed);
+    }
+
+    /// Sets it to `module.name`; false: an exception is set.
+    ///
+    /// # Safety
+    /// The GIL is held.
+    pub(crate) unsafe fn import(&self, module: &CStr, name: &CStr) -> bool {
+        // SAFETY: the GIL is held.
+        unsafe {
+            let module = ffi::PyImport_ImportModule(module.as_ptr());
+            if module.is_null() {
+                return false;
+            }
+            self.set(ffi::PyObject_GetAttrString(module, name.as_ptr()));
+            ffi::Py_DECREF(module);
+        }
+        !self.get().is_null()
     }
 }
 

@@ -6,61 +6,56 @@ use std::ptr;
 use go_lib::runtime::embedder::{self, Wait, WaitError, WaitReason};
 use pyo3::ffi::{self, PyMethodDef};
 
-use crate::bridge::{host, start};
-use crate::core::context::{ambient, blocks};
+use super::{exit, fork, run};
+use crate::bridge::{self, alarm, deadlock};
+use crate::core::context::ambient;
 use crate::core::goroutine;
+use crate::core::waits;
 use crate::cpython::{self, main_thread, movable, tstate};
 use crate::ffi::errors;
 use crate::ffi::obj::{self, Global, Raw};
 use crate::ffi::raw::{self, guard, guard_wait, parking, seconds_of, wait_for, Record, Table};
-use crate::module::run;
 use crate::types::chan::ends;
+use crate::types::context::blocks;
 use crate::types::{select, sync, timer};
 
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
-
-    // METH_FASTCALL, though it takes none: the eval loop calls such a function directly, one of METH_NOARGS it does not.
-    parking!(golib_entry_gosched => gosched(_module, _args, n; record) {
-        // SAFETY: a METH_FASTCALL function.
-        unsafe {
-            if n != 0 {
-                let text = format!("gosched() takes no arguments ({n} given)");
-                return errors::raise(ffi::PyExc_TypeError, &text);
-            }
-            give_way(record)
+// METH_FASTCALL, though it takes none: the eval loop calls such a function directly, one of METH_NOARGS it does not.
+parking!(golib_entry_gosched => gosched(_module, _args, n; record) {
+    // SAFETY: a METH_FASTCALL function.
+    unsafe {
+        if n != 0 {
+            let text = format!("gosched() takes no arguments ({n} given)");
+            return errors::raise(ffi::PyExc_TypeError, &text);
         }
-    });
+        give_way(record)
+    }
+});
 
-    parking!(golib_entry_sleep => sleep(_module, seconds; record) {
-        // SAFETY: a METH_O function.
-        unsafe {
-            let Some(seconds) = seconds_of(seconds) else { return ptr::null_mut() };
-            if seconds == 0.0 {
-                return give_way(record);
-            }
-            let wait = wait_for(seconds);
-            loop {
-                let result = match wait {
-                    Wait::Try => return obj::none(),
-                    Wait::Block => {
-                        guard_wait(record, || Err(embedder::park_forever(WaitReason::Sleep)))
-                    }
-                    Wait::Until(deadline_ns) => guard_wait(record, || embedder::sleep_until(deadline_ns)),
-                };
-                match result {
-                    Some(Ok(())) => return obj::none(),
-                    Some(Err(WaitError::Timeout)) => return obj::none(),
-                    Some(Err(error)) if errors::again(error, "sleep", ptr::null_mut()) => {}
-                    _ => return ptr::null_mut(),
+parking!(golib_entry_sleep => sleep(_module, seconds; record) {
+    // SAFETY: a METH_O function.
+    unsafe {
+        let Some(seconds) = seconds_of(seconds) else { return ptr::null_mut() };
+        if seconds == 0.0 {
+            return give_way(record);
+        }
+        let wait = wait_for(seconds);
+        loop {
+            let result = match wait {
+                Wait::Try => return obj::none(),
+                Wait::Block => {
+                    guard_wait(record, || Err(embedder::park_forever(WaitReason::Sleep)))
                 }
+                Wait::Until(deadline_ns) => guard_wait(record, || embedder::sleep_until(deadline_ns)),
+            };
+            match result {
+                Some(Ok(())) => return obj::none(),
+                Some(Err(WaitError::Timeout)) => return obj::none(),
+                Some(Err(error)) if waits::again(error, "sleep", ptr::null_mut()) => {}
+                _ => return ptr::null_mut(),
             }
         }
-    });
-}
-
-use parks::{golib_entry_gosched, golib_entry_sleep};
+    }
+});
 
 #[inline(always)]
 unsafe fn give_way(record: Record) -> Raw {
@@ -68,7 +63,7 @@ unsafe fn give_way(record: Record) -> Raw {
     unsafe {
         if embedder::current_host().is_null() {
             if !ambient::cancelled().is_null() {
-                errors::interrupted();
+                waits::interrupted();
                 return ptr::null_mut();
             }
             // Goroutines need the interpreter, which this thread has.
@@ -78,7 +73,7 @@ unsafe fn give_way(record: Record) -> Raw {
             return obj::none();
         }
         match guard_wait(record, embedder::gosched) {
-            Some(false) if !errors::interrupted() => ptr::null_mut(),
+            Some(false) if !waits::interrupted() => ptr::null_mut(),
             Some(_) => obj::none(),
             None => ptr::null_mut(),
         }
@@ -111,7 +106,7 @@ unsafe extern "C" fn gomaxprocs(_: Raw, args: *const Raw, n: ffi::Py_ssize_t, kw
                 None => return ptr::null_mut(),
             }
         }
-        if !start::ensure_started() {
+        if !goroutine::ensure_started() {
             return ptr::null_mut();
         }
         let before = if wished < 1 {
@@ -196,7 +191,7 @@ unsafe extern "C" fn is_async(_: Raw, fn_: Raw) -> Raw {
 unsafe extern "C" fn copy_context(_: Raw, _: Raw) -> Raw {
     // SAFETY: a METH_NOARGS function.
     unsafe {
-        match tstate::context_for_spawn() {
+        match tstate::vars_for_spawn() {
             Ok(context) if context.is_null() => obj::none(),
             Ok(context) => context,
             Err(()) => ptr::null_mut(),
@@ -211,7 +206,7 @@ unsafe extern "C" fn use_context(_: Raw, context: Raw) -> Raw {
         let context = if context == ffi::Py_None() { ptr::null_mut() } else { context };
         ffi::Py_XINCREF(context);
         if let Some(ts) = cpython::ThreadState::current() {
-            ts.set_context(context);
+            ts.set_vars(context);
         }
         obj::none()
     }
@@ -345,7 +340,7 @@ unsafe extern "C" fn call_soon(_: Raw, function: Raw) -> Raw {
             ffi::Py_DECREF(function);
             return obj::boolean(false);
         }
-        host::interrupt_main_thread();
+        bridge::main_thread::interrupt();
         obj::boolean(true)
     }
 }
@@ -383,7 +378,7 @@ unsafe extern "C" fn strangers(_: Raw, _: Raw) -> Raw {
 /// `_golib._last_wait()`: for what the caller waited until a moment ago, as a dump had it between brackets.
 unsafe extern "C" fn last_wait(_: Raw, _: Raw) -> Raw {
     // SAFETY: the GIL is held.
-    unsafe { raw::unicode(&embedder::last_wait()) }
+    unsafe { obj::unicode(&embedder::last_wait()) }
 }
 
 const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i32) -> PyMethodDef {
@@ -419,24 +414,24 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     private(c"_copy_context", copy_context, ffi::METH_NOARGS),
     private(c"_use_context", use_context, ffi::METH_O),
     private(c"_call_soon", call_soon, ffi::METH_O),
-    private(c"_at_exit", start::at_exit, ffi::METH_NOARGS),
-    private(c"_report_unread", start::report_unread, ffi::METH_NOARGS),
-    private(c"_after_fork", start::after_fork, ffi::METH_NOARGS),
-    private(c"_hook_child", start::hook_child, ffi::METH_O),
+    private(c"_at_exit", exit::at_exit, ffi::METH_NOARGS),
+    private(c"_report_unread", exit::report_unread, ffi::METH_NOARGS),
+    private(c"_after_fork", fork::after_fork, ffi::METH_NOARGS),
+    private(c"_hook_child", fork::hook_child, ffi::METH_O),
     private(c"_set_debug_migrate", set_debug_migrate, ffi::METH_O),
     private(c"_is_main_thread", is_main_thread, ffi::METH_NOARGS),
     raw::fast(c"_run_main", run::golib_entry_run_main, c"For the Python part of golib."),
     raw::fast(
         c"_serve_alarms",
-        crate::bridge::alarm::golib_entry_serve_alarms,
+        alarm::golib_entry_serve_alarms,
         c"The life of the goroutine that acts on alarms.",
     ),
     raw::keywords(c"timeout", blocks::timeout, TIMEOUT_DOC),
     raw::method(c"shield", blocks::shield, ffi::METH_NOARGS, SHIELD_DOC),
     fastcall(c"_timer_func", timer::timer_func),
     private(c"_is_cancelled", is_cancelled, ffi::METH_NOARGS),
-    private(c"_set_idle_threads", run::set_idle_threads, ffi::METH_O),
-    private(c"_expect_wakeups", run::expect_wakeups, ffi::METH_O),
+    private(c"_set_idle_threads", deadlock::set_idle_threads, ffi::METH_O),
+    private(c"_expect_wakeups", deadlock::expect_wakeups, ffi::METH_O),
     private(c"_monotonic", monotonic, ffi::METH_NOARGS),
     private(c"_items", sync::items, ffi::METH_O),
     private(c"_strangers", strangers, ffi::METH_NOARGS),

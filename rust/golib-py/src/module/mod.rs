@@ -3,22 +3,27 @@
 //! | file | holds |
 //! |---|---|
 //! | [`functions`] | the module's functions |
+//! | [`hooks`] | what the runtime calls, and what C calls of the runtime |
+//! | [`exit`], [`fork`] | the end of the interpreter; a forked child |
 //! | [`run`] | what `golib.run` needs |
 
-pub(crate) mod functions;
-pub(crate) mod run;
+mod exit;
+mod fork;
+mod functions;
+mod hooks;
+mod run;
 
 use std::ptr;
 
 use pyo3::ffi::{self, PyModuleDef, PyModuleDef_HEAD_INIT, PyObject};
 
-use crate::bridge::{alarm, host, signals, start};
-use crate::core::{context, goroutine, results};
+use crate::bridge::{main_thread, signals};
+use crate::core::{goroutine, results, servant};
 use crate::cpython;
-use crate::ffi::obj::Raw;
-use crate::ffi::{errors, raw};
+use crate::ffi::errors;
+use crate::ffi::obj::{self, Raw};
 use crate::types::chan::{self, ends};
-use crate::types::{group, select, sync, timer};
+use crate::types::{context, group, select, sync, timer};
 
 struct Definition(std::cell::UnsafeCell<PyModuleDef>);
 // SAFETY: CPython alone writes it, under the GIL.
@@ -85,7 +90,7 @@ unsafe fn fill(module: Raw) -> bool {
         {
             return false;
         }
-        let version = raw::unicode(env!("CARGO_PKG_VERSION"));
+        let version = obj::unicode(env!("CARGO_PKG_VERSION"));
         if version.is_null()
             || ffi::PyModule_AddObjectRef(module, c"__version__".as_ptr(), version) < 0
         {
@@ -93,41 +98,10 @@ unsafe fn fill(module: Raw) -> bool {
         }
         ffi::Py_DECREF(version);
         let functions = context::functions::FUNCTIONS.0.as_ptr().cast_mut();
-        if ffi::PyModule_AddFunctions(module, functions) < 0 || !alarm::init(module) {
+        if ffi::PyModule_AddFunctions(module, functions) < 0 || !servant::init(module) {
             return false;
         }
-        host::install();
-        match main_ident() {
-            Some(ident) => host::set_main_ident(ident),
-            None => return false,
-        }
-        start::register_at_exit(module)
-    }
-}
-
-/// `threading.main_thread().ident`; None: an exception is set.
-unsafe fn main_ident() -> Option<u64> {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let threading = ffi::PyImport_ImportModule(c"threading".as_ptr());
-        if threading.is_null() {
-            return None;
-        }
-        let thread = ffi::PyObject_CallMethodNoArgs(
-            threading,
-            ffi::PyUnicode_InternFromString(c"main_thread".as_ptr()),
-        );
-        ffi::Py_DECREF(threading);
-        if thread.is_null() {
-            return None;
-        }
-        let ident = ffi::PyObject_GetAttrString(thread, c"ident".as_ptr());
-        ffi::Py_DECREF(thread);
-        if ident.is_null() {
-            return None;
-        }
-        let value = ffi::PyLong_AsUnsignedLongLong(ident);
-        ffi::Py_DECREF(ident);
-        ffi::PyErr_Occurred().is_null().then_some(value)
+        hooks::install();
+        main_thread::init() && exit::register_at_exit(module)
     }
 }

@@ -3,12 +3,12 @@
 //! | file | holds |
 //! |---|---|
 //! | [`chan`], [`select`], [`sync`] | what goroutines wait on |
+//! | [`context`] | contexts, `timeout`, `shield` |
 //! | [`group`] | goroutines that belong together |
 //! | [`timer`] | timers |
-//! | [`asyncio`] | what the types give to asyncio |
 
-pub(crate) mod asyncio;
 pub(crate) mod chan;
+pub(crate) mod context;
 pub(crate) mod group;
 pub(crate) mod select;
 pub(crate) mod sync;

@@ -20,7 +20,7 @@ use go_lib::runtime::embedder::{nanotime, Doorbell, Wait};
 use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
 use crate::bridge::alarm::HostAlarm;
-use crate::core::goroutine::{self, check_function, Spec};
+use crate::core::goroutine::{check_function, start_goroutine, Spec};
 use crate::cpython::{object, tstate};
 use crate::ffi::errors;
 use crate::ffi::obj::{self, Global, Obj, Raw};
@@ -163,7 +163,7 @@ unsafe fn due(slf: Raw) {
         }
         ffi::Py_INCREF(args);
         ffi::Py_XINCREF(vars);
-        let g = goroutine::start(Spec { vars: Some(vars), ..Spec::new(function, args) });
+        let g = start_goroutine(Spec { vars: Some(vars), ..Spec::new(function, args) });
         if g.is_null() {
             ffi::PyErr_WriteUnraisable(slf);
         }
@@ -312,7 +312,7 @@ pub(crate) unsafe extern "C" fn timer_func(_: Raw, args: *mut Raw, n: Py_ssize_t
         timer(slf).function = function;
         ffi::Py_INCREF(positional);
         timer(slf).args = positional;
-        match tstate::context_for_spawn() {
+        match tstate::vars_for_spawn() {
             Ok(vars) if set(slf, deadline_after(seconds)) => {
                 timer(slf).vars = vars;
                 slf

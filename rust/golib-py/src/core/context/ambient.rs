@@ -22,62 +22,13 @@ use std::sync::Arc;
 use go_lib::runtime::embedder::{self, GRef};
 use pyo3::ffi;
 
-use super::tree::{ContextObj, Kind};
-use super::{background, tree};
-use crate::core::goroutine::GoroutineObj;
+use super::entry::{Block, Entry, Holder, Member};
+use super::node::{background, is_done, text_of, ContextObj, Kind};
+use super::tree;
+use crate::core::goroutine::handle::GoroutineObj;
+use crate::ffi::errors;
 use crate::ffi::obj::Raw;
 use crate::ffi::raw::instance;
-
-/// Which kind of block an entry is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Block {
-    /// None: what lies under the whole goroutine.
-    Base,
-    /// `with ctx:`. Nobody has the entry: the block's end looks for it.
-    Context,
-    /// `timeout`, which keeps its entry.
-    Timeout,
-    /// `shield`, which keeps its entry: what lies below does not count.
-    Shield,
-}
-
-/// One block that is being executed.
-pub(crate) struct Entry {
-    /// Owned.
-    ctx: Raw,
-    kind: Block,
-    below: *mut Entry,
-    above: *mut Entry,
-    /// The neighbours in the list of the context's node, see `list_of`.
-    prev: *mut Entry,
-    next: *mut Entry,
-    /// By 3; owns a share of it, unless this is the holder's base.
-    holder: *const Holder,
-}
-
-impl Entry {
-    const EMPTY: Entry = Entry {
-        ctx: ptr::null_mut(),
-        kind: Block::Base,
-        below: ptr::null_mut(),
-        above: ptr::null_mut(),
-        prev: ptr::null_mut(),
-        next: ptr::null_mut(),
-        holder: ptr::null(),
-    };
-}
-
-/// A goroutine or thread in the eyes of its blocks.
-pub(crate) struct Holder {
-    gref: Cell<Option<GRef>>,
-    top: Cell<*mut Entry>,
-    /// Under the whole goroutine lies the context by which its group and `Goroutine.cancel` cancel it.
-    base: Cell<*mut Entry>,
-    /// The base's context is the goroutine's own, not its group's.
-    has_root: Cell<bool>,
-    /// The group that it belongs to, owned; null for none.
-    group: Cell<Raw>,
-}
 
 thread_local! {
     /// The holder of a thread that runs no goroutine.
@@ -120,7 +71,7 @@ unsafe fn current_or_new() -> *const Holder {
     }
     OF_THREAD.with(|own| {
         if own.0.get().is_null() {
-            let holder = Holder::new(ptr::null_mut());
+            let holder = Holder::new(None);
             holder.gref.set(Some(embedder::current_or_thread()));
             own.0.set(Arc::into_raw(holder));
         }
@@ -129,12 +80,12 @@ unsafe fn current_or_new() -> *const Holder {
 }
 
 /// The holder of the goroutine with the handle `slf`, which has not ended.
-unsafe fn of_goroutine(slf: Raw) -> *const Holder {
+pub(super) unsafe fn of_goroutine(slf: Raw) -> *const Holder {
     // SAFETY: a handle; the GIL is held.
     unsafe {
         let mut holder = GoroutineObj::holder(slf);
         if holder.is_null() {
-            let new = Holder::new(ptr::null_mut());
+            let new = Holder::new(None);
             new.gref.set(Some(GoroutineObj::gref(slf)));
             holder = Arc::into_raw(new);
             GoroutineObj::set_holder(slf, holder);
@@ -143,45 +94,27 @@ unsafe fn of_goroutine(slf: Raw) -> *const Holder {
     }
 }
 
-impl Holder {
-    fn new(group: Raw) -> Arc<Holder> {
-        #[allow(clippy::arc_with_non_send_sync, reason = "by 1 the GIL guards it")]
-        Arc::new(Holder {
-            gref: Cell::new(None),
-            top: Cell::new(ptr::null_mut()),
-            base: Cell::new(ptr::null_mut()),
-            has_root: Cell::new(false),
-            group: Cell::new(group),
-        })
+/// The holder of a goroutine that is being made, which belongs to a group (a new reference is taken) with the context `ctx`.
+///
+/// # Safety
+/// The GIL is held; both are what they should be.
+pub(crate) unsafe fn for_member(member: Member, ctx: Raw) -> *const Holder {
+    // SAFETY: the caller's duty.
+    unsafe {
+        ffi::Py_INCREF(member.group);
+        let holder = Arc::into_raw(Holder::new(Some(member)));
+        ffi::Py_INCREF(ctx);
+        put_base(&*holder, ctx);
+        holder
     }
+}
 
-    /// The holder of a goroutine that is being made, of `group` (a new reference is taken) with the context `ctx`.
-    ///
-    /// # Safety
-    /// The GIL is held; both are what they should be.
-    pub(crate) unsafe fn for_member(group: Raw, ctx: Raw) -> *const Holder {
-        // SAFETY: the caller's duty.
-        unsafe {
-            ffi::Py_INCREF(group);
-            let holder = Arc::into_raw(Holder::new(group));
-            ffi::Py_INCREF(ctx);
-            put_base(&*holder, ctx);
-            holder
-        }
-    }
-
-    /// The goroutine has its G now.
-    pub(crate) fn started(&self, gref: GRef) {
-        self.gref.set(Some(gref));
-        // SAFETY: the GIL is held by who starts a goroutine.
-        if unsafe { !visible_cancelled(self).is_null() } {
-            gref.interrupt();
-        }
-    }
-
-    /// Takes the group's reference, if there is one.
-    pub(crate) fn take_group(&self) -> Raw {
-        self.group.replace(ptr::null_mut())
+/// The goroutine of `h` has its G now.
+pub(crate) fn has_goroutine(h: &Holder, gref: GRef) {
+    h.gref.set(Some(gref));
+    // SAFETY: the GIL is held by who starts a goroutine.
+    if unsafe { !visible_cancelled(h).is_null() } {
+        gref.interrupt();
     }
 }
 
@@ -198,9 +131,11 @@ pub(crate) unsafe fn end(holder: *const Holder) {
             free(base);
         }
         h.gref.set(None);
-        let group = h.take_group();
+        let member = h.take_member();
         drop(Arc::from_raw(holder));
-        ffi::Py_XDECREF(group);
+        if let Some(member) = member {
+            ffi::Py_DECREF(member.group);
+        }
     }
 }
 
@@ -304,7 +239,7 @@ pub(crate) unsafe fn push(ctx: Raw, kind: Block) -> *mut Entry {
         }
         h.top.set(e);
         enlist(e);
-        if kind == Block::Shield || tree::is_done(ctx) {
+        if kind == Block::Shield || is_done(ctx) {
             settle(h);
         }
         e
@@ -319,7 +254,7 @@ pub(crate) unsafe fn pop(e: *mut Entry) {
     // SAFETY: the caller's duty.
     unsafe {
         let holder = (*e).holder;
-        let looks = (*e).kind == Block::Shield || tree::is_done((*e).ctx);
+        let looks = (*e).kind == Block::Shield || is_done((*e).ctx);
         free(e);
         if looks {
             settle(&*holder);
@@ -347,7 +282,7 @@ pub(crate) unsafe fn push_shield() -> *mut Entry {
 ///
 /// # Safety
 /// The GIL is held.
-pub(super) unsafe fn shield_context() -> Raw {
+pub(crate) unsafe fn shield_context() -> Raw {
     // SAFETY: the caller's duty.
     unsafe {
         let parent = innermost();
@@ -418,6 +353,17 @@ pub(crate) unsafe fn cancelled() -> *mut ContextObj {
     }
 }
 
+/// Raises Cancelled because of `node`.
+///
+/// # Safety
+/// The GIL is held; the node is done.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn raise_cancelled(node: *mut ContextObj) {
+    // SAFETY: the caller's duty.
+    unsafe { errors::set(errors::CANCELLED.get(), text_of((*node).why)) };
+}
+
 /// Restores 4 after the holder's stack has changed.
 unsafe fn settle(h: &Holder) {
     let Some(gref) = h.gref.get() else { return };
@@ -433,29 +379,6 @@ unsafe fn settle(h: &Holder) {
             }
         }
         // Another's interrupt that became groundless ends a wait for nothing: the operation is tried again.
-    }
-}
-
-/// The node of `e` was cancelled: interrupts the holder, unless a shield lies above.
-///
-/// # Safety
-/// The GIL is held.
-pub(super) unsafe fn interrupt_all(node: *mut ContextObj) {
-    // SAFETY: by 1 and 2: an interrupt runs no Python code.
-    unsafe {
-        let mut e = (*node).entries;
-        while !e.is_null() {
-            let mut over = e;
-            while !over.is_null() && (*over).kind != Block::Shield {
-                over = (*over).above;
-            }
-            if over.is_null() {
-                if let Some(gref) = (*(*e).holder).gref.get() {
-                    gref.interrupt();
-                }
-            }
-            e = (*e).next;
-        }
     }
 }
 
@@ -477,7 +400,7 @@ pub(crate) unsafe fn after_fork() {
 }
 
 /// The context by which a goroutine as a whole is cancelled (borrowed); null: an exception is set.
-unsafe fn root_of(h: &Holder) -> Raw {
+pub(super) unsafe fn root_of(h: &Holder) -> Raw {
     // SAFETY: by 1.
     unsafe {
         let base = h.base.get();
@@ -499,27 +422,6 @@ unsafe fn root_of(h: &Holder) -> Raw {
             ffi::Py_DECREF(parent);
         }
         root
-    }
-}
-
-/// Cancels the goroutine with the handle `slf`. None: an exception is set; false: it has ended.
-///
-/// # Safety
-/// The GIL is held; `slf` is a handle.
-pub(crate) unsafe fn cancel_goroutine(slf: Raw) -> Option<bool> {
-    // SAFETY: the caller's duty; the root is the holder's for as long as the goroutine lives.
-    unsafe {
-        if GoroutineObj::done(slf).is_set() {
-            return Some(false);
-        }
-        let root = root_of(&*of_goroutine(slf));
-        if root.is_null() {
-            return None;
-        }
-        ffi::Py_INCREF(root);
-        tree::cancel(root, tree::Why::Canceled, ptr::null_mut());
-        ffi::Py_DECREF(root);
-        Some(true)
     }
 }
 

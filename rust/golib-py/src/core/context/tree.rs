@@ -5,6 +5,8 @@
 //! any more is gone at once, cancelled or not (Go keeps it until its parent is cancelled). It keeps what still has
 //! something to do: a function registered by `after_func`, and all nodes by whose cancellation that could be called.
 //!
+//! The tree says what is to be done when nodes end ([`Effects`]); [`cancel`](super::cancel) does it.
+//!
 //! # Invariants
 //! 1. Everything here is read and written with the GIL held.
 //! 2. A node refers to its parent, and by way of it to the node above, `up`; it leaves that one's list before it dies.
@@ -18,118 +20,17 @@ use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::Arc;
 
-use go_lib::runtime::embedder::nanotime;
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi;
 
-use super::ambient::{self, Entry};
-use super::CONTEXT;
-use crate::bridge::alarm::HostAlarm;
-use crate::core::goroutine::{self, Spec};
+use super::node::{ContextObj, Kind, Why, CONTEXT, NO_DEADLINE};
 use crate::ffi::obj::{self, Pile, Raw};
-use crate::ffi::raw::{guard, instance};
-use crate::types::chan;
-
-/// The deadline of a context without one.
-pub(crate) const NO_DEADLINE: i64 = i64::MAX;
-
-/// What a context is; zero is the kind of a fresh instance.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    /// `background()`.
-    Background = 0,
-    /// `todo()`.
-    Todo,
-    /// A node.
-    Cancel,
-    /// A node that is a function to be called, not shown to anybody.
-    AfterFunc,
-    /// `with_value`.
-    Value,
-    /// `without_cancel`, and what `shield()` gives.
-    WithoutCancel,
-}
-
-/// Why a node is done; zero is the state of a fresh instance.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Why {
-    /// It is not.
-    Alive = 0,
-    /// "context canceled".
-    Canceled,
-    /// "context deadline exceeded".
-    DeadlineExceeded,
-}
-
-/// An instance of `golib.context.Context`.
-#[repr(C)]
-pub(crate) struct ContextObj {
-    ob_base: PyObject,
-    pub(super) weaklist: Raw,
-    pub(super) kind: Kind,
-    pub(super) why: Why,
-    /// It was its own deadline that ended it.
-    pub(super) timed_out: bool,
-    /// By 3.
-    held_by_up: bool,
-    held_by_alarm: bool,
-    /// Owned; null for the background.
-    pub(super) parent: Raw,
-    /// The nearest node, itself or above; null if nothing can cancel it. By 2.
-    pub(super) node: *mut ContextObj,
-    /// The earliest deadline from here upwards, monotonic.
-    pub(super) deadline_ns: i64,
-    /// The node in whose list it is; null for none.
-    up: *mut ContextObj,
-    prev: *mut ContextObj,
-    next: *mut ContextObj,
-    /// The ends of its own list.
-    first: *mut ContextObj,
-    last: *mut ContextObj,
-    pins: usize,
-    /// The blocks under it, see `ambient::list_of`.
-    pub(super) entries: *mut Entry,
-    /// A share; null without an own deadline.
-    alarm: *const HostAlarm,
-    /// The channel that `done()` shows; null until somebody asks.
-    pub(super) done: Raw,
-    /// What `err()` gives; null until somebody asks.
-    pub(super) error: Raw,
-    /// Null if none was given.
-    pub(super) cause: Raw,
-    /// `with_value`'s key and value; `after_func`'s function and arguments.
-    pub(super) key: Raw,
-    pub(super) value: Raw,
-    /// The contextvars with which `after_func`'s function runs; null: none.
-    vars: Raw,
-}
-
-impl ContextObj {
-    #[inline]
-    pub(super) fn is_done(&self) -> bool {
-        self.why != Why::Alive
-    }
-}
-
-/// True if `ctx`, a Context, is done.
-///
-/// # Safety
-/// The GIL is held.
-#[inline]
-pub(crate) unsafe fn is_done(ctx: Raw) -> bool {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let node = (*instance::<ContextObj>(ctx)).node;
-        !node.is_null() && (*node).is_done()
-    }
-}
+use crate::ffi::raw::instance;
 
 /// A new context under `parent` (borrowed; null only for a background); null with an exception set.
 ///
 /// # Safety
 /// The GIL is held; `parent` is a Context.
-pub(super) unsafe fn make(kind: Kind, parent: Raw) -> Raw {
+pub(crate) unsafe fn make(kind: Kind, parent: Raw) -> Raw {
     // SAFETY: the caller's duty; a fresh instance is zeroed.
     unsafe {
         let slf = ffi::PyType_GenericAlloc(CONTEXT.get().cast(), 0);
@@ -168,88 +69,21 @@ pub(crate) unsafe fn make_cancel(parent: Raw) -> Raw {
     }
 }
 
-/// As [`make_cancel`], with a deadline of its own (monotonic; past: done at once) for the cause `cause` (borrowed or null).
-///
-/// # Safety
-/// As [`make`].
-pub(crate) unsafe fn make_deadline(parent: Raw, deadline_ns: i64, cause: Raw) -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let slf = make_cancel(parent);
-        if slf.is_null() || is_done(slf) {
-            return slf;
-        }
-        let c = instance::<ContextObj>(slf);
-        if deadline_ns >= (*c).deadline_ns {
-            // The parent's comes first.
-            return slf;
-        }
-        (*c).deadline_ns = deadline_ns;
-        if deadline_ns <= nanotime() {
-            (*c).timed_out = true;
-            cancel(slf, Why::DeadlineExceeded, cause);
-            return slf;
-        }
-        // Until it is done, the cause it will have.
-        ffi::Py_XINCREF(cause);
-        (*c).cause = cause;
-        let alarm = HostAlarm::new(slf, deadline_passed);
-        let set = alarm.set(deadline_ns);
-        (*c).alarm = Arc::into_raw(alarm);
-        if set.is_none() {
-            ffi::Py_DECREF(slf);
-            return ptr::null_mut();
-        }
-        slf
-    }
-}
-
-/// A function that is called, in a goroutine of its own, once `parent` is done; `args` (a tuple) is taken over. Null with
-/// an exception set.
-///
-/// # Safety
-/// As [`make`].
-pub(super) unsafe fn make_after_func(parent: Raw, function: Raw, args: Raw) -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let slf = make(Kind::AfterFunc, parent);
-        if slf.is_null() {
-            ffi::Py_DECREF(args);
-            return slf;
-        }
-        let c = instance::<ContextObj>(slf);
-        ffi::Py_INCREF(function);
-        (*c).key = function;
-        (*c).value = args;
-        match crate::cpython::tstate::context_for_spawn() {
-            Ok(vars) => (*c).vars = vars,
-            Err(()) => {
-                ffi::Py_DECREF(slf);
-                return ptr::null_mut();
-            }
-        }
-        if is_done(parent) {
-            attach(c);
-        } else if !(*c).node.is_null() {
-            attach(c);
-            pin(c);
-        }
-        slf
-    }
-}
-
-/// Puts a new node into the tree: under the node that it depends on so far, if there is one.
-unsafe fn attach(c: *mut ContextObj) {
+/// Puts a new node into the tree: under the node that it depends on so far, if there is one. False: that is done, and by
+/// that the new one too.
+pub(super) unsafe fn attach(c: *mut ContextObj) -> bool {
     // SAFETY: by 1 and 2.
     unsafe {
         let up = (*c).node;
         (*c).node = c;
         if up.is_null() {
-            return;
+            return true;
         }
         if (*up).is_done() {
-            cancel(c.cast(), (*up).why, (*up).cause);
-            return;
+            (*c).why = (*up).why;
+            ffi::Py_XINCREF((*up).cause);
+            (*c).cause = (*up).cause;
+            return false;
         }
         (*c).up = up;
         (*c).prev = (*up).last;
@@ -260,6 +94,7 @@ unsafe fn attach(c: *mut ContextObj) {
         }
         (*up).last = c;
     }
+    true
 }
 
 /// Takes `c` out of the list of the node above; references that are no longer needed go to `released`.
@@ -292,7 +127,7 @@ unsafe fn detach(c: *mut ContextObj, released: &mut Pile) {
 }
 
 /// Counts one more reason to keep `c`. By 3.
-unsafe fn pin(mut c: *mut ContextObj) {
+pub(super) unsafe fn pin(mut c: *mut ContextObj) {
     // SAFETY: by 1 and 2.
     unsafe {
         loop {
@@ -351,38 +186,21 @@ pub(crate) unsafe fn forget_cause(ctx: Raw, error: Raw) {
     }
 }
 
-/// Cancels `ctx`, a node, and everybody below it. False: it was done already.
-///
-/// # Safety
-/// The GIL is held; the caller holds `ctx`; `cause` is borrowed or null.
-pub(crate) unsafe fn cancel(ctx: Raw, why: Why, cause: Raw) -> bool {
-    // SAFETY: the caller's duty.
-    unsafe {
-        if (*instance::<ContextObj>(ctx)).is_done() {
-            return false;
-        }
-        let mut released = Pile::new();
-        let mut functions = Pile::new();
-        mark_all(instance(ctx), why, cause, &mut released, &mut functions);
-        // The user's code runs from here on. The function registered first lies on top.
-        while let Some(function) = functions.pop() {
-            call_after_func(function);
-            ffi::Py_DECREF(function);
-        }
-        released.release();
-        true
-    }
+/// What is to be done when nodes have ended, for nothing of it is done here.
+pub(super) struct Effects {
+    /// Nodes of which somebody has to be told: who is in a block under it, who waits for its channel. They live until
+    /// `released` is released.
+    pub(super) ended: Vec<*mut ContextObj>,
+    /// Registered functions whose time has come; the one registered first lies on top.
+    pub(super) functions: Pile,
+    /// References that are no longer needed.
+    pub(super) released: Pile,
 }
 
-/// Makes `c` and everybody below it done, by 4; registered functions whose time has come go to `functions`.
-#[inline(never)]
-unsafe fn mark_all(
-    c: *mut ContextObj,
-    why: Why,
-    cause: Raw,
-    released: &mut Pile,
-    functions: &mut Pile,
-) {
+/// Makes `c`, which the caller holds, and everybody below it done, by 4.
+pub(super) unsafe fn mark_all(c: *mut ContextObj, why: Why, cause: Raw) -> Effects {
+    let mut effects = Effects { ended: Vec::new(), functions: Pile::new(), released: Pile::new() };
+    let Effects { ended, functions, released } = &mut effects;
     let mut below: Vec<*mut ContextObj> = Vec::new();
     let mut at = c;
     // SAFETY: by 1 and 2; those in `below` are held by `released`.
@@ -390,6 +208,9 @@ unsafe fn mark_all(
         loop {
             if !(*at).is_done() {
                 mark(at, why, cause, released);
+                if (*at).close.is_some() || !(*at).entries.is_null() {
+                    ended.push(at);
+                }
                 if (*at).held_by_alarm {
                     (*at).held_by_alarm = false;
                     released.push(at.cast());
@@ -409,15 +230,15 @@ unsafe fn mark_all(
             }
             match below.pop() {
                 Some(next) => at = next,
-                None => return,
+                None => return effects,
             }
         }
     }
 }
 
-/// Makes one node done and tells those who wait for it. References that are no longer needed go to `released`.
+/// Makes one node done. References that are no longer needed go to `released`.
 unsafe fn mark(c: *mut ContextObj, why: Why, cause: Raw, released: &mut Pile) {
-    // SAFETY: by 1. Closing and interrupting run no Python code.
+    // SAFETY: by 1.
     unsafe {
         (*c).why = why;
         ffi::Py_XINCREF(cause);
@@ -426,23 +247,6 @@ unsafe fn mark(c: *mut ContextObj, why: Why, cause: Raw, released: &mut Pile) {
             released.push(unused);
         }
         stop_alarm(c);
-        if !(*c).done.is_null() {
-            close_done(c);
-        }
-        if !(*c).entries.is_null() {
-            ambient::interrupt_all(c);
-        }
-    }
-}
-
-/// Closes the channel of `done()`.
-#[inline(never)]
-pub(super) unsafe fn close_done(c: *mut ContextObj) {
-    // SAFETY: a Chan with a channel; nobody else closes it.
-    unsafe {
-        if let Some(h) = chan::hchan((*c).done).as_ref() {
-            let _ = guard(|| h.close());
-        }
     }
 }
 
@@ -478,44 +282,11 @@ pub(super) unsafe fn set_again(ctx: Raw) {
     }
 }
 
-/// An alarm's act.
-unsafe fn deadline_passed(ctx: Raw) {
-    // SAFETY: called by the servant.
-    unsafe {
-        let c = instance::<ContextObj>(ctx);
-        if (*c).is_done() {
-            return;
-        }
-        (*c).timed_out = true;
-        cancel(ctx, Why::DeadlineExceeded, (*c).cause);
-    }
-}
-
-/// Starts the goroutine of a registered function whose time has come.
-unsafe fn call_after_func(slf: Raw) {
-    // SAFETY: a node of that kind, held by the caller.
-    unsafe {
-        let c = instance::<ContextObj>(slf);
-        let function = ptr::replace(&raw mut (*c).key, ptr::null_mut());
-        let args = ptr::replace(&raw mut (*c).value, ptr::null_mut());
-        let vars = ptr::replace(&raw mut (*c).vars, ptr::null_mut());
-        if function.is_null() {
-            return; // the collector was faster
-        }
-        let g = goroutine::start(Spec { vars: Some(vars), ..Spec::new(function, args) });
-        if g.is_null() {
-            ffi::PyErr_WriteUnraisable(function);
-        }
-        ffi::Py_XDECREF(g);
-        ffi::Py_DECREF(function);
-    }
-}
-
 /// `stop()` of a registered function: true if it will not be called.
 ///
 /// # Safety
 /// The GIL is held; `slf` is a node of that kind.
-pub(super) unsafe fn stop_after_func(slf: Raw) -> bool {
+pub(crate) unsafe fn stop_after_func(slf: Raw) -> bool {
     // SAFETY: the caller's duty.
     unsafe {
         let c = instance::<ContextObj>(slf);
@@ -534,7 +305,7 @@ pub(super) unsafe fn stop_after_func(slf: Raw) -> bool {
 }
 
 /// Shows the collector what `c` refers to; by 3 also those below that its list keeps.
-pub(super) unsafe fn traverse(c: *mut ContextObj, visit: &mut dyn FnMut(Raw) -> i32) -> i32 {
+pub(crate) unsafe fn traverse(c: *mut ContextObj, visit: &mut dyn FnMut(Raw) -> i32) -> i32 {
     // SAFETY: a tp_traverse.
     unsafe {
         let own = [(*c).parent, (*c).done, (*c).error, (*c).cause, (*c).key, (*c).value, (*c).vars];
@@ -556,7 +327,7 @@ pub(super) unsafe fn traverse(c: *mut ContextObj, visit: &mut dyn FnMut(Raw) -> 
 }
 
 /// Takes a dying node, or one that the collector found to be garbage, out of the tree.
-pub(super) unsafe fn leave(c: *mut ContextObj) {
+pub(crate) unsafe fn leave(c: *mut ContextObj) {
     // SAFETY: by 1 and 2.
     unsafe {
         stop_alarm(c);
@@ -568,7 +339,7 @@ pub(super) unsafe fn leave(c: *mut ContextObj) {
 
 /// Drops what `c` refers to, but its parent: nodes below are in the list of one above for as long as they live, so the
 /// collector may not take what lies between from them. It need not: no cycle consists of parents only.
-pub(super) unsafe fn clear(c: *mut ContextObj) {
+pub(crate) unsafe fn clear(c: *mut ContextObj) {
     // SAFETY: it has left the tree.
     unsafe {
         for slot in [
@@ -585,7 +356,7 @@ pub(super) unsafe fn clear(c: *mut ContextObj) {
 }
 
 /// Drops the parent of a context that dies.
-pub(super) unsafe fn drop_parent(c: *mut ContextObj) {
+pub(crate) unsafe fn drop_parent(c: *mut ContextObj) {
     // SAFETY: it has left the tree, and nobody refers to it.
     unsafe { obj::clear(&raw mut (*c).parent) };
 }

@@ -14,7 +14,9 @@ use std::ptr;
 use go_lib::runtime::embedder;
 use pyo3::ffi::{self, PyObject};
 
-use super::{clear, finalize, life, unread, GoroutineObj, GOROUTINE};
+use super::child;
+use super::handle::{clear, GoroutineObj, GOROUTINE};
+use super::unread::{self, finalize};
 use crate::core::context::ambient;
 use crate::cpython::ThreadState;
 use crate::ffi::obj::{self, Raw};
@@ -42,7 +44,7 @@ pub(super) unsafe fn end(slf: Raw, ts: ThreadState) -> bool {
             None => release(slf, ts),
         };
         ts.leave_thread();
-        life::end_if_forked(slf);
+        child::end_if_forked(slf);
         embedder::set_host(ptr::null_mut());
         if ffi::Py_REFCNT(slf) > 1 {
             // Somebody keeps it, be it only its group, as one that failed: by 3 of the module.
@@ -141,7 +143,7 @@ unsafe fn replace(slf: Raw) -> Raw {
         ffi::Py_XINCREF((*new).name);
         ptr::write(&raw mut (*new).done, embedder::Event::new());
         (*new).done.set();
-        life::inherit_child(slf, other);
+        child::inherit_child(slf, other);
         embedder::set_host(other.cast());
         ffi::Py_DECREF(slf);
         other

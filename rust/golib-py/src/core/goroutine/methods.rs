@@ -6,57 +6,49 @@ use std::ptr;
 use go_lib::runtime::embedder::{self, WaitReason};
 use pyo3::ffi::{self, PyMethodDef, Py_ssize_t};
 
-use super::life::name_of;
-use super::{unread, GoroutineObj};
-use crate::core::context::ambient;
+use super::handle::GoroutineObj;
+use super::name::name_of;
+use super::python::{RENAMED, SUMMARY};
+use super::unread;
+use crate::bridge::main_thread;
+use crate::core::context::cancel;
+use crate::core::waits;
 use crate::cpython::tstate;
 use crate::ffi::errors;
-use crate::ffi::obj::{self, Global, Raw};
+use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{self, arguments, guard_wait, instance, parking, wait_of, Record, Table};
 
-/// `golib._report.summary_of(frame)`.
-pub(crate) static SUMMARY: Global = Global::new();
-/// `golib._threads.renamed(goroutine, name)`.
-pub(crate) static RENAMED: Global = Global::new();
-
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
-
-    parking!(golib_entry_join => join(slf, args, n, kwnames; record) {
-        // SAFETY: a method of Goroutine.
-        unsafe {
-            if !wait_done("join", slf, args, n, kwnames, record) {
-                return ptr::null_mut();
-            }
-            GoroutineObj::outcome(slf)
+parking!(golib_entry_join => join(slf, args, n, kwnames; record) {
+    // SAFETY: a method of Goroutine.
+    unsafe {
+        if !wait_done("join", slf, args, n, kwnames, record) {
+            return ptr::null_mut();
         }
-    });
+        GoroutineObj::outcome(slf)
+    }
+});
 
-    // Waits for the end, whatever it is; nothing counts as read.
-    parking!(golib_entry_goroutine_wait => wait(slf, args, n, kwnames; record) {
-        // SAFETY: a method of Goroutine.
-        unsafe {
-            if wait_done("_wait", slf, args, n, kwnames, record) { obj::none() } else { ptr::null_mut() }
+// Waits for the end, whatever it is; nothing counts as read.
+parking!(golib_entry_goroutine_wait => wait(slf, args, n, kwnames; record) {
+    // SAFETY: a method of Goroutine.
+    unsafe {
+        if wait_done("_wait", slf, args, n, kwnames, record) { obj::none() } else { ptr::null_mut() }
+    }
+});
+
+parking!(golib_entry_exception => exception(slf, args, n, kwnames; record) {
+    // SAFETY: a method of Goroutine.
+    unsafe {
+        if !wait_done("exception", slf, args, n, kwnames, record) {
+            return ptr::null_mut();
         }
-    });
-
-    parking!(golib_entry_exception => exception(slf, args, n, kwnames; record) {
-        // SAFETY: a method of Goroutine.
-        unsafe {
-            if !wait_done("exception", slf, args, n, kwnames, record) {
-                return ptr::null_mut();
-            }
-            let g = instance::<GoroutineObj>(slf);
-            unread::is_read(g);
-            let error = if (*g).error.is_null() { ffi::Py_None() } else { (*g).error };
-            ffi::Py_INCREF(error);
-            error
-        }
-    });
-}
-
-use parks::{golib_entry_exception, golib_entry_goroutine_wait, golib_entry_join};
+        let g = instance::<GoroutineObj>(slf);
+        unread::is_read(g);
+        let error = if (*g).error.is_null() { ffi::Py_None() } else { (*g).error };
+        ffi::Py_INCREF(error);
+        error
+    }
+});
 
 /// Waits for the end of `slf`; false: an exception is set.
 #[inline(always)]
@@ -85,16 +77,16 @@ unsafe fn wait_done(
         loop {
             match guard_wait(record, || done.wait(wait, WaitReason::Join)) {
                 Some(Ok(())) => return true,
-                Some(Err(error)) if errors::again(error, function, timeout) => {}
+                Some(Err(error)) if waits::again(error, function, timeout) => {}
                 _ => return false,
             }
         }
     }
 }
 
-unsafe extern "C" fn cancel(slf: Raw, _: Raw) -> Raw {
+unsafe extern "C" fn cancel_method(slf: Raw, _: Raw) -> Raw {
     // SAFETY: a method of Goroutine.
-    unsafe { ambient::cancel_goroutine(slf).map_or(ptr::null_mut(), |did| obj::boolean(did)) }
+    unsafe { cancel::cancel_goroutine(slf).map_or(ptr::null_mut(), |did| obj::boolean(did)) }
 }
 
 unsafe extern "C" fn is_done(slf: Raw, _: Raw) -> Raw {
@@ -115,7 +107,7 @@ unsafe fn status_text(slf: Raw) -> &'static str {
 
 unsafe extern "C" fn status(slf: Raw, _: Raw) -> Raw {
     // SAFETY: a method of Goroutine.
-    unsafe { raw::unicode(status_text(slf)) }
+    unsafe { obj::unicode(status_text(slf)) }
 }
 
 /// `_ident()`: what `threading.get_ident()` gives in it.
@@ -123,7 +115,7 @@ unsafe extern "C" fn ident(slf: Raw, _: Raw) -> Raw {
     // SAFETY: a method of Goroutine.
     unsafe {
         let ident = if (*instance::<GoroutineObj>(slf)).is_main {
-            crate::bridge::host::main_ident()
+            main_thread::ident()
         } else {
             tstate::ident_of(GoroutineObj::gref(slf).goid())
         };
@@ -133,7 +125,7 @@ unsafe extern "C" fn ident(slf: Raw, _: Raw) -> Raw {
 
 unsafe extern "C" fn header(slf: Raw, _: Raw) -> Raw {
     // SAFETY: a method of Goroutine.
-    unsafe { raw::unicode(&GoroutineObj::gref(slf).header()) }
+    unsafe { obj::unicode(&GoroutineObj::gref(slf).header()) }
 }
 
 /// `_frame()`: the newest Python frame, or None.
@@ -197,7 +189,7 @@ unsafe extern "C" fn get_name(slf: Raw, _: *mut c_void) -> Raw {
                 if (*g).function.is_null() { ptr::null_mut() } else { name_of((*g).function) };
         }
         if (*g).name.is_null() {
-            return raw::unicode("?");
+            return obj::unicode("?");
         }
         ffi::Py_INCREF((*g).name);
         (*g).name
@@ -264,7 +256,7 @@ pub(super) unsafe extern "C" fn repr(slf: Raw) -> Raw {
             errors::text_of(name)
         );
         ffi::Py_DECREF(name);
-        raw::unicode(&text)
+        obj::unicode(&text)
     }
 }
 
@@ -333,7 +325,7 @@ True once it has ended.
     ),
     raw::method(
         c"cancel",
-        cancel,
+        cancel_method,
         ffi::METH_NOARGS,
         c"cancel($self, /)
 --

@@ -6,9 +6,11 @@ use std::ptr;
 use go_lib::runtime::embedder::{self, Event};
 use pyo3::ffi::{self, PyObject, Py_ssize_t};
 
-use super::{GoroutineObj, GOROUTINE};
-use crate::bridge::start as runtime;
-use crate::core::context::ambient::{self, Holder};
+use super::handle::{GoroutineObj, GOROUTINE};
+use super::python;
+use crate::bridge::startup;
+use crate::core::context::ambient;
+use crate::core::context::entry::Holder;
 use crate::cpython::{object, tstate};
 use crate::ffi::errors;
 use crate::ffi::obj::{Global, Raw};
@@ -31,7 +33,7 @@ pub(crate) struct Spec {
     pub(crate) is_main: bool,
     /// A servant of ours, see `alarm`.
     pub(crate) system: bool,
-    /// The contextvars with which it starts, taken over (null: none); None: a copy of the caller's.
+    /// The context variables with which it starts, taken over (null: none); None: a copy of the caller's.
     pub(crate) vars: Option<Raw>,
     /// Its ambient contexts and group, taken over; null for none.
     pub(crate) holder: *const Holder,
@@ -77,7 +79,7 @@ pub(crate) unsafe fn check_function(function: Raw) -> bool {
 unsafe fn refuse(function: Raw) {
     // SAFETY: the GIL is held.
     unsafe {
-        if REFUSE.get().is_null() && !runtime::import(c"golib._words", c"refuse", &REFUSE) {
+        if REFUSE.get().is_null() && !REFUSE.import(c"golib._words", c"refuse") {
             return;
         }
         let raised = ffi::PyObject_CallOneArg(REFUSE.get(), function);
@@ -88,11 +90,21 @@ unsafe fn refuse(function: Raw) {
 /// `golib._words.refuse(function)`.
 static REFUSE: Global = Global::new();
 
+/// Before the first goroutine; false: an exception is set.
+///
+/// # Safety
+/// The GIL is held.
+#[inline]
+pub(crate) unsafe fn ensure_started() -> bool {
+    // SAFETY: the GIL is held.
+    startup::is_set_up() || unsafe { python::find() && startup::set_up() }
+}
+
 /// Starts a goroutine; its handle, or null with an exception set.
 ///
 /// # Safety
 /// The GIL is held; the spec's references are as it says.
-pub(crate) unsafe fn start(spec: Spec) -> Raw {
+pub(crate) unsafe fn start_goroutine(spec: Spec) -> Raw {
     // SAFETY: the caller's duty.
     unsafe {
         let slf = make(spec.function, spec.args, spec.kwargs);
@@ -111,8 +123,8 @@ pub(crate) unsafe fn start(spec: Spec) -> Raw {
             ((*g).origin, (*g).origin_lasti) = object::origin(spec.skip);
         }
         (*g).holder = spec.holder;
-        match spec.vars.map_or_else(|| tstate::context_for_spawn(), Ok) {
-            Ok(context) => (*g).context = context,
+        match spec.vars.map_or_else(|| tstate::vars_for_spawn(), Ok) {
+            Ok(vars) => (*g).vars = vars,
             Err(()) => return abandon(slf),
         }
         // By 1: the runtime's.
@@ -123,12 +135,12 @@ pub(crate) unsafe fn start(spec: Spec) -> Raw {
             Some(Ok(gref)) => {
                 (*g).gref.write(gref);
                 if let Some(holder) = spec.holder.as_ref() {
-                    holder.started(gref);
+                    ambient::has_goroutine(holder, gref);
                 }
                 slf
             }
             Some(Err(error)) => {
-                runtime::refused(&error);
+                startup::refused(&error);
                 ffi::Py_DECREF(slf);
                 abandon(slf)
             }
@@ -161,7 +173,7 @@ unsafe fn abandon(slf: Raw) -> Raw {
 unsafe fn make(function: Raw, args: Raw, kwargs: Raw) -> Raw {
     // SAFETY: the GIL is held.
     unsafe {
-        if args.is_null() || !check_function(function) || !runtime::ensure_started() {
+        if args.is_null() || !check_function(function) || !ensure_started() {
             ffi::Py_XDECREF(args);
             ffi::Py_XDECREF(kwargs);
             return ptr::null_mut();
@@ -198,7 +210,7 @@ pub(crate) unsafe extern "C" fn go(_: Raw, args: *const Raw, n: Py_ssize_t, kwna
         let Some((positional, kwargs)) = rest_of_call(args, n, kwnames) else {
             return ptr::null_mut();
         };
-        start(Spec { kwargs, skip: 0, ..Spec::new(*args, positional) })
+        start_goroutine(Spec { kwargs, skip: 0, ..Spec::new(*args, positional) })
     }
 }
 
@@ -324,7 +336,7 @@ pub(crate) unsafe extern "C" fn spawn(
             return ptr::null_mut();
         }
         let name = if is_none(name) { ptr::null_mut() } else { name };
-        start(Spec { kwargs, name, stack_bytes, skip, ..Spec::new(function, args) })
+        start_goroutine(Spec { kwargs, name, stack_bytes, skip, ..Spec::new(function, args) })
     }
 }
 

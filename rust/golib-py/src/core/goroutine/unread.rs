@@ -10,7 +10,9 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::ffi::{self, PyObject};
 
-use super::{GoroutineObj, UNCAUGHT};
+use super::handle::GoroutineObj;
+use super::python::UNCAUGHT;
+use crate::ffi::errors;
 use crate::ffi::obj::Raw;
 use crate::ffi::raw::instance;
 
@@ -71,7 +73,7 @@ unsafe fn forget(g: *mut GoroutineObj) {
 ///
 /// # Safety
 /// The GIL is held, no exception is set; `slf` is the handle of a goroutine that has failed.
-pub(super) unsafe fn report(slf: Raw) {
+unsafe fn report(slf: Raw) {
     // SAFETY: the caller's duty.
     unsafe {
         let error = (*instance::<GoroutineObj>(slf)).error;
@@ -81,6 +83,56 @@ pub(super) unsafe fn report(slf: Raw) {
             ffi::PyErr_WriteUnraisable(slf);
         }
         ffi::Py_XDECREF(result);
+    }
+}
+
+/// Reports an exception that nobody has read and nobody can read any more.
+pub(super) unsafe extern "C-unwind" fn finalize(slf: Raw) {
+    // SAFETY: a tp_finalize: the handle may be shown to others, who may keep it.
+    unsafe {
+        if is_read(instance::<GoroutineObj>(slf)) {
+            let error = errors::fetch();
+            report(slf);
+            if !error.is_null() {
+                errors::restore(error);
+            }
+        }
+    }
+}
+
+impl GoroutineObj {
+    /// What it returned, or null with its exception set, which counts as read.
+    ///
+    /// # Safety
+    /// As [`take_pending`](Self::take_pending); it has ended.
+    pub(crate) unsafe fn outcome(slf: Raw) -> Raw {
+        // SAFETY: the caller's duty.
+        unsafe {
+            let g = instance::<GoroutineObj>(slf);
+            is_read(g);
+            if (*g).error.is_null() {
+                // Null only after the collector has cleared it.
+                let result = if (*g).result.is_null() { ffi::Py_None() } else { (*g).result };
+                ffi::Py_INCREF(result);
+                return result;
+            }
+            ffi::Py_INCREF((*g).error);
+            errors::restore((*g).error);
+            ptr::null_mut()
+        }
+    }
+
+    /// The exception that ended it is told elsewhere: it is not reported. Borrowed; null if there was none.
+    ///
+    /// # Safety
+    /// As [`take_pending`](Self::take_pending); it has ended, or is about to.
+    pub(crate) unsafe fn read_error(slf: Raw) -> Raw {
+        // SAFETY: the caller's duty.
+        unsafe {
+            let g = instance::<GoroutineObj>(slf);
+            is_read(g);
+            (*g).error
+        }
     }
 }
 

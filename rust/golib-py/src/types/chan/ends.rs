@@ -1,7 +1,7 @@
 //! The two directions of a channel: `SendChan` and `RecvChan`, views of a Chan, and `Sender` and `Receiver`, the ends
 //! that `golib.channel()` makes.
 //!
-//! All four are one struct that begins with the channel's [`Face`], so the methods are those of [`chan`].
+//! All four are one struct that begins with the channel's [`Face`], so the methods are those of `Chan`.
 //!
 //! # Invariants
 //! 1. `chan` is the channel's instance, owned until the end of the view.
@@ -15,11 +15,12 @@ use std::sync::OnceLock;
 use go_lib::runtime::embedder::Hchan;
 use pyo3::ffi::{self, PyMethodDef, PyTypeObject};
 
+use super::object::{hchan, ChanObj, Face};
+use super::{methods, object, ops};
+use crate::core::asyncio;
 use crate::ffi::errors;
 use crate::ffi::obj::{self, Global, Obj, Raw};
 use crate::ffi::raw::{self, arguments, guard, instance, Container, Table};
-use crate::types::asyncio;
-use crate::types::chan::{self, hchan, ChanObj, Face};
 
 /// A view of a channel.
 #[repr(C)]
@@ -58,10 +59,10 @@ pub(crate) unsafe fn can_recv(object: Raw) -> bool {
     // SAFETY: the caller's duty.
     unsafe {
         let class: Raw = ffi::Py_TYPE(object).cast();
-        class == chan::CHAN.get()
+        class == object::CHAN.get()
             || class == RECV_CHAN.get()
             || class == RECEIVER.get()
-            || ffi::PyType_IsSubtype(class.cast(), chan::CHAN.get().cast()) != 0
+            || ffi::PyType_IsSubtype(class.cast(), object::CHAN.get().cast()) != 0
     }
 }
 
@@ -75,7 +76,7 @@ pub(crate) unsafe fn can_send(object: Raw) -> bool {
         let class: Raw = ffi::Py_TYPE(object).cast();
         class == SEND_CHAN.get()
             || class == SENDER.get()
-            || ffi::PyType_IsSubtype(class.cast(), chan::CHAN.get().cast()) != 0
+            || ffi::PyType_IsSubtype(class.cast(), object::CHAN.get().cast()) != 0
     }
 }
 
@@ -163,8 +164,8 @@ pub(crate) unsafe extern "C" fn channel(
         let Some([capacity]) = arguments("channel", &[c"capacity"], 0, args, n, kwnames) else {
             return ptr::null_mut();
         };
-        let Some(capacity) = chan::capacity_of(capacity) else { return ptr::null_mut() };
-        let chan = chan::make(chan::CHAN.get().cast::<PyTypeObject>(), capacity);
+        let Some(capacity) = object::capacity_of(capacity) else { return ptr::null_mut() };
+        let chan = object::make(object::CHAN.get().cast::<PyTypeObject>(), capacity);
         if chan.is_null() {
             return chan;
         }
@@ -229,7 +230,7 @@ unsafe extern "C" fn view_exit(slf: Raw, _: Raw) -> Raw {
 
 unsafe extern "C" fn get_cap(slf: Raw, closure: *mut c_void) -> Raw {
     // SAFETY: a property of a view: a closed Sender still knows its channel.
-    unsafe { chan::get_cap((*instance::<ViewObj>(slf)).chan, closure) }
+    unsafe { object::get_cap((*instance::<ViewObj>(slf)).chan, closure) }
 }
 
 unsafe extern "C" fn compare(a: Raw, b: Raw, op: c_int) -> Raw {
@@ -293,7 +294,7 @@ impl Container for ViewObj {
 
 const CLOSE: PyMethodDef = raw::method(
     c"close",
-    chan::close,
+    ops::close,
     ffi::METH_NOARGS,
     c"close($self, /)
 --
@@ -305,7 +306,7 @@ Raises: CloseOfClosed if it is closed already.",
 
 const ENTER: PyMethodDef = raw::method(
     c"__enter__",
-    chan::enter,
+    ops::enter,
     ffi::METH_NOARGS,
     c"__enter__($self, /)
 --
@@ -319,8 +320,8 @@ const EXIT_DOC: &std::ffi::CStr = c"__exit__($self, /, *exc)
 Closes it if it is still open.";
 
 static SEND_CHAN_METHODS: Table<[PyMethodDef; 8]> = Table([
-    chan::SEND,
-    chan::TRY_SEND,
+    methods::SEND,
+    methods::TRY_SEND,
     CLOSE,
     asyncio::ASEND_METHOD,
     ENTER,
@@ -330,17 +331,17 @@ static SEND_CHAN_METHODS: Table<[PyMethodDef; 8]> = Table([
 ]);
 
 static RECV_CHAN_METHODS: Table<[PyMethodDef; 6]> = Table([
-    chan::RECV,
-    chan::RECV_OK,
-    chan::TRY_RECV,
+    methods::RECV,
+    methods::RECV_OK,
+    methods::TRY_RECV,
     asyncio::ARECV_METHOD,
     raw::CLASS_GETITEM,
     PyMethodDef::zeroed(),
 ]);
 
 static SENDER_METHODS: Table<[PyMethodDef; 9]> = Table([
-    chan::SEND,
-    chan::TRY_SEND,
+    methods::SEND,
+    methods::TRY_SEND,
     raw::method(
         c"close",
         sender_close,
@@ -382,7 +383,7 @@ Raises: SendOnClosed if this sender is closed.
 ]);
 
 static PROPERTIES: Table<[ffi::PyGetSetDef; 3]> = Table([
-    raw::property(c"closed", chan::get_closed, c"True once it was closed."),
+    raw::property(c"closed", object::get_closed, c"True once it was closed."),
     raw::property(c"cap", get_cap, c"How many values the channel buffers."),
     raw::END_OF_PROPERTIES,
 ]);
@@ -390,7 +391,7 @@ static PROPERTIES: Table<[ffi::PyGetSetDef; 3]> = Table([
 /// Makes the four types. False: an exception is set.
 ///
 /// # Safety
-/// The GIL is held; called once, after `chan::init`.
+/// The GIL is held; called once, after `object::init`.
 pub(crate) unsafe fn init() -> bool {
     let types: [(&Global, _, &'static std::ffi::CStr, *const PyMethodDef, bool); 4] = [
         (&SEND_CHAN, c"golib.SendChan", SEND_CHAN_DOC, SEND_CHAN_METHODS.0.as_ptr(), false),
@@ -404,16 +405,15 @@ pub(crate) unsafe fn init() -> bool {
             raw::slot(ffi::Py_tp_dealloc, raw::dealloc::<ViewObj> as *const c_void),
             raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
             raw::slot(ffi::Py_tp_repr, repr as *const c_void),
-            raw::slot(ffi::Py_mp_length, chan::length as *const c_void),
-            raw::slot(ffi::Py_nb_bool, chan::is_true as *const c_void),
+            raw::slot(ffi::Py_mp_length, object::length as *const c_void),
+            raw::slot(ffi::Py_nb_bool, object::is_true as *const c_void),
             raw::slot(ffi::Py_tp_methods, methods.cast()),
             raw::slot(ffi::Py_tp_getset, PROPERTIES.0.as_ptr().cast()),
-            raw::slot(ffi::Py_tp_members, chan::FACE_MEMBERS.0.as_ptr().cast()),
+            raw::slot(ffi::Py_tp_members, object::FACE_MEMBERS.0.as_ptr().cast()),
         ];
         if receives {
             slots.push(raw::slot(ffi::Py_tp_iter, ffi::PyObject_SelfIter as *const c_void));
-            slots
-                .push(raw::slot(ffi::Py_tp_iternext, chan::golib_entry_chan_next as *const c_void));
+            slots.push(raw::slot(ffi::Py_tp_iternext, ops::golib_entry_chan_next as *const c_void));
             slots.push(raw::slot(ffi::Py_am_aiter, asyncio::aiter as *const c_void));
             slots.push(raw::slot(ffi::Py_am_anext, asyncio::anext as *const c_void));
         }

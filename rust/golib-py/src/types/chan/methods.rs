@@ -2,15 +2,15 @@
 
 use pyo3::ffi::{self, PyMethodDef};
 
+use super::object::{get_cap, get_closed};
 use super::ops::{
     close, enter, exit, golib_entry_chan_recv, golib_entry_chan_recv_ok, golib_entry_chan_send,
     try_recv, try_send,
 };
-use super::{get_cap, get_closed};
+use crate::core::asyncio;
 use crate::core::results::CHANNEL_TYPE;
 use crate::ffi::obj::Raw;
 use crate::ffi::raw::{self, Table};
-use crate::types::asyncio;
 use crate::types::chan::ends;
 
 /// `Chan[item]`.

@@ -5,90 +5,81 @@ use std::ptr;
 use go_lib::runtime::embedder::{Event, Hchan, RecvError, SendError, Wait, WaitReason};
 use pyo3::ffi;
 
-use super::hchan;
+use super::object::hchan;
 use crate::core::results;
+use crate::core::waits;
 use crate::ffi::errors;
 use crate::ffi::obj::{self, Obj, Raw};
 use crate::ffi::raw::{arguments, guard, guard_wait, parking, wait_of, Record};
 
-/// The operations that can park.
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
-
-    parking!(golib_entry_chan_send => chan_send(slf, args, n, kwnames; record) {
-        // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method on a Face.
-        unsafe {
-            if n == 1 && kwnames.is_null() && send_at_once(slf, *args) {
-                return obj::none();
-            }
-            let Some([value, timeout]) = arguments("send", &[c"value", c"timeout"], 1, args, n, kwnames) else {
-                return ptr::null_mut();
-            };
-            let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            let h = hchan(slf);
-            if h.is_null() {
-                return on_nil(wait, timeout, WaitReason::ChanSendNil, record);
-            }
-            send(&*h, value, wait, timeout, record)
+parking!(golib_entry_chan_send => chan_send(slf, args, n, kwnames; record) {
+    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method on a Face.
+    unsafe {
+        if n == 1 && kwnames.is_null() && send_at_once(slf, *args) {
+            return obj::none();
         }
-    });
-
-    parking!(golib_entry_chan_recv => chan_recv(slf, args, n, kwnames; record) {
-        // SAFETY: as chan_send.
-        unsafe {
-            if n == 0 && kwnames.is_null() {
-                let value = recv_at_once(slf);
-                if !value.is_null() {
-                    return value;
-                }
-            }
-            let Some([timeout]) = arguments("recv", &[c"timeout"], 0, args, n, kwnames) else {
-                return ptr::null_mut();
-            };
-            let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            match recv(slf, wait, timeout, record) {
-                Received::Value(value) => value,
-                Received::Closed => errors::raise(errors::CHAN_CLOSED.get(), "receive on closed channel"),
-                Received::Failed => ptr::null_mut(),
-            }
+        let Some([value, timeout]) = arguments("send", &[c"value", c"timeout"], 1, args, n, kwnames) else {
+            return ptr::null_mut();
+        };
+        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
+        let h = hchan(slf);
+        if h.is_null() {
+            return on_nil(wait, timeout, WaitReason::ChanSendNil, record);
         }
-    });
+        send(&*h, value, wait, timeout, record)
+    }
+});
 
-    parking!(golib_entry_chan_recv_ok => chan_recv_ok(slf, args, n, kwnames; record) {
-        // SAFETY: as chan_send.
-        unsafe {
-            let Some([timeout]) = arguments("recv_ok", &[c"timeout"], 0, args, n, kwnames) else {
-                return ptr::null_mut();
-            };
-            let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            match recv(slf, wait, timeout, record) {
-                Received::Value(value) => results::pair(value, true),
-                Received::Closed => results::pair(obj::none(), false),
-                Received::Failed => ptr::null_mut(),
-            }
-        }
-    });
-
-    parking!(golib_entry_chan_next => chan_next(slf; record) {
-        // SAFETY: a tp_iternext on a Face.
-        unsafe {
+parking!(golib_entry_chan_recv => chan_recv(slf, args, n, kwnames; record) {
+    // SAFETY: as chan_send.
+    unsafe {
+        if n == 0 && kwnames.is_null() {
             let value = recv_at_once(slf);
             if !value.is_null() {
                 return value;
             }
-            match recv(slf, Wait::Block, ptr::null_mut(), record) {
-                Received::Value(value) => value,
-                // Null without an exception ends the iteration.
-                Received::Closed | Received::Failed => ptr::null_mut(),
-            }
         }
-    });
-}
+        let Some([timeout]) = arguments("recv", &[c"timeout"], 0, args, n, kwnames) else {
+            return ptr::null_mut();
+        };
+        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
+        match recv(slf, wait, timeout, record) {
+            Received::Value(value) => value,
+            Received::Closed => errors::raise(errors::CHAN_CLOSED.get(), "receive on closed channel"),
+            Received::Failed => ptr::null_mut(),
+        }
+    }
+});
 
-pub(crate) use parks::{
-    golib_entry_chan_next, golib_entry_chan_recv, golib_entry_chan_recv_ok, golib_entry_chan_send,
-};
+parking!(golib_entry_chan_recv_ok => chan_recv_ok(slf, args, n, kwnames; record) {
+    // SAFETY: as chan_send.
+    unsafe {
+        let Some([timeout]) = arguments("recv_ok", &[c"timeout"], 0, args, n, kwnames) else {
+            return ptr::null_mut();
+        };
+        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
+        match recv(slf, wait, timeout, record) {
+            Received::Value(value) => results::pair(value, true),
+            Received::Closed => results::pair(obj::none(), false),
+            Received::Failed => ptr::null_mut(),
+        }
+    }
+});
+
+parking!(golib_entry_chan_next => chan_next(slf; record) {
+    // SAFETY: a tp_iternext on a Face.
+    unsafe {
+        let value = recv_at_once(slf);
+        if !value.is_null() {
+            return value;
+        }
+        match recv(slf, Wait::Block, ptr::null_mut(), record) {
+            Received::Value(value) => value,
+            // Null without an exception ends the iteration.
+            Received::Closed | Received::Failed => ptr::null_mut(),
+        }
+    }
+});
 
 /// What a receive came to.
 enum Received {
@@ -154,7 +145,7 @@ unsafe fn send_failed(error: SendError<Obj>, timeout: Raw) -> Option<Obj> {
     unsafe {
         match error {
             SendError::Interrupted(value) => {
-                if errors::interrupted() {
+                if waits::interrupted() {
                     return Some(value);
                 }
             }
@@ -162,10 +153,10 @@ unsafe fn send_failed(error: SendError<Obj>, timeout: Raw) -> Option<Obj> {
                 errors::send_on_closed();
             }
             SendError::Full(_) | SendError::Timeout(_) => {
-                errors::timed_out("send", timeout);
+                waits::timed_out("send", timeout);
             }
             SendError::Deadlock(_) => {
-                errors::deadlock();
+                waits::deadlock();
             }
         }
     }
@@ -203,9 +194,9 @@ unsafe fn recv_failed(error: RecvError, timeout: Raw) -> bool {
     // SAFETY: the GIL is held, no wait is under way.
     unsafe {
         match error {
-            RecvError::Interrupted => return errors::interrupted(),
-            RecvError::Empty | RecvError::Timeout => errors::timed_out("receive", timeout),
-            RecvError::Deadlock => errors::deadlock(),
+            RecvError::Interrupted => return waits::interrupted(),
+            RecvError::Empty | RecvError::Timeout => waits::timed_out("receive", timeout),
+            RecvError::Deadlock => waits::deadlock(),
         };
     }
     false
@@ -221,7 +212,7 @@ pub(crate) unsafe fn on_nil(wait: Wait, timeout: Raw, reason: WaitReason, record
             return ptr::null_mut();
         };
         // SAFETY: the GIL is held, no wait is under way.
-        if !unsafe { errors::again(error, reason.text(), timeout) } {
+        if !unsafe { waits::again(error, reason.text(), timeout) } {
             return ptr::null_mut();
         }
     }

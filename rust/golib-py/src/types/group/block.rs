@@ -12,8 +12,8 @@ use go_lib::runtime::embedder::Wait;
 use pyo3::ffi;
 
 use super::{adopt, cancel_ctx, group, wait_for_members};
-use crate::core::context::ambient::{self, Block};
-use crate::core::context::tree;
+use crate::core::context::entry::Block;
+use crate::core::context::{ambient, tree};
 use crate::ffi::errors;
 use crate::ffi::obj::{Name, Raw};
 use crate::ffi::raw::{guard, parking, Record};
@@ -43,23 +43,16 @@ pub(super) unsafe extern "C" fn enter(slf: Raw, _: Raw) -> Raw {
     slf
 }
 
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
-
-    // `_exit(kind, error, tb)`: the end of the block.
-    parking!(golib_entry_group_exit => group_exit(slf, args, n; record) {
-        // SAFETY: a METH_FASTCALL method of Group; the caller owns the arguments.
-        unsafe {
-            if n != 3 {
-                return errors::raise(ffi::PyExc_TypeError, "__exit__() takes 3 arguments");
-            }
-            leave(slf, *args.add(1), record)
+// `_exit(kind, error, tb)`: the end of the block.
+parking!(golib_entry_group_exit => group_exit(slf, args, n; record) {
+    // SAFETY: a METH_FASTCALL method of Group; the caller owns the arguments.
+    unsafe {
+        if n != 3 {
+            return errors::raise(ffi::PyExc_TypeError, "__exit__() takes 3 arguments");
         }
-    });
-}
-
-pub(super) use parks::golib_entry_group_exit;
+        leave(slf, *args.add(1), record)
+    }
+});
 
 /// Leaves the block, which `error` (or None) has left.
 unsafe fn leave(slf: Raw, error: Raw, record: Record) -> Raw {

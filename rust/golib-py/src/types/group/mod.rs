@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use go_lib::runtime::embedder::{SemaphoreCore, Wait, WaitGroupCore};
 use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
-use crate::core::context::ambient::Holder;
-use crate::core::context::checked;
-use crate::core::context::tree::{self, Why};
-use crate::core::goroutine::{self, check_function, rest_of_call, GoroutineObj, Spec};
+use crate::core::context::entry::{GroupHooks, Member};
+use crate::core::context::node::{checked, Why};
+use crate::core::context::{ambient, cancel};
+use crate::core::goroutine::{check_function, rest_of_call, start_goroutine, GoroutineObj, Spec};
 use crate::ffi::errors;
 use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{
@@ -78,40 +78,33 @@ fn begin_in_child(g: &mut GroupObj) {
     g.forks = FORKS.load(Ordering::Relaxed);
 }
 
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
-
-    parking!(golib_entry_group_go => group_go(slf, args, n, kwnames; record) {
-        // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Group.
-        unsafe {
-            if !can_add(slf, "go", args, n) {
-                return ptr::null_mut();
-            }
-            let slots: *const SemaphoreCore = &raw const group(slf).slots;
-            if group(slf).limited {
-                let waited = waited(record, "go", ptr::null_mut(), || (*slots).acquire(1, Wait::Block));
-                if waited.is_null() {
-                    return waited;
-                }
-                ffi::Py_DECREF(waited);
-            }
-            add(slf, args, n, kwnames)
+parking!(golib_entry_group_go => group_go(slf, args, n, kwnames; record) {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Group.
+    unsafe {
+        if !can_add(slf, "go", args, n) {
+            return ptr::null_mut();
         }
-    });
-
-    parking!(golib_entry_group_wait => group_wait(slf, args, n, kwnames; record) {
-        // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Group.
-        unsafe {
-            let Some([]) = arguments("wait", &[], 0, args, n, kwnames) else {
-                return ptr::null_mut();
-            };
-            wait_for_members(slf, record)
+        let slots: *const SemaphoreCore = &raw const group(slf).slots;
+        if group(slf).limited {
+            let waited = waited(record, "go", ptr::null_mut(), || (*slots).acquire(1, Wait::Block));
+            if waited.is_null() {
+                return waited;
+            }
+            ffi::Py_DECREF(waited);
         }
-    });
-}
+        add(slf, args, n, kwnames)
+    }
+});
 
-use parks::{golib_entry_group_go, golib_entry_group_wait};
+parking!(golib_entry_group_wait => group_wait(slf, args, n, kwnames; record) {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Group.
+    unsafe {
+        let Some([]) = arguments("wait", &[], 0, args, n, kwnames) else {
+            return ptr::null_mut();
+        };
+        wait_for_members(slf, record)
+    }
+});
 
 /// Waits until no member runs: None, or null with an exception set.
 unsafe fn wait_for_members(slf: Raw, record: Record) -> Raw {
@@ -165,9 +158,9 @@ unsafe fn start_member(slf: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) 
         };
         let ctx = group(slf).ctx;
         let _ = guard(|| group(slf).members.add(1));
-        let holder = Holder::for_member(slf, ctx);
+        let holder = ambient::for_member(Member { group: slf, hooks: &HOOKS }, ctx);
         let handle =
-            goroutine::start(Spec { kwargs, skip: 0, holder, ..Spec::new(*args, positional) });
+            start_goroutine(Spec { kwargs, skip: 0, holder, ..Spec::new(*args, positional) });
         if handle.is_null() {
             let _ = guard(|| group(slf).members.add(-1));
         }
@@ -193,11 +186,13 @@ unsafe extern "C" fn try_go(slf: Raw, args: *const Raw, n: Py_ssize_t, kwnames: 
     }
 }
 
+static HOOKS: GroupHooks = GroupHooks { ended, left };
+
 /// A member has ended: notes a failure.
 ///
 /// # Safety
 /// The GIL is held; `slf` is a group, `handle` that of a member that is about to be done.
-pub(crate) unsafe fn ended(slf: Raw, handle: Raw) {
+unsafe fn ended(slf: Raw, handle: Raw) {
     // SAFETY: the caller's duty.
     unsafe {
         let error = GoroutineObj::error(handle);
@@ -232,7 +227,7 @@ unsafe fn cancel_ctx(slf: Raw, cause: Raw) {
         let ctx = group(slf).ctx;
         if !ctx.is_null() {
             ffi::Py_INCREF(ctx);
-            tree::cancel(ctx, Why::Canceled, cause);
+            cancel::cancel(ctx, Why::Canceled, cause);
             ffi::Py_DECREF(ctx);
         }
     }
@@ -244,7 +239,7 @@ unsafe fn cancel_ctx(slf: Raw, cause: Raw) {
 /// # Safety
 /// The GIL is held; `slf` is a group.
 #[inline(never)]
-pub(crate) unsafe fn left(slf: Raw) {
+unsafe fn left(slf: Raw) {
     // SAFETY: by 1 the reference is ours.
     unsafe {
         let g = group(slf);
@@ -282,7 +277,7 @@ unsafe extern "C" fn open(slf: Raw, ctx: Raw) -> Raw {
 }
 
 /// `_cancel(cause)`: cancels its context.
-unsafe extern "C" fn cancel(slf: Raw, cause: Raw) -> Raw {
+unsafe extern "C" fn cancel_method(slf: Raw, cause: Raw) -> Raw {
     // SAFETY: a METH_O method of Group.
     unsafe {
         cancel_ctx(slf, if cause == ffi::Py_None() { ptr::null_mut() } else { cause });
@@ -459,7 +454,7 @@ Ends the block when no member runs: returns, or raises, what _outcome(error, lat
     ),
     raw::method(
         c"_cancel",
-        cancel,
+        cancel_method,
         ffi::METH_O,
         c"_cancel($self, cause, /)
 --

@@ -20,6 +20,7 @@ use go_lib::runtime::embedder::{selectgo, Case, SelectError, Wait, WaitReason};
 use pyo3::ffi::{self, Py_ssize_t};
 
 use crate::core::results;
+use crate::core::waits;
 use crate::ffi::errors;
 use crate::ffi::obj::{self, Obj, Raw};
 use crate::ffi::raw::{arguments, guard_wait, parking, wait_of, Record};
@@ -31,22 +32,15 @@ pub(crate) use case::{recv, send};
 /// So many cases need no allocation.
 const INLINE: usize = 16;
 
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
-
-    parking!(golib_entry_select => select(_module, args, n, kwnames; record) {
-        // SAFETY: a METH_FASTCALL | METH_KEYWORDS function; the arguments hold the channels.
-        unsafe {
-            let Some(options) = options("select", args, n, kwnames, record) else {
-                return ptr::null_mut();
-            };
-            run(args, n as usize, options)
-        }
-    });
-}
-
-pub(crate) use parks::golib_entry_select;
+parking!(golib_entry_select => select(_module, args, n, kwnames; record) {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS function; the arguments hold the channels.
+    unsafe {
+        let Some(options) = options("select", args, n, kwnames, record) else {
+            return ptr::null_mut();
+        };
+        run(args, n as usize, options)
+    }
+});
 
 /// How to select.
 #[derive(Clone, Copy)]
@@ -191,11 +185,11 @@ unsafe fn select_failed(error: SelectError, options: Options) -> Option<Raw> {
         Some(match error {
             SelectError::WouldBlock if options.default => results::selected(-1, obj::none(), false),
             SelectError::WouldBlock | SelectError::Timeout => {
-                errors::timed_out("select", options.timeout)
+                waits::timed_out("select", options.timeout)
             }
             SelectError::SendOnClosed(_) => errors::send_on_closed(),
-            SelectError::Deadlock => errors::deadlock(),
-            SelectError::Interrupted if errors::interrupted() => return None,
+            SelectError::Deadlock => waits::deadlock(),
+            SelectError::Interrupted if waits::interrupted() => return None,
             SelectError::Interrupted => ptr::null_mut(),
         })
     }

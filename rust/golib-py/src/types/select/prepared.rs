@@ -28,39 +28,32 @@ struct SelectObj {
 /// The type `golib.Select`.
 pub(super) static SELECT: Global = Global::new();
 
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
-
-    parking!(golib_entry_select_wait => select_wait(slf, args, n, kwnames; record) {
-        // SAFETY: a method of Select.
-        unsafe {
-            let Some([timeout]) = arguments("wait", &[c"timeout"], 0, args, n, kwnames) else {
-                return ptr::null_mut();
-            };
-            let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            let select = instance::<SelectObj>(slf);
-            let options = Options { wait, timeout, default: false, biased: (*select).biased, record };
-            let len = (*select).len;
-            if len > INLINE {
-                return wait_for_many(select, options);
-            }
-            // By 1: a case may be replaced while we wait.
-            let mut held = [ptr::null_mut(); INLINE];
-            for (i, slot) in held.iter_mut().enumerate().take(len) {
-                *slot = *(*select).cases.add(i);
-                ffi::Py_INCREF(*slot);
-            }
-            let result = run(held.as_ptr(), len, options);
-            for case in held.into_iter().take(len) {
-                ffi::Py_DECREF(case);
-            }
-            result
+parking!(golib_entry_select_wait => select_wait(slf, args, n, kwnames; record) {
+    // SAFETY: a method of Select.
+    unsafe {
+        let Some([timeout]) = arguments("wait", &[c"timeout"], 0, args, n, kwnames) else {
+            return ptr::null_mut();
+        };
+        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
+        let select = instance::<SelectObj>(slf);
+        let options = Options { wait, timeout, default: false, biased: (*select).biased, record };
+        let len = (*select).len;
+        if len > INLINE {
+            return wait_for_many(select, options);
         }
-    });
-}
-
-use parks::golib_entry_select_wait;
+        // By 1: a case may be replaced while we wait.
+        let mut held = [ptr::null_mut(); INLINE];
+        for (i, slot) in held.iter_mut().enumerate().take(len) {
+            *slot = *(*select).cases.add(i);
+            ffi::Py_INCREF(*slot);
+        }
+        let result = run(held.as_ptr(), len, options);
+        for case in held.into_iter().take(len) {
+            ffi::Py_DECREF(case);
+        }
+        result
+    }
+});
 
 /// `Select.wait` for more cases than fit the stack.
 #[cold]

@@ -5,26 +5,19 @@ use std::ptr;
 use go_lib::runtime::embedder::{Flag, WaitReason};
 use pyo3::ffi::{self, PyMethodDef};
 
-use super::{core, make_type, new, waited_as_threads};
+use super::object::{core, make_type, new, waited_as_threads};
 use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{self, arguments, guard, parking, wait_of, Record, Table};
 
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
+parking!(golib_entry_event_wait => event_wait(slf, args, n, kwnames; record) {
+    // SAFETY: a method of Event.
+    unsafe { wait(slf, args, n, kwnames, WaitReason::EventWait, record) }
+});
 
-    parking!(golib_entry_event_wait => event_wait(slf, args, n, kwnames; record) {
-        // SAFETY: a method of Event.
-        unsafe { wait(slf, args, n, kwnames, WaitReason::EventWait, record) }
-    });
-
-    parking!(golib_entry_event_wait_notified => event_wait_notified(slf, args, n, kwnames; record) {
-        // SAFETY: a method of Event.
-        unsafe { wait(slf, args, n, kwnames, WaitReason::CondWait, record) }
-    });
-}
-
-use parks::{golib_entry_event_wait, golib_entry_event_wait_notified};
+parking!(golib_entry_event_wait_notified => event_wait_notified(slf, args, n, kwnames; record) {
+    // SAFETY: a method of Event.
+    unsafe { wait(slf, args, n, kwnames, WaitReason::CondWait, record) }
+});
 
 #[inline(always)]
 unsafe fn wait(

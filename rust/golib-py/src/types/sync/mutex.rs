@@ -5,50 +5,43 @@ use std::ptr;
 use go_lib::runtime::embedder::{MutexCore, Wait};
 use pyo3::ffi::{self, PyMethodDef};
 
-use super::{core, done, entered, make_type, new, waited, waited_as_threads};
+use super::object::{core, done, entered, make_type, new, waited, waited_as_threads};
 use crate::ffi::errors;
 use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{
     self, arguments, guard, parking, seconds_of, wait_for, wait_of, Record, Table,
 };
 
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
+parking!(golib_entry_mutex_lock => mutex_lock(slf, args, n, kwnames; record) {
+    // SAFETY: a method of Mutex.
+    unsafe {
+        let Some([timeout]) = arguments("lock", &[c"timeout"], 0, args, n, kwnames) else {
+            return ptr::null_mut();
+        };
+        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
+        lock(slf, wait, timeout, record)
+    }
+});
 
-    parking!(golib_entry_mutex_lock => mutex_lock(slf, args, n, kwnames; record) {
-        // SAFETY: a method of Mutex.
-        unsafe {
-            let Some([timeout]) = arguments("lock", &[c"timeout"], 0, args, n, kwnames) else {
-                return ptr::null_mut();
-            };
-            let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            lock(slf, wait, timeout, record)
-        }
-    });
+parking!(golib_entry_mutex_enter => mutex_enter(slf, _arg; record) {
+    // SAFETY: a method of Mutex.
+    unsafe {
+        entered(slf, lock(slf, Wait::Block, ptr::null_mut(), record))
+    }
+});
 
-    parking!(golib_entry_mutex_enter => mutex_enter(slf, _arg; record) {
-        // SAFETY: a method of Mutex.
-        unsafe {
-            entered(slf, lock(slf, Wait::Block, ptr::null_mut(), record))
-        }
-    });
-
-    parking!(golib_entry_mutex_acquire => mutex_acquire(slf, args, n, kwnames; record) {
-        // SAFETY: a method of Mutex.
-        unsafe {
-            let names = [c"blocking", c"timeout"];
-            let Some([blocking, timeout]) = arguments("acquire", &names, 0, args, n, kwnames) else {
-                return ptr::null_mut();
-            };
-            let Some(wait) = acquire_wait(blocking, timeout) else { return ptr::null_mut() };
-            let mutex = core::<MutexCore>(slf);
-            waited_as_threads(record, "acquire", || mutex.lock(wait))
-        }
-    });
-}
-
-use parks::{golib_entry_mutex_acquire, golib_entry_mutex_enter, golib_entry_mutex_lock};
+parking!(golib_entry_mutex_acquire => mutex_acquire(slf, args, n, kwnames; record) {
+    // SAFETY: a method of Mutex.
+    unsafe {
+        let names = [c"blocking", c"timeout"];
+        let Some([blocking, timeout]) = arguments("acquire", &names, 0, args, n, kwnames) else {
+            return ptr::null_mut();
+        };
+        let Some(wait) = acquire_wait(blocking, timeout) else { return ptr::null_mut() };
+        let mutex = core::<MutexCore>(slf);
+        waited_as_threads(record, "acquire", || mutex.lock(wait))
+    }
+});
 
 #[inline(always)]
 unsafe fn lock(slf: Raw, wait: Wait, timeout: Raw, record: Record) -> Raw {

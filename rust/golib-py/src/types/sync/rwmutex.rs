@@ -5,48 +5,41 @@ use std::ptr;
 use go_lib::runtime::embedder::{RwMutexCore, Wait};
 use pyo3::ffi::{self, PyMethodDef};
 
-use super::{core, done, entered, make_type, new, waited};
+use super::object::{core, done, entered, make_type, new, waited};
 use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{self, arguments, guard, parking, wait_of, Table};
 
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
+parking!(golib_entry_rwmutex_lock => rwmutex_lock(slf, args, n, kwnames; record) {
+    // SAFETY: a method of RWMutex.
+    unsafe {
+        let Some([timeout]) = arguments("lock", &[c"timeout"], 0, args, n, kwnames) else {
+            return ptr::null_mut();
+        };
+        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
+        let rw = core::<RwMutexCore>(slf);
+        waited(record, "lock", timeout, || rw.lock(wait))
+    }
+});
 
-    parking!(golib_entry_rwmutex_lock => rwmutex_lock(slf, args, n, kwnames; record) {
-        // SAFETY: a method of RWMutex.
-        unsafe {
-            let Some([timeout]) = arguments("lock", &[c"timeout"], 0, args, n, kwnames) else {
-                return ptr::null_mut();
-            };
-            let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            let rw = core::<RwMutexCore>(slf);
-            waited(record, "lock", timeout, || rw.lock(wait))
-        }
-    });
+parking!(golib_entry_rwmutex_rlock => rwmutex_rlock(slf, args, n, kwnames; record) {
+    // SAFETY: a method of RWMutex.
+    unsafe {
+        let Some([timeout]) = arguments("rlock", &[c"timeout"], 0, args, n, kwnames) else {
+            return ptr::null_mut();
+        };
+        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
+        let rw = core::<RwMutexCore>(slf);
+        waited(record, "rlock", timeout, || rw.rlock(wait))
+    }
+});
 
-    parking!(golib_entry_rwmutex_rlock => rwmutex_rlock(slf, args, n, kwnames; record) {
-        // SAFETY: a method of RWMutex.
-        unsafe {
-            let Some([timeout]) = arguments("rlock", &[c"timeout"], 0, args, n, kwnames) else {
-                return ptr::null_mut();
-            };
-            let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            let rw = core::<RwMutexCore>(slf);
-            waited(record, "rlock", timeout, || rw.rlock(wait))
-        }
-    });
-
-    parking!(golib_entry_rwmutex_enter => rwmutex_enter(slf, _arg; record) {
-        // SAFETY: a method of RWMutex.
-        unsafe {
-            let rw = core::<RwMutexCore>(slf);
-            entered(slf, waited(record, "lock", ptr::null_mut(), || rw.lock(Wait::Block)))
-        }
-    });
-}
-
-use parks::{golib_entry_rwmutex_enter, golib_entry_rwmutex_lock, golib_entry_rwmutex_rlock};
+parking!(golib_entry_rwmutex_enter => rwmutex_enter(slf, _arg; record) {
+    // SAFETY: a method of RWMutex.
+    unsafe {
+        let rw = core::<RwMutexCore>(slf);
+        entered(slf, waited(record, "lock", ptr::null_mut(), || rw.lock(Wait::Block)))
+    }
+});
 
 unsafe extern "C" fn try_lock(slf: Raw, _: Raw) -> Raw {
     // SAFETY: a method of RWMutex.

@@ -6,7 +6,7 @@ use std::ptr;
 use go_lib::runtime::embedder::{SemaphoreCore, Wait};
 use pyo3::ffi::{self, PyGetSetDef, PyMethodDef, PyTypeObject};
 
-use super::{core, done, entered, make, make_type, waited};
+use super::object::{core, done, entered, make, make_type, waited};
 use crate::ffi::errors;
 use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{self, arguments, guard, parking, wait_of, Record, Table};
@@ -65,32 +65,25 @@ unsafe fn acquire(slf: Raw, n: usize, wait: Wait, timeout: Raw, record: Record) 
     }
 }
 
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
+parking!(golib_entry_semaphore_acquire => semaphore_acquire(slf, args, n, kwnames; record) {
+    // SAFETY: a method of Semaphore.
+    unsafe {
+        let names = [c"n", c"timeout"];
+        let Some([wished, timeout]) = arguments("acquire", &names, 0, args, n, kwnames) else {
+            return ptr::null_mut();
+        };
+        let Some(wished) = permits(wished) else { return ptr::null_mut() };
+        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
+        acquire(slf, wished, wait, timeout, record)
+    }
+});
 
-    parking!(golib_entry_semaphore_acquire => semaphore_acquire(slf, args, n, kwnames; record) {
-        // SAFETY: a method of Semaphore.
-        unsafe {
-            let names = [c"n", c"timeout"];
-            let Some([wished, timeout]) = arguments("acquire", &names, 0, args, n, kwnames) else {
-                return ptr::null_mut();
-            };
-            let Some(wished) = permits(wished) else { return ptr::null_mut() };
-            let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            acquire(slf, wished, wait, timeout, record)
-        }
-    });
-
-    parking!(golib_entry_semaphore_enter => semaphore_enter(slf, _arg; record) {
-        // SAFETY: a method of Semaphore.
-        unsafe {
-            entered(slf, acquire(slf, 1, Wait::Block, ptr::null_mut(), record))
-        }
-    });
-}
-
-use parks::{golib_entry_semaphore_acquire, golib_entry_semaphore_enter};
+parking!(golib_entry_semaphore_enter => semaphore_enter(slf, _arg; record) {
+    // SAFETY: a method of Semaphore.
+    unsafe {
+        entered(slf, acquire(slf, 1, Wait::Block, ptr::null_mut(), record))
+    }
+});
 
 unsafe extern "C" fn try_acquire(
     slf: Raw,

@@ -5,28 +5,21 @@ use std::ptr;
 use go_lib::runtime::embedder::WaitGroupCore;
 use pyo3::ffi::{self, PyMethodDef};
 
-use super::{core, done, make_type, new, waited};
+use super::object::{core, done, make_type, new, waited};
 use crate::ffi::obj::Raw;
 use crate::ffi::raw::{self, arguments, guard, parking, wait_of, Table};
 
-mod parks {
-    #[allow(clippy::wildcard_imports, reason = "a section of this file")]
-    use super::*;
-
-    parking!(golib_entry_wait_group_wait => wait_group_wait(slf, args, n, kwnames; record) {
-        // SAFETY: a method of WaitGroup.
-        unsafe {
-            let Some([timeout]) = arguments("wait", &[c"timeout"], 0, args, n, kwnames) else {
-                return ptr::null_mut();
-            };
-            let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-            let group = core::<WaitGroupCore>(slf);
-            waited(record, "wait", timeout, || group.wait(wait))
-        }
-    });
-}
-
-use parks::golib_entry_wait_group_wait;
+parking!(golib_entry_wait_group_wait => wait_group_wait(slf, args, n, kwnames; record) {
+    // SAFETY: a method of WaitGroup.
+    unsafe {
+        let Some([timeout]) = arguments("wait", &[c"timeout"], 0, args, n, kwnames) else {
+            return ptr::null_mut();
+        };
+        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
+        let group = core::<WaitGroupCore>(slf);
+        waited(record, "wait", timeout, || group.wait(wait))
+    }
+});
 
 unsafe fn add_to(slf: Raw, delta: i64) -> Raw {
     // SAFETY: a method of WaitGroup.

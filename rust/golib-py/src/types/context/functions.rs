@@ -7,9 +7,10 @@ use std::ptr;
 
 use pyo3::ffi::{self, PyMethodDef, PyObject, Py_ssize_t};
 
-use super::tree::{self, ContextObj, Kind, Why, NO_DEADLINE};
-use super::{ambient, background, checked, TODO};
-use crate::core::goroutine::arguments_of;
+use super::class;
+use crate::core::context::node::{background, checked, ContextObj, Kind, Why, NO_DEADLINE, TODO};
+use crate::core::context::{ambient, cancel, tree};
+use crate::core::goroutine::{arguments_of, check_function};
 use crate::ffi::errors;
 use crate::ffi::obj::{self, Global, Raw};
 use crate::ffi::raw::{
@@ -79,7 +80,7 @@ unsafe extern "C" fn call(slf: Raw, args: *const Raw, nargsf: usize, kwnames: Ra
         if (*f).does == Does::Stop {
             return obj::boolean(tree::stop_after_func((*f).ctx));
         }
-        tree::cancel((*f).ctx, Why::Canceled, cause);
+        cancel::cancel((*f).ctx, Why::Canceled, cause);
         obj::none()
     }
 }
@@ -202,7 +203,7 @@ unsafe fn with_when(
         let Some(parent) = checked(parent) else { return ptr::null_mut() };
         let Some(number) = seconds_of(given) else { return ptr::null_mut() };
         let Some(cause) = cause_of(cause) else { return ptr::null_mut() };
-        pair(tree::make_deadline(parent, when(number), cause), Does::Cancel)
+        pair(cancel::make_deadline(parent, when(number), cause), Does::Cancel)
     }
 }
 
@@ -258,14 +259,14 @@ unsafe extern "C" fn after_func(_: Raw, args: *mut Raw, n: Py_ssize_t) -> Raw {
         }
         let Some(parent) = checked(*args) else { return ptr::null_mut() };
         let function = *args.add(1);
-        if !crate::core::goroutine::check_function(function) {
+        if !check_function(function) {
             return ptr::null_mut();
         }
         let positional = arguments_of(args.add(2), n - 2);
         if positional.is_null() {
             return positional;
         }
-        let node = tree::make_after_func(parent, function, positional);
+        let node = cancel::make_after_func(parent, function, positional);
         if node.is_null() {
             return node;
         }
@@ -287,7 +288,7 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 12]> = Table([
     raw::keywords(c"with_value", with_value, WITH_VALUE_DOC),
     raw::method(c"without_cancel", without_cancel, ffi::METH_O, WITHOUT_CANCEL_DOC),
     raw::fast(c"after_func", after_func, AFTER_FUNC_DOC),
-    raw::method(c"cause", super::cause, ffi::METH_O, CAUSE_DOC),
+    raw::method(c"cause", class::cause, ffi::METH_O, CAUSE_DOC),
     PyMethodDef::zeroed(),
 ]);
 

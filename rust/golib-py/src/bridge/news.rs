@@ -7,14 +7,13 @@
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use go_lib::runtime::embedder::{self, nanotime, Event, GRef, Wait, WaitError, WaitReason};
 use pyo3::ffi;
 
-use super::lock;
-use crate::bridge::host;
-use crate::cpython::{main_thread, object};
+use super::main_thread;
+use crate::cpython::{self, object};
 use crate::ffi::raw::guard_wait;
 
 /// The pauses between two looks, and how long a call may last that nothing interrupts.
@@ -45,18 +44,27 @@ static KNOWN: AtomicBool = AtomicBool::new(false);
 /// Goroutines that wait for the main thread to have been awake. An event lies on the stack of its waiter.
 static TURNS: Mutex<Vec<EventPtr>> = Mutex::new(Vec::new());
 
+fn turns() -> MutexGuard<'static, Vec<EventPtr>> {
+    TURNS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct EventPtr(*const Event);
 // SAFETY: the waiter keeps the event until it is set.
 unsafe impl Send for EventPtr {}
 
-pub(super) fn begin(main: GRef) {
+pub(crate) fn begin(main: GRef) {
     set_main(Some(main));
 }
 
-pub(super) fn end() {
+pub(crate) fn end() {
     set_main(None);
     KNOWN.store(false, Ordering::Relaxed);
     end_turns();
+}
+
+/// In a forked child.
+pub(crate) fn after_fork() {
+    end();
 }
 
 /// The main goroutine has been told of the signals that are pending.
@@ -68,27 +76,27 @@ pub(crate) fn are_passed_on() -> bool {
 /// Has the main goroutine look at what has come, if there is one. On the main thread, or with the GIL held.
 pub(crate) fn pass_on() {
     if let Some(main) = main() {
-        main_thread::tell();
+        cpython::main_thread::tell();
         main.disturb();
     }
 }
 
-/// See `cpython::identity::HostTable`: somebody else than the kernel may have left a signal.
+/// See `cpython::runtime::RuntimeTable`: somebody else than the kernel may have left a signal.
 pub unsafe extern "C" fn signal_sent() {
     if object::signal_tripped() {
         pass_on();
-        host::interrupt_main_thread();
+        main_thread::interrupt();
     }
 }
 
-/// See `cpython::identity::HostTable`: returns when the main thread has handled the signals that were sent to it before.
+/// See `cpython::runtime::RuntimeTable`: returns when the main thread has handled the signals that were sent to it before.
 pub unsafe extern "C" fn main_thread_turn() {
     if main().is_none() {
         return;
     }
     let done = Event::new();
-    lock(&TURNS).push(EventPtr(&done));
-    host::interrupt_main_thread();
+    turns().push(EventPtr(&done));
+    main_thread::interrupt();
     // A frame of C is below us: the goroutine keeps its M.
     let mut interrupted = false;
     while !done.is_set() {
@@ -106,7 +114,7 @@ pub unsafe extern "C" fn main_thread_turn() {
 }
 
 fn end_turns() {
-    let turns = std::mem::take(&mut *lock(&TURNS));
+    let turns = std::mem::take(&mut *turns());
     if turns.is_empty() {
         return;
     }
@@ -119,7 +127,7 @@ fn end_turns() {
 }
 
 /// What the waiting thread knows of news for the main goroutine.
-pub(super) struct News {
+pub(crate) struct News {
     main: GRef,
     /// None: there are none.
     next_look_ns: Option<i64>,
@@ -129,12 +137,12 @@ pub(super) struct News {
 }
 
 impl News {
-    pub(super) fn new(main: GRef) -> News {
+    pub(crate) fn new(main: GRef) -> News {
         News { main, next_look_ns: None, pause_ns: FIRST_PAUSE_NS, running_since_ns: None }
     }
 
     /// How long to wait before the next look.
-    pub(super) fn wait(&self) -> Wait {
+    pub(crate) fn wait(&self) -> Wait {
         self.next_look_ns.map_or(Wait::Block, Wait::Until)
     }
 
@@ -142,10 +150,10 @@ impl News {
     ///
     /// # Safety
     /// On the main thread, which waits for `main`; the GIL is held.
-    pub(super) unsafe fn look(&mut self) -> bool {
+    pub(crate) unsafe fn look(&mut self) -> bool {
         end_turns();
         // SAFETY: the caller's duty.
-        let news = unsafe { main_thread::has_news() };
+        let news = unsafe { cpython::main_thread::has_news() };
         KNOWN.store(news, Ordering::Relaxed);
         if !news {
             *self = News::new(self.main);
@@ -163,7 +171,7 @@ impl News {
         self.running_since_ns = None;
         // 3.11 takes its note of the signal back in the second only. SAFETY: the caller's duty; no wait is under way.
         unsafe {
-            main_thread::taken_back(|| {
+            cpython::main_thread::taken_back(|| {
                 ffi::PyErr_CheckSignals() == 0 && ffi::Py_MakePendingCalls() == 0
             })
         }

@@ -1,7 +1,7 @@
 /* contextvars: a goroutine starts in a copy of its spawner's context. */
 #include "internal.h"
 
-int golib_ctx_copy_for(PyObject **out)
+int golib_vars_copy(PyObject **out)
 {
     PyThreadState *ts = golib_ts_current();
     PyContext *now = (PyContext *)ts->context;
@@ -13,7 +13,7 @@ int golib_ctx_copy_for(PyObject **out)
     return *out ? 0 : -1;
 }
 
-void golib_ts_set_context(PyThreadState *ts, PyObject *ctx)
+void golib_ts_set_vars(PyThreadState *ts, PyObject *ctx)
 {
     PyObject *old = ts->context;
     if (!ctx && !old)

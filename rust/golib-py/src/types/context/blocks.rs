@@ -1,4 +1,4 @@
-//! The blocks that make a context ambient: `timeout`, `shield`, and `with ctx:`.
+//! The blocks `timeout` and `shield`.
 //!
 //! # Invariants
 //! 1. `entry` is the block that is being executed, null outside; a block's end takes it.
@@ -8,9 +8,11 @@ use std::ptr;
 
 use pyo3::ffi::{self, PyMethodDef, PyObject, Py_ssize_t};
 
-use super::ambient::{self, Block, Entry};
 use super::functions::after_seconds;
-use super::tree::{self, ContextObj, Why};
+use crate::core::context::entry::{Block, Entry};
+use crate::core::context::node::{ContextObj, Why};
+use crate::core::context::{ambient, cancel};
+use crate::core::waits;
 use crate::ffi::errors;
 use crate::ffi::obj::{self, Global, Raw};
 use crate::ffi::raw::{self, arguments, free_instance, instance, seconds_of, Table};
@@ -128,7 +130,7 @@ unsafe extern "C" fn timeout_enter(slf: Raw, _: Raw) -> Raw {
             return parent;
         }
         let deadline_ns = after_seconds((*instance::<BlockObj>(slf)).seconds);
-        let ctx = tree::make_deadline(parent, deadline_ns, ptr::null_mut());
+        let ctx = cancel::make_deadline(parent, deadline_ns, ptr::null_mut());
         ffi::Py_DECREF(parent);
         begin(slf, ctx, Block::Timeout)
     }
@@ -156,7 +158,7 @@ unsafe extern "C" fn timeout_exit(slf: Raw, args: *mut Raw, n: Py_ssize_t) -> Ra
         }
         let timed_out = (*instance::<ContextObj>(ctx)).timed_out;
         // Whoever still works under it need not.
-        tree::cancel(ctx, Why::Canceled, ptr::null_mut());
+        cancel::cancel(ctx, Why::Canceled, ptr::null_mut());
         ffi::Py_DECREF(ctx);
         let error = class_of_error(args, n);
         if !timed_out
@@ -168,7 +170,7 @@ unsafe extern "C" fn timeout_exit(slf: Raw, args: *mut Raw, n: Py_ssize_t) -> Ra
         if !raises {
             return obj::boolean(true);
         }
-        errors::timed_out_after("block", seconds)
+        waits::timed_out_after("block", seconds)
     }
 }
 
@@ -197,30 +199,6 @@ unsafe extern "C-unwind" fn dealloc(slf: Raw) {
         let ctx = end(slf);
         ffi::Py_XDECREF(ctx);
         free_instance(slf);
-    }
-}
-
-/// `Context.__enter__`: a context may be entered many times, also by many at once.
-pub(super) unsafe extern "C" fn context_enter(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Context.
-    unsafe {
-        ffi::Py_INCREF(slf);
-        ambient::push(slf, Block::Context);
-        ffi::Py_INCREF(slf);
-    }
-    slf
-}
-
-/// `Context.__exit__`.
-pub(super) unsafe extern "C" fn context_exit(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Context.
-    unsafe {
-        let entry = ambient::block_of(slf);
-        if entry.is_null() {
-            return errors::raise(ffi::PyExc_RuntimeError, "this context is not ambient");
-        }
-        ambient::pop(entry);
-        obj::boolean(false)
     }
 }
 

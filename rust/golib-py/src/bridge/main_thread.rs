@@ -1,0 +1,96 @@
+//! The process's main thread, which is asleep in the runtime now and then.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use go_lib::runtime::embedder::{self, GRef};
+use pyo3::ffi;
+
+/// `threading.get_ident()` of the main thread.
+static MAIN_IDENT: AtomicU64 = AtomicU64::new(0);
+/// The main thread's G, once it has slept in the runtime.
+static MAIN_THREAD: Mutex<Option<GRef>> = Mutex::new(None);
+
+/// Finds out which thread it is; false: an exception is set.
+///
+/// # Safety
+/// The GIL is held.
+pub(crate) unsafe fn init() -> bool {
+    // SAFETY: the caller's duty.
+    let ident = unsafe { find_ident() };
+    set_ident(ident.unwrap_or(0));
+    ident.is_some()
+}
+
+fn set_ident(ident: u64) {
+    MAIN_IDENT.store(ident, Ordering::Relaxed);
+}
+
+/// The main thread's ident.
+pub(crate) fn ident() -> u64 {
+    MAIN_IDENT.load(Ordering::Relaxed)
+}
+
+/// True on the main OS thread (not: in the main goroutine).
+pub(crate) fn is_this() -> bool {
+    // SAFETY: no requirements.
+    unsafe { pthread_self() == ident() }
+}
+
+unsafe fn pthread_self() -> u64 {
+    // SAFETY: pthread_self has no requirements; CPython's ident of a thread is its pthread_t.
+    unsafe { ffi::PyThread_get_thread_ident() as u64 }
+}
+
+/// The calling thread is the main thread, and may be interrupted from now on.
+pub(crate) fn note() {
+    let me = embedder::current_or_thread();
+    *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(me);
+}
+
+/// Has the main thread run what waits for it (`waits::interrupted`), if it waits in the runtime.
+pub(crate) fn interrupt() {
+    let thread = *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(thread) = thread {
+        thread.interrupt();
+    }
+}
+
+/// Its G, once it has slept in the runtime.
+pub(crate) fn gref() -> Option<GRef> {
+    *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// In a forked child: the caller is the main thread, and its goroutine `me` stands for it, if it is one.
+pub(crate) fn after_fork(me: Option<GRef>) {
+    *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = me;
+    // SAFETY: the only thread.
+    set_ident(unsafe { pthread_self() });
+}
+
+/// `threading.main_thread().ident`; None: an exception is set.
+unsafe fn find_ident() -> Option<u64> {
+    // SAFETY: the GIL is held.
+    unsafe {
+        let threading = ffi::PyImport_ImportModule(c"threading".as_ptr());
+        if threading.is_null() {
+            return None;
+        }
+        let thread = ffi::PyObject_CallMethodNoArgs(
+            threading,
+            ffi::PyUnicode_InternFromString(c"main_thread".as_ptr()),
+        );
+        ffi::Py_DECREF(threading);
+        if thread.is_null() {
+            return None;
+        }
+        let ident = ffi::PyObject_GetAttrString(thread, c"ident".as_ptr());
+        ffi::Py_DECREF(thread);
+        if ident.is_null() {
+            return None;
+        }
+        let value = ffi::PyLong_AsUnsignedLongLong(ident);
+        ffi::Py_DECREF(ident);
+        ffi::PyErr_Occurred().is_null().then_some(value)
+    }
+}

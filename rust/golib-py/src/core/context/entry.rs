@@ -1,0 +1,95 @@
+//! Under which contexts a goroutine or thread runs: the blocks that it is in, as data.
+//!
+//! Who changes them, and what that means for the goroutine, is in [`ambient`](super::ambient), with the invariants.
+
+use std::cell::Cell;
+use std::ptr;
+use std::sync::Arc;
+
+use go_lib::runtime::embedder::GRef;
+
+use crate::ffi::obj::Raw;
+
+/// Which kind of block an entry is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Block {
+    /// None: what lies under the whole goroutine.
+    Base,
+    /// `with ctx:`. Nobody has the entry: the block's end looks for it.
+    Context,
+    /// `timeout`, which keeps its entry.
+    Timeout,
+    /// `shield`, which keeps its entry: what lies below does not count.
+    Shield,
+}
+
+/// One block that is being executed.
+pub(crate) struct Entry {
+    /// Owned.
+    pub(super) ctx: Raw,
+    pub(super) kind: Block,
+    pub(super) below: *mut Entry,
+    pub(super) above: *mut Entry,
+    /// The neighbours in the list of the context's node, see `list_of`.
+    pub(super) prev: *mut Entry,
+    pub(super) next: *mut Entry,
+    /// By 3; owns a share of it, unless this is the holder's base.
+    pub(super) holder: *const Holder,
+}
+
+impl Entry {
+    pub(super) const EMPTY: Entry = Entry {
+        ctx: ptr::null_mut(),
+        kind: Block::Base,
+        below: ptr::null_mut(),
+        above: ptr::null_mut(),
+        prev: ptr::null_mut(),
+        next: ptr::null_mut(),
+        holder: ptr::null(),
+    };
+}
+
+/// What a group wants to know of its members.
+pub(crate) struct GroupHooks {
+    /// The member (a handle) has a result, and is about to be done.
+    pub(crate) ended: unsafe fn(group: Raw, member: Raw),
+    /// It is done. Takes the reference to the group over.
+    pub(crate) left: unsafe fn(group: Raw),
+}
+
+/// A group, and how it is told.
+#[derive(Clone, Copy)]
+pub(crate) struct Member {
+    pub(crate) group: Raw,
+    pub(crate) hooks: &'static GroupHooks,
+}
+
+/// A goroutine or thread in the eyes of its blocks.
+pub(crate) struct Holder {
+    pub(super) gref: Cell<Option<GRef>>,
+    pub(super) top: Cell<*mut Entry>,
+    /// Under the whole goroutine lies the context by which its group and `Goroutine.cancel` cancel it.
+    pub(super) base: Cell<*mut Entry>,
+    /// The base's context is the goroutine's own, not its group's.
+    pub(super) has_root: Cell<bool>,
+    /// Its membership in a group; the group is owned.
+    member: Cell<Option<Member>>,
+}
+
+impl Holder {
+    pub(super) fn new(member: Option<Member>) -> Arc<Holder> {
+        #[allow(clippy::arc_with_non_send_sync, reason = "the GIL guards it")]
+        Arc::new(Holder {
+            gref: Cell::new(None),
+            top: Cell::new(ptr::null_mut()),
+            base: Cell::new(ptr::null_mut()),
+            has_root: Cell::new(false),
+            member: Cell::new(member),
+        })
+    }
+
+    /// Takes the membership, and with it the reference to the group.
+    pub(crate) fn take_member(&self) -> Option<Member> {
+        self.member.take()
+    }
+}

@@ -7,7 +7,6 @@
 #include "internal.h"
 #include "movable.h"
 
-#include <link.h>
 #include <string.h>
 
 #if defined(__x86_64__)
@@ -33,7 +32,8 @@ typedef struct {
     golib_range function;
 } entry;
 
-static uint64_t uleb(const uint8_t **p)
+/* A LEB128 number, sign-extended if `is_signed`. */
+static uint64_t leb(const uint8_t **p, int is_signed)
 {
     uint64_t value = 0;
     unsigned shift = 0;
@@ -44,23 +44,19 @@ static uint64_t uleb(const uint8_t **p)
             value |= (uint64_t)(byte & 0x7f) << shift;
         shift += 7;
     } while (byte & 0x80);
+    if (is_signed && shift < 64 && (byte & 0x40))
+        value |= ~(uint64_t)0 << shift;
     return value;
+}
+
+static uint64_t uleb(const uint8_t **p)
+{
+    return leb(p, 0);
 }
 
 static int64_t sleb(const uint8_t **p)
 {
-    uint64_t value = 0;
-    unsigned shift = 0;
-    uint8_t byte;
-    do {
-        byte = *(*p)++;
-        if (shift < 64)
-            value |= (uint64_t)(byte & 0x7f) << shift;
-        shift += 7;
-    } while (byte & 0x80);
-    if (shift < 64 && (byte & 0x40))
-        value |= ~(uint64_t)0 << shift;
-    return (int64_t)value;
+    return (int64_t)leb(p, 1);
 }
 
 /* Size of a pointer in encoding `enc`; 0: variable or unknown. */
@@ -270,41 +266,4 @@ int golib_cfi_step(const void *pc, golib_step *out)
     out->fp_at = (int32_t)r->fp_at;
     out->ret_at = (int32_t)r->ret_at;
     return 1;
-}
-
-/* ---- modules ---- */
-
-struct text_search {
-    ElfW(Addr) address;
-    golib_range *out;
-    int most, n;
-};
-
-static int find_text(struct dl_phdr_info *module, size_t size, void *arg)
-{
-    struct text_search *search = arg;
-    int ours = 0;
-    (void)size;
-    for (int i = 0; i < module->dlpi_phnum; i++) {
-        const ElfW(Phdr) *ph = &module->dlpi_phdr[i];
-        if (ph->p_type == PT_LOAD && search->address - (module->dlpi_addr + ph->p_vaddr) < ph->p_memsz)
-            ours = 1;
-    }
-    if (!ours)
-        return 0;
-    for (int i = 0; i < module->dlpi_phnum; i++) {
-        const ElfW(Phdr) *ph = &module->dlpi_phdr[i];
-        if (ph->p_type == PT_LOAD && (ph->p_flags & PF_X) && search->n < search->most) {
-            const uint8_t *begin = (const uint8_t *)(module->dlpi_addr + ph->p_vaddr);
-            search->out[search->n++] = (golib_range){begin, begin + ph->p_memsz};
-        }
-    }
-    return 1;
-}
-
-int golib_text_of(const void *address, golib_range *out, int most)
-{
-    struct text_search search = {(ElfW(Addr))address, out, most, 0};
-    dl_iterate_phdr(find_text, &search);
-    return search.n;
 }

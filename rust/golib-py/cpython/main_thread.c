@@ -7,7 +7,7 @@
  * goroutine's, from run()'s beginning to its end.
  *
  * The kernel still delivers a process's signals to its first thread. That one wakes from its wait and disturbs the goroutine
- * (golib-py/src/module/run).
+ * (golib-py/src/module/run.rs).
  *
  * # Invariants
  * 1. golib_main and main_thread are written with the GIL held.

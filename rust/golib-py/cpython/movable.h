@@ -1,4 +1,4 @@
-/* The parts of the movability test: rules for stepping from frame to frame (cfi.c), the parts of a function (parts.c),
+/* The parts of the movability test: loaded objects (libraries.c), rules for stepping from frame to frame (cfi.c), the parts of a function (parts.c),
  * and which functions of the interpreter keep thread-local addresses (tls_scan.c, x86_insn.c). */
 #ifndef GOLIB_MOVABLE_H
 #define GOLIB_MOVABLE_H
@@ -29,7 +29,21 @@ int golib_cfi_step(const void *pc, golib_step *out);
  * being where pc is; 0 if nothing is known. */
 int golib_parts_of(const void *pc, golib_range *out, int most);
 
-/* The executable segments of the module around an address; count of them, at most `most`. */
+/* ---- libraries.c ---- */
+
+enum { GOLIB_MOST_TEXTS = 8 };
+
+/* A loaded object, as the calling thread sees it. */
+typedef struct golib_library {
+    golib_range text[GOLIB_MOST_TEXTS];     /* its executable segments */
+    int texts;
+    char *tls;                              /* this thread's block of its thread-local variables; NULL: none */
+    size_t tls_bytes;
+} golib_library;
+
+/* The one around an address. 0: there is none. */
+int golib_library_of(const void *address, golib_library *out);
+/* Its executable segments; count of them, at most `most`. */
 int golib_text_of(const void *address, golib_range *out, int most);
 
 /* The functions of the interpreter that may not be left to another OS thread while they run. Sets *ranges (sorted, lives

@@ -1,0 +1,79 @@
+/* Giving the GIL up between two goroutines: what a swap has to look at. The essay is in handoff.c. */
+#ifndef GOLIB_HANDOFF_H
+#define GOLIB_HANDOFF_H
+
+#include "slot.h"
+
+/* What a swap remembers about the others; guarded by the GIL. */
+struct golib_manners {
+    /* gil->switch_number as we left it. A difference: the eval loop has released the GIL and taken it again since. */
+    unsigned long seen_switches;
+    /* Swaps since such a difference was noticed: whoever has just lost the GIL takes a while to queue again. */
+    unsigned looks;
+    /* When a waiter was first seen, CLOCK_MONOTONIC; 0: none is. */
+    uint64_t waiting_since_ns;
+};
+
+extern struct golib_manners golib_manners GOLIB_OURS;
+
+/* The GIL has been taken by a way that is not a swap. */
+static inline void golib_manners_begin(struct _gil_runtime_state *gil)
+{
+    golib_manners.seen_switches = gil->switch_number;
+    golib_manners.looks = 0;
+    golib_manners.waiting_since_ns = 0;
+}
+
+/* How many threads wait for the GIL: glibc counts the users of a condition variable. Elsewhere nobody seems to. */
+static inline unsigned golib_gil_waiters(struct _gil_runtime_state *gil)
+{
+#if defined(__GLIBC__)
+    return __atomic_load_n(&gil->cond.__data.__wrefs, __ATOMIC_RELAXED) >> 3;
+#else
+    (void)gil;
+    return 0;
+#endif
+}
+
+/* Somebody asks for the GIL, and waits until it gets it. */
+static inline int golib_gil_is_asked(PyThreadState *from)
+{
+#if GOLIB_DROP_BIT_IN_STATE
+    return (__atomic_load_n(&from->eval_breaker, __ATOMIC_RELAXED) & _PY_GIL_DROP_REQUEST_BIT) != 0;
+#else
+    return __atomic_load_n((int *)&from->interp->ceval.gil_drop_request, __ATOMIC_RELAXED);
+#endif
+}
+
+/* A request that was meant for an earlier run of `to`. */
+static inline int golib_gil_has_stale_request(PyThreadState *to)
+{
+#if GOLIB_DROP_BIT_IN_STATE
+    return golib_gil_is_asked(to);
+#else
+    (void)to;
+    return 0;
+#endif
+}
+
+/* What take_gil would tell `to`, and a swap does not. */
+static inline int golib_gil_has_news(PyThreadState *to)
+{
+#if GOLIB_DROP_BIT_IN_STATE
+    struct _ceval_state *ceval = &to->interp->ceval;
+    uintptr_t version = __atomic_load_n(&ceval->instrumentation_version, __ATOMIC_RELAXED);
+    return ((__atomic_load_n(&to->eval_breaker, __ATOMIC_RELAXED) ^ version) & ~(uintptr_t)_PY_EVAL_EVENTS_MASK) ||
+           __atomic_load_n(&ceval->pending.npending, __ATOMIC_RELAXED);
+#else
+    /* Announced by a flag of the interpreter's, which take_gil sets again. */
+    return to->async_exc != NULL;
+#endif
+}
+
+/* Goes from `from` to `to` though somebody may want the GIL: gives it up if it is time. */
+void golib_handoff(PyThreadState *from, PyThreadState *to);
+
+/* swap.c: what detach and attach would leave behind. */
+void golib_swap_stores(PyThreadState *from, PyThreadState *to);
+
+#endif

@@ -1,0 +1,81 @@
+/* Where CPython keeps, for each OS thread, the current thread state and the bound one. */
+#ifndef GOLIB_SLOT_H
+#define GOLIB_SLOT_H
+
+#include "internal.h"
+
+#define GOLIB_OURS __attribute__((visibility("hidden")))
+
+static inline char *golib_thread_pointer(void)
+{
+#if defined(__x86_64__)
+    char *tp;
+    __asm__("movq %%fs:0, %0" : "=r"(tp));
+    return tp;
+#elif defined(__aarch64__)
+    char *tp;
+    __asm__("mrs %0, tpidr_el0" : "=r"(tp));
+    return tp;
+#else
+#error "no thread pointer known for this CPU"
+#endif
+}
+
+#if GOLIB_HAS_TLS_SLOT
+
+/* Byte offset of CPython's thread-local current-state pointer from the thread pointer; 0: not known. It is the same in
+ * every thread because the variable lies in the static TLS block (checked: it is near the thread pointer), and attach
+ * checks it again on each OS thread. */
+extern ptrdiff_t golib_slot_offset GOLIB_OURS;
+
+static inline PyThreadState **golib_slot(void)
+{
+    return (PyThreadState **)(golib_thread_pointer() + golib_slot_offset);
+}
+
+#else /* 3.11: one slot for the process; it belongs to whoever holds the GIL */
+
+static inline PyThreadState **golib_slot(void)
+{
+    return (PyThreadState **)&_PyRuntime.gilstate.tstate_current;
+}
+
+#endif
+
+#if !GOLIB_BOUND_IN_SLOT
+/* Byte offset from the thread pointer of the word in which glibc keeps the value of CPython's key, the same in every thread
+ * for the first keys of a process; 0: not known. A swap writes it (pthread_setspecific: 35 instructions and a call through
+ * the PLT); the first bind on an OS thread goes through glibc, which notes there that the key is in use. */
+extern ptrdiff_t golib_tss_offset GOLIB_OURS;
+#endif
+
+void golib_set_bound(PyThreadState *ts);
+
+/* Binds `ts` where something is bound already. */
+static inline __attribute__((always_inline)) void golib_rebind(PyThreadState *ts)
+{
+#if !GOLIB_BOUND_IN_SLOT
+    if (GOLIB_LIKELY(golib_tss_offset)) {
+        *(PyThreadState **)(golib_thread_pointer() + golib_tss_offset) = ts;
+        return;
+    }
+#endif
+    golib_set_bound(ts);
+}
+
+/* `ts` has been attached on this OS thread: forgets what turns out not to hold here. */
+static inline void golib_slot_check(PyThreadState *ts)
+{
+#if GOLIB_HAS_TLS_SLOT
+    if (GOLIB_UNLIKELY(golib_slot_offset && *golib_slot() != ts))
+        golib_slot_offset = 0;
+#else
+    golib_bind(ts);
+#endif
+#if !GOLIB_BOUND_IN_SLOT
+    if (GOLIB_UNLIKELY(golib_tss_offset && *(PyThreadState **)(golib_thread_pointer() + golib_tss_offset) != ts))
+        golib_tss_offset = 0;
+#endif
+}
+
+#endif

@@ -120,7 +120,7 @@ Blocks: nothing.",
 /// The GIL is held; called once.
 pub(super) unsafe fn init() -> Raw {
     // SAFETY: the caller's duty.
-    unsafe { make_type::<Flag, _>(c"golib.sync.Event", DOC, 0, new::<Flag>, &METHODS, None) }
+    unsafe { make_type::<Flag>(c"golib.sync.Event", DOC, 0, new::<Flag>, &METHODS.0, None) }
 }
 
 const DOC: &std::ffi::CStr = c"Event()

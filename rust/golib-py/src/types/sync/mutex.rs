@@ -212,6 +212,6 @@ False";
 pub(super) unsafe fn init() -> Raw {
     // SAFETY: the caller's duty.
     unsafe {
-        make_type::<MutexCore, _>(c"golib.sync.Mutex", DOC, 0, new::<MutexCore>, &METHODS, None)
+        make_type::<MutexCore>(c"golib.sync.Mutex", DOC, 0, new::<MutexCore>, &METHODS.0, None)
     }
 }

@@ -150,19 +150,19 @@ static MEMBERS: Table<[ffi::PyMemberDef; 2]> =
     Table(raw::weaklist(offset_of!(SyncObj<()>, weaklist)));
 
 /// A type of instances with a `T`; null with an exception set.
-pub(super) unsafe fn make_type<T, const N: usize>(
+pub(super) unsafe fn make_type<T>(
     name: &'static CStr,
     doc: &'static CStr,
     flags: std::os::raw::c_ulong,
     new: ffi::newfunc,
-    methods: &'static Table<[PyMethodDef; N]>,
+    methods: &'static [PyMethodDef],
     properties: Option<&'static Table<[ffi::PyGetSetDef; 3]>>,
 ) -> Raw {
     let mut slots = vec![
         raw::slot(ffi::Py_tp_doc, doc.as_ptr().cast()),
         raw::slot(ffi::Py_tp_new, new as *const c_void),
         raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
-        raw::slot(ffi::Py_tp_methods, methods.0.as_ptr().cast()),
+        raw::slot(ffi::Py_tp_methods, methods.as_ptr().cast()),
         raw::slot(ffi::Py_tp_members, MEMBERS.0.as_ptr().cast()),
     ];
     slots.extend(properties.map(|p| raw::slot(ffi::Py_tp_getset, p.0.as_ptr().cast())));

@@ -176,12 +176,12 @@ pub(super) unsafe fn init() -> Raw {
     const DOC: &std::ffi::CStr = c"RWMutex()\n--\n\nThe core of golib.sync.RWMutex.";
     // SAFETY: the caller's duty.
     unsafe {
-        make_type::<RwMutexCore, _>(
+        make_type::<RwMutexCore>(
             c"golib._golib.RWMutex",
             DOC,
             ffi::Py_TPFLAGS_BASETYPE,
             new::<RwMutexCore>,
-            &METHODS,
+            &METHODS.0,
             None,
         )
     }

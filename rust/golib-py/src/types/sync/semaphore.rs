@@ -207,12 +207,12 @@ static PROPERTIES: Table<[PyGetSetDef; 3]> = Table([
 pub(super) unsafe fn init() -> Raw {
     // SAFETY: the caller's duty.
     unsafe {
-        make_type::<SemaphoreCore, _>(
+        make_type::<SemaphoreCore>(
             c"golib.sync.Semaphore",
             DOC,
             0,
             new,
-            &METHODS,
+            &METHODS.0,
             Some(&PROPERTIES),
         )
     }

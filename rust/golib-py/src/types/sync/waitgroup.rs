@@ -89,12 +89,12 @@ pub(super) unsafe fn init() -> Raw {
     const DOC: &std::ffi::CStr = c"WaitGroup()\n--\n\nThe core of golib.sync.WaitGroup.";
     // SAFETY: the caller's duty.
     unsafe {
-        make_type::<WaitGroupCore, _>(
+        make_type::<WaitGroupCore>(
             c"golib._golib.WaitGroup",
             DOC,
             ffi::Py_TPFLAGS_BASETYPE,
             new::<WaitGroupCore>,
-            &METHODS,
+            &METHODS.0,
             None,
         )
     }

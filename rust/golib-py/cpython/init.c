@@ -1,6 +1,9 @@
 /* Start-up: does this build fit this interpreter? And where its end finds us. */
 #include "patch.h"
 
+/* By how much patch releases may have changed a thread state, in bytes; more is not a field but another state. */
+enum { MOST_GROWTH = 64 };
+
 int golib_check_interpreter(void)
 {
     if (PyInterpreterState_Get() == PyInterpreterState_Main())
@@ -52,6 +55,14 @@ int golib_shim_init(void)
             }
         }
     }
+#if PY_VERSION_HEX >= 0x030d0000
+    ptrdiff_t growth = golib_state_growth();
+    if (growth % (ptrdiff_t)sizeof(void *) != 0 || growth < -MOST_GROWTH || growth > MOST_GROWTH) {
+        PyErr_Format(PyExc_ImportError, "this golib was built for CPython %s and does not know the thread states of %.10s",
+                     PY_VERSION, Py_GetVersion());
+        return -1;
+    }
+#endif
     if (watch_end_of_interpreter() < 0 || golib_check_interpreter() < 0 || golib_swap_init() < 0 ||
         golib_call_init() < 0 || golib_fork_init() < 0)
         return -1;

@@ -27,10 +27,10 @@ static inline int has_leftovers(const PyThreadState *ts)
     any |= (uintptr_t)ts->on_delete | (uintptr_t)ts->on_delete_data;
 #else
     any |= (uintptr_t)ts->threading_local_key | (uintptr_t)ts->threading_local_sentinel;
-    any |= (uintptr_t)((const _PyThreadStateImpl *)ts)->asyncio_running_loop;
+    any |= (uintptr_t)golib_private_part(ts)->asyncio_running_loop;
 #endif
 #if PY_VERSION_HEX >= 0x030e0000
-    any |= (uintptr_t)((const _PyThreadStateImpl *)ts)->asyncio_running_task;
+    any |= (uintptr_t)golib_private_part(ts)->asyncio_running_task;
 #endif
     return any != 0;
 }
@@ -106,10 +106,10 @@ int golib_ts_drop(PyThreadState *ts)
     Py_CLEAR(ts->async_gen_finalizer);
     ts->coroutine_origin_tracking_depth = 0;
 #if PY_VERSION_HEX >= 0x030d0000
-    Py_CLEAR(((_PyThreadStateImpl *)ts)->asyncio_running_loop);
+    Py_CLEAR(golib_private_part(ts)->asyncio_running_loop);
 #endif
 #if PY_VERSION_HEX >= 0x030e0000
-    Py_CLEAR(((_PyThreadStateImpl *)ts)->asyncio_running_task);
+    Py_CLEAR(golib_private_part(ts)->asyncio_running_task);
 #endif
     drop_locals(ts);
     if (ts->context) {
@@ -140,7 +140,8 @@ int golib_ts_retire(PyThreadState *ts)
     if (GOLIB_UNLIKELY(has_leftovers(ts)))
         return -1;
 #ifdef GOLIB_CACHES_CHUNK
-    _PyStackChunk *chunk = ts->datastack_cached_chunk;
+    /* In an older interpreter than the headers the field is not there. */
+    _PyStackChunk *chunk = golib_state_growth() >= 0 ? ts->datastack_cached_chunk : NULL;
     if (GOLIB_UNLIKELY(chunk != NULL)) {
         ts->datastack_cached_chunk = NULL;
         golib_arena_give_back(chunk);
@@ -203,10 +204,10 @@ void golib_ts_abandon(PyThreadState *ts)
 #else
     ts->threading_local_key = NULL;
     ts->threading_local_sentinel = NULL;
-    ((_PyThreadStateImpl *)ts)->asyncio_running_loop = NULL;
+    golib_private_part(ts)->asyncio_running_loop = NULL;
 #endif
 #if PY_VERSION_HEX >= 0x030e0000
-    ((_PyThreadStateImpl *)ts)->asyncio_running_task = NULL;
+    golib_private_part(ts)->asyncio_running_task = NULL;
 #endif
 }
 

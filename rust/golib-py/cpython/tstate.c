@@ -74,7 +74,7 @@ static void set_limits(PyThreadState *ts, char *lo, char *hi)
     }
     if (set && set(ts, lo, (size_t)(hi - lo)) == 0)
         return;
-    _PyThreadStateImpl *impl = (_PyThreadStateImpl *)ts;
+    _PyThreadStateImpl *impl = golib_private_part(ts);
     impl->c_stack_top = (uintptr_t)hi;
     impl->c_stack_hard_limit = (uintptr_t)lo + _PyOS_STACK_MARGIN_BYTES;
     impl->c_stack_soft_limit = (uintptr_t)lo + _PyOS_STACK_MARGIN_BYTES * 2;

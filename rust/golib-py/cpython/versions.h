@@ -10,7 +10,7 @@
  * | bound state | autoTSSkey | + _status.bound_gilstate | = | = | slot, not key |
  * | request to drop the GIL | interpreter's flag | = | bit in last_holder's eval_breaker | = | = |
  * | C recursion | with Python's | c_recursion_remaining | = | stack limits | = |
- * | a chunk kept in the state (GOLIB_CACHES_CHUNK, of build.rs) | | | | later releases | = |
+ * | a chunk kept in the state (GOLIB_CACHES_CHUNK, of build.rs) | | | later releases | later releases | = |
  */
 #ifndef GOLIB_VERSIONS_H
 #define GOLIB_VERSIONS_H
@@ -54,6 +54,23 @@
 #define GOLIB_DROP_BIT_IN_STATE (PY_VERSION_HEX >= 0x030d0000)
 #define GOLIB_HAS_C_RECURSION (PY_VERSION_HEX >= 0x030c0000 && PY_VERSION_HEX < 0x030e0000)
 #define GOLIB_HAS_STACK_LIMITS (PY_VERSION_HEX >= 0x030e0000)
+
+#if PY_VERSION_HEX >= 0x030d0000
+
+/* How much longer the public part of a thread state is in the running interpreter than in the headers that this was compiled
+ * with. Patch releases lengthen it (a chunk at its end came into 3.13 and 3.14), and a wheel meets all of them. */
+static inline ptrdiff_t golib_state_growth(void)
+{
+    return (ptrdiff_t)_PyRuntime.debug_offsets.thread_state.size - (ptrdiff_t)sizeof(PyThreadState);
+}
+
+/* The private part of a thread state, which begins where the public one ends. Its own fields only: not for `base`. */
+static inline _PyThreadStateImpl *golib_private_part(const PyThreadState *ts)
+{
+    return (_PyThreadStateImpl *)((char *)ts + golib_state_growth());
+}
+
+#endif
 
 static inline struct _gil_runtime_state *golib_gil(PyInterpreterState *interp)
 {

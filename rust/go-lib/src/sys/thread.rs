@@ -28,7 +28,7 @@ pub(crate) unsafe fn spawn(
         libc::pthread_attr_setdetachstate(&mut attr, libc::PTHREAD_CREATE_DETACHED);
         // The creator's signal mask is inherited: a process started from a goroutine must find the
         // mask it would find in any thread. Process-directed signals go to the main thread first.
-        let mut id: libc::pthread_t = 0;
+        let mut id: libc::pthread_t = std::mem::zeroed(); // a pointer in some systems
         let r = libc::pthread_create(&mut id, &attr, f, arg);
         libc::pthread_attr_destroy(&mut attr);
         check(r)

@@ -1,23 +1,30 @@
 //! One pointer per OS thread: the current M.
 //!
-//! The slot lives in initial-exec TLS and is read by assembly. So a read is two instructions also
-//! in a dlopen'd library (no `__tls_get_addr`), and the compiler can never keep the slot's address
-//! across a goroutine switch, after which the code may run on another OS thread.
+//! After a goroutine switch the code may run on another OS thread, so the compiler must not keep the
+//! slot's address across one. With glibc the slot lives in initial-exec TLS and is read by assembly,
+//! two instructions also in a library that is loaded later. Elsewhere it is std's, behind a call.
 
-#[cfg(not(golib_loom))]
+#[cfg(all(target_os = "linux", target_env = "gnu", not(golib_loom)))]
+use crate::sys::arch::tls as imp;
+
+#[cfg(not(any(all(target_os = "linux", target_env = "gnu"), golib_loom)))]
 mod imp {
-    use crate::sys::arch;
+    use std::cell::Cell;
 
-    /// The calling thread's slot; null on a thread that never entered the runtime.
-    #[inline(always)]
-    pub(crate) fn get() -> *mut () {
-        arch::tls_get()
+    thread_local! {
+        static SLOT: Cell<*mut ()> = const { Cell::new(std::ptr::null_mut()) };
     }
 
-    /// Sets the calling thread's slot.
-    #[inline(always)]
+    /// The calling thread's slot. Not inlined: no caller may keep the slot's address across a switch.
+    #[inline(never)]
+    pub(crate) fn get() -> *mut () {
+        SLOT.with(Cell::get)
+    }
+
+    /// Sets the calling thread's slot; not inlined, as `get` is not.
+    #[inline(never)]
     pub(crate) fn set(m: *mut ()) {
-        arch::tls_set(m);
+        SLOT.with(|slot| slot.set(m));
     }
 }
 

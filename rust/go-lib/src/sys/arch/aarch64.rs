@@ -21,6 +21,7 @@
 //!
 //! Go: runtime/asm_arm64.s (gogo, mcall).
 
+use super::object::{end, function};
 use super::Entry;
 use std::arch::{asm, global_asm};
 
@@ -37,13 +38,7 @@ macro_rules! golib_switch {
     ($name:literal, save: [$($save:literal),*], saved: [$($saved:literal),*],
      load: [$($load:literal),*]) => {
         global_asm!(
-            ".pushsection .text.golib_switch,\"ax\",@progbits",
-            concat!(".globl ", $name),
-            concat!(".hidden ", $name),
-            concat!(".type ", $name, ",@function"),
-            ".p2align 4",
-            concat!($name, ":"),
-            ".cfi_startproc",
+            function!($name),
             "hint #34",
             "sub sp, sp, #176",
             ".cfi_adjust_cfa_offset 176",
@@ -116,9 +111,7 @@ macro_rules! golib_switch {
             "add sp, sp, #176",
             ".cfi_adjust_cfa_offset -176",
             "ret",
-            ".cfi_endproc",
-            concat!(".size ", $name, ", . - ", $name),
-            ".popsection",
+            end!($name),
         );
     };
 }
@@ -150,29 +143,12 @@ golib_switch_between_goroutines!("golib_switch", saved: ["stlr wzr, [x2]"]);
 golib_switch_between_goroutines!("golib_relay", saved: []);
 
 global_asm!(
-    ".pushsection .text.golib_goentry,\"ax\",@progbits",
     // The first frame of every goroutine. x30 is undefined in its CFI: nothing called it.
-    ".globl golib_goentry",
-    ".hidden golib_goentry",
-    ".type golib_goentry,@function",
-    ".p2align 4",
-    "golib_goentry:",
-    ".cfi_startproc",
+    function!("golib_goentry"),
     ".cfi_undefined x30",
     "blr x19",
     "brk #1",
-    ".cfi_endproc",
-    ".size golib_goentry, . - golib_goentry",
-    ".popsection",
-    ".pushsection .tbss.golib_tls_m,\"awT\",@nobits",
-    ".globl golib_tls_m",
-    ".hidden golib_tls_m",
-    ".type golib_tls_m,@object",
-    ".size golib_tls_m, 8",
-    ".p2align 3",
-    "golib_tls_m:",
-    ".zero 8",
-    ".popsection",
+    end!("golib_goentry"),
 );
 
 unsafe extern "C-unwind" {
@@ -259,44 +235,6 @@ pub(crate) unsafe fn init_stack(top: usize, entry: Entry) -> usize {
 pub(crate) fn reset_control_words() {
     // SAFETY: 0 is a valid fpcr, as a process starts; no code of ours counts on another one.
     unsafe { asm!("msr fpcr, xzr", options(nostack, preserves_flags)) };
-}
-
-/// Reads the thread's M slot.
-#[inline(always)]
-pub(crate) fn tls_get() -> *mut () {
-    let p: *mut ();
-    // SAFETY: reads our own 8 bytes of initial-exec TLS. Not `pure`: the answer changes when a
-    // switch brings this code to another thread, so the compiler must ask again each time.
-    unsafe {
-        asm!(
-            "mrs {1}, tpidr_el0",
-            "adrp {0}, :gottprel:golib_tls_m",
-            "ldr {0}, [{0}, :gottprel_lo12:golib_tls_m]",
-            "ldr {0}, [{1}, {0}]",
-            out(reg) p,
-            out(reg) _,
-            options(nostack, preserves_flags),
-        );
-    }
-    p
-}
-
-/// Writes the thread's M slot.
-#[inline(always)]
-pub(crate) fn tls_set(p: *mut ()) {
-    // SAFETY: as in tls_get.
-    unsafe {
-        asm!(
-            "mrs {1}, tpidr_el0",
-            "adrp {2}, :gottprel:golib_tls_m",
-            "ldr {2}, [{2}, :gottprel_lo12:golib_tls_m]",
-            "str {0}, [{1}, {2}]",
-            in(reg) p,
-            out(reg) _,
-            out(reg) _,
-            options(nostack, preserves_flags),
-        );
-    }
 }
 
 /// Nothing: valgrind has not been tried on this CPU. See the one for x86-64.

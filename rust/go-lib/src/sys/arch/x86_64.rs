@@ -18,6 +18,7 @@
 //!
 //! Go: runtime/asm_amd64.s (gogo, mcall).
 
+use super::object::{end, function};
 use super::Entry;
 use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
 use std::arch::{asm, global_asm};
@@ -35,13 +36,7 @@ macro_rules! golib_switch {
     ($name:literal, save: [$($save:literal),*], saved: [$($saved:literal),*],
      load: [$($load:literal),*], go: [$($go:literal),*]) => {
         global_asm!(
-            ".pushsection .text.golib_switch,\"ax\",@progbits",
-            concat!(".globl ", $name),
-            concat!(".hidden ", $name),
-            concat!(".type ", $name, ",@function"),
-            ".p2align 4",
-            concat!($name, ":"),
-            ".cfi_startproc",
+            function!($name),
             "push rbp",
             ".cfi_adjust_cfa_offset 8",
             ".cfi_rel_offset rbp, 0",
@@ -88,9 +83,7 @@ macro_rules! golib_switch {
             ".cfi_adjust_cfa_offset -8",
             ".cfi_restore rbp",
             $($go,)*
-            ".cfi_endproc",
-            concat!(".size ", $name, ", . - ", $name),
-            ".popsection",
+            end!($name),
         );
     };
 }
@@ -139,30 +132,13 @@ golib_switch_between_goroutines!("golib_switch", saved: ["mov dword ptr [rdx], 0
 golib_switch_between_goroutines!("golib_relay", saved: []);
 
 global_asm!(
-    ".pushsection .text.golib_goentry,\"ax\",@progbits",
     // The first frame of every goroutine. rip is undefined in its CFI: nothing called it.
-    ".globl golib_goentry",
-    ".hidden golib_goentry",
-    ".type golib_goentry,@function",
-    ".p2align 4",
-    "golib_goentry:",
-    ".cfi_startproc",
+    function!("golib_goentry"),
     ".cfi_undefined rip",
     "xor ebp, ebp",
     "call r12",
     "ud2",
-    ".cfi_endproc",
-    ".size golib_goentry, . - golib_goentry",
-    ".popsection",
-    ".pushsection .tbss.golib_tls_m,\"awT\",@nobits",
-    ".globl golib_tls_m",
-    ".hidden golib_tls_m",
-    ".type golib_tls_m,@object",
-    ".size golib_tls_m, 8",
-    ".p2align 3",
-    "golib_tls_m:",
-    ".zero 8",
-    ".popsection",
+    end!("golib_goentry"),
 );
 
 unsafe extern "C-unwind" {
@@ -270,38 +246,6 @@ pub(crate) fn reset_control_words() {
             asm!("ldmxcsr [{0}]", "fldcw [{1}]", in(reg) &raw const mxcsr, in(reg) &raw const x87,
                  options(nostack, preserves_flags, readonly));
         }
-    }
-}
-
-/// Reads the thread's M slot.
-#[inline(always)]
-pub(crate) fn tls_get() -> *mut () {
-    let p: *mut ();
-    // SAFETY: reads our own 8 bytes of initial-exec TLS. Not `pure`: the answer changes when a
-    // switch brings this code to another thread, so the compiler must ask again each time.
-    unsafe {
-        asm!(
-            "mov {0}, qword ptr [rip + golib_tls_m@GOTTPOFF]",
-            "mov {0}, qword ptr fs:[{0}]",
-            out(reg) p,
-            options(nostack, preserves_flags),
-        );
-    }
-    p
-}
-
-/// Writes the thread's M slot.
-#[inline(always)]
-pub(crate) fn tls_set(p: *mut ()) {
-    // SAFETY: as in tls_get.
-    unsafe {
-        asm!(
-            "mov {1}, qword ptr [rip + golib_tls_m@GOTTPOFF]",
-            "mov qword ptr fs:[{1}], {0}",
-            in(reg) p,
-            out(reg) _,
-            options(nostack, preserves_flags),
-        );
     }
 }
 

@@ -38,7 +38,7 @@ $(py):
 		|| { rm -rf $(VENV); echo "no pip for $(PYTHON): install the package python3-venv"; exit 1; }
 
 # One mark for each dependency group of pyproject.toml.
-groups := $(addprefix $(VENV)/.group-,build test lint docs bench bench-rust)
+groups := $(addprefix $(VENV)/.group-,build test lint docs demo packages bench bench-rust)
 $(groups): $(VENV)/.group-%: pyproject.toml | $(py)
 	$(pip) -q install 'pip>=25.1'
 	$(pip) -q install --group $*
@@ -54,7 +54,8 @@ $(VENV)/.build: $(rust_sources) pyproject.toml | $(VENV)/.group-build
 build: $(VENV)/.build ## build golib and install it into the virtual environment, editable
 
 .PHONY: demo
-demo: build ## the main job on real input: index the interpreter's standard library (ARGS=--check)
+demo: build $(VENV)/.group-demo ## the claim with times, beside a loop, threads and asyncio; then the main job on real input (ARGS=--check)
+	$(py) examples/python/compare.py
 	$(py) examples/python/index_tree.py $(ARGS)
 
 ## Tests --------------------------------------------------------------------------------------------------------------
@@ -141,6 +142,10 @@ format: $(VENV)/.group-lint ## format the Rust and Python sources
 docs: build $(VENV)/.group-docs ## the documentation as web pages, in target/docs
 	$(env) sphinx-build --quiet --fail-on-warning --builder html docs target/docs
 
+.PHONY: test-site
+test-site: docs $(VENV)/.group-test ## the built pages in a headless Chromium, if there is one: search, copy buttons, navigation
+	$(env) GOLIB_SITE=$(abspath target/docs) $(py) -m pytest tests/test_site.py
+
 ## Measuring ----------------------------------------------------------------------------------------------------------
 
 .PHONY: bench
@@ -158,8 +163,20 @@ counts: ## instructions of the crate's single operations, beside those last reco
 ## Packages -----------------------------------------------------------------------------------------------------------
 
 .PHONY: wheel
-wheel: $(VENV)/.group-build ## an sdist, and a wheel built from it, in target/dist
+wheel: $(VENV)/.group-build ## an sdist, and a wheel built from it for this machine, in target/dist
 	$(env) CARGO_TARGET_DIR=$(abspath $(target_dir)) maturin build --release --sdist --out target/dist
+
+.PHONY: wheels
+wheels: .venv/.group-build .venv/.group-packages ## an sdist, and manylinux wheels for 3.11 to 3.15, each checked (ARGS="3.13": only those)
+	.ci/wheels $(ARGS)
+
+.PHONY: check-packages
+check-packages: .venv/.group-build .venv/.group-packages ## the sdist, one wheel and the crates' packages as their users meet them
+	.ci/check-packages
+
+.PHONY: check-msrv
+check-msrv: | .venv/bin/python ## the oldest Rust that Cargo.toml names compiles everything
+	.ci/check-msrv
 
 .PHONY: clean
 clean: ## remove what the tasks made

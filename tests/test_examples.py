@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -34,12 +35,26 @@ def run_example(name: str, *args: str, rc: int = 0) -> str:
 
 
 def test_every_example_has_a_test() -> None:
-    tested = {"hello", "index_tree", "pipeline", "prime_sieve", "select_fanin", "worker_pool"}
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
+    tested = {"compare", "hello", "index_tree", "pipeline", "prime_sieve", "select_fanin"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested | {"worker_pool"}
 
 
 def test_hello_greets_twice() -> None:
     assert run_example("hello.py") == "['hello, goroutine', 'hello, world']\n"
+
+
+def test_compare_measures_every_peer_at_every_work(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    lines = run_example("compare.py", "--quick", "--json", str(figures)).splitlines()
+    assert lines[0].split() == ["one", "loop", "threads", "asyncio", "golib"]
+    rows = json.loads(figures.read_text())
+    assert len(lines) == 1 + len(rows) == 7
+    for title, of_peers in rows.items():
+        assert {"threads", "asyncio", "golib"} <= set(of_peers), title
+        assert all(isinstance(figure, float) and figure > 0 for figure in of_peers.values()), title
+    # asyncio's figures show what blocks: each call waits for the one before.
+    calls, gap = (rows[title] for title in list(rows)[:2])
+    assert calls["asyncio"] > 0.45 and gap["asyncio"] > 0.04
 
 
 def test_pipeline_sums_squares() -> None:

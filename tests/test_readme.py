@@ -10,6 +10,7 @@ import pytest
 from markdown import ROOT, Block, blocks, broken_links, params
 
 README = ROOT / "README.md"
+PACKAGE = ROOT / "python" / "README.md"
 
 
 def test_the_readme_has_python_and_rust_blocks() -> None:
@@ -17,7 +18,7 @@ def test_the_readme_has_python_and_rust_blocks() -> None:
     assert blocks(README, "rust")
 
 
-@pytest.mark.parametrize("block", params(README, "python"))
+@pytest.mark.parametrize("block", [*params(README, "python"), *params(PACKAGE, "python")])
 def test_a_python_block_runs_and_prints_what_the_readme_says(block: Block) -> None:
     assert block.run() == block.output
 

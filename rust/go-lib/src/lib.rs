@@ -80,6 +80,11 @@
 // Under loom whole parts (asm, threads, signals) stand still.
 #![cfg_attr(golib_loom, allow(dead_code, unused_imports, reason = "models run parts"))]
 
+/// Runs the README's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 pub mod chan;
 pub mod context;
 mod go;

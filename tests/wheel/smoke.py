@@ -1,0 +1,51 @@
+"""Does an installed golib work? Blocking calls, channels, select, waits below callbacks of C, a scope, a deadlock.
+
+`.ci/check-wheel` runs it with each wheel, in an environment that holds nothing else.
+"""
+
+import hashlib
+import sys
+import time
+from pathlib import Path
+
+import golib
+from golib import Chan, go, select, send
+
+
+def worker(n: int, out: Chan[list[int]]) -> None:
+    golib.sleep(0.001 * (n % 3))
+    out.send(sorted([n, n - 1], key=lambda v: (golib.gosched(), v)[1]))  # waits below C
+
+
+@golib.main
+def main() -> None:
+    blocked = [go(time.sleep, 0.2) for _ in range(8)]
+    hashed = go(hashlib.sha256, bytes(1 << 20))
+    out = Chan[list[int]](4)
+    workers = [go(worker, i, out) for i in range(200)]
+    got = [out.recv() for _ in range(200)]
+    assert sorted(got) == [[i - 1, i] for i in range(200)]
+    for g in workers + blocked:
+        g.join()
+    assert hashed.join().hexdigest().startswith("30e14955")
+
+    case, _, _ = select(send(Chan[int](), 1), Chan[int](), default=True)
+    assert case == -1
+    try:
+        with golib.timeout(0.05), golib.scope() as scope:
+            scope.go(Chan[int]().recv)
+    except TimeoutError:
+        pass
+    else:
+        raise AssertionError("the timeout did not end the scope")
+
+
+main()
+try:
+    golib.run(Chan[int]().recv)
+except golib.Deadlock:
+    pass
+else:
+    raise AssertionError("nobody noticed the deadlock")
+assert Path(golib.__file__).with_name("py.typed").exists()
+print("smoke: golib", golib.__version__, "works on", sys.version.split()[0])

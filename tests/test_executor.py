@@ -138,6 +138,13 @@ def test_never_more_than_max_workers_run(make):
     assert (now, most) == (0, 3)
 
 
+@pytest.mark.parametrize("many", [2**40, 10**30])
+def test_a_worker_costs_nothing_before_it_is_started(make, many):
+    executor = make(many)
+    assert [executor.submit(pow, 2, n).result(20) for n in range(5)] == [1, 2, 4, 8, 16]
+    assert executor._max_workers == many
+
+
 def test_one_worker_makes_the_calls_in_order(make):
     executor, seen = make(1), []
     for i in range(100):

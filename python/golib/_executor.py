@@ -150,8 +150,9 @@ class _Pool:
         self.forker = forker
         self.queue: deque[_Call[Any]] = deque()
         self.idle: list[_golib.Event] = []
-        #: One entry for each worker that may still be started.
-        self.permits: list[None] = [None] * ((self.limit or 0) - bool(forker))
+        #: How many workers were begun, one more at each call; and one entry for each that has ended since.
+        self.begun = itertools.count(1 + bool(forker)).__next__
+        self.vacancies: list[None] = []
         #: The goroutines that are in a call now.
         self.inside: set[int] = {forker} if forker else set()
         #: Calls queued or under way, and workers; but for the forker's.
@@ -199,9 +200,10 @@ class _Pool:
             pass
         if self.limit is not None:
             try:
-                self.permits.pop()
+                self.vacancies.pop()
             except IndexError:
-                return
+                if self.begun() > self.limit:
+                    return
         worker = object()
         self.workers.add(worker)
         self.staff.add(1)
@@ -300,7 +302,7 @@ class _Pool:
         """One less."""
         self.workers.discard(worker)
         if self.limit is not None:
-            self.permits.append(None)
+            self.vacancies.append(None)
         self.staff.done()
 
     def pass_on(self) -> None:

@@ -6,7 +6,10 @@ use std::ffi::CStr;
 use pyo3::ffi::{self, Py_ssize_t};
 
 pub(crate) use crate::cpython::error::{fetch, restore};
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::{unicode, Global, Raw};
+use crate::ffi::python;
+use crate::ffi::refs::{Raised, Ref};
 
 /// `golib.ChanClosed` and its kin, found in `golib._errors` at import.
 pub(crate) static CHAN_CLOSED: Global = Global::new();
@@ -78,6 +81,32 @@ pub(crate) unsafe fn raise(kind: Raw, text: &str) -> Raw {
     std::ptr::null_mut()
 }
 
+/// Raises `kind(text)`.
+#[cold]
+#[inline(never)]
+pub(crate) fn fail(gil: Gil<'_>, kind: Ref<'_>, text: &str) -> Raised {
+    // SAFETY: both are alive; if the text cannot be made, that has raised.
+    unsafe {
+        if let Ok(text) = python::unicode(gil, text) {
+            ffi::PyErr_SetObject(kind.as_raw(), text.get().as_raw());
+            text.release(gil);
+        }
+        Raised::assume()
+    }
+}
+
+/// Raises SystemError for a panic of the runtime.
+#[cold]
+#[inline(never)]
+pub(crate) fn internal(gil: Gil<'_>, payload: Box<dyn Any + Send>) -> Raised {
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "unknown".to_owned());
+    fail(gil, python::system_error(), &format!("golib: internal error: {text}"))
+}
+
 /// Raises SendOnClosed.
 ///
 /// # Safety
@@ -96,13 +125,8 @@ pub(crate) unsafe fn send_on_closed() -> Raw {
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn panicked(payload: Box<dyn Any + Send>) {
-    let text = payload
-        .downcast_ref::<&str>()
-        .map(|s| (*s).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "unknown".to_owned());
-    // SAFETY: the GIL is held.
-    unsafe { set(ffi::PyExc_SystemError, &format!("golib: internal error: {text}")) };
+    // SAFETY: the caller holds the GIL.
+    let _ = internal(unsafe { Gil::assume() }, payload);
 }
 
 /// `str(object)` of a `str`, for messages.

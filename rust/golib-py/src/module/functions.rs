@@ -433,7 +433,7 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     private(c"_set_idle_threads", deadlock::set_idle_threads, ffi::METH_O),
     private(c"_expect_wakeups", deadlock::expect_wakeups, ffi::METH_O),
     private(c"_monotonic", monotonic, ffi::METH_NOARGS),
-    private(c"_items", sync::items, ffi::METH_O),
+    sync::ITEMS.def(),
     private(c"_strangers", strangers, ffi::METH_NOARGS),
     private(c"_last_wait", last_wait, ffi::METH_NOARGS),
     PyMethodDef::zeroed(),

@@ -21,6 +21,7 @@ use crate::bridge::{main_thread, signals};
 use crate::core::{goroutine, results, servant};
 use crate::cpython;
 use crate::ffi::errors;
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::{self, Raw};
 use crate::types::chan::{self, ends};
 use crate::types::{context, group, select, sync, timer};
@@ -70,7 +71,7 @@ unsafe fn fill(module: Raw) -> bool {
         if chan.is_null() || goroutine.is_null() || !ends::init() || !select::init() {
             return false;
         }
-        let Some(sync) = sync::init() else { return false };
+        let Ok(sync) = sync::init(Gil::assume()) else { return false };
         let (nil, group) = (chan::make_nil(), group::init());
         if nil.is_null() || group.is_null() {
             return false;
@@ -81,7 +82,7 @@ unsafe fn fill(module: Raw) -> bool {
             vec![(c"Chan", chan), (c"Goroutine", goroutine), (c"nil", nil), (c"Group", group)];
         all.extend(ends::types());
         all.extend(select::types());
-        all.extend(sync);
+        all.extend(sync.map(|(name, class)| (name, class.give())));
         all.extend(context);
         all.extend(timers);
         if !all

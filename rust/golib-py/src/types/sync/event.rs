@@ -1,69 +1,58 @@
 //! `golib.sync.Event`.
 
-use std::ptr;
-
 use go_lib::runtime::embedder::{Flag, WaitReason};
-use pyo3::ffi::{self, PyMethodDef};
 
-use super::object::{core, make_type, new, waited_as_threads};
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{self, arguments, guard, parking, wait_of, Record, Table};
+use super::object::{complete_as_threads, new, Sync};
+use crate::ffi::args::{wait_of, Args};
+use crate::ffi::class::{Object, TypeCell};
+use crate::ffi::gil::{guard, Entry, Gil};
+use crate::ffi::methods::{entry, Method, Methods};
+use crate::ffi::python::{boolean, none};
+use crate::ffi::refs::{New, Outcome};
+use crate::ffi::spec::TypeSpec;
 
-parking!(golib_entry_event_wait => event_wait(slf, args, n, kwnames; record) {
-    // SAFETY: a method of Event.
-    unsafe { wait(slf, args, n, kwnames, WaitReason::EventWait, record) }
-});
+type Event = Sync<Flag>;
 
-parking!(golib_entry_event_wait_notified => event_wait_notified(slf, args, n, kwnames; record) {
-    // SAFETY: a method of Event.
-    unsafe { wait(slf, args, n, kwnames, WaitReason::CondWait, record) }
-});
+static EVENT: TypeCell<Event> = TypeCell::new();
+
+entry! { WAIT: golib_entry_event_wait => event_wait keywords(entry, event: Event, args) {
+    wait(entry, event, args, WaitReason::EventWait)
+} }
+
+entry! { WAIT_NOTIFIED: golib_entry_event_wait_notified => event_wait_notified keywords(entry, event: Event, args) {
+    wait(entry, event, args, WaitReason::CondWait)
+} }
 
 #[inline(always)]
-unsafe fn wait(
-    slf: Raw,
-    args: *const Raw,
-    n: ffi::Py_ssize_t,
-    kwnames: Raw,
+fn wait(
+    entry: &mut Entry,
+    event: &Object<Event>,
+    args: Args<'_>,
     reason: WaitReason,
-    record: Record,
-) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Event.
-    unsafe {
-        let Some([timeout]) = arguments("wait", &[c"timeout"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(until) = wait_of(timeout) else { return ptr::null_mut() };
-        let event = core::<Flag>(slf);
-        waited_as_threads(record, "wait", || event.wait(until, reason))
-    }
+) -> Outcome<New> {
+    let [timeout] = args.parse(entry.gil(), "wait", &[c"timeout"], 0)?;
+    let until = wait_of(entry.gil(), timeout)?;
+    complete_as_threads(entry, "wait", || event.core.wait(until, reason))
 }
 
-unsafe extern "C" fn is_set(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Event.
-    unsafe { obj::boolean(core::<Flag>(slf).is_set()) }
+fn is_set(gil: Gil<'_>, event: &Object<Event>) -> Outcome<New> {
+    Ok(boolean(gil, event.core.is_set()))
 }
 
-unsafe extern "C" fn set(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Event.
-    unsafe {
-        let event = core::<Flag>(slf);
-        guard(|| event.set()).map_or(ptr::null_mut(), |()| obj::none())
-    }
+fn set(gil: Gil<'_>, event: &Object<Event>) -> Outcome<New> {
+    guard(gil, || event.core.set())?;
+    Ok(none(gil))
 }
 
-unsafe extern "C" fn clear(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Event.
-    unsafe {
-        core::<Flag>(slf).clear();
-        obj::none()
-    }
+fn clear(gil: Gil<'_>, event: &Object<Event>) -> Outcome<New> {
+    event.core.clear();
+    Ok(none(gil))
 }
 
-static METHODS: Table<[PyMethodDef; 6]> = Table([
-    raw::keywords(
+static METHODS: Methods<Event, 6> = Methods([
+    Method::parks(
         c"wait",
-        golib_entry_event_wait,
+        WAIT,
         c"wait($self, timeout=None)
 --
 
@@ -72,27 +61,25 @@ Waits until the event is set; says whether it is.
 Blocks: the goroutine, or the OS thread.
 Units: timeout in seconds; 0 or less only looks, None waits for ever.",
     ),
-    raw::keywords(
+    Method::parks(
         c"_wait_notified",
-        golib_entry_event_wait_notified,
+        WAIT_NOTIFIED,
         c"_wait_notified($self, timeout=None)
 --
 
 wait() of a waiter of Cond.",
     ),
-    raw::method(
+    Method::noargs(
         c"is_set",
         is_set,
-        ffi::METH_NOARGS,
         c"is_set($self, /)
 --
 
 True while it is set.",
     ),
-    raw::method(
+    Method::noargs(
         c"set",
         set,
-        ffi::METH_NOARGS,
         c"set($self, /)
 --
 
@@ -100,10 +87,9 @@ Sets it: all who wait go on, and who comes until it is cleared does not wait.
 
 Blocks: nothing.",
     ),
-    raw::method(
+    Method::noargs(
         c"clear",
         clear,
-        ffi::METH_NOARGS,
         c"clear($self, /)
 --
 
@@ -111,16 +97,15 @@ Takes it back: who comes from now on waits.
 
 Blocks: nothing.",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
-/// Makes the type; null with an exception set.
-///
-/// # Safety
-/// The GIL is held; called once.
-pub(super) unsafe fn init() -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe { make_type::<Flag>(c"golib.sync.Event", DOC, 0, new::<Flag>, &METHODS.0, None) }
+/// Makes the type.
+pub(super) fn init(gil: Gil<'_>) -> Outcome<New> {
+    TypeSpec::<Event>::new(c"golib.sync.Event", DOC)
+        .constructor(new::<Flag>)
+        .methods(&METHODS)
+        .make(gil, &EVENT)
 }
 
 const DOC: &std::ffi::CStr = c"Event()

@@ -16,26 +16,20 @@ mod waitgroup;
 
 use std::ffi::CStr;
 
-use crate::ffi::obj::Raw;
+use crate::ffi::gil::Gil;
+use crate::ffi::refs::{New, Outcome};
 
 pub(crate) use object::waited;
-pub(crate) use reference::items;
+pub(crate) use reference::ITEMS;
 
-/// Makes the types; None: an exception is set.
-///
-/// # Safety
-/// The GIL is held; called once.
-pub(crate) unsafe fn init() -> Option<[(&'static CStr, Raw); 6]> {
-    // SAFETY: the caller's duty.
-    let types = unsafe {
-        [
-            (c"Event", event::init()),
-            (c"Mutex", mutex::init()),
-            (c"RWMutex", rwmutex::init()),
-            (c"Ref", reference::init()),
-            (c"Semaphore", semaphore::init()),
-            (c"WaitGroup", waitgroup::init()),
-        ]
-    };
-    types.iter().all(|(_, class)| !class.is_null()).then_some(types)
+/// Makes the types, which belong into the module under these names.
+pub(crate) fn init(gil: Gil<'_>) -> Outcome<[(&'static CStr, New); 6]> {
+    Ok([
+        (c"Event", event::init(gil)?),
+        (c"Mutex", mutex::init(gil)?),
+        (c"RWMutex", rwmutex::init(gil)?),
+        (c"Ref", reference::init(gil)?),
+        (c"Semaphore", semaphore::init(gil)?),
+        (c"WaitGroup", waitgroup::init(gil)?),
+    ])
 }

@@ -1,111 +1,75 @@
 //! `golib.sync.Mutex`.
 
-use std::ptr;
-
 use go_lib::runtime::embedder::{MutexCore, Wait};
-use pyo3::ffi::{self, PyMethodDef};
 
-use super::object::{core, done, entered, make_type, new, waited, waited_as_threads};
+use super::object::{complete, complete_as_threads, done, itself, new, Sync};
+use crate::ffi::args::{seconds_of, wait_of, Args};
+use crate::ffi::class::{Object, TypeCell};
 use crate::ffi::errors;
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{
-    self, arguments, guard, parking, seconds_of, wait_for, wait_of, Record, Table,
-};
+use crate::ffi::gil::{guard, Gil};
+use crate::ffi::methods::{entry, Method, Methods};
+use crate::ffi::python::{boolean, none, runtime_error, truth, value_error};
+use crate::ffi::raw::wait_for;
+use crate::ffi::refs::{New, Outcome, Ref};
+use crate::ffi::spec::TypeSpec;
 
-parking!(golib_entry_mutex_lock => mutex_lock(slf, args, n, kwnames; record) {
-    // SAFETY: a method of Mutex.
-    unsafe {
-        let Some([timeout]) = arguments("lock", &[c"timeout"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-        lock(slf, wait, timeout, record)
-    }
-});
+type Mutex = Sync<MutexCore>;
 
-parking!(golib_entry_mutex_enter => mutex_enter(slf, _arg; record) {
-    // SAFETY: a method of Mutex.
-    unsafe {
-        entered(slf, lock(slf, Wait::Block, ptr::null_mut(), record))
-    }
-});
+static MUTEX: TypeCell<Mutex> = TypeCell::new();
 
-parking!(golib_entry_mutex_acquire => mutex_acquire(slf, args, n, kwnames; record) {
-    // SAFETY: a method of Mutex.
-    unsafe {
-        let names = [c"blocking", c"timeout"];
-        let Some([blocking, timeout]) = arguments("acquire", &names, 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(wait) = acquire_wait(blocking, timeout) else { return ptr::null_mut() };
-        let mutex = core::<MutexCore>(slf);
-        waited_as_threads(record, "acquire", || mutex.lock(wait))
-    }
-});
+entry! { LOCK: golib_entry_mutex_lock => mutex_lock keywords(entry, mutex: Mutex, args) {
+    let [timeout] = args.parse(entry.gil(), "lock", &[c"timeout"], 0)?;
+    let wait = wait_of(entry.gil(), timeout)?;
+    complete(entry, "lock", timeout, || mutex.core.lock(wait))?;
+    Ok(none(entry.gil()))
+} }
 
-#[inline(always)]
-unsafe fn lock(slf: Raw, wait: Wait, timeout: Raw, record: Record) -> Raw {
-    // SAFETY: a method of Mutex.
-    unsafe {
-        let mutex = core::<MutexCore>(slf);
-        waited(record, "lock", timeout, || mutex.lock(wait))
-    }
-}
+entry! { ENTER: golib_entry_mutex_enter => mutex_enter none(entry, mutex: Mutex) {
+    complete(entry, "lock", None, || mutex.core.lock(Wait::Block))?;
+    itself(entry.gil(), mutex)
+} }
 
-/// The arguments of threading's `Lock.acquire`; None: an exception is set.
-unsafe fn acquire_wait(blocking: Raw, timeout: Raw) -> Option<Wait> {
+entry! { ACQUIRE: golib_entry_mutex_acquire => mutex_acquire keywords(entry, mutex: Mutex, args) {
+    let [blocking, timeout] = args.parse(entry.gil(), "acquire", &[c"blocking", c"timeout"], 0)?;
+    let wait = acquire_wait(entry.gil(), blocking, timeout)?;
+    complete_as_threads(entry, "acquire", || mutex.core.lock(wait))
+} }
+
+/// The arguments of threading's `Lock.acquire`.
+fn acquire_wait(
+    gil: Gil<'_>,
+    blocking: Option<Ref<'_>>,
+    timeout: Option<Ref<'_>>,
+) -> Outcome<Wait> {
     /// threading's word for "no timeout".
     const NO_TIMEOUT: f64 = -1.0;
-    // SAFETY: the GIL is held.
-    unsafe {
-        let blocking = if blocking.is_null() { 1 } else { ffi::PyObject_IsTrue(blocking) };
-        let seconds = if timeout.is_null() { NO_TIMEOUT } else { seconds_of(timeout)? };
-        if blocking < 0 {
-            return None;
-        }
-        if blocking == 0 {
-            if seconds != NO_TIMEOUT {
-                errors::set(
-                    ffi::PyExc_ValueError,
-                    "can't specify a timeout for a non-blocking call",
-                );
-                return None;
-            }
-            return Some(Wait::Try);
-        }
-        if seconds == NO_TIMEOUT {
-            return Some(Wait::Block);
-        }
-        if seconds < 0.0 {
-            errors::set(ffi::PyExc_ValueError, "timeout value must be a non-negative number");
-            return None;
-        }
-        Some(wait_for(seconds))
+    let blocking = blocking.map_or(Ok(true), |blocking| truth(gil, blocking))?;
+    let seconds = timeout.map_or(Ok(NO_TIMEOUT), |timeout| seconds_of(gil, timeout))?;
+    let wrong = |text| Err(errors::fail(gil, value_error(), text));
+    match (blocking, seconds) {
+        (false, NO_TIMEOUT) => Ok(Wait::Try),
+        (false, _) => wrong("can't specify a timeout for a non-blocking call"),
+        (true, NO_TIMEOUT) => Ok(Wait::Block),
+        (true, seconds) if seconds < 0.0 => wrong("timeout value must be a non-negative number"),
+        (true, seconds) => Ok(wait_for(seconds)),
     }
 }
 
-unsafe extern "C" fn try_lock(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Mutex.
-    unsafe { obj::boolean(core::<MutexCore>(slf).try_lock()) }
+fn try_lock(gil: Gil<'_>, mutex: &Object<Mutex>) -> Outcome<New> {
+    Ok(boolean(gil, mutex.core.try_lock()))
 }
 
-unsafe extern "C" fn locked(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Mutex.
-    unsafe { obj::boolean(core::<MutexCore>(slf).is_locked()) }
+fn locked(gil: Gil<'_>, mutex: &Object<Mutex>) -> Outcome<New> {
+    Ok(boolean(gil, mutex.core.is_locked()))
+}
+
+fn unlock(gil: Gil<'_>, mutex: &Object<Mutex>) -> Outcome<New> {
+    done(gil, runtime_error(), guard(gil, || mutex.core.unlock()))
 }
 
 /// `__exit__`: its arguments do not matter.
-unsafe extern "C" fn exit(slf: Raw, _: *mut Raw, _: ffi::Py_ssize_t) -> Raw {
-    // SAFETY: a METH_FASTCALL method of Mutex.
-    unsafe { unlock(slf, ptr::null_mut()) }
-}
-
-unsafe extern "C" fn unlock(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Mutex.
-    unsafe {
-        let mutex = core::<MutexCore>(slf);
-        done(ffi::PyExc_RuntimeError, guard(|| mutex.unlock()))
-    }
+fn exit(gil: Gil<'_>, mutex: &Object<Mutex>, _: Args<'_>) -> Outcome<New> {
+    unlock(gil, mutex)
 }
 
 const UNLOCK_DOC: &std::ffi::CStr = c"unlock($self, /)
@@ -116,10 +80,10 @@ Unlocks the mutex. Any goroutine or thread may do so.
 Blocks: nothing.
 Raises: RuntimeError(\"sync: unlock of unlocked mutex\").";
 
-static METHODS: Table<[PyMethodDef; 9]> = Table([
-    raw::keywords(
+static METHODS: Methods<Mutex, 9> = Methods([
+    Method::parks(
         c"lock",
-        golib_entry_mutex_lock,
+        LOCK,
         c"lock($self, timeout=None)
 --
 
@@ -129,11 +93,10 @@ Blocks: the goroutine, or the OS thread.
 Units: timeout in seconds; 0 or less tries once, None waits for ever.
 Raises: TimeoutError after timeout; then it is not held.",
     ),
-    raw::method(c"unlock", unlock, ffi::METH_NOARGS, UNLOCK_DOC),
-    raw::method(
+    Method::noargs(c"unlock", unlock, UNLOCK_DOC),
+    Method::noargs(
         c"try_lock",
         try_lock,
-        ffi::METH_NOARGS,
         c"try_lock($self, /)
 --
 
@@ -141,9 +104,9 @@ Locks the mutex if it is free; says whether it did.
 
 Blocks: nothing.",
     ),
-    raw::keywords(
+    Method::parks(
         c"acquire",
-        golib_entry_mutex_acquire,
+        ACQUIRE,
         c"acquire($self, blocking=True, timeout=-1)
 --
 
@@ -153,34 +116,31 @@ Blocks: the goroutine, or the OS thread.
 Units: timeout in seconds, -1 waits for ever.
 Raises: ValueError for a negative timeout, or one with blocking=False.",
     ),
-    raw::method(
+    Method::noargs(
         c"release",
         unlock,
-        ffi::METH_NOARGS,
         c"release($self, /)
 --
 
 threading.Lock.release(): the same as unlock().",
     ),
-    raw::method(
+    Method::noargs(
         c"locked",
         locked,
-        ffi::METH_NOARGS,
         c"locked($self, /)
 --
 
 threading.Lock.locked(): whether somebody holds it.",
     ),
-    raw::method(
+    Method::parks(
         c"__enter__",
-        golib_entry_mutex_enter,
-        ffi::METH_NOARGS,
+        ENTER,
         c"__enter__($self, /)
 --
 
 Locks the mutex; it is unlocked at the end of the block.",
     ),
-    raw::fast(
+    Method::fast(
         c"__exit__",
         exit,
         c"__exit__($self, /, *exc)
@@ -188,7 +148,7 @@ Locks the mutex; it is unlocked at the end of the block.",
 
 Unlocks the mutex.",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
 const DOC: &std::ffi::CStr = c"Mutex()
@@ -205,13 +165,10 @@ and release() are those of threading.Lock, so it may stand in for one.
 ...     m.try_lock()
 False";
 
-/// Makes the type; null with an exception set.
-///
-/// # Safety
-/// The GIL is held; called once.
-pub(super) unsafe fn init() -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe {
-        make_type::<MutexCore>(c"golib.sync.Mutex", DOC, 0, new::<MutexCore>, &METHODS.0, None)
-    }
+/// Makes the type.
+pub(super) fn init(gil: Gil<'_>) -> Outcome<New> {
+    TypeSpec::<Mutex>::new(c"golib.sync.Mutex", DOC)
+        .constructor(new::<MutexCore>)
+        .methods(&METHODS)
+        .make(gil, &MUTEX)
 }

@@ -4,81 +4,102 @@
 //! 1. Whoever waits is called with a reference to the instance, so that nothing dies under a waiter.
 //! 2. The cores own nothing: instances are freed without dropping them.
 
-use std::ffi::CStr;
 use std::mem::offset_of;
-use std::os::raw::c_void;
-use std::ptr;
 
 use go_lib::runtime::embedder::WaitError;
-use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject};
 
 use crate::core::waits;
+use crate::ffi::class::{Class, NewArgs, Object, TypeOf, Weaklist};
 use crate::ffi::errors;
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{self, free_instance, guard_wait, instance, Record, Table};
+use crate::ffi::gil::{Entry, Gil, Record};
+use crate::ffi::methods::answer;
+use crate::ffi::obj::Raw;
+use crate::ffi::python::{boolean, none};
+use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
-/// An instance whose payload is a primitive of the runtime.
+/// The fields of an instance whose payload is a primitive of the runtime.
 #[repr(C)]
-struct SyncObj<T> {
-    ob_base: PyObject,
-    weaklist: Raw,
-    core: T,
+pub(super) struct Sync<T> {
+    weaklist: Weaklist,
+    pub(super) core: T,
 }
 
-pub(super) unsafe fn core<'a, T>(slf: Raw) -> &'a T {
-    // SAFETY: a method of that type; by 1 the instance outlives the call.
-    unsafe { &(*instance::<SyncObj<T>>(slf)).core }
+impl<T: 'static> Class for Sync<T> {
+    const COLLECTED: bool = false;
+    const WEAKLIST: Option<usize> = Some(offset_of!(Sync<T>, weaklist));
 }
 
-/// An instance of `class` with `core`; null with an exception set.
-pub(super) unsafe fn make<T>(class: *mut PyTypeObject, core: T) -> Raw {
+/// An instance of `class` with `core`.
+pub(super) fn make<T: 'static>(gil: Gil<'_>, class: TypeOf<'_, Sync<T>>, core: T) -> Outcome<New> {
     // By 2.
     const { assert!(!std::mem::needs_drop::<T>()) };
-    // SAFETY: a tp_new.
-    unsafe {
-        let slf = ffi::PyType_GenericAlloc(class, 0);
-        if !slf.is_null() {
-            ptr::write(&raw mut (*instance::<SyncObj<T>>(slf)).core, core);
-        }
-        slf
-    }
+    Ok(class.make(gil, Sync { weaklist: Weaklist::new(), core })?.into_new())
 }
 
 /// `__new__` of a type without arguments.
-pub(super) unsafe extern "C" fn new<T: Default>(
-    class: *mut PyTypeObject,
-    args: Raw,
-    kwargs: Raw,
-) -> Raw {
-    // SAFETY: a tp_new.
-    unsafe {
-        if ffi::PyTuple_GET_SIZE(args) > 0 || (!kwargs.is_null() && ffi::PyDict_Size(kwargs) > 0) {
-            ffi::PyErr_Format(
-                ffi::PyExc_TypeError,
-                c"%s() takes no arguments".as_ptr(),
-                (*class).tp_name,
-            );
-            return ptr::null_mut();
+pub(super) fn new<T: Default + 'static>(
+    gil: Gil<'_>,
+    class: TypeOf<'_, Sync<T>>,
+    args: NewArgs<'_>,
+) -> Outcome<New> {
+    args.are_none(gil, class.object())?;
+    make(gil, class, T::default())
+}
+
+/// Calls `operation` until it has succeeded or failed: the outcome of a method that waits. `what` and `timeout` are for
+/// TimeoutError's text.
+#[inline(always)]
+pub(crate) fn complete(
+    entry: &mut Entry,
+    what: &str,
+    timeout: Option<Ref<'_>>,
+    operation: impl Fn() -> Result<(), WaitError>,
+) -> Outcome<()> {
+    loop {
+        match entry.wait(&operation)? {
+            Ok(()) => return Ok(()),
+            Err(error) => again(entry.gil(), error, what, timeout)?,
         }
-        make(class, T::default())
     }
 }
 
-unsafe extern "C-unwind" fn dealloc(slf: Raw) {
-    // SAFETY: the last reference is gone; the weak list is at the same place in all instances.
-    unsafe {
-        if !(*instance::<SyncObj<()>>(slf)).weaklist.is_null() {
-            ffi::PyObject_ClearWeakRefs(slf);
+/// As [`complete`], in threading's manner: True, or False if it would have to wait longer.
+#[inline(always)]
+pub(super) fn complete_as_threads(
+    entry: &mut Entry,
+    what: &str,
+    operation: impl Fn() -> Result<(), WaitError>,
+) -> Outcome<New> {
+    loop {
+        match entry.wait(&operation)? {
+            Ok(()) => return Ok(boolean(entry.gil(), true)),
+            Err(WaitError::WouldBlock | WaitError::Timeout) => {
+                return Ok(boolean(entry.gil(), false));
+            }
+            Err(error) => again(entry.gil(), error, what, None)?,
         }
-        free_instance(slf);
     }
 }
 
-/// Calls `operation` until it has succeeded (None) or failed (null, an exception is set): the outcome of a method that
-/// waits. `what` and `timeout` are for TimeoutError's text.
+/// Ok: the wait is to be tried again.
+#[cold]
+#[inline(never)]
+fn again(gil: Gil<'_>, error: WaitError, what: &str, timeout: Option<Ref<'_>>) -> Outcome<()> {
+    let _ = gil;
+    // SAFETY: the token; the operation has come back, so no wait is under way.
+    unsafe {
+        let timeout = timeout.map_or(std::ptr::null_mut(), Ref::as_raw);
+        if waits::again(error, what, timeout) {
+            return Ok(());
+        }
+        Err(Raised::assume())
+    }
+}
+
+/// As [`complete`], for callers without an entry: None, or null.
 ///
 /// # Safety
-/// The GIL is held.
+/// The GIL is held, no wait is under way; `record` is the calling entry's.
 #[inline(always)]
 pub(crate) unsafe fn waited(
     record: Record,
@@ -86,86 +107,27 @@ pub(crate) unsafe fn waited(
     timeout: Raw,
     operation: impl Fn() -> Result<(), WaitError>,
 ) -> Raw {
-    loop {
-        // SAFETY: the GIL is held.
-        unsafe {
-            match guard_wait(record, &operation) {
-                Some(Ok(())) => return obj::none(),
-                Some(Err(error)) if waits::again(error, what, timeout) => {}
-                _ => return ptr::null_mut(),
-            }
-        }
-    }
-}
-
-/// As [`waited`], in threading's manner: True, or False if it would have to wait longer.
-#[inline(always)]
-pub(super) unsafe fn waited_as_threads(
-    record: Record,
-    what: &str,
-    operation: impl Fn() -> Result<(), WaitError>,
-) -> Raw {
-    loop {
-        // SAFETY: the GIL is held.
-        unsafe {
-            match guard_wait(record, &operation) {
-                Some(Ok(())) => return obj::boolean(true),
-                Some(Err(WaitError::WouldBlock | WaitError::Timeout)) => {
-                    return obj::boolean(false)
-                }
-                Some(Err(error)) if waits::again(error, what, ptr::null_mut()) => {}
-                _ => return ptr::null_mut(),
-            }
-        }
-    }
-}
-
-/// The result of `__enter__` from that of the wait, which is taken over: the instance itself, or null.
-#[inline(always)]
-pub(super) unsafe fn entered(slf: Raw, waited: Raw) -> Raw {
-    if waited.is_null() {
-        return waited;
-    }
-    // SAFETY: the GIL is held.
+    // SAFETY: the caller says so of the GIL and of the record; the timeout is the caller's.
     unsafe {
-        ffi::Py_DECREF(waited);
-        ffi::Py_INCREF(slf);
+        let mut entry = Entry::new(record);
+        let result = complete(&mut entry, what, Ref::nullable(timeout), operation);
+        answer(result.map(|()| none(entry.gil())))
     }
-    slf
 }
 
 /// None, or the error as `kind`.
-pub(super) unsafe fn done<E: std::fmt::Display>(kind: Raw, result: Option<Result<(), E>>) -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe {
-        match result {
-            Some(Ok(())) => obj::none(),
-            Some(Err(error)) => errors::raise(kind, &error.to_string()),
-            None => ptr::null_mut(),
-        }
+pub(super) fn done<E: std::fmt::Display>(
+    gil: Gil<'_>,
+    kind: Ref<'_>,
+    result: Outcome<Result<(), E>>,
+) -> Outcome<New> {
+    match result? {
+        Ok(()) => Ok(none(gil)),
+        Err(error) => Err(errors::fail(gil, kind, &error.to_string())),
     }
 }
 
-static MEMBERS: Table<[ffi::PyMemberDef; 2]> =
-    Table(raw::weaklist(offset_of!(SyncObj<()>, weaklist)));
-
-/// A type of instances with a `T`; null with an exception set.
-pub(super) unsafe fn make_type<T>(
-    name: &'static CStr,
-    doc: &'static CStr,
-    flags: std::os::raw::c_ulong,
-    new: ffi::newfunc,
-    methods: &'static [PyMethodDef],
-    properties: Option<&'static Table<[ffi::PyGetSetDef; 3]>>,
-) -> Raw {
-    let mut slots = vec![
-        raw::slot(ffi::Py_tp_doc, doc.as_ptr().cast()),
-        raw::slot(ffi::Py_tp_new, new as *const c_void),
-        raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
-        raw::slot(ffi::Py_tp_methods, methods.as_ptr().cast()),
-        raw::slot(ffi::Py_tp_members, MEMBERS.0.as_ptr().cast()),
-    ];
-    slots.extend(properties.map(|p| raw::slot(ffi::Py_tp_getset, p.0.as_ptr().cast())));
-    // SAFETY: the slots are those of the instances.
-    unsafe { raw::make_type::<SyncObj<T>>(name, flags, &mut slots) }
+/// The instance, as `__enter__` returns it.
+pub(super) fn itself<T>(gil: Gil<'_>, slf: &Object<T>) -> Outcome<New> {
+    Ok(slf.object().own(gil))
 }

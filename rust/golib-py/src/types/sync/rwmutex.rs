@@ -1,82 +1,64 @@
 //! The core of `golib.sync.RWMutex`.
 
-use std::ptr;
-
 use go_lib::runtime::embedder::{RwMutexCore, Wait};
-use pyo3::ffi::{self, PyMethodDef};
 
-use super::object::{core, done, entered, make_type, new, waited};
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{self, arguments, guard, parking, wait_of, Table};
+use super::object::{complete, done, itself, new, Sync};
+use crate::ffi::args::{wait_of, Args};
+use crate::ffi::class::{Object, TypeCell};
+use crate::ffi::gil::{guard, Gil};
+use crate::ffi::methods::{entry, Method, Methods};
+use crate::ffi::python::{boolean, none, runtime_error};
+use crate::ffi::refs::{New, Outcome};
+use crate::ffi::spec::TypeSpec;
 
-parking!(golib_entry_rwmutex_lock => rwmutex_lock(slf, args, n, kwnames; record) {
-    // SAFETY: a method of RWMutex.
-    unsafe {
-        let Some([timeout]) = arguments("lock", &[c"timeout"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-        let rw = core::<RwMutexCore>(slf);
-        waited(record, "lock", timeout, || rw.lock(wait))
-    }
-});
+type RwMutex = Sync<RwMutexCore>;
 
-parking!(golib_entry_rwmutex_rlock => rwmutex_rlock(slf, args, n, kwnames; record) {
-    // SAFETY: a method of RWMutex.
-    unsafe {
-        let Some([timeout]) = arguments("rlock", &[c"timeout"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-        let rw = core::<RwMutexCore>(slf);
-        waited(record, "rlock", timeout, || rw.rlock(wait))
-    }
-});
+static RW_MUTEX: TypeCell<RwMutex> = TypeCell::new();
 
-parking!(golib_entry_rwmutex_enter => rwmutex_enter(slf, _arg; record) {
-    // SAFETY: a method of RWMutex.
-    unsafe {
-        let rw = core::<RwMutexCore>(slf);
-        entered(slf, waited(record, "lock", ptr::null_mut(), || rw.lock(Wait::Block)))
-    }
-});
+entry! { LOCK: golib_entry_rwmutex_lock => rwmutex_lock keywords(entry, rw: RwMutex, args) {
+    let [timeout] = args.parse(entry.gil(), "lock", &[c"timeout"], 0)?;
+    let wait = wait_of(entry.gil(), timeout)?;
+    complete(entry, "lock", timeout, || rw.core.lock(wait))?;
+    Ok(none(entry.gil()))
+} }
 
-unsafe extern "C" fn try_lock(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of RWMutex.
-    unsafe { obj::boolean(core::<RwMutexCore>(slf).lock(Wait::Try).is_ok()) }
+entry! { RLOCK: golib_entry_rwmutex_rlock => rwmutex_rlock keywords(entry, rw: RwMutex, args) {
+    let [timeout] = args.parse(entry.gil(), "rlock", &[c"timeout"], 0)?;
+    let wait = wait_of(entry.gil(), timeout)?;
+    complete(entry, "rlock", timeout, || rw.core.rlock(wait))?;
+    Ok(none(entry.gil()))
+} }
+
+entry! { ENTER: golib_entry_rwmutex_enter => rwmutex_enter none(entry, rw: RwMutex) {
+    complete(entry, "lock", None, || rw.core.lock(Wait::Block))?;
+    itself(entry.gil(), rw)
+} }
+
+fn try_lock(gil: Gil<'_>, rw: &Object<RwMutex>) -> Outcome<New> {
+    Ok(boolean(gil, rw.core.lock(Wait::Try).is_ok()))
 }
 
-unsafe extern "C" fn try_rlock(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of RWMutex.
-    unsafe { obj::boolean(core::<RwMutexCore>(slf).rlock(Wait::Try).is_ok()) }
+fn try_rlock(gil: Gil<'_>, rw: &Object<RwMutex>) -> Outcome<New> {
+    Ok(boolean(gil, rw.core.rlock(Wait::Try).is_ok()))
+}
+
+fn unlock(gil: Gil<'_>, rw: &Object<RwMutex>) -> Outcome<New> {
+    done(gil, runtime_error(), guard(gil, || rw.core.unlock()))
 }
 
 /// `__exit__`: its arguments do not matter.
-unsafe extern "C" fn exit(slf: Raw, _: *mut Raw, _: ffi::Py_ssize_t) -> Raw {
-    // SAFETY: a METH_FASTCALL method of RWMutex.
-    unsafe { unlock(slf, ptr::null_mut()) }
+fn exit(gil: Gil<'_>, rw: &Object<RwMutex>, _: Args<'_>) -> Outcome<New> {
+    unlock(gil, rw)
 }
 
-unsafe extern "C" fn unlock(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of RWMutex.
-    unsafe {
-        let rw = core::<RwMutexCore>(slf);
-        done(ffi::PyExc_RuntimeError, guard(|| rw.unlock()))
-    }
+fn runlock(gil: Gil<'_>, rw: &Object<RwMutex>) -> Outcome<New> {
+    done(gil, runtime_error(), guard(gil, || rw.core.runlock()))
 }
 
-unsafe extern "C" fn runlock(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of RWMutex.
-    unsafe {
-        let rw = core::<RwMutexCore>(slf);
-        done(ffi::PyExc_RuntimeError, guard(|| rw.runlock()))
-    }
-}
-
-static METHODS: Table<[PyMethodDef; 9]> = Table([
-    raw::keywords(
+static METHODS: Methods<RwMutex, 9> = Methods([
+    Method::parks(
         c"lock",
-        golib_entry_rwmutex_lock,
+        LOCK,
         c"lock($self, timeout=None)
 --
 
@@ -87,9 +69,9 @@ Units: timeout in seconds; 0 or less tries once, None waits for ever.
 Raises: TimeoutError after timeout; then it is not held, and readers that waited only
     behind this writer go on.",
     ),
-    raw::keywords(
+    Method::parks(
         c"rlock",
-        golib_entry_rwmutex_rlock,
+        RLOCK,
         c"rlock($self, timeout=None)
 --
 
@@ -102,10 +84,9 @@ Blocks: the goroutine, or the OS thread.
 Units: timeout in seconds; 0 or less tries once, None waits for ever.
 Raises: TimeoutError after timeout; then it is not held.",
     ),
-    raw::method(
+    Method::noargs(
         c"unlock",
         unlock,
-        ffi::METH_NOARGS,
         c"unlock($self, /)
 --
 
@@ -114,10 +95,9 @@ Ends writing. Any goroutine or thread may do so.
 Blocks: nothing.
 Raises: RuntimeError(\"sync: Unlock of unlocked RWMutex\").",
     ),
-    raw::method(
+    Method::noargs(
         c"runlock",
         runlock,
-        ffi::METH_NOARGS,
         c"runlock($self, /)
 --
 
@@ -126,10 +106,9 @@ Ends reading, that of one reader.
 Blocks: nothing.
 Raises: RuntimeError(\"sync: RUnlock of unlocked RWMutex\").",
     ),
-    raw::method(
+    Method::noargs(
         c"try_lock",
         try_lock,
-        ffi::METH_NOARGS,
         c"try_lock($self, /)
 --
 
@@ -137,10 +116,9 @@ Locks it for writing if nobody holds it; says whether it did.
 
 Blocks: nothing.",
     ),
-    raw::method(
+    Method::noargs(
         c"try_rlock",
         try_rlock,
-        ffi::METH_NOARGS,
         c"try_rlock($self, /)
 --
 
@@ -148,16 +126,15 @@ Locks it for reading if no writer holds it or waits; says whether it did.
 
 Blocks: nothing.",
     ),
-    raw::method(
+    Method::parks(
         c"__enter__",
-        golib_entry_rwmutex_enter,
-        ffi::METH_NOARGS,
+        ENTER,
         c"__enter__($self, /)
 --
 
 Locks it for writing; it is unlocked at the end of the block.",
     ),
-    raw::fast(
+    Method::fast(
         c"__exit__",
         exit,
         c"__exit__($self, /, *exc)
@@ -165,24 +142,15 @@ Locks it for writing; it is unlocked at the end of the block.",
 
 Ends writing.",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
-/// Makes the type; null with an exception set.
-///
-/// # Safety
-/// The GIL is held; called once.
-pub(super) unsafe fn init() -> Raw {
+/// Makes the type.
+pub(super) fn init(gil: Gil<'_>) -> Outcome<New> {
     const DOC: &std::ffi::CStr = c"RWMutex()\n--\n\nThe core of golib.sync.RWMutex.";
-    // SAFETY: the caller's duty.
-    unsafe {
-        make_type::<RwMutexCore>(
-            c"golib._golib.RWMutex",
-            DOC,
-            ffi::Py_TPFLAGS_BASETYPE,
-            new::<RwMutexCore>,
-            &METHODS.0,
-            None,
-        )
-    }
+    TypeSpec::<RwMutex>::new(c"golib._golib.RWMutex", DOC)
+        .subclassable()
+        .constructor(new)
+        .methods(&METHODS)
+        .make(gil, &RW_MUTEX)
 }

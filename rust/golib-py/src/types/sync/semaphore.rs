@@ -1,146 +1,103 @@
 //! `golib.sync.Semaphore`.
 
-use std::os::raw::c_void;
-use std::ptr;
-
 use go_lib::runtime::embedder::{SemaphoreCore, Wait};
-use pyo3::ffi::{self, PyGetSetDef, PyMethodDef, PyTypeObject};
 
-use super::object::{core, done, entered, make, make_type, waited};
+use super::object::{complete, done, itself, make, Sync};
+use crate::ffi::args::{integer_of, wait_of, Args};
+use crate::ffi::class::{NewArgs, Object, TypeCell, TypeOf};
 use crate::ffi::errors;
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{self, arguments, guard, parking, wait_of, Record, Table};
+use crate::ffi::gil::{guard, Entry, Gil};
+use crate::ffi::methods::{entry, Method, Methods, Properties, Property};
+use crate::ffi::python::{boolean, none, none_ref, size, value_error};
+use crate::ffi::refs::{New, Outcome, Ref};
+use crate::ffi::spec::TypeSpec;
+
+type Semaphore = Sync<SemaphoreCore>;
+
+static SEMAPHORE: TypeCell<Semaphore> = TypeCell::new();
 
 /// `Semaphore(n)`.
-unsafe extern "C" fn new(class: *mut PyTypeObject, args: Raw, kwargs: Raw) -> Raw {
-    // SAFETY: a tp_new: a tuple, and a dict or null.
-    unsafe {
-        let mut size: Raw = ptr::null_mut();
-        let names = [c"n".as_ptr(), ptr::null()];
-        let parsed = ffi::PyArg_ParseTupleAndKeywords(
-            args,
-            kwargs,
-            c"O:Semaphore".as_ptr(),
-            names.as_ptr().cast_mut().cast(),
-            &mut size,
-        );
-        if parsed == 0 {
-            return ptr::null_mut();
-        }
-        let Some(size) = raw::integer_of(size) else { return ptr::null_mut() };
-        if size < 0 {
-            return errors::raise(
-                ffi::PyExc_ValueError,
-                "the number of permits must not be negative",
-            );
-        }
-        make(class, SemaphoreCore::new(size as usize))
+fn new(gil: Gil<'_>, class: TypeOf<'_, Semaphore>, args: NewArgs<'_>) -> Outcome<New> {
+    let n = args.one(gil, c"O:Semaphore", c"n")?.unwrap_or(none_ref());
+    let n = integer_of(gil, n)?;
+    if n < 0 {
+        let text = "the number of permits must not be negative";
+        return Err(errors::fail(gil, value_error(), text));
     }
+    make(gil, class, SemaphoreCore::new(n as usize))
 }
 
-/// How many permits are meant (null: one); None: an exception is set.
-unsafe fn permits(n: Raw) -> Option<usize> {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let n = if n.is_null() { 1 } else { raw::integer_of(n)? };
-        if n < 1 {
-            errors::set(ffi::PyExc_ValueError, "n must be at least 1");
-            return None;
-        }
-        Some(n as usize)
+/// How many permits are meant; one if nothing is said.
+fn permits(gil: Gil<'_>, n: Option<Ref<'_>>) -> Outcome<usize> {
+    let n = n.map_or(Ok(1), |n| integer_of(gil, n))?;
+    if n < 1 {
+        return Err(errors::fail(gil, value_error(), "n must be at least 1"));
     }
+    Ok(n as usize)
 }
 
-/// Takes permits that may come; null with an exception set.
+/// Takes permits that may come.
 #[inline(always)]
-unsafe fn acquire(slf: Raw, n: usize, wait: Wait, timeout: Raw, record: Record) -> Raw {
-    // SAFETY: a method of Semaphore.
-    unsafe {
-        let semaphore = core::<SemaphoreCore>(slf);
-        if n > semaphore.size() {
-            let text = format!("semaphore: {n} of {} permits wished", semaphore.size());
-            return errors::raise(ffi::PyExc_ValueError, &text);
-        }
-        waited(record, "acquire", timeout, || semaphore.acquire(n, wait))
+fn acquire(
+    entry: &mut Entry,
+    semaphore: &Object<Semaphore>,
+    n: usize,
+    wait: Wait,
+    timeout: Option<Ref<'_>>,
+) -> Outcome<()> {
+    let size = semaphore.core.size();
+    if n > size {
+        let text = format!("semaphore: {n} of {size} permits wished");
+        return Err(errors::fail(entry.gil(), value_error(), &text));
     }
+    complete(entry, "acquire", timeout, || semaphore.core.acquire(n, wait))
 }
 
-parking!(golib_entry_semaphore_acquire => semaphore_acquire(slf, args, n, kwnames; record) {
-    // SAFETY: a method of Semaphore.
-    unsafe {
-        let names = [c"n", c"timeout"];
-        let Some([wished, timeout]) = arguments("acquire", &names, 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(wished) = permits(wished) else { return ptr::null_mut() };
-        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-        acquire(slf, wished, wait, timeout, record)
-    }
-});
+entry! { ACQUIRE: golib_entry_semaphore_acquire => semaphore_acquire keywords(entry, semaphore: Semaphore, args) {
+    let [wished, timeout] = args.parse(entry.gil(), "acquire", &[c"n", c"timeout"], 0)?;
+    let wished = permits(entry.gil(), wished)?;
+    let wait = wait_of(entry.gil(), timeout)?;
+    acquire(entry, semaphore, wished, wait, timeout)?;
+    Ok(none(entry.gil()))
+} }
 
-parking!(golib_entry_semaphore_enter => semaphore_enter(slf, _arg; record) {
-    // SAFETY: a method of Semaphore.
-    unsafe {
-        entered(slf, acquire(slf, 1, Wait::Block, ptr::null_mut(), record))
-    }
-});
+entry! { ENTER: golib_entry_semaphore_enter => semaphore_enter none(entry, semaphore: Semaphore) {
+    acquire(entry, semaphore, 1, Wait::Block, None)?;
+    itself(entry.gil(), semaphore)
+} }
 
-unsafe extern "C" fn try_acquire(
-    slf: Raw,
-    args: *const Raw,
-    n: ffi::Py_ssize_t,
-    kwnames: Raw,
-) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Semaphore.
-    unsafe {
-        let Some([wished]) = arguments("try_acquire", &[c"n"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(wished) = permits(wished) else { return ptr::null_mut() };
-        obj::boolean(core::<SemaphoreCore>(slf).acquire(wished, Wait::Try).is_ok())
-    }
+fn try_acquire(gil: Gil<'_>, semaphore: &Object<Semaphore>, args: Args<'_>) -> Outcome<New> {
+    let [wished] = args.parse(gil, "try_acquire", &[c"n"], 0)?;
+    let wished = permits(gil, wished)?;
+    Ok(boolean(gil, semaphore.core.acquire(wished, Wait::Try).is_ok()))
 }
 
-unsafe fn give_back(slf: Raw, n: usize) -> Raw {
-    // SAFETY: a method of Semaphore.
-    unsafe {
-        let semaphore = core::<SemaphoreCore>(slf);
-        done(ffi::PyExc_ValueError, guard(|| semaphore.release(n)))
-    }
+fn give_back(gil: Gil<'_>, semaphore: &Object<Semaphore>, n: usize) -> Outcome<New> {
+    done(gil, value_error(), guard(gil, || semaphore.core.release(n)))
 }
 
-unsafe extern "C" fn release(slf: Raw, args: *const Raw, n: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Semaphore.
-    unsafe {
-        let Some([given]) = arguments("release", &[c"n"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        match permits(given) {
-            Some(given) => give_back(slf, given),
-            None => ptr::null_mut(),
-        }
-    }
+fn release(gil: Gil<'_>, semaphore: &Object<Semaphore>, args: Args<'_>) -> Outcome<New> {
+    let [given] = args.parse(gil, "release", &[c"n"], 0)?;
+    let given = permits(gil, given)?;
+    give_back(gil, semaphore, given)
 }
 
-unsafe extern "C" fn exit(slf: Raw, _: *mut Raw, _: ffi::Py_ssize_t) -> Raw {
-    // SAFETY: a METH_FASTCALL method of Semaphore.
-    unsafe { give_back(slf, 1) }
+fn exit(gil: Gil<'_>, semaphore: &Object<Semaphore>, _: Args<'_>) -> Outcome<New> {
+    give_back(gil, semaphore, 1)
 }
 
-unsafe extern "C" fn get_n(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of Semaphore.
-    unsafe { ffi::PyLong_FromSize_t(core::<SemaphoreCore>(slf).size()) }
+fn get_n(gil: Gil<'_>, semaphore: &Object<Semaphore>) -> Outcome<New> {
+    size(gil, semaphore.core.size())
 }
 
-unsafe extern "C" fn get_free(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of Semaphore.
-    unsafe { ffi::PyLong_FromSize_t(core::<SemaphoreCore>(slf).free()) }
+fn get_free(gil: Gil<'_>, semaphore: &Object<Semaphore>) -> Outcome<New> {
+    size(gil, semaphore.core.free())
 }
 
-static METHODS: Table<[PyMethodDef; 6]> = Table([
-    raw::keywords(
+static METHODS: Methods<Semaphore, 6> = Methods([
+    Method::parks(
         c"acquire",
-        golib_entry_semaphore_acquire,
+        ACQUIRE,
         c"acquire($self, n=1, timeout=None)
 --
 
@@ -151,7 +108,7 @@ Units: timeout in seconds; 0 or less tries once, None waits for ever.
 Raises: TimeoutError after timeout; then none is held. ValueError if n is below 1, or
     more than there are (Go's waits for ever).",
     ),
-    raw::keywords(
+    Method::keywords(
         c"try_acquire",
         try_acquire,
         c"try_acquire($self, n=1)
@@ -162,7 +119,7 @@ Takes n permits if they are free and nobody waits; says whether it did.
 Blocks: nothing.
 Raises: ValueError if n is below 1.",
     ),
-    raw::keywords(
+    Method::keywords(
         c"release",
         release,
         c"release($self, n=1)
@@ -174,16 +131,15 @@ Blocks: nothing.
 Raises: ValueError(\"semaphore: released more than held\"), or if n is below 1; then
     nothing has changed.",
     ),
-    raw::method(
+    Method::parks(
         c"__enter__",
-        golib_entry_semaphore_enter,
-        ffi::METH_NOARGS,
+        ENTER,
         c"__enter__($self, /)
 --
 
 Takes one permit; it is given back at the end of the block.",
     ),
-    raw::fast(
+    Method::fast(
         c"__exit__",
         exit,
         c"__exit__($self, /, *exc)
@@ -191,31 +147,22 @@ Takes one permit; it is given back at the end of the block.",
 
 Gives one permit back.",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
-static PROPERTIES: Table<[PyGetSetDef; 3]> = Table([
-    raw::property(c"n", get_n, c"How many permits there are."),
-    raw::property(c"free", get_free, c"How many are free now."),
-    raw::END_OF_PROPERTIES,
+static PROPERTIES: Properties<Semaphore, 3> = Properties([
+    Property::new(c"n", get_n, c"How many permits there are."),
+    Property::new(c"free", get_free, c"How many are free now."),
+    Property::END,
 ]);
 
-/// Makes the type; null with an exception set.
-///
-/// # Safety
-/// The GIL is held; called once.
-pub(super) unsafe fn init() -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe {
-        make_type::<SemaphoreCore>(
-            c"golib.sync.Semaphore",
-            DOC,
-            0,
-            new,
-            &METHODS.0,
-            Some(&PROPERTIES),
-        )
-    }
+/// Makes the type.
+pub(super) fn init(gil: Gil<'_>) -> Outcome<New> {
+    TypeSpec::<Semaphore>::new(c"golib.sync.Semaphore", DOC)
+        .constructor(new)
+        .methods(&METHODS)
+        .properties(&PROPERTIES)
+        .make(gil, &SEMAPHORE)
 }
 
 const DOC: &std::ffi::CStr = c"Semaphore(n)

@@ -1,54 +1,44 @@
 //! The core of `golib.sync.WaitGroup`.
 
-use std::ptr;
-
 use go_lib::runtime::embedder::WaitGroupCore;
-use pyo3::ffi::{self, PyMethodDef};
 
-use super::object::{core, done, make_type, new, waited};
-use crate::ffi::obj::Raw;
-use crate::ffi::raw::{self, arguments, guard, parking, wait_of, Table};
+use super::object::{complete, done, new, Sync};
+use crate::ffi::args::{integer_of, wait_of};
+use crate::ffi::class::{Object, TypeCell};
+use crate::ffi::gil::{guard, Gil};
+use crate::ffi::methods::{entry, Method, Methods};
+use crate::ffi::python::{none, value_error};
+use crate::ffi::refs::{New, Outcome, Ref};
+use crate::ffi::spec::TypeSpec;
 
-parking!(golib_entry_wait_group_wait => wait_group_wait(slf, args, n, kwnames; record) {
-    // SAFETY: a method of WaitGroup.
-    unsafe {
-        let Some([timeout]) = arguments("wait", &[c"timeout"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-        let group = core::<WaitGroupCore>(slf);
-        waited(record, "wait", timeout, || group.wait(wait))
-    }
-});
+type WaitGroup = Sync<WaitGroupCore>;
 
-unsafe fn add_to(slf: Raw, delta: i64) -> Raw {
-    // SAFETY: a method of WaitGroup.
-    unsafe {
-        let group = core::<WaitGroupCore>(slf);
-        done(ffi::PyExc_ValueError, guard(|| group.add(delta)))
-    }
+static WAIT_GROUP: TypeCell<WaitGroup> = TypeCell::new();
+
+entry! { WAIT: golib_entry_wait_group_wait => wait_group_wait keywords(entry, group: WaitGroup, args) {
+    let [timeout] = args.parse(entry.gil(), "wait", &[c"timeout"], 0)?;
+    let wait = wait_of(entry.gil(), timeout)?;
+    complete(entry, "wait", timeout, || group.core.wait(wait))?;
+    Ok(none(entry.gil()))
+} }
+
+fn add_to(gil: Gil<'_>, group: &Object<WaitGroup>, delta: i64) -> Outcome<New> {
+    done(gil, value_error(), guard(gil, || group.core.add(delta)))
 }
 
-unsafe extern "C" fn wait_group_add(slf: Raw, delta: Raw) -> Raw {
-    // SAFETY: a METH_O method of WaitGroup.
-    unsafe {
-        match raw::integer_of(delta) {
-            Some(delta) => add_to(slf, delta),
-            None => ptr::null_mut(),
-        }
-    }
+fn wait_group_add(gil: Gil<'_>, group: &Object<WaitGroup>, delta: Ref<'_>) -> Outcome<New> {
+    let delta = integer_of(gil, delta)?;
+    add_to(gil, group, delta)
 }
 
-unsafe extern "C" fn wait_group_done(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of WaitGroup.
-    unsafe { add_to(slf, -1) }
+fn wait_group_done(gil: Gil<'_>, group: &Object<WaitGroup>) -> Outcome<New> {
+    add_to(gil, group, -1)
 }
 
-static METHODS: Table<[PyMethodDef; 4]> = Table([
-    raw::method(
+static METHODS: Methods<WaitGroup, 4> = Methods([
+    Method::one(
         c"add",
         wait_group_add,
-        ffi::METH_O,
         c"add($self, delta, /)
 --
 
@@ -57,18 +47,17 @@ Adds delta, which may be negative, to the counter; at zero all who wait go on.
 Blocks: nothing.
 Raises: ValueError(\"sync: negative WaitGroup counter\"); the counter is then as before.",
     ),
-    raw::method(
+    Method::noargs(
         c"done",
         wait_group_done,
-        ffi::METH_NOARGS,
         c"done($self, /)
 --
 
 add(-1).",
     ),
-    raw::keywords(
+    Method::parks(
         c"wait",
-        golib_entry_wait_group_wait,
+        WAIT,
         c"wait($self, timeout=None)
 --
 
@@ -78,24 +67,15 @@ Blocks: the goroutine, or the OS thread.
 Units: timeout in seconds; 0 or less only looks, None waits for ever.
 Raises: TimeoutError after timeout.",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
-/// Makes the type; null with an exception set.
-///
-/// # Safety
-/// The GIL is held; called once.
-pub(super) unsafe fn init() -> Raw {
+/// Makes the type.
+pub(super) fn init(gil: Gil<'_>) -> Outcome<New> {
     const DOC: &std::ffi::CStr = c"WaitGroup()\n--\n\nThe core of golib.sync.WaitGroup.";
-    // SAFETY: the caller's duty.
-    unsafe {
-        make_type::<WaitGroupCore>(
-            c"golib._golib.WaitGroup",
-            DOC,
-            ffi::Py_TPFLAGS_BASETYPE,
-            new::<WaitGroupCore>,
-            &METHODS.0,
-            None,
-        )
-    }
+    TypeSpec::<WaitGroup>::new(c"golib._golib.WaitGroup", DOC)
+        .subclassable()
+        .constructor(new)
+        .methods(&METHODS)
+        .make(gil, &WAIT_GROUP)
 }

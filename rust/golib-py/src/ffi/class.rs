@@ -1,0 +1,413 @@
+//! Classes: instances with fields of Rust's, and the types that CPython knows of them.
+//!
+//! An instance is an [`Object<T>`](Object): CPython's header and a `T`. What the collector and the end of an instance need to
+//! know is said once, in [`Class`]; [`TypeSpec`](super::spec::TypeSpec) makes the type.
+//!
+//! # Invariants
+//! 1. An `Object<T>` is only ever an instance of the type that was made for `T`, or of a subclass.
+//! 2. Its fields are written before anybody else sees it, and are only changed through [`Field`](super::refs::Field)s and
+//!    [`Slot`]s: a `&Object<T>` is shared.
+
+use std::cell::UnsafeCell;
+use std::ffi::{c_int, CStr};
+use std::marker::PhantomData;
+use std::mem::offset_of;
+use std::ops::Deref;
+use std::os::raw::c_void;
+use std::ptr;
+
+use pyo3::ffi::{self, PyObject, PyTypeObject};
+
+use crate::cpython::object;
+use crate::ffi::errors;
+use crate::ffi::gil::Gil;
+use crate::ffi::obj::{Global, Obj, Raw};
+use crate::ffi::python::type_error;
+use crate::ffi::refs::{Held, New, Outcome, Raised, Ref, Slot};
+
+/// An instance.
+#[repr(C)]
+pub(crate) struct Object<T> {
+    /// CPython changes it behind shared references.
+    header: UnsafeCell<PyObject>,
+    pub(super) fields: T,
+}
+
+impl<T> Object<T> {
+    /// The instance as an object.
+    #[inline(always)]
+    pub(crate) fn object(&self) -> Ref<'_> {
+        // SAFETY: whoever has `&self` keeps the instance alive.
+        unsafe { Ref::borrowed(ptr::from_ref(self).cast_mut().cast()) }
+    }
+
+    /// The instance as one of what its fields begin with.
+    #[inline(always)]
+    pub(crate) fn base<B>(&self) -> &Object<B>
+    where
+        T: Extends<B>,
+    {
+        // SAFETY: as Extends says.
+        unsafe { &*ptr::from_ref(self).cast() }
+    }
+}
+
+impl<T> Deref for Object<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.fields
+    }
+}
+
+/// The instance behind `object`.
+///
+/// # Safety
+/// An instance of the type of `T`, alive for `'a`.
+#[inline(always)]
+pub(crate) unsafe fn this<'a, T>(object: Raw) -> &'a Object<T> {
+    // SAFETY: by 1.
+    unsafe { &*object.cast() }
+}
+
+/// Fields that begin with those of `B`: an instance may be used as one of `B`.
+///
+/// # Safety
+/// `repr(C)`, with a `B` first.
+pub(crate) unsafe trait Extends<B> {}
+
+/// What CPython asks of the instances with these fields.
+pub(crate) trait Class: Sized + 'static {
+    /// The collector knows the instances: they refer to others.
+    const COLLECTED: bool;
+    /// Where the list of weak references is in the fields, if there is one.
+    const WEAKLIST: Option<usize> = None;
+
+    /// Shows what it refers to.
+    fn visit(&self, _visitor: &mut Visitor) {}
+
+    /// Gives up what may be part of a cycle. Runs Python code.
+    fn clear(&self, _gil: Gil<'_>) {}
+
+    /// The last reference is gone: gives up everything that has no destructor. Runs Python code.
+    fn end(slf: &Object<Self>, gil: Gil<'_>) {
+        slf.clear(gil);
+    }
+}
+
+/// Where CPython keeps the weak references to an instance.
+#[repr(transparent)]
+pub(crate) struct Weaklist(UnsafeCell<Raw>);
+
+impl Weaklist {
+    pub(crate) const fn new() -> Weaklist {
+        Weaklist(UnsafeCell::new(ptr::null_mut()))
+    }
+}
+
+/// Shows references to the collector.
+pub(crate) struct Visitor {
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+    /// What a visit came to: not 0 ends it.
+    stop: c_int,
+}
+
+impl Visitor {
+    fn raw(&mut self, object: Raw) {
+        if self.stop == 0 && !object.is_null() {
+            // SAFETY: as tp_traverse was called.
+            self.stop = unsafe { (self.visit)(object, self.arg) };
+        }
+    }
+
+    pub(crate) fn slot(&mut self, slot: &Slot) {
+        self.raw(slot.address());
+    }
+
+    pub(crate) fn slots<const N: usize>(&mut self, slots: [&Slot; N]) {
+        slots.into_iter().for_each(|slot| self.slot(slot));
+    }
+
+    pub(crate) fn held(&mut self, held: &Held) {
+        self.raw(held.get().as_raw());
+    }
+
+    pub(crate) fn value(&mut self, value: &Obj) {
+        self.raw(value.as_raw());
+    }
+}
+
+pub(super) unsafe extern "C" fn traverse<T: Class>(
+    slf: Raw,
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+) -> c_int {
+    let mut visitor = Visitor { visit, arg, stop: 0 };
+    // SAFETY: called with an instance; those of heap types own a reference to their type.
+    unsafe {
+        visitor.raw(ffi::Py_TYPE(slf).cast());
+        this::<T>(slf).visit(&mut visitor);
+    }
+    visitor.stop
+}
+
+pub(super) unsafe extern "C-unwind" fn clear<T: Class>(slf: Raw) -> c_int {
+    // SAFETY: the collector holds the instance, and the GIL.
+    unsafe { this::<T>(slf).clear(Gil::assume()) };
+    0
+}
+
+pub(super) unsafe extern "C-unwind" fn dealloc<T: Class>(slf: Raw) {
+    // SAFETY: the last reference is gone.
+    unsafe {
+        if T::COLLECTED {
+            ffi::PyObject_GC_UnTrack(slf.cast());
+            object::trashcan(slf, dealloc::<T>, free::<T>);
+        } else {
+            free::<T>(slf);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn free<T: Class>(slf: Raw) {
+    // SAFETY: called by dealloc: nobody else has the instance.
+    unsafe {
+        if let Some(at) = T::WEAKLIST {
+            let list = slf.byte_add(offset_of!(Object<T>, fields) + at).cast::<Raw>();
+            if !(*list).is_null() {
+                ffi::PyObject_ClearWeakRefs(slf);
+            }
+        }
+        T::end(this(slf), Gil::assume());
+        if std::mem::needs_drop::<T>() {
+            drop_fields::<T>(slf);
+        }
+        free_memory(slf);
+    }
+}
+
+/// Out of line: it has landing pads, and `free` must have none.
+#[inline(never)]
+unsafe fn drop_fields<T>(slf: Raw) {
+    // SAFETY: the caller is the last to see them.
+    unsafe { ptr::drop_in_place(&raw mut (*slf.cast::<Object<T>>()).fields) };
+}
+
+/// Gives an instance's memory back, and its reference to its type.
+unsafe fn free_memory(slf: Raw) {
+    // SAFETY: the caller is the last to see it.
+    unsafe {
+        let class = ffi::Py_TYPE(slf);
+        if let Some(free) = (*class).tp_free {
+            free(slf.cast());
+        }
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
+/// A new instance that nobody else has seen.
+#[must_use = "give it away or release it: it has no destructor"]
+pub(crate) struct Fresh<T>(New, PhantomData<T>);
+
+impl<T> Fresh<T> {
+    #[inline(always)]
+    pub(crate) fn into_new(self) -> New {
+        self.0
+    }
+
+    pub(crate) fn release(self, gil: Gil<'_>) {
+        self.0.release(gil);
+    }
+}
+
+impl<T> Deref for Fresh<T> {
+    type Target = Object<T>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Object<T> {
+        // SAFETY: made by TypeOf::make.
+        unsafe { this(self.0.get().as_raw()) }
+    }
+}
+
+/// The type of `T`, or a subclass.
+pub(crate) struct TypeOf<'a, T>(Ref<'a>, PhantomData<fn() -> T>);
+
+impl<T> Clone for TypeOf<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for TypeOf<'_, T> {}
+
+impl<'a, T> TypeOf<'a, T> {
+    /// # Safety
+    /// The type of `T` or a subclass, alive for `'a`.
+    #[inline(always)]
+    pub(super) unsafe fn of(class: Raw) -> TypeOf<'a, T> {
+        // SAFETY: the caller says that it is alive.
+        TypeOf(unsafe { Ref::borrowed(class) }, PhantomData)
+    }
+}
+
+impl<T: Class> TypeOf<'_, T> {
+    /// A new instance.
+    #[inline(always)]
+    pub(crate) fn make(self, _gil: Gil<'_>, fields: T) -> Outcome<Fresh<T>> {
+        // CPython aligns instances to 16 bytes.
+        const { assert!(align_of::<T>() <= 16 && offset_of!(Object<T>, fields) == 16) };
+        // SAFETY: room for the fields behind the header; the collector, which knows it already, does not run before they are
+        // written. A failure drops the fields: they own nothing that Python sees, or are the caller's to give up.
+        unsafe {
+            let slf = ffi::PyType_GenericAlloc(self.0.as_raw().cast(), 0);
+            let slf = New::made(slf)?;
+            ptr::write(&raw mut (*slf.get().as_raw().cast::<Object<T>>()).fields, fields);
+            Ok(Fresh(slf, PhantomData))
+        }
+    }
+
+    /// The class object.
+    pub(crate) fn object(&self) -> Ref<'_> {
+        self.0
+    }
+}
+
+/// The type of `T`, once it has been made.
+pub(crate) struct TypeCell<T>(Global, PhantomData<fn() -> T>);
+
+impl<T: Class> TypeCell<T> {
+    pub(crate) const fn new() -> TypeCell<T> {
+        TypeCell(Global::new(), PhantomData)
+    }
+
+    /// Made once.
+    pub(super) fn set(&self, class: New) {
+        self.0.set(class.give());
+    }
+
+    /// The type itself.
+    #[inline(always)]
+    pub(crate) fn get(&self, gil: Gil<'_>) -> Outcome<TypeOf<'static, T>> {
+        // SAFETY: kept for as long as the process lives.
+        match unsafe { Ref::nullable(self.0.get()) } {
+            Some(class) => Ok(TypeOf(class, PhantomData)),
+            None => Err(not_made(gil)),
+        }
+    }
+
+    /// `object` is an instance of the type, of no subclass.
+    #[inline(always)]
+    pub(crate) fn is_exactly(&self, gil: Gil<'_>, object: Ref<'_>) -> bool {
+        object.class(gil).as_raw() == self.0.get()
+    }
+
+    /// `object` as an instance of the type or a subclass, if it is one.
+    #[inline(always)]
+    pub(crate) fn cast<'a>(&self, gil: Gil<'_>, object: Ref<'a>) -> Option<&'a Object<T>> {
+        let class = object.class(gil).as_raw();
+        // SAFETY: alive, both; by 1 it is an Object<T> then.
+        unsafe {
+            if class == self.0.get() || self.has_below(class) {
+                Some(this(object.as_raw()))
+            } else {
+                None
+            }
+        }
+    }
+
+    unsafe fn has_below(&self, class: Raw) -> bool {
+        let own = self.0.get();
+        // SAFETY: both are classes.
+        !own.is_null() && unsafe { ffi::PyType_IsSubtype(class.cast(), own.cast()) != 0 }
+    }
+}
+
+#[cold]
+fn not_made(gil: Gil<'_>) -> Raised {
+    errors::fail(gil, crate::ffi::python::system_error(), "golib: the type was not made")
+}
+
+/// The arguments of a `tp_new` or `tp_init`: a tuple, and a dict or null.
+#[derive(Clone, Copy)]
+pub(crate) struct NewArgs<'a> {
+    args: Raw,
+    kwargs: Raw,
+    _caller: PhantomData<Ref<'a>>,
+}
+
+impl<'a> NewArgs<'a> {
+    /// # Safety
+    /// As CPython calls a `tp_new`, alive for `'a`.
+    #[inline(always)]
+    pub(super) unsafe fn new(args: Raw, kwargs: Raw) -> NewArgs<'a> {
+        NewArgs { args, kwargs, _caller: PhantomData }
+    }
+
+    /// The one argument, which may be named `name`. `format` is that of `PyArg_ParseTupleAndKeywords` for an object, and the
+    /// class's name: "O:Name", or "|O:Name" if it may be absent.
+    pub(crate) fn one(
+        self,
+        _gil: Gil<'_>,
+        format: &'static CStr,
+        name: &'static CStr,
+    ) -> Outcome<Option<Ref<'a>>> {
+        debug_assert!(
+            format.to_bytes().starts_with(b"O:") || format.to_bytes().starts_with(b"|O:")
+        );
+        let mut object: Raw = ptr::null_mut();
+        let names = [name.as_ptr(), ptr::null()];
+        // SAFETY: the format asks for one object, which the arguments hold.
+        unsafe {
+            let parsed = ffi::PyArg_ParseTupleAndKeywords(
+                self.args,
+                self.kwargs,
+                format.as_ptr(),
+                names.as_ptr().cast_mut().cast(),
+                &mut object,
+            );
+            if parsed == 0 {
+                return Err(Raised::assume());
+            }
+            Ok(Ref::nullable(object))
+        }
+    }
+
+    /// The positional ones.
+    pub(crate) fn positional(self) -> &'a [Ref<'a>] {
+        // SAFETY: a tuple, which the caller holds.
+        unsafe { crate::ffi::python::items(Ref::borrowed(self.args)) }
+    }
+
+    /// There are none.
+    pub(crate) fn are_none(self, gil: Gil<'_>, class: Ref<'_>) -> Outcome<()> {
+        // SAFETY: a dict, or null; a class.
+        unsafe {
+            if self.positional().is_empty()
+                && (self.kwargs.is_null() || ffi::PyDict_Size(self.kwargs) == 0)
+            {
+                return Ok(());
+            }
+            let name = CStr::from_ptr((*class.as_raw().cast::<PyTypeObject>()).tp_name);
+            let text = format!("{}() takes no arguments", name.to_string_lossy());
+            Err(errors::fail(gil, type_error(), &text))
+        }
+    }
+}
+
+/// The function of a slot that may park, made by [`entry!`](super::methods).
+pub(crate) struct Next<T>(unsafe extern "C" fn(Raw) -> Raw, PhantomData<fn(&T)>);
+
+impl<T> Next<T> {
+    /// # Safety
+    /// For a `tp_iternext` of the type of `T`.
+    pub(crate) const unsafe fn new(call: unsafe extern "C" fn(Raw) -> Raw) -> Next<T> {
+        Next(call, PhantomData)
+    }
+
+    pub(super) fn as_ptr(&self) -> *const c_void {
+        self.0 as *const c_void
+    }
+}

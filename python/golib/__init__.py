@@ -11,7 +11,7 @@
 
 A goroutine is an ordinary function with a stack of its own: it may block anywhere. Everything
 here works from goroutines and from ordinary threads alike; go() may be called from any of them,
-at any time. Importing starts no thread and patches nothing.
+at any time. Importing starts no thread and patches nothing; patch() is asked for.
 """
 
 # First, as both files can be read by older Pythons too: it refuses in words where golib cannot work.
@@ -49,6 +49,7 @@ from golib._golib import (
     spawn,
     timeout,
 )
+from golib._patch import patch, patched, unpatch
 from golib._report import set_panic_handler
 from golib._results import Recv, Selected
 from golib._run import blocking, main, run
@@ -84,6 +85,8 @@ __all__ = [
     "main",
     "nil",
     "num_goroutine",
+    "patch",
+    "patched",
     "recv",
     "run",
     "runtime",
@@ -96,6 +99,7 @@ __all__ = [
     "spawn",
     "sync",
     "timeout",
+    "unpatch",
 ]
 
 _supported.remember(__name__)

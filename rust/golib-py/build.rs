@@ -32,6 +32,8 @@ const SOURCES: &[&str] = &[
     "object.c",
     "parts.c",
     "slot.c",
+    "patch_groups.c",
+    "patch_time.c",
     "swap.c",
     "tls_scan.c",
     "tstate.c",
@@ -48,6 +50,7 @@ const HEADERS: &[&str] = &[
     "object.h",
     "patch.h",
     "slot.h",
+    "patch_groups.h",
     "versions.h",
 ];
 

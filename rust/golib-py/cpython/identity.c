@@ -78,6 +78,7 @@ int golib_patch_find(golib_patch *patch, PyObject *holder)
     case METH_VARARGS | METH_KEYWORDS: known = patch->three != NULL; break;
     case METH_FASTCALL: known = patch->fast != NULL; break;
     case METH_FASTCALL | METH_KEYWORDS: known = patch->fast_kw != NULL; break;
+    case METH_FASTCALL | METH_KEYWORDS | METH_METHOD: known = patch->method != NULL; break;
     default: break;
     }
     if (!known) {
@@ -100,18 +101,37 @@ void golib_patches_take_back(void)
     applied = NULL;
 }
 
+/* Another interpreter's threads may read it meanwhile: it is written in one go. */
+static void set_function(golib_patch *patch, PyCFunction function)
+{
+    __atomic_store_n(&patch->def->ml_meth, function, __ATOMIC_RELAXED);
+}
+
+void golib_patch_swap(golib_patch *patch)
+{
+    switch (patch->flags) {
+    case METH_VARARGS | METH_KEYWORDS: set_function(patch, (PyCFunction)(void (*)(void))patch->three); break;
+    case METH_FASTCALL: set_function(patch, (PyCFunction)(void (*)(void))patch->fast); break;
+    case METH_FASTCALL | METH_KEYWORDS: set_function(patch, (PyCFunction)(void (*)(void))patch->fast_kw); break;
+    case METH_FASTCALL | METH_KEYWORDS | METH_METHOD:
+        set_function(patch, (PyCFunction)(void (*)(void))patch->method);
+        break;
+    default: set_function(patch, patch->two); break;
+    }
+}
+
+void golib_patch_swap_back(golib_patch *patch)
+{
+    set_function(patch, patch->original);
+}
+
 void golib_patch_apply(golib_patch *patch)
 {
     if (!patch->def || patch->def->ml_meth != patch->original)
         return;     /* missing, or done */
     patch->next = applied;
     applied = patch;
-    switch (patch->flags) {
-    case METH_VARARGS | METH_KEYWORDS: patch->def->ml_meth = (PyCFunction)(void (*)(void))patch->three; break;
-    case METH_FASTCALL: patch->def->ml_meth = (PyCFunction)(void (*)(void))patch->fast; break;
-    case METH_FASTCALL | METH_KEYWORDS: patch->def->ml_meth = (PyCFunction)(void (*)(void))patch->fast_kw; break;
-    default: patch->def->ml_meth = patch->two; break;
-    }
+    golib_patch_swap(patch);
 }
 
 /* ---- get_ident ---- */

@@ -1,5 +1,5 @@
 /* Start-up: does this build fit this interpreter? And where its end finds us. */
-#include "patch.h"
+#include "patch_groups.h"
 
 /* By how much patch releases may have changed a thread state, in bytes; more is not a field but another state. */
 enum { MOST_GROWTH = 64 };
@@ -18,6 +18,7 @@ static int interpreter_is_gone;
 static void at_end_of_interpreter(void)
 {
     interpreter_is_gone = 1;
+    golib_groups_take_back();
     golib_patches_take_back();
 }
 

@@ -11,6 +11,7 @@
 
 typedef PyObject *(*golib_fast)(PyObject *, PyObject *const *, Py_ssize_t);
 typedef PyObject *(*golib_fast_kw)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+typedef PyObject *(*golib_method)(PyObject *, PyTypeObject *, PyObject *const *, Py_ssize_t, PyObject *);
 
 typedef struct golib_patch {
     const char *name;
@@ -19,6 +20,7 @@ typedef struct golib_patch {
     PyCFunctionWithKeywords three;  /* METH_VARARGS | METH_KEYWORDS */
     golib_fast fast;            /* METH_FASTCALL */
     golib_fast_kw fast_kw;      /* METH_FASTCALL | METH_KEYWORDS */
+    golib_method method;        /* METH_FASTCALL | METH_KEYWORDS | METH_METHOD */
     /* found by golib_patch_find: */
     PyMethodDef *def;
     PyCFunction original;
@@ -30,8 +32,11 @@ typedef struct golib_patch {
 /* Looks the builtin up in a module or type, and chooses the wrapper. 0, or -1 with an exception set: it is missing, is no
  * builtin, or takes its arguments in a way for which there is no wrapper. */
 int golib_patch_find(golib_patch *patch, PyObject *holder);
-/* Swaps the function. */
+/* Swaps the function, for as long as the interpreter lives. */
 void golib_patch_apply(golib_patch *patch);
+/* Swaps it, and back: what golib.patch() does (patch_groups.c). */
+void golib_patch_swap(golib_patch *patch);
+void golib_patch_swap_back(golib_patch *patch);
 /* Undoes all of them: static tables outlive the interpreter, and another one would call us. */
 void golib_patches_take_back(void);
 

@@ -72,6 +72,10 @@ static inline _PyThreadStateImpl *golib_private_part(const PyThreadState *ts)
 
 #endif
 
+/* time.sleep raises an audit event; it takes any real number. */
+#define GOLIB_SLEEP_IS_AUDITED (PY_VERSION_HEX >= 0x030d0000)
+#define GOLIB_SLEEPS_REAL_NUMBERS (PY_VERSION_HEX >= 0x030f0000)
+
 static inline struct _gil_runtime_state *golib_gil(PyInterpreterState *interp)
 {
 #if GOLIB_HAS_TLS_SLOT

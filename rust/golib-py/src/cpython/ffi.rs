@@ -5,6 +5,7 @@ use std::os::raw::{c_char, c_int, c_ulong, c_void};
 use pyo3::ffi::{PyObject, PyThreadState};
 
 use super::entry::Caller;
+use super::patch::Waits;
 use super::runtime::RuntimeTable;
 
 extern "C" {
@@ -66,6 +67,14 @@ extern "C" {
     pub(super) fn golib_fork_hook_child(hook: *mut PyObject) -> c_int;
     pub(super) fn golib_identity_leave(ts: *mut PyThreadState);
     pub(super) fn golib_identity_mark(ts: *mut PyThreadState) -> c_int;
+
+    // patch_groups.h
+    pub(super) fn golib_set_waits(waits: *const Waits);
+    pub(super) fn golib_groups_apply(names: *mut PyObject) -> c_int;
+    pub(super) fn golib_groups_take_back();
+    pub(super) fn golib_groups_known() -> *mut PyObject;
+    pub(super) fn golib_groups_patched() -> *mut PyObject;
+    pub(super) fn golib_groups_in_child();
 }
 
 // Python code runs in it: at exit CPython may end the thread there by unwinding it.

@@ -6,6 +6,7 @@
 //! * [`main_thread`] `run`'s main goroutine stands in for the main thread
 //! * [`runtime`] what the shim asks of the runtime
 //! * [`identity`] builtins that CPython keys by OS thread made to follow the goroutine
+//! * [`patch`] builtins that block, made to park on goroutines
 //!
 //! # Invariants
 //! 1. A goroutine's thread state is attached on at most one OS thread, and bound there only while attached.
@@ -20,6 +21,7 @@ pub mod identity;
 pub mod main_thread;
 pub mod movable;
 pub mod object;
+pub mod patch;
 pub mod runtime;
 pub mod tstate;
 

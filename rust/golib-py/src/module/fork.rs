@@ -9,7 +9,7 @@ use crate::core::context::ambient;
 use crate::core::goroutine;
 use crate::cpython::{identity, tstate};
 use crate::ffi::obj::{self, Raw};
-use crate::types::group;
+use crate::types::{group, patch};
 
 /// In a forked child, before CPython has done anything there.
 ///
@@ -30,6 +30,7 @@ pub(crate) unsafe extern "C" fn in_forked_child() {
         super::run::after_fork();
         alarm::after_fork();
         group::after_fork();
+        patch::after_fork();
         goroutine::forget_unread();
     }
 }

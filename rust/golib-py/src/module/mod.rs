@@ -24,7 +24,7 @@ use crate::ffi::errors;
 use crate::ffi::gil::Gil;
 use crate::ffi::obj::{self, Raw};
 use crate::types::chan::{self, ends};
-use crate::types::{context, group, select, sync, timer};
+use crate::types::{context, group, patch, select, sync, timer};
 
 struct Definition(std::cell::UnsafeCell<PyModuleDef>);
 // SAFETY: CPython alone writes it, under the GIL.
@@ -99,7 +99,11 @@ unsafe fn fill(module: Raw) -> bool {
         }
         ffi::Py_DECREF(version);
         let functions = context::functions::FUNCTIONS.0.as_ptr().cast_mut();
-        if ffi::PyModule_AddFunctions(module, functions) < 0 || !servant::init(module) {
+        let patching = patch::FUNCTIONS.0.as_ptr().cast_mut();
+        if ffi::PyModule_AddFunctions(module, functions) < 0
+            || ffi::PyModule_AddFunctions(module, patching) < 0
+            || !servant::init(module)
+        {
             return false;
         }
         hooks::install();

@@ -5,11 +5,13 @@
 //! | [`chan`], [`select`], [`sync`] | what goroutines wait on |
 //! | [`context`] | contexts, `timeout`, `shield` |
 //! | [`group`] | goroutines that belong together |
+//! | [`patch`] | builtins of the standard library that park |
 //! | [`timer`] | timers |
 
 pub(crate) mod chan;
 pub(crate) mod context;
 pub(crate) mod group;
+pub(crate) mod patch;
 pub(crate) mod select;
 pub(crate) mod sync;
 pub(crate) mod timer;

@@ -1,0 +1,95 @@
+//! Builtins that block, made to park on goroutines (`cpython/patch_groups.c`), and what they ask of the runtime.
+
+use std::os::raw::{c_int, c_void};
+
+use pyo3::ffi::PyObject;
+
+use super::entry::Caller;
+use super::ffi;
+
+/// The runtime's part of the patched builtins: `golib_waits` of `cpython/patch_groups.h`, which says what each one does. All
+/// are called with the GIL held.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Waits {
+    /// The caller runs on a goroutine's stack.
+    pub on_goroutine: unsafe extern "C" fn() -> c_int,
+    /// Nanoseconds of the monotonic clock.
+    pub now: unsafe extern "C" fn() -> i64,
+    /// Sleeps until then.
+    pub sleep: unsafe extern "C-unwind" fn(until_ns: i64, record: *const Caller) -> c_int,
+    /// Lets others run.
+    pub gosched: unsafe extern "C-unwind" fn(record: *const Caller) -> c_int,
+    /// Waits until somebody wakes the address.
+    pub lot_wait: unsafe extern "C-unwind" fn(
+        address: *const c_void,
+        until_ns: i64,
+        reason: c_int,
+        ways: c_int,
+        record: *const Caller,
+    ) -> c_int,
+    /// Wakes the first `n` who wait there.
+    pub lot_wake: unsafe extern "C" fn(address: *const c_void, n: c_int),
+    /// How many wait in the lot.
+    pub lot_count: *const i64,
+}
+
+// SAFETY: lot_count is the address of a static atomic.
+unsafe impl Sync for Waits {}
+
+/// Tells the builtins whom to ask. Before [`apply`].
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn set_waits(waits: &'static Waits) {
+    // SAFETY: the table lives for ever; the GIL serialises this with its readers.
+    unsafe { ffi::golib_set_waits(waits) }
+}
+
+/// Patches the groups named in a sequence, all or none.
+///
+/// # Errors
+/// -1: a Python exception is set.
+///
+/// # Safety
+/// The GIL is held, and the identity patches are installed.
+pub unsafe fn apply(names: *mut PyObject) -> c_int {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_groups_apply(names) }
+}
+
+/// Restores every pointer.
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn take_back() {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_groups_take_back() }
+}
+
+/// A new tuple of the groups that there are; null: an exception is set.
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn known() -> *mut PyObject {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_groups_known() }
+}
+
+/// A new tuple of the groups that are patched; null: an exception is set.
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn patched() -> *mut PyObject {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_groups_patched() }
+}
+
+/// In a forked child, before CPython has done anything there.
+///
+/// # Safety
+/// Called by the child's only thread.
+pub unsafe fn after_fork() {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_groups_in_child() }
+}

@@ -436,6 +436,7 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     sync::ITEMS.def(),
     private(c"_strangers", strangers, ffi::METH_NOARGS),
     private(c"_last_wait", last_wait, ffi::METH_NOARGS),
+    private(c"_print_error", run::print_error, ffi::METH_O),
     PyMethodDef::zeroed(),
 ]);
 

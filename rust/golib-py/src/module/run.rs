@@ -20,7 +20,7 @@ use crate::core::goroutine::{stand_in, start_goroutine, GoroutineObj, Spec};
 use crate::core::waits;
 use crate::cpython::{self, tstate, ThreadState};
 use crate::ffi::errors;
-use crate::ffi::obj::Raw;
+use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{guard_wait, instance, parking, Record};
 
 /// By 1; borrowed: the waiting `run` holds a reference.
@@ -139,6 +139,19 @@ unsafe fn await_end(slf: Raw, record: Record) -> bool {
             ambient::pop(shield);
         }
         ended
+    }
+}
+
+/// `_golib._print_error(error)`: reports an exception as the interpreter does with one that ends a program.
+///
+/// `sys.excepthook` may end the process by SystemExit: only the main thread calls this.
+pub(crate) unsafe extern "C" fn print_error(_: Raw, error: Raw) -> Raw {
+    // SAFETY: a METH_O function, called with an exception.
+    unsafe {
+        ffi::Py_INCREF(error);
+        errors::restore(error);
+        ffi::PyErr_Print();
+        obj::none()
     }
 }
 

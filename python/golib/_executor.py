@@ -74,7 +74,7 @@ class Executor(concurrent.futures.ThreadPoolExecutor):
     def submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> concurrent.futures.Future[T]:
-        """Has fn(*args, **kwargs) called by a goroutine; the future of its result.
+        """Schedules fn(*args, **kwargs) on a goroutine and returns a Future for its result.
 
         Blocks: nothing.
         Raises: RuntimeError after shutdown() or while the interpreter exits; BrokenThreadPool if an initializer has

@@ -65,7 +65,7 @@ def stats() -> dict[str, int]:
 
 
 def set_max_threads(n: int, /) -> int:
-    """Sets how many OS threads the runtime may have, 10 000 by default; the former limit.
+    """Sets the maximum number of OS threads (default 10,000) and returns the previous limit.
 
     When it is reached, goroutines wait until a thread is free, and a line on stderr says so, once. Threads beyond a
     lower limit stay until they are idle. Go ends the process instead.

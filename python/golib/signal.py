@@ -64,7 +64,7 @@ def notify(ch: Chan[Any] | SendChan[Any] | Sender[Any], *signals: int) -> None:
         Python code, waits in golib or can be interrupted by a signal.
     Raises: TypeError if ch cannot be sent to or a signal is no integer; ValueError if ch is nil or a signal cannot be
         caught; RuntimeError if the main thread does not come for ten seconds.
-    Cancel: it is not left, nor are the others here.
+    Cancel: not cancellable; nor are the other functions of this module.
 
     >>> import signal
     >>> ch = golib.Chan(1)

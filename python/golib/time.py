@@ -65,7 +65,7 @@ def after_func(seconds: float, fn: Callable[..., object], /, *args: Any) -> _gol
 
 
 class Ticker(_golib.Ticker):
-    """Sends the time to its channel `c` every so many seconds: Go's time.Ticker.
+    """Sends the time to its channel `c` every `seconds` seconds: Go's time.Ticker.
 
     Ticks that nobody was there to receive are left out, but for the last. Iterating gives the ticks
     until stop(); leaving a `with` block stops. One that nobody refers to any more, nor to its channel,

@@ -1,4 +1,4 @@
-"""Does an installed golib work? Blocking calls, channels, select, waits below callbacks of C, a scope, a deadlock.
+"""Does an installed golib work? Blocking calls, channels, select, waits below callbacks of C, a scope, memory, a deadlock.
 
 `.ci/check-wheel` runs it with each wheel, in an environment that holds nothing else.
 """
@@ -15,6 +15,21 @@ from golib import Chan, go, select, send
 def worker(n: int, out: Chan[list[int]]) -> None:
     golib.sleep(0.001 * (n % 3))
     out.send(sorted([n, n - 1], key=lambda v: (golib.gosched(), v)[1]))  # waits below C
+
+
+def deep(calls: int) -> int:
+    return deep(calls - 1) if calls else 0
+
+
+def resident_kilobytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
+
+
+def rounds(n: int) -> None:
+    """Goroutines that call deeply: each leaves a chunk of frames to its thread state, in some patch releases."""
+    for _ in range(n):
+        for g in [go(deep, 300) for _ in range(200)]:
+            g.join()
 
 
 @golib.main
@@ -41,6 +56,10 @@ def main() -> None:
 
 
 main()
+rounds(3)
+before = resident_kilobytes()
+rounds(10)
+assert resident_kilobytes() - before < 10_000, "goroutines leave memory behind"
 try:
     golib.run(Chan[int]().recv)
 except golib.Deadlock:

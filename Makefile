@@ -26,7 +26,7 @@ rust_sources := Cargo.toml $(wildcard Cargo.lock) $(shell find rust -type f \
 .PHONY: help
 help: ## list the tasks
 	@echo "usage: make TASK [PYTHON=python3.13] [ARGS=...]"
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ## The environment and the build -------------------------------------------------------------------------------------
 
@@ -75,6 +75,10 @@ test-rust: ## the crate's tests, and its examples
 .PHONY: test-aarch64
 test-aarch64: ## the crate's tests, cross-built, under an emulator of the other CPU
 	.ci/test-aarch64
+
+.PHONY: test-musl
+test-musl: .venv/.group-build .venv/.group-packages ## the crate's tests with musl instead of glibc (ARGS=--python: golib's too, which takes long)
+	.ci/test-musl $(ARGS)
 
 .PHONY: test-kqueue
 test-kqueue: ## the crate's network tests on its kqueue backend (ARGS: a folder with a libkqueue.so of your own)
@@ -173,6 +177,18 @@ wheels: .venv/.group-build .venv/.group-packages ## an sdist, and manylinux whee
 .PHONY: check-packages
 check-packages: .venv/.group-build .venv/.group-packages ## the sdist, one wheel and the crates' packages as their users meet them
 	.ci/check-packages
+
+.PHONY: wheels-musl
+wheels-musl: .venv/.group-build .venv/.group-packages ## the same for musllinux; only the one for 3.13 can be tried
+	.ci/wheels --musl $(ARGS)
+
+.PHONY: release-check
+release-check: .venv/.group-build .venv/.group-packages ## all that a release needs, and what is left for a person (ARGS=--quick: without building)
+	.ci/release-check $(ARGS)
+
+.PHONY: public-names
+public-names: ## what the crate names for its users, beside public-names.txt (ARGS=--record: writes it)
+	.ci/public-names $(ARGS)
 
 .PHONY: check-msrv
 check-msrv: | .venv/bin/python ## the oldest Rust that Cargo.toml names compiles everything

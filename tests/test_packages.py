@@ -86,3 +86,14 @@ def test_the_program_that_tries_a_wheel_passes() -> None:
 def test_the_program_that_tries_a_wheels_exit_ends_with_its_own_status() -> None:
     done = run_wheel_program("exit.py")
     assert (done.returncode, done.stderr) == (7, ""), done
+
+
+def test_the_check_of_a_release_says_what_is_left_for_a_person() -> None:
+    command = [sys.executable, str(ROOT / ".ci" / "release-check"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode in (0, 1) and done.stderr == "", done
+    assert "Left for a person:" in done.stdout and "cargo publish --package go-lib" in done.stdout
+    verdicts = [
+        line[:4].strip() for line in done.stdout.splitlines() if line[:4] in ("ok  ", "FAIL")
+    ]
+    assert len(verdicts) >= 5 and ("FAIL" in verdicts) == (done.returncode == 1)

@@ -72,9 +72,7 @@ impl Scenario {
                 let (ctx, cancel) = with_deadline(parent, self.when(when));
                 (ctx, Cancel::Plain(cancel))
             }
-            ("value", ["k", word]) => {
-                (with_value(parent, Plain((*word).to_owned())), Cancel::None)
-            }
+            ("value", ["k", word]) => (with_value(parent, Plain((*word).to_owned())), Cancel::None),
             ("value", ["other", word]) => {
                 (with_value(parent, Other((*word).to_owned())), Cancel::None)
             }

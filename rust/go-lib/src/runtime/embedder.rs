@@ -198,7 +198,9 @@ impl GRef {
     pub fn disturb(self) {
         // Acquire, here and below: pairs with the Release of casgstatus and of `runs_now`.
         match self.g().status.load(Ordering::Acquire) {
-            g::GWAITING => self.interrupt(),
+            g::GWAITING => {
+                self.interrupt();
+            }
             g::GRUNNING if self.is_alive() => {
                 // Acquire: pairs with the Release of `runs_now`.
                 let m = self.g().m.load(Ordering::Acquire);
@@ -222,12 +224,14 @@ impl GRef {
         crate::runtime::traceback::header(self)
     }
 
-    /// Ends its wait with an interrupt, or leaves the interrupt pending for its next wait.
-    pub fn interrupt(self) {
-        if self.is_alive() && self.g().wait.interrupt() {
+    /// Ends its wait with an interrupt (true), or leaves the interrupt pending for its next wait.
+    pub fn interrupt(self) -> bool {
+        let claimed = self.is_alive() && self.g().wait.interrupt();
+        if claimed {
             // SAFETY: we claimed the wait.
             unsafe { proc::park::goready(self.gp) };
         }
+        claimed
     }
 }
 

@@ -5,11 +5,15 @@
 //! What it drops may have finalizers, and they may wait, for an alarm too. So before it acts it makes another one the
 //! servant: the *spare*, which is the one that acted last, or a new one if that has not come back.
 //!
+//! An alarm may have a goroutine of its own, whom its ring concerns first: one in a `timeout` block. If that waits, the ring
+//! ends its wait and nobody else is woken: it acts for itself, and hands on what else has rung ([`hand_on`]).
+//!
 //! # Invariants
 //! 1. `target` is the object for which the alarm was made, borrowed: the object takes itself out before it dies. It and
 //!    `seq` are used with the GIL held.
 //! 2. Whoever sets or stops an alarm holds the GIL.
-//! 3. What rings without the GIL takes no lock: a fork may come at any time, and nobody would release it in the child.
+//! 3. Whoever comes back interrupted calls [`hand_on`]: the interrupt may have been a ring.
+//! 4. What rings without the GIL takes no lock: a fork may come at any time, and nobody would release it in the child.
 //!
 //! Go: runtime/time.go (timer.f)
 
@@ -36,6 +40,8 @@ pub(crate) struct HostAlarm {
     target: AtomicPtr<PyObject>,
     /// Of the last setting: a ring of an earlier one does nothing.
     seq: AtomicU64,
+    /// The goroutine that the ring concerns first. By 3.
+    whom: Option<GRef>,
 }
 
 /// A ring that was not acted upon.
@@ -45,7 +51,15 @@ struct Rung {
     next: *mut Rung,
 }
 
-/// By 3: the newest first.
+impl Rung {
+    /// It is of the alarm's last setting, and the object is there.
+    fn is_current(&self) -> bool {
+        self.alarm.seq.load(Ordering::Relaxed) == self.seq
+            && !self.alarm.target.load(Ordering::Relaxed).is_null()
+    }
+}
+
+/// By 4: the newest first.
 static RUNG: AtomicPtr<Rung> = AtomicPtr::new(ptr::null_mut());
 /// What was taken from `RUNG` and not yet acted upon, the oldest first. With the GIL.
 static TAKEN: AtomicPtr<Rung> = AtomicPtr::new(ptr::null_mut());
@@ -66,6 +80,7 @@ impl Ring for HostAlarm {
     }
 
     fn ring(self: Arc<Self>, seq: u64) {
+        let whom = self.whom;
         let rung = Box::into_raw(Box::new(Rung { alarm: self, seq, next: ptr::null_mut() }));
         let mut first = RUNG.load(Ordering::Relaxed);
         loop {
@@ -76,6 +91,10 @@ impl Ring for HostAlarm {
                 Ok(_) => break,
                 Err(now) => first = now,
             }
+        }
+        // After the push: whoever is woken finds it.
+        if whom.is_some_and(GRef::interrupt) {
+            return;
         }
         // After the push: a servant that parks just now is woken again. StoreLoad: either we see who has become the
         // servant, or that one's maker sees the ring; pairs with the fence in wake_for_the_rest.
@@ -92,13 +111,14 @@ fn wake_servant() {
 }
 
 impl HostAlarm {
-    /// An alarm that is not set.
-    pub(crate) fn new(target: Raw, act: Act) -> Arc<HostAlarm> {
+    /// An alarm that is not set; its ring concerns the goroutine `whom` first, if there is one.
+    pub(crate) fn new(target: Raw, act: Act, whom: Option<GRef>) -> Arc<HostAlarm> {
         Arc::new(HostAlarm {
             alarm: Alarm::new(),
             act,
             target: AtomicPtr::new(target),
             seq: AtomicU64::new(0),
+            whom,
         })
     }
 
@@ -240,6 +260,21 @@ fn any_rung() -> bool {
     !TAKEN.load(Ordering::Relaxed).is_null() || !RUNG.load(Ordering::Relaxed).is_null()
 }
 
+/// The caller's wait was interrupted, and it has acted on what concerned it: the servant acts on the rest.
+///
+/// # Safety
+/// The GIL is held.
+pub(crate) unsafe fn hand_on() {
+    while let Some(rung) = take_rung() {
+        if rung.is_current() {
+            // SAFETY: ours.
+            TAKEN.store(Box::into_raw(rung), Ordering::Relaxed);
+            wake_servant();
+            return;
+        }
+    }
+}
+
 /// What is left is the servant's, should the caller have to wait in what it does now.
 fn wake_for_the_rest() {
     // Pairs with the fence in ring.
@@ -255,9 +290,9 @@ unsafe fn act_on_all() {
         let Some(rung) = take_rung() else { return };
         wake_for_the_rest();
         let (act, target) = (rung.alarm.act, rung.alarm.target.load(Ordering::Relaxed));
-        let current = rung.alarm.seq.load(Ordering::Relaxed) == rung.seq;
+        let is_current = rung.is_current();
         drop(rung);
-        if target.is_null() || !current {
+        if !is_current {
             continue;
         }
         // SAFETY: by 1 the target is alive.

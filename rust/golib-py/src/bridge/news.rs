@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use go_lib::runtime::embedder::{self, nanotime, Event, GRef, Wait, WaitError, WaitReason};
 use pyo3::ffi;
 
-use super::main_thread;
+use super::{alarm, main_thread};
 use crate::cpython::{self, object};
 use crate::ffi::raw::guard_wait;
 
@@ -105,6 +105,8 @@ pub unsafe extern "C" fn main_thread_turn() {
             guard_wait(std::ptr::null(), || done.wait(Wait::Block, WaitReason::Join))
         {
             embedder::take_interrupt();
+            // SAFETY: the GIL is held. What concerns us is acted upon at our next wait.
+            unsafe { alarm::hand_on() };
             interrupted = true;
         }
     }

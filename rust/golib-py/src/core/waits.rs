@@ -3,7 +3,7 @@
 use go_lib::runtime::embedder::{self, WaitError};
 use pyo3::ffi;
 
-use crate::core::context::ambient;
+use crate::core::context::{ambient, cancel};
 use crate::core::goroutine::handle::GoroutineObj;
 use crate::cpython::main_thread;
 use crate::ffi::errors;
@@ -42,6 +42,7 @@ pub(crate) unsafe fn interrupted() -> bool {
     let host = embedder::current_host();
     // SAFETY: the GIL is held; a host goroutine's payload is its handle.
     unsafe {
+        cancel::expire();
         // What a signal handler raises comes first: it is raised once, Cancelled at each wait.
         let raised = raise_pending(host.cast()) || run_handlers(host.cast());
         let node = ambient::cancelled();

@@ -118,6 +118,7 @@ unsafe fn await_end(slf: Raw, record: Record) -> bool {
                 Some(Err(WaitError::Timeout | WaitError::WouldBlock)) => {}
                 Some(Err(WaitError::Interrupted)) => {
                     embedder::take_interrupt();
+                    cancel::expire();
                     if !ambient::cancelled().is_null() {
                         shield = ambient::push_shield();
                         if shield.is_null() || cancel::cancel_goroutine(slf).is_none() {

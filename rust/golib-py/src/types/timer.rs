@@ -67,7 +67,7 @@ unsafe fn make(class: *mut PyTypeObject, sends: bool) -> Raw {
         if slf.is_null() {
             return slf;
         }
-        timer(slf).alarm = Arc::into_raw(HostAlarm::new(slf, due));
+        timer(slf).alarm = Arc::into_raw(HostAlarm::new(slf, due, None));
         if sends {
             let channel = chan::make(chan::CHAN.get().cast(), 1);
             if channel.is_null() {

@@ -3,14 +3,14 @@
 use std::ptr;
 use std::sync::Arc;
 
-use go_lib::runtime::embedder::nanotime;
+use go_lib::runtime::embedder::{nanotime, GRef};
 use pyo3::ffi;
 
 use super::ambient;
 use super::entry::Block;
 use super::node::{is_done, ContextObj, Kind, Why};
 use super::tree::{self, Effects};
-use crate::bridge::alarm::HostAlarm;
+use crate::bridge::alarm::{self, HostAlarm};
 use crate::core::goroutine::handle::GoroutineObj;
 use crate::core::goroutine::{start_goroutine, Spec};
 use crate::cpython::tstate;
@@ -99,7 +99,12 @@ pub(crate) unsafe fn cancel_goroutine(slf: Raw) -> Option<bool> {
 ///
 /// # Safety
 /// As [`tree::make`].
-pub(crate) unsafe fn make_deadline(parent: Raw, deadline_ns: i64, cause: Raw) -> Raw {
+pub(crate) unsafe fn make_deadline(
+    parent: Raw,
+    deadline_ns: i64,
+    cause: Raw,
+    whom: Option<GRef>,
+) -> Raw {
     // SAFETY: the caller's duty.
     unsafe {
         let slf = tree::make_cancel(parent);
@@ -120,7 +125,7 @@ pub(crate) unsafe fn make_deadline(parent: Raw, deadline_ns: i64, cause: Raw) ->
         // Until it is done, the cause it will have.
         ffi::Py_XINCREF(cause);
         (*c).cause = cause;
-        let alarm = HostAlarm::new(slf, deadline_passed);
+        let alarm = HostAlarm::new(slf, deadline_passed, whom);
         let set = alarm.set(deadline_ns);
         (*c).alarm = Arc::into_raw(alarm);
         if set.is_none() {
@@ -128,6 +133,44 @@ pub(crate) unsafe fn make_deadline(parent: Raw, deadline_ns: i64, cause: Raw) ->
             return ptr::null_mut();
         }
         slf
+    }
+}
+
+/// The caller's wait was interrupted, perhaps by the alarm of a block that it is in: acts on every deadline that has passed
+/// there. The servant has what is left.
+///
+/// # Safety
+/// The GIL is held; no wait is under way, and no exception is set.
+pub(crate) unsafe fn expire() {
+    // SAFETY: the caller's duty. Each look begins anew, since what a cancellation drops may change the blocks.
+    unsafe {
+        while let Some(node) = passed() {
+            ffi::Py_INCREF(node.cast());
+            deadline_passed(node.cast());
+            ffi::Py_DECREF(node.cast());
+        }
+        alarm::hand_on();
+    }
+}
+
+/// A node above the caller whose own deadline has passed unnoticed.
+unsafe fn passed() -> Option<*mut ContextObj> {
+    // SAFETY: by 1 and 2 of `ambient`.
+    unsafe {
+        let holder = ambient::current();
+        let mut e = if holder.is_null() { ptr::null_mut() } else { (*holder).top.get() };
+        let now_ns = if e.is_null() { 0 } else { nanotime() };
+        while !e.is_null() {
+            let mut node = (*instance::<ContextObj>((*e).ctx)).node;
+            while !node.is_null() {
+                if !(*node).alarm.is_null() && (*node).deadline_ns <= now_ns {
+                    return Some(node);
+                }
+                node = (*node).up;
+            }
+            e = (*e).below;
+        }
+        None
     }
 }
 

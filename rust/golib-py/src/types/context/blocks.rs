@@ -6,6 +6,7 @@
 use std::os::raw::c_void;
 use std::ptr;
 
+use go_lib::runtime::embedder;
 use pyo3::ffi::{self, PyMethodDef, PyObject, Py_ssize_t};
 
 use super::functions::after_seconds;
@@ -130,7 +131,9 @@ unsafe extern "C" fn timeout_enter(slf: Raw, _: Raw) -> Raw {
             return parent;
         }
         let deadline_ns = after_seconds((*instance::<BlockObj>(slf)).seconds);
-        let ctx = cancel::make_deadline(parent, deadline_ns, ptr::null_mut());
+        // A thread waits for the GIL with everybody else: the servant is faster.
+        let whom = if embedder::current_host().is_null() { None } else { embedder::current() };
+        let ctx = cancel::make_deadline(parent, deadline_ns, ptr::null_mut(), whom);
         ffi::Py_DECREF(parent);
         begin(slf, ctx, Block::Timeout)
     }

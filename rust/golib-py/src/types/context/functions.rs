@@ -203,7 +203,7 @@ unsafe fn with_when(
         let Some(parent) = checked(parent) else { return ptr::null_mut() };
         let Some(number) = seconds_of(given) else { return ptr::null_mut() };
         let Some(cause) = cause_of(cause) else { return ptr::null_mut() };
-        pair(cancel::make_deadline(parent, when(number), cause), Does::Cancel)
+        pair(cancel::make_deadline(parent, when(number), cause, None), Does::Cancel)
     }
 }
 

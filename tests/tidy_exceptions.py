@@ -7,7 +7,7 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
     ("long_files", "rust/go-lib/src/chan.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/go-lib/src/context/mod.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/go-lib/src/net/mod.rs", ""): (1, "owed: split at its concepts"),
-    ("long_files", "rust/go-lib/src/runtime/chan/mod.rs", ""): (1, "owed: split at its concepts"),
+    ("long_files", "rust/go-lib/src/runtime/block/chan/mod.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/go-lib/src/runtime/proc/newproc.rs", ""): (
         1,
         "owed: split at its concepts",
@@ -18,7 +18,7 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
         "owed: split at its concepts",
     ),
     ("long_files", "rust/go-lib/src/runtime/proc/wake.rs", ""): (1, "owed: split at its concepts"),
-    ("long_files", "rust/go-lib/src/runtime/timers.rs", ""): (1, "owed: split at its concepts"),
+    ("long_files", "rust/go-lib/src/runtime/object/timers.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/go-lib/src/select.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/go-lib/tests/model.rs", ""): (1, "a model and its cases"),
     ("long_files", "rust/go-lib/tests/published_flaws.rs", ""): (1, "owed: split at its concepts"),
@@ -71,10 +71,6 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
         "tests/test_fuzz.py",
         "test_random_concurrent_programs_conserve_values_and_order",
     ): (1, "a table of cases, or one program that a test walks through"),
-    ("upward_imports", "rust/go-lib/src/runtime/g.rs", "runtime::start::Start"): (
-        1,
-        "owed: a goroutine's start is data of G",
-    ),
     ("upward_imports", "rust/go-lib/src/runtime/proc/checkdead.rs", "runtime::embedder"): (
         1,
         "owed: the host's hooks become a table below proc",
@@ -100,11 +96,7 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
         1,
         "owed: the host's hooks become a table below proc",
     ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/newproc.rs", "runtime::start::Start"): (
-        1,
-        "owed: a goroutine's start is data of G",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/park.rs", "runtime::chan"): (
+    ("upward_imports", "rust/go-lib/src/runtime/proc/park.rs", "runtime::block::chan"): (
         1,
         "owed: what a wait comes to belongs below proc",
     ),
@@ -112,7 +104,7 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
         1,
         "owed: the host's hooks become a table below proc",
     ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/park.rs", "runtime::sema::WaitError"): (
+    ("upward_imports", "rust/go-lib/src/runtime/proc/park.rs", "runtime::block::sema"): (
         1,
         "owed: what a wait comes to belongs below proc",
     ),
@@ -132,7 +124,7 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
         1,
         "owed: the host's hooks become a table below proc",
     ),
-    ("upward_imports", "rust/go-lib/src/runtime/sched.rs", "runtime::netpoll::Netpoll"): (
+    ("upward_imports", "rust/go-lib/src/runtime/sched.rs", "runtime::poller::Netpoll"): (
         1,
         "the scheduler is one value, with fields of these types",
     ),
@@ -152,15 +144,15 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
         1,
         "the scheduler is one value, with fields of these types",
     ),
-    ("upward_imports", "rust/go-lib/src/runtime/stack.rs", "runtime::embedder::GRef"): (
+    ("upward_imports", "rust/go-lib/src/runtime/object/stack.rs", "runtime::embedder::GRef"): (
         1,
         "owed: the host's hooks become a table below proc",
     ),
-    ("upward_imports", "rust/go-lib/src/runtime/stack.rs", "runtime::proc::current_goroutine"): (
+    ("upward_imports", "rust/go-lib/src/runtime/object/stack.rs", "runtime::proc::current_goroutine"): (
         1,
         "owed: a hit guard is reported from the bottom up",
     ),
-    ("upward_imports", "rust/go-lib/src/runtime/stack.rs", "runtime::traceback::header"): (
+    ("upward_imports", "rust/go-lib/src/runtime/object/stack.rs", "runtime::traceback::header"): (
         1,
         "owed: what speaks while dying is to be registered",
     ),
@@ -168,7 +160,7 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
         1,
         "owed: the host's hooks become a table below proc",
     ),
-    ("upward_imports", "rust/go-lib/src/sys/signal.rs", "runtime::stack::report_guard_hit"): (
+    ("upward_imports", "rust/go-lib/src/sys/signal.rs", "runtime::object::stack"): (
         1,
         "owed: what speaks while dying is to be registered",
     ),

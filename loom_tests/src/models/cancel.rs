@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::timers::ring_due;
 use super::{explore, spawn, Token, World};
-use crate::runtime::cancel::{CancelNode, Done, End, Why};
-use crate::runtime::chan::Wait;
-use crate::runtime::sema::Event;
-use crate::runtime::timers::NEVER;
-use crate::runtime::waitreason::WaitReason;
+use crate::runtime::block::cancel::{CancelNode, Done, End, Why};
+use crate::runtime::block::chan::Wait;
+use crate::runtime::block::sema::Event;
+use crate::runtime::object::timers::NEVER;
+use crate::runtime::object::waitreason::WaitReason;
 
 struct Closed(Event);
 

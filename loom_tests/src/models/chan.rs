@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{explore, spawn, Token, World};
-use crate::runtime::chan::{Hchan, RecvError, SendError, Wait};
+use crate::runtime::block::chan::{Hchan, RecvError, SendError, Wait};
 
 type Chan = Hchan<Box<Token>>;
 
@@ -44,7 +44,7 @@ pub(super) fn assert_quiet(c: &Chan) {
 ///
 /// Bound: 2 threads, capacities 0, 1 and 2, 2 values; 3 preemptions.
 ///
-/// Fails without: the lock in `send` or `recv` (Acquire or Release of `runtime::lock`); the order
+/// Fails without: the lock in `send` or `recv` (Acquire or Release of `runtime::object::lock`); the order
 /// in `thread_park` (`begin` before `unlockf`); `goready` after a step.
 #[test]
 fn send_and_receive() {
@@ -258,7 +258,7 @@ fn an_interrupt_against_a_peer() {
         let world2 = world.clone();
         let interrupter = spawn(move || {
             world2.enter();
-            let gp = gp as *mut crate::runtime::g::G;
+            let gp = gp as *mut crate::runtime::object::g::G;
             // SAFETY: the receiver's G lives as long as the world.
             unsafe {
                 if (*gp).wait.interrupt() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{explore, spawn, Token};
 use crate::prim::{AtomicBool, Ordering};
-use crate::runtime::g::{Kind, Wake, G};
+use crate::runtime::object::g::{Kind, Wake, G};
 
 /// A G with what each party writes before it acts.
 struct Wait {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::chan::SOON;
 use super::{explore, spawn, Token, World};
-use crate::runtime::chan::Wait;
-use crate::runtime::sema::{CondCore, Flag, MutexCore};
-use crate::runtime::waitreason::WaitReason;
+use crate::runtime::block::chan::Wait;
+use crate::runtime::block::sema::{CondCore, Flag, MutexCore};
+use crate::runtime::object::waitreason::WaitReason;
 
 /// A condition variable with its mutex and what that guards.
 struct Guarded {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{explore, spawn, World};
 use crate::prim::Ordering;
-use crate::runtime::chan::Wait;
-use crate::runtime::g::G;
-use crate::runtime::m::NEVER;
+use crate::runtime::block::chan::Wait;
+use crate::runtime::object::g::G;
+use crate::runtime::object::m::NEVER;
 use crate::runtime::proc::park::goready;
 use crate::runtime::proc::{checkdead, find, sysmon, wake};
-use crate::runtime::sema::{SemaphoreCore, WaitError};
+use crate::runtime::block::sema::{SemaphoreCore, WaitError};
 
 /// Proves: when a thread begins to wait for ever while the only M falls asleep, sysmon, which falls
 /// asleep as well, is told, and finds that everything is dead.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::{explore, spawn, Token, World};
 use crate::prim::{on_save, Ordering};
 use crate::runtime::embedder::{self, Embedder};
-use crate::runtime::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
-use crate::runtime::lock::Mutex;
-use crate::runtime::m::{ParkArgs, M, NEVER};
+use crate::runtime::object::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
+use crate::runtime::object::lock::Mutex;
+use crate::runtime::object::m::{ParkArgs, M, NEVER};
 use crate::runtime::proc::park::ready;
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{direct, enter_rt_on, leave_rt, newproc, sysmon, wake};
-use crate::runtime::sudog::{Sudog, WaitQ};
+use crate::runtime::object::sudog::{Sudog, WaitQ};
 
 /// A host whose goroutines can all be swapped and moved.
 static HOST: Embedder = Embedder {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use super::chan::{assert_quiet, chan, value, SOON};
 use super::select::pair;
 use super::{explore, spawn, World};
-use crate::runtime::chan::{SendError, Wait};
-use crate::runtime::g::G;
-use crate::runtime::m::M;
+use crate::runtime::block::chan::{SendError, Wait};
+use crate::runtime::object::g::G;
+use crate::runtime::object::m::M;
 use crate::runtime::proc::park::goready;
-use crate::runtime::select::{selectgo, Case, SelectError};
-use crate::runtime::sema::{
+use crate::runtime::block::select::{selectgo, Case, SelectError};
+use crate::runtime::block::sema::{
     CondCore, MutexCore, RwMutexCore, SemaphoreCore, WaitError, WaitGroupCore,
 };
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{explore, spawn, Token};
-use crate::runtime::lock::{ChanLock, Locked, Mutex};
+use crate::runtime::object::lock::{ChanLock, Locked, Mutex};
 
 /// Proves: one holder at a time, each sees what the last one wrote, and a thread that sleeps for
 /// the lock is woken.

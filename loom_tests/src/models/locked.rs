@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{explore, running_g, spawn, Token, World};
 use crate::prim::Ordering;
-use crate::runtime::g::G;
-use crate::runtime::m::{ParkArgs, M, NEVER};
+use crate::runtime::object::g::G;
+use crate::runtime::object::m::{ParkArgs, M, NEVER};
 use crate::runtime::proc::park::{park_m, ready};
 use crate::runtime::proc::{checkdead, exit, locked, wake};
 

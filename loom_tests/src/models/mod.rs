@@ -29,9 +29,9 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use crate::prim::Ordering;
-use crate::runtime::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
-use crate::runtime::m::M;
-use crate::runtime::p::{P, PRUNNING};
+use crate::runtime::object::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
+use crate::runtime::object::m::M;
+use crate::runtime::object::p::{P, PRUNNING};
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::wake;
 use crate::runtime::sched::Sched;

@@ -7,15 +7,15 @@ use loom::sync::atomic::AtomicU32;
 
 use super::{explore, spawn, Token, World};
 use crate::prim::Ordering;
-use crate::runtime::chan::Wait;
-use crate::runtime::g::G;
-use crate::runtime::netpoll::attend;
-use crate::runtime::netpoll::desc::{Mode, PollDesc};
-use crate::runtime::note::Note;
+use crate::runtime::block::chan::Wait;
+use crate::runtime::object::g::G;
+use crate::runtime::poller::attend;
+use crate::runtime::poller::desc::{Mode, PollDesc};
+use crate::runtime::object::note::Note;
 use crate::runtime::proc::inject::ReadyList;
 use crate::runtime::proc::park::goready;
 use crate::runtime::proc::{find, wake};
-use crate::runtime::sema::{FdError, FdMutex, SemaphoreCore, WaitError};
+use crate::runtime::block::sema::{FdError, FdMutex, SemaphoreCore, WaitError};
 use crate::sys::poll::READ;
 
 /// A descriptor: what there is to read, and who waits for it.

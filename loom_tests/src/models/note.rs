@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{explore, spawn, Token};
-use crate::runtime::note::Note;
+use crate::runtime::object::note::Note;
 
 /// Proves: a wake-up before, during or after the fall asleep is not lost, and what the waker wrote
 /// is seen; a note can be cleared and used again.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{explore, running_g, spawn, Token, World};
 use crate::prim::Ordering;
-use crate::runtime::g::{G, GRUNNABLE, GWAITING};
-use crate::runtime::lock::Mutex;
-use crate::runtime::m::{ParkArgs, NEVER};
+use crate::runtime::object::g::{G, GRUNNABLE, GWAITING};
+use crate::runtime::object::lock::Mutex;
+use crate::runtime::object::m::{ParkArgs, NEVER};
 use crate::runtime::proc::park::{park_m, ready};
-use crate::runtime::sudog::{Sudog, WaitQ};
-use crate::runtime::waitreason::WaitReason;
+use crate::runtime::object::sudog::{Sudog, WaitQ};
+use crate::runtime::object::waitreason::WaitReason;
 
 /// What a primitive is to its waiters: a queue under a lock.
 struct Primitive {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use super::{explore, spawn, Token, World};
 use crate::prim::Ordering;
-use crate::runtime::g::{Kind, G};
-use crate::runtime::hostq::HostQ;
+use crate::runtime::object::g::{Kind, G};
+use crate::runtime::object::hostq::HostQ;
 
 /// Proves: each G of the global queue is taken once and seen as it was put; the length that is
 /// read without the lock is right when nobody is at it.
 ///
 /// Bound: two submitters, one taker; 3 preemptions.
 ///
-/// Fails without: the lock's Acquire or Release (`runtime::lock`).
+/// Fails without: the lock's Acquire or Release (`runtime::object::lock`).
 #[test]
 fn the_global_queue_hands_each_g_on_once() {
     explore("global queue", 3, || {

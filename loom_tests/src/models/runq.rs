@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{explore, spawn, Token};
-use crate::runtime::g::{Kind, G};
-use crate::runtime::runq::{RunQ, CAP};
+use crate::runtime::object::g::{Kind, G};
+use crate::runtime::object::runq::{RunQ, CAP};
 
 /// Gs whose creation loom watches: `tokens[i]` is written before `gs[i]` is put.
 struct Gs {

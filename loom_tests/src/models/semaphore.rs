@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::chan::SOON;
 use super::{explore, spawn, Token, World};
-use crate::runtime::chan::Wait;
-use crate::runtime::sema::SemaphoreCore;
+use crate::runtime::block::chan::Wait;
+use crate::runtime::block::sema::SemaphoreCore;
 
 /// Proves: two who want all permits exclude one another, also beside one who gives up waiting for
 /// them; no permit is lost and nobody is forgotten.

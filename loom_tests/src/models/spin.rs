@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::{explore, running_g, spawn, World};
 use crate::prim::Ordering;
-use crate::runtime::g::{Kind, G, GRUNNABLE, GRUNNING};
-use crate::runtime::m::M;
+use crate::runtime::object::g::{Kind, G, GRUNNABLE, GRUNNING};
+use crate::runtime::object::m::M;
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{find, wake};
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::chan::SOON;
 use super::{explore, spawn, Token, World};
-use crate::runtime::chan::Wait;
-use crate::runtime::sema::{Event, MutexCore, WaitError, WaitGroupCore};
-use crate::runtime::waitreason::WaitReason;
+use crate::runtime::block::chan::Wait;
+use crate::runtime::block::sema::{Event, MutexCore, WaitError, WaitGroupCore};
+use crate::runtime::object::waitreason::WaitReason;
 
 /// Proves: a wait returns after the last `done`, not before, and sees what was done before each;
 /// it is not forgotten, whether it comes before, between or after.

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::{explore, spawn, World};
 use crate::prim::{AtomicBool, Ordering};
-use crate::runtime::chan::{Hchan, Wait};
-use crate::runtime::g::{Kind, Wake, G};
-use crate::runtime::timers::{Timers, NEVER};
-use crate::runtime::timetimer::{TickChan, TimeTimer};
+use crate::runtime::block::chan::{Hchan, Wait};
+use crate::runtime::object::g::{Kind, Wake, G};
+use crate::runtime::object::timers::{Timers, NEVER};
+use crate::runtime::block::timetimer::{TickChan, TimeTimer};
 
 struct Shared {
     timers: Timers,

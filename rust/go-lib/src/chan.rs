@@ -27,11 +27,11 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::prim::{AtomicUsize, Ordering};
-use crate::runtime::chan::Hchan;
-use crate::runtime::time::deadline_after;
-use crate::runtime::timetimer::{TickChan, TimeTimer};
+use crate::runtime::block::chan::Hchan;
+use crate::runtime::block::time::deadline_after;
+use crate::runtime::block::timetimer::{TickChan, TimeTimer};
 
-pub use crate::runtime::chan::{CloseOfClosed, RecvError, SendError, Wait};
+pub use crate::runtime::block::chan::{CloseOfClosed, RecvError, SendError, Wait};
 
 struct Shared<T> {
     chan: Hchan<T>,

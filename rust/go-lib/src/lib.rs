@@ -161,6 +161,6 @@ pub mod debug {
         crate::runtime::traceback::all()
     }
 
+    pub use crate::runtime::object::stack::set_max_stack;
     pub use crate::runtime::proc::procs::set_max_threads;
-    pub use crate::runtime::stack::set_max_stack;
 }

@@ -16,13 +16,13 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::prim::{AtomicUsize, Ordering};
-use crate::runtime::chan::Wait;
-use crate::runtime::lock::Locked;
+use crate::runtime::block::chan::Wait;
+use crate::runtime::block::sema::{Event, WaitError, WaitGroupCore};
+use crate::runtime::object::lock::Locked;
+use crate::runtime::object::start::Start;
+use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc::newproc::newproc_go;
 use crate::runtime::proc::throw;
-use crate::runtime::sema::{Event, WaitError, WaitGroupCore};
-use crate::runtime::start::Start;
-use crate::runtime::waitreason::WaitReason;
 
 /// What the goroutines of a scope share.
 struct Running {

@@ -15,13 +15,13 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use crate::chan::{Receiver, Sender};
-use crate::runtime::chan::core::Dir;
-use crate::runtime::chan::{Hchan, Wait};
-use crate::runtime::select::core::{selectgo_and_tell, Outcome, Scase};
-use crate::runtime::select::{self, Case, SelectError};
-use crate::runtime::time::deadline_after;
+use crate::runtime::block::chan::core::Dir;
+use crate::runtime::block::chan::{Hchan, Wait};
+use crate::runtime::block::select::core::{selectgo_and_tell, Outcome, Scase};
+use crate::runtime::block::select::{self, Case, SelectError};
+use crate::runtime::block::time::deadline_after;
 
-pub use crate::runtime::select::Selected;
+pub use crate::runtime::block::select::Selected;
 
 /// Waits for several channel operations and does the first that can proceed.
 ///

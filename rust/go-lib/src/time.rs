@@ -32,8 +32,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::chan::{never, timer_chan, Receiver};
-use crate::runtime::time::{deadline_after, sleep_until};
-use crate::runtime::timetimer::{Call, TimeTimer};
+use crate::runtime::block::time::{deadline_after, sleep_until};
+use crate::runtime::block::timetimer::{Call, TimeTimer};
 use crate::sync::Mutex;
 
 /// Sleeps at least `d`; a duration of zero returns at once.

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::{Cause, Context};
-use crate::runtime::cancel::Why;
+use crate::runtime::block::cancel::Why;
 
 /// Cancels a context: `cancel.cancel()`, or simply `cancel()`.
 ///

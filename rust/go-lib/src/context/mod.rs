@@ -43,8 +43,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::chan::{chan, never, Receiver, Sender};
-use crate::runtime::cancel::{CancelNode, Done, End, Why};
-use crate::runtime::time::deadline_at;
+use crate::runtime::block::cancel::{CancelNode, Done, End, Why};
+use crate::runtime::block::time::deadline_at;
 
 pub use after::{after_func, StopFn};
 pub use cancel::{CancelCauseFn, CancelFn};

@@ -7,11 +7,11 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::runtime::netpoll::desc::Mode;
-use crate::runtime::netpoll::fd::NetFd;
-use crate::runtime::netpoll::NetError;
-use crate::runtime::sema::WaitError;
-use crate::runtime::timers::NEVER;
+use crate::runtime::block::netpoll::fd::NetFd;
+use crate::runtime::block::netpoll::NetError;
+use crate::runtime::block::sema::WaitError;
+use crate::runtime::object::timers::NEVER;
+use crate::runtime::poller::desc::Mode;
 
 impl From<NetError> for io::Error {
     fn from(e: NetError) -> io::Error {
@@ -89,7 +89,7 @@ impl<T: AsRawFd> Fd<T> {
 
     /// `None`: no deadline.
     pub(super) fn set_deadline(&self, modes: &[Mode], at: Option<Instant>) -> io::Result<()> {
-        let at_ns = at.map_or(NEVER, crate::runtime::time::deadline_at);
+        let at_ns = at.map_or(NEVER, crate::runtime::block::time::deadline_at);
         Ok(self.0.set_deadline(modes, at_ns)?)
     }
 

@@ -72,9 +72,9 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use self::fd::Fd;
-use crate::runtime::netpoll::desc::Mode;
-use crate::runtime::netpoll::NetError;
-use crate::runtime::sema::WaitError;
+use crate::runtime::block::netpoll::NetError;
+use crate::runtime::block::sema::WaitError;
+use crate::runtime::poller::desc::Mode;
 use crate::sys::clock::nanotime;
 use crate::sys::errno;
 
@@ -173,8 +173,8 @@ macro_rules! socket_methods {
             /// ```
             pub fn set_deadline(&self, at: Option<std::time::Instant>) -> std::io::Result<()> {
                 let modes = [
-                    $crate::runtime::netpoll::desc::Mode::Read,
-                    $crate::runtime::netpoll::desc::Mode::Write,
+                    $crate::runtime::poller::desc::Mode::Read,
+                    $crate::runtime::poller::desc::Mode::Write,
                 ];
                 self.fd.set_deadline(&modes, at)
             }
@@ -195,7 +195,7 @@ macro_rules! socket_methods {
             /// # }
             /// ```
             pub fn set_read_deadline(&self, at: Option<std::time::Instant>) -> std::io::Result<()> {
-                let modes = [$crate::runtime::netpoll::desc::Mode::Read];
+                let modes = [$crate::runtime::poller::desc::Mode::Read];
                 self.fd.set_deadline(&modes, at)
             }
 
@@ -218,7 +218,7 @@ macro_rules! socket_methods {
                 &self,
                 at: Option<std::time::Instant>,
             ) -> std::io::Result<()> {
-                let modes = [$crate::runtime::netpoll::desc::Mode::Write];
+                let modes = [$crate::runtime::poller::desc::Mode::Write];
                 self.fd.set_deadline(&modes, at)
             }
 
@@ -384,7 +384,7 @@ macro_rules! timeout_methods {
                 &self,
                 timeout: Option<std::time::Duration>,
             ) -> std::io::Result<()> {
-                self.fd.set_timeout($crate::runtime::netpoll::desc::Mode::Read, timeout)
+                self.fd.set_timeout($crate::runtime::poller::desc::Mode::Read, timeout)
             }
 
             /// What [`set_read_timeout`](Self::set_read_timeout) set.
@@ -401,7 +401,7 @@ macro_rules! timeout_methods {
             /// # }
             /// ```
             pub fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
-                Ok(self.fd.timeout($crate::runtime::netpoll::desc::Mode::Read))
+                Ok(self.fd.timeout($crate::runtime::poller::desc::Mode::Read))
             }
 
             /// As [`set_read_timeout`](Self::set_read_timeout), for what writes and sends.
@@ -422,7 +422,7 @@ macro_rules! timeout_methods {
                 &self,
                 timeout: Option<std::time::Duration>,
             ) -> std::io::Result<()> {
-                self.fd.set_timeout($crate::runtime::netpoll::desc::Mode::Write, timeout)
+                self.fd.set_timeout($crate::runtime::poller::desc::Mode::Write, timeout)
             }
 
             /// What [`set_write_timeout`](Self::set_write_timeout) set.
@@ -439,7 +439,7 @@ macro_rules! timeout_methods {
             /// # }
             /// ```
             pub fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
-                Ok(self.fd.timeout($crate::runtime::netpoll::desc::Mode::Write))
+                Ok(self.fd.timeout($crate::runtime::poller::desc::Mode::Write))
             }
         }
     };
@@ -493,7 +493,7 @@ macro_rules! stream_methods {
             /// # }
             /// ```
             pub fn write(&self, buf: &[u8]) -> std::io::Result<usize> {
-                let mode = $crate::runtime::netpoll::desc::Mode::Write;
+                let mode = $crate::runtime::poller::desc::Mode::Write;
                 self.fd.operate(mode, |mut io| std::io::Write::write(&mut io, buf))
             }
         }
@@ -530,7 +530,7 @@ macro_rules! stream_methods {
             }
 
             fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-                let mode = $crate::runtime::netpoll::desc::Mode::Write;
+                let mode = $crate::runtime::poller::desc::Mode::Write;
                 self.fd.operate(mode, |mut io| std::io::Write::write_vectored(&mut io, bufs))
             }
 

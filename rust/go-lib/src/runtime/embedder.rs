@@ -17,23 +17,23 @@
 use std::io;
 
 use crate::prim::Ordering;
-use crate::runtime::g::{self, G};
+use crate::runtime::object::g::{self, G};
+pub use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc;
-pub use crate::runtime::waitreason::WaitReason;
 
-pub use crate::runtime::chan::{CloseOfClosed, Doorbell, Hchan, RecvError, SendError, Wait};
+pub use crate::runtime::block::chan::{CloseOfClosed, Doorbell, Hchan, RecvError, SendError, Wait};
+pub use crate::runtime::block::select::{selectgo, Case, SelectError, Selected};
+pub use crate::runtime::block::sema::{
+    CondCore, Flag, MutexCore, ReleasedTooMany, RwMutexCore, RwUnlockError, SemaphoreCore,
+    UnlockOfUnlocked, WaitError, WaitGroupCore, WaitGroupError,
+};
+pub use crate::runtime::block::time::{sleep_until, Alarm, Ring};
 pub use crate::runtime::proc::exit::stop_the_ms;
 #[cfg(not(golib_loom))]
 pub use crate::runtime::proc::fork::{after_fork_in_child, before_fork, ForkChild};
 pub use crate::runtime::proc::procs::{set_max_threads, ThreadLimit};
 pub use crate::runtime::proc::stats::Stats;
 pub use crate::runtime::sched::set_debug_migrate;
-pub use crate::runtime::select::{selectgo, Case, SelectError, Selected};
-pub use crate::runtime::sema::{
-    CondCore, Flag, MutexCore, ReleasedTooMany, RwMutexCore, RwUnlockError, SemaphoreCore,
-    UnlockOfUnlocked, WaitError, WaitGroupCore, WaitGroupError,
-};
-pub use crate::runtime::time::{sleep_until, Alarm, Ring};
 
 /// The host's functions. All are `unsafe`: the runtime keeps the module's invariants.
 pub struct Embedder {
@@ -369,7 +369,7 @@ pub fn change_signal_masks(also: Option<GRef>, added: u64, removed: u64) {
     let mine = crate::sys::thread::gettid() as u32;
     let mut tids = vec![s.sysmon_tid.load(Ordering::Relaxed)];
     // SAFETY: Ms are never freed.
-    let tid_of = |m: *mut crate::runtime::m::M| unsafe { (*m).tid.load(Ordering::Relaxed) };
+    let tid_of = |m: *mut crate::runtime::object::m::M| unsafe { (*m).tid.load(Ordering::Relaxed) };
     tids.extend(s.inner.lock().allm.iter().map(|&m| tid_of(m)));
     // Acquire: pairs with the Release of `runs_now`.
     tids.extend(also.map(|g| tid_of(g.g().m.load(Ordering::Acquire))));
@@ -435,4 +435,4 @@ pub fn nanotime() -> i64 {
 }
 
 /// A one-shot event: set once, wakes all waiters.
-pub use crate::runtime::sema::Event;
+pub use crate::runtime::block::sema::Event;

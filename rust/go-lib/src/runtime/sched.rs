@@ -11,17 +11,17 @@
 use std::ptr;
 
 use crate::prim::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::runtime::g::G;
-use crate::runtime::lock::Locked;
-use crate::runtime::m::M;
-use crate::runtime::netpoll::Netpoll;
-use crate::runtime::note::Note;
-use crate::runtime::p::{GFifo, GList, P};
+use crate::runtime::object::g::G;
+use crate::runtime::object::lock::Locked;
+use crate::runtime::object::m::M;
+use crate::runtime::object::note::Note;
+use crate::runtime::object::p::{GFifo, GList, P};
+use crate::runtime::object::stack::{Bound, Stack, Stacks};
+use crate::runtime::poller::Netpoll;
 use crate::runtime::proc::idle;
 use crate::runtime::proc::schedtrace::SchedTrace;
 use crate::runtime::proc::stacks::Pool;
 use crate::runtime::proc::waitsince::WaitStamps;
-use crate::runtime::stack::{Bound, Stack, Stacks};
 
 /// The most Ps: more could have no thread each. A model has few.
 pub(crate) const MAX_PROCS: usize = if cfg!(golib_loom) { 2 } else { DEFAULT_MAX_THREADS };
@@ -114,7 +114,7 @@ pub(crate) struct Sched {
     pub(crate) stack_try: AtomicBool,
     pub(crate) stacks: Stacks,
     /// Serialises start-up and GOMAXPROCS changes.
-    pub(crate) resize: crate::runtime::lock::Mutex,
+    pub(crate) resize: crate::runtime::object::lock::Mutex,
     /// Everything looked asleep: sysmon is to make sure.
     pub(crate) maybe_dead: AtomicBool,
     /// Ms that have given the interpreter up with the locks of their goroutine's wait held.
@@ -185,7 +185,7 @@ impl Sched {
             stackless: AtomicUsize::new(0),
             stack_try: AtomicBool::new(false),
             stacks: Stacks::new(),
-            resize: crate::runtime::lock::Mutex::new(),
+            resize: crate::runtime::object::lock::Mutex::new(),
             maybe_dead: AtomicBool::new(false),
             unlocking: AtomicUsize::new(0),
             sysmon_stopped: AtomicBool::new(false),

@@ -10,7 +10,7 @@
 use std::fmt::Write as _;
 
 use crate::runtime::embedder::GRef;
-use crate::runtime::g::{Kind, G};
+use crate::runtime::object::g::{Kind, G};
 use crate::runtime::proc::stats::for_each_g;
 use crate::runtime::proc::status::{text, waited_ns};
 

@@ -75,7 +75,7 @@ pub(crate) fn leave_signal_stack(at: Option<usize>) {
 }
 
 unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
-    const HIT: GuardHit = crate::runtime::stack::report_guard_hit;
+    const HIT: GuardHit = crate::runtime::object::stack::report_guard_hit;
     // SAFETY: the kernel passes a valid siginfo. Only a fault has an address: a sender's number lies in its place.
     let (sent, addr) = unsafe { ((*info).si_code <= 0, (*info).si_addr() as usize) };
     if !sent && HIT(addr) {

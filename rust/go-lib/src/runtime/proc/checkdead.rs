@@ -9,7 +9,7 @@
 
 use crate::prim::{light_fence, Ordering};
 use crate::runtime::embedder;
-use crate::runtime::m::{M, NEVER};
+use crate::runtime::object::m::{M, NEVER};
 use crate::runtime::proc::{fatal, sysmon, wake};
 use crate::runtime::sched::{Inner, Sched};
 use crate::sys::thread;

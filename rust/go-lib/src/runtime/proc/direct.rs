@@ -23,8 +23,8 @@ use std::ptr;
 
 use crate::prim::Ordering;
 use crate::runtime::embedder;
-use crate::runtime::g::{Kind, G, GRUNNABLE, GRUNNING};
-use crate::runtime::m::{ParkArgs, M};
+use crate::runtime::object::g::{Kind, G, GRUNNABLE, GRUNNING};
+use crate::runtime::object::m::{ParkArgs, M};
 use crate::runtime::proc::park::{mcall, open_wait, pin_host_if_needed};
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{find, leave_rt, schedule, wake};

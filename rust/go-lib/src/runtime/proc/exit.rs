@@ -5,7 +5,7 @@
 //!    A goroutine that runs goes on until it parks, as a daemon thread would.
 
 use crate::prim::{heavy_fence, Ordering};
-use crate::runtime::m::M;
+use crate::runtime::object::m::M;
 use crate::runtime::proc::schedule::detach;
 use crate::runtime::sched::{sched, Sched};
 use crate::sys::clock::nanotime;

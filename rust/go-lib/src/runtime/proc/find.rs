@@ -16,9 +16,9 @@
 use std::ptr;
 
 use crate::prim::{heavy_fence, Ordering};
-use crate::runtime::g::G;
-use crate::runtime::m::{M, NEVER};
-use crate::runtime::p::P;
+use crate::runtime::object::g::G;
+use crate::runtime::object::m::{M, NEVER};
+use crate::runtime::object::p::P;
 use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::{park, stacks, wake};
 use crate::runtime::sched::{debug_migrate, sched, Sched};
@@ -181,7 +181,7 @@ fn globrunqget(s: &Sched, p: &P) -> *mut G {
     let mut inner = s.inner.lock();
     let size = s.runqsize.load(Ordering::Relaxed);
     let procs = s.gomaxprocs.load(Ordering::Relaxed).max(1);
-    let n = (size / procs + 1).min(crate::runtime::runq::CAP as usize / 2);
+    let n = (size / procs + 1).min(crate::runtime::object::runq::CAP as usize / 2);
     let gp = s.globrunqpop(&mut inner);
     for _ in 1..n {
         let more = s.globrunqpop(&mut inner);

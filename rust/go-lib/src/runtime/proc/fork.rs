@@ -7,8 +7,8 @@
 use std::ptr;
 
 use crate::prim::Ordering;
-use crate::runtime::lock::Mutex;
-use crate::runtime::m::M;
+use crate::runtime::object::lock::Mutex;
+use crate::runtime::object::m::M;
 use crate::runtime::proc::sysmon;
 use crate::runtime::sched::{replace_sched, sched, sched_if_made, GPtr};
 use crate::sys::{thread, tls};

@@ -14,7 +14,7 @@
 //! Go keeps idle Ms for ever.
 
 use crate::prim::Ordering;
-use crate::runtime::m::M;
+use crate::runtime::object::m::M;
 use crate::runtime::proc::{procs, wake};
 use crate::runtime::sched::{Inner, Sched};
 use crate::sys::clock::nanotime;

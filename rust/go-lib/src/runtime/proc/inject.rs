@@ -8,8 +8,8 @@
 use std::ptr;
 
 use crate::prim::Ordering;
-use crate::runtime::g::{Kind, G, GRUNNABLE, GWAITING};
-use crate::runtime::m::M;
+use crate::runtime::object::g::{Kind, G, GRUNNABLE, GWAITING};
+use crate::runtime::object::m::M;
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{park, wake};
 use crate::runtime::sched::Sched;

@@ -12,8 +12,8 @@
 use std::ptr;
 
 use crate::prim::Ordering;
-use crate::runtime::g::G;
-use crate::runtime::m::M;
+use crate::runtime::object::g::G;
+use crate::runtime::object::m::M;
 use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::{checkdead, exit, getg, newproc, park, wake};
 use crate::runtime::sched::{sched, Sched};

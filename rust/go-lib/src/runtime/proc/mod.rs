@@ -65,8 +65,8 @@ pub(crate) mod wake;
 use std::ptr;
 
 use crate::prim::{light_fence, Ordering};
-use crate::runtime::g::{Kind, G};
-use crate::runtime::m::M;
+use crate::runtime::object::g::{Kind, G};
+use crate::runtime::object::m::M;
 use crate::sys::tls;
 
 /// The calling thread's M; makes one for a foreign thread.

@@ -12,9 +12,10 @@ use std::ptr;
 
 use crate::prim::Ordering;
 use crate::runtime::embedder::{self, GRef};
-use crate::runtime::g::{CreatedBy, Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
-use crate::runtime::m::M;
-use crate::runtime::p::GList;
+use crate::runtime::object::g::{CreatedBy, Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
+use crate::runtime::object::m::M;
+use crate::runtime::object::p::GList;
+use crate::runtime::object::start::Start;
 use crate::runtime::proc::park::{leave_host_without_p, mcall};
 use crate::runtime::proc::schedule::goentry;
 use crate::runtime::proc::status::casgstatus;
@@ -22,7 +23,6 @@ use crate::runtime::proc::{
     direct, enter_rt, leave_rt, park, procs, relay, schedule, stackless, stacks, syscall, wake,
 };
 use crate::runtime::sched::{sched, GPtr, Sched};
-use crate::runtime::start::Start;
 use crate::sys::arch;
 use crate::sys::errno;
 
@@ -443,7 +443,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::runtime::p::P;
+    use crate::runtime::object::p::P;
     use crate::runtime::proc::wake::acquirep;
 
     /// An M of `s` with a P of its own.

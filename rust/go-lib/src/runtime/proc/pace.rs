@@ -4,7 +4,7 @@
 //! at twice. The pause between is `SHORT_NS`, but `SOON_NS` while one goroutine after the other blocks: then the time
 //! to notice is what keeps all the others waiting.
 
-use crate::runtime::m::NEVER;
+use crate::runtime::object::m::NEVER;
 
 /// After news, and for a while without.
 pub(crate) const SHORT_NS: i64 = 60_000;

@@ -12,10 +12,13 @@
 //! Go: runtime/proc.go (gopark, park_m, goready, Gosched)
 
 use crate::prim::{fence, FutexWait, Ordering};
-use crate::runtime::chan;
+use crate::runtime::block::chan;
+use crate::runtime::block::sema::WaitError;
 use crate::runtime::embedder;
-use crate::runtime::g::{Kind, Wake, G, GRUNNABLE, GRUNNING, GWAITING};
-use crate::runtime::m::{McallFn, ParkArgs, M, NEVER};
+use crate::runtime::object::g::{Kind, Wake, G, GRUNNABLE, GRUNNING, GWAITING};
+use crate::runtime::object::m::{McallFn, ParkArgs, M, NEVER};
+use crate::runtime::object::timers::Timers;
+use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{
@@ -23,9 +26,6 @@ use crate::runtime::proc::{
     relay, sysmon, thread, wake,
 };
 use crate::runtime::sched::sched;
-use crate::runtime::sema::WaitError;
-use crate::runtime::timers::Timers;
-use crate::runtime::waitreason::WaitReason;
 use crate::sys::clock::nanotime;
 #[cfg(not(golib_loom))]
 use crate::sys::sanitizer;

@@ -7,8 +7,8 @@ use std::io;
 use std::ptr;
 
 use crate::prim::Ordering;
-use crate::runtime::m::M;
-use crate::runtime::p::{P, PDEAD};
+use crate::runtime::object::m::M;
+use crate::runtime::object::p::{P, PDEAD};
 use crate::runtime::proc::{enter_rt, getm, idle, leave_rt, park, schedule, sysmon, wake};
 use crate::runtime::sched::{sched, set_debug_migrate, Sched, MAX_PROCS};
 use crate::sys::errno;

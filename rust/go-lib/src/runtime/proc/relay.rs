@@ -15,8 +15,8 @@
 use std::ptr;
 
 use crate::prim::Ordering;
-use crate::runtime::g::{Kind, G, GRUNNABLE, GRUNNING};
-use crate::runtime::m::{ParkArgs, M};
+use crate::runtime::object::g::{Kind, G, GRUNNABLE, GRUNNING};
+use crate::runtime::object::m::{ParkArgs, M};
 use crate::runtime::proc::park::open_wait;
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{find, getm, leave_rt, newproc, pinned_by_panic, schedule, wake};

@@ -11,7 +11,7 @@
 use std::fmt::Write;
 
 use crate::prim::{AtomicI64, Ordering};
-use crate::runtime::m::NEVER;
+use crate::runtime::object::m::NEVER;
 use crate::runtime::sched::Sched;
 use crate::sys::clock::nanotime;
 
@@ -95,9 +95,9 @@ mod tests {
 
     use super::{line, SchedTrace};
     use crate::prim::Ordering;
-    use crate::runtime::g::{Kind, G};
-    use crate::runtime::m::{M, NEVER};
-    use crate::runtime::p::P;
+    use crate::runtime::object::g::{Kind, G};
+    use crate::runtime::object::m::{M, NEVER};
+    use crate::runtime::object::p::P;
     use crate::runtime::proc::wake::pidleput;
     use crate::runtime::sched::Sched;
     use crate::sys::clock::nanotime;

@@ -12,8 +12,8 @@ use std::ptr;
 
 use crate::prim::Ordering;
 use crate::runtime::embedder;
-use crate::runtime::g::{Kind, G, GRUNNABLE, GRUNNING};
-use crate::runtime::m::{M, NEVER};
+use crate::runtime::object::g::{Kind, G, GRUNNABLE, GRUNNING};
+use crate::runtime::object::m::{M, NEVER};
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{
     exit, find, getm, leave_rt, locked, newproc, procs, relay, sysmon, throw, wake,

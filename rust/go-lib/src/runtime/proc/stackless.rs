@@ -14,13 +14,13 @@
 use std::io;
 
 use crate::prim::Ordering;
-use crate::runtime::g::{Kind, G};
-use crate::runtime::m::M;
-use crate::runtime::p::GFifo;
+use crate::runtime::object::g::{Kind, G};
+use crate::runtime::object::m::M;
+use crate::runtime::object::p::GFifo;
+use crate::runtime::object::stack::{Bound, DEAR_DEFAULT_BYTES};
 use crate::runtime::proc::schedule::goentry;
 use crate::runtime::proc::{stacks, sysmon, wake};
 use crate::runtime::sched::{Inner, Sched};
-use crate::runtime::stack::{Bound, DEAR_DEFAULT_BYTES};
 use crate::sys::arch;
 use crate::sys::errno;
 

@@ -12,12 +12,12 @@ use std::ptr;
 
 use crate::prim::Ordering;
 use crate::runtime::embedder;
-use crate::runtime::g::{Kind, G};
-use crate::runtime::m::M;
-use crate::runtime::p::P;
+use crate::runtime::object::g::{Kind, G};
+use crate::runtime::object::m::M;
+use crate::runtime::object::p::P;
+use crate::runtime::object::stack::{Bound, Stack, DEAR_DEFAULT_BYTES};
 use crate::runtime::proc::stackless;
 use crate::runtime::sched::{sched, Inner, Sched};
-use crate::runtime::stack::{Bound, Stack, DEAR_DEFAULT_BYTES};
 use crate::sys::errno;
 use crate::sys::mem;
 
@@ -362,8 +362,8 @@ pub(crate) fn trim_cached(p: &P) {
 #[cfg(all(test, not(golib_loom)))]
 mod tests {
     use super::*;
+    use crate::runtime::object::stack::MIN_BYTES;
     use crate::runtime::proc::wake::acquirep;
-    use crate::runtime::stack::MIN_BYTES;
 
     const GO: usize = 0;
 

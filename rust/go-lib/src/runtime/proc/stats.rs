@@ -2,7 +2,7 @@
 
 use crate::prim::Ordering;
 use crate::runtime::embedder::GRef;
-use crate::runtime::g::{GDEAD, GIDLE};
+use crate::runtime::object::g::{GDEAD, GIDLE};
 use crate::runtime::proc::procs::thread_limit;
 use crate::runtime::sched::sched;
 

@@ -11,7 +11,7 @@
 //! Go: runtime/proc.go (casgstatus)
 
 use crate::prim::Ordering;
-use crate::runtime::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING, GWAITING};
+use crate::runtime::object::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING, GWAITING};
 use crate::runtime::proc::throw;
 use crate::sys::clock::nanotime;
 

@@ -5,7 +5,7 @@
 //! Go: runtime/proc.go (entersyscall, exitsyscall, handoffp)
 
 use crate::prim::Ordering;
-use crate::runtime::g::{Kind, G};
+use crate::runtime::object::g::{Kind, G};
 use crate::runtime::proc::park::{gosched_m, mcall};
 use crate::runtime::proc::{enter_rt, getm, leave_rt, relay, sysmon, wake};
 use crate::runtime::sched::sched;

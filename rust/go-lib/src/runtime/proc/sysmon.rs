@@ -22,9 +22,9 @@ use std::ptr;
 
 use crate::prim::{heavy_fence, light_fence, spin_hint, Ordering};
 use crate::runtime::embedder;
-use crate::runtime::g::{Kind, G};
-use crate::runtime::m::{M, NEVER};
-use crate::runtime::p::{P, PRUNNING};
+use crate::runtime::object::g::{Kind, G};
+use crate::runtime::object::m::{M, NEVER};
+use crate::runtime::object::p::{P, PRUNNING};
 use crate::runtime::proc::pace::{Looked, Pace, LONG_NS, SHORT_NS, WAITING_NS};
 use crate::runtime::proc::{checkdead, idle, stackless, stacks, wake};
 use crate::runtime::sched::{sched, Sched};

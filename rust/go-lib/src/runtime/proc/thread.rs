@@ -5,8 +5,8 @@
 use std::cell::Cell;
 
 use crate::prim::Ordering;
-use crate::runtime::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
-use crate::runtime::m::M;
+use crate::runtime::object::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
+use crate::runtime::object::m::M;
 use crate::runtime::proc::status::casgstatus;
 #[cfg(not(golib_loom))]
 use crate::runtime::sched::sched;

@@ -6,8 +6,8 @@
 use std::sync::atomic::AtomicBool;
 
 use crate::prim::{AtomicI64, Ordering};
-use crate::runtime::g::GWAITING;
-use crate::runtime::m::NEVER;
+use crate::runtime::object::g::GWAITING;
+use crate::runtime::object::m::NEVER;
 use crate::runtime::proc::sysmon;
 use crate::runtime::sched::{sched, Sched};
 use crate::sys::clock::nanotime;

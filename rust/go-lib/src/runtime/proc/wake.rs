@@ -14,13 +14,13 @@ use std::io;
 use std::ptr;
 
 use crate::prim::{heavy_fence, light_fence, spin_hint, Ordering};
-use crate::runtime::g::{Kind, G};
-use crate::runtime::m::{M, NEVER};
-use crate::runtime::p::{P, PIDLE, PRUNNING};
+use crate::runtime::object::g::{Kind, G};
+use crate::runtime::object::m::{M, NEVER};
+use crate::runtime::object::p::{P, PIDLE, PRUNNING};
+use crate::runtime::object::timers::Timers;
 use crate::runtime::proc::schedule::detach;
 use crate::runtime::proc::{checkdead, find, idle, procs, sysmon};
 use crate::runtime::sched::{sched, Inner, Sched};
-use crate::runtime::timers::Timers;
 use crate::sys::errno;
 use crate::sys::poll::Until;
 

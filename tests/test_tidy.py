@@ -226,11 +226,14 @@ def python_in_the_crate() -> Iterator[Finding]:
 
 #: Each crate's layers from the bottom up; a file imports from its own and from lower ones. The longest prefix counts.
 CRATE_LAYERS = [
-    ["prim", "sys", "test_rng"],
-    ["runtime"],
+    ["prim", "sys", "test_rng", "panic"],
+    ["runtime::object"],
+    ["runtime::poller"],
+    ["runtime::sched"],
+    ["runtime::traceback"],
     ["runtime::proc"],
-    ["runtime::block", "runtime::poller", "runtime::traceback"],
-    ["runtime::embedder", "panic", "go"],
+    ["runtime::block"],
+    ["runtime", "go"],
     ["chan", "select", "sync", "context", "net", "scope", "time"],
     [""],
 ]

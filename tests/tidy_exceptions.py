@@ -7,18 +7,10 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
     ("long_files", "rust/go-lib/src/chan.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/go-lib/src/context/mod.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/go-lib/src/net/mod.rs", ""): (1, "owed: split at its concepts"),
-    ("long_files", "rust/go-lib/src/runtime/block/chan/mod.rs", ""): (1, "owed: split at its concepts"),
-    ("long_files", "rust/go-lib/src/runtime/proc/newproc.rs", ""): (
+    ("long_files", "rust/go-lib/src/runtime/object/timers.rs", ""): (
         1,
         "owed: split at its concepts",
     ),
-    ("long_files", "rust/go-lib/src/runtime/proc/park.rs", ""): (1, "owed: split at its concepts"),
-    ("long_files", "rust/go-lib/src/runtime/proc/stacks.rs", ""): (
-        1,
-        "owed: split at its concepts",
-    ),
-    ("long_files", "rust/go-lib/src/runtime/proc/wake.rs", ""): (1, "owed: split at its concepts"),
-    ("long_files", "rust/go-lib/src/runtime/object/timers.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/go-lib/src/select.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/go-lib/tests/model.rs", ""): (1, "a model and its cases"),
     ("long_files", "rust/go-lib/tests/published_flaws.rs", ""): (1, "owed: split at its concepts"),
@@ -71,97 +63,4 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
         "tests/test_fuzz.py",
         "test_random_concurrent_programs_conserve_values_and_order",
     ): (1, "a table of cases, or one program that a test walks through"),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/checkdead.rs", "runtime::embedder"): (
-        1,
-        "owed: the host's hooks become a table below proc",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/direct.rs", "runtime::embedder"): (
-        1,
-        "owed: the host's hooks become a table below proc",
-    ),
-    (
-        "upward_imports",
-        "rust/go-lib/src/runtime/proc/mod.rs",
-        "runtime::traceback::print_all_raw",
-    ): (2, "owed: what speaks while dying is to be registered"),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/newproc.rs", "panic"): (
-        1,
-        "owed: what speaks while dying is to be registered",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/newproc.rs", "runtime::embedder::GRef"): (
-        1,
-        "owed: the host's hooks become a table below proc",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/newproc.rs", "runtime::embedder"): (
-        1,
-        "owed: the host's hooks become a table below proc",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/park.rs", "runtime::block::chan"): (
-        1,
-        "owed: what a wait comes to belongs below proc",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/park.rs", "runtime::embedder"): (
-        1,
-        "owed: the host's hooks become a table below proc",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/park.rs", "runtime::block::sema"): (
-        1,
-        "owed: what a wait comes to belongs below proc",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/schedule.rs", "runtime::embedder"): (
-        1,
-        "owed: the host's hooks become a table below proc",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/stacks.rs", "runtime::embedder"): (
-        1,
-        "owed: the host's hooks become a table below proc",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/stats.rs", "runtime::embedder::GRef"): (
-        1,
-        "owed: the host's hooks become a table below proc",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/proc/sysmon.rs", "runtime::embedder"): (
-        1,
-        "owed: the host's hooks become a table below proc",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/sched.rs", "runtime::poller::Netpoll"): (
-        1,
-        "the scheduler is one value, with fields of these types",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/sched.rs", "runtime::proc::idle"): (
-        1,
-        "the scheduler is one value, with fields of these types",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/sched.rs", "runtime::proc::schedtrace"): (
-        1,
-        "the scheduler is one value, with fields of these types",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/sched.rs", "runtime::proc::stacks"): (
-        1,
-        "the scheduler is one value, with fields of these types",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/sched.rs", "runtime::proc::waitsince"): (
-        1,
-        "the scheduler is one value, with fields of these types",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/object/stack.rs", "runtime::embedder::GRef"): (
-        1,
-        "owed: the host's hooks become a table below proc",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/object/stack.rs", "runtime::proc::current_goroutine"): (
-        1,
-        "owed: a hit guard is reported from the bottom up",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/object/stack.rs", "runtime::traceback::header"): (
-        1,
-        "owed: what speaks while dying is to be registered",
-    ),
-    ("upward_imports", "rust/go-lib/src/runtime/traceback.rs", "runtime::embedder::GRef"): (
-        1,
-        "owed: the host's hooks become a table below proc",
-    ),
-    ("upward_imports", "rust/go-lib/src/sys/signal.rs", "runtime::object::stack"): (
-        1,
-        "owed: what speaks while dying is to be registered",
-    ),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::timers::ring_due;
 use super::{explore, spawn, Token, World};
 use crate::runtime::block::cancel::{CancelNode, Done, End, Why};
-use crate::runtime::block::chan::Wait;
+use crate::runtime::object::wait::Wait;
 use crate::runtime::block::sema::Event;
 use crate::runtime::object::timers::NEVER;
 use crate::runtime::object::waitreason::WaitReason;

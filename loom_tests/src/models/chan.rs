@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use super::{explore, spawn, Token, World};
-use crate::runtime::block::chan::{Hchan, RecvError, SendError, Wait};
+use crate::runtime::block::chan::{Hchan, RecvError, SendError};
+use crate::runtime::object::wait::Wait;
 
 type Chan = Hchan<Box<Token>>;
 
@@ -262,7 +263,7 @@ fn an_interrupt_against_a_peer() {
             // SAFETY: the receiver's G lives as long as the world.
             unsafe {
                 if (*gp).wait.interrupt() {
-                    crate::runtime::proc::park::goready(gp);
+                    crate::runtime::proc::ready::goready(gp);
                 }
             }
         });

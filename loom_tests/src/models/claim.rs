@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{explore, spawn, Token};
 use crate::prim::{AtomicBool, Ordering};
-use crate::runtime::object::g::{Kind, Wake, G};
+use crate::runtime::object::g::{Kind, G};
+use crate::runtime::object::waitword::Wake;
 
 /// A G with what each party writes before it acts.
 struct Wait {

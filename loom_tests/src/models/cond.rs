@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::chan::SOON;
 use super::{explore, spawn, Token, World};
-use crate::runtime::block::chan::Wait;
+use crate::runtime::object::wait::Wait;
 use crate::runtime::block::sema::{CondCore, Flag, MutexCore};
 use crate::runtime::object::waitreason::WaitReason;
 

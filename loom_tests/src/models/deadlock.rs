@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{explore, spawn, World};
 use crate::prim::Ordering;
-use crate::runtime::block::chan::Wait;
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::g::G;
 use crate::runtime::object::m::NEVER;
-use crate::runtime::proc::park::goready;
-use crate::runtime::proc::{checkdead, find, sysmon, wake};
-use crate::runtime::block::sema::{SemaphoreCore, WaitError};
+use crate::runtime::proc::ready::goready;
+use crate::runtime::proc::{checkdead, find, lists, sysmon, wake};
+use crate::runtime::block::sema::SemaphoreCore;
 
 /// Proves: when a thread begins to wait for ever while the only M falls asleep, sysmon, which falls
 /// asleep as well, is told, and finds that everything is dead.
@@ -43,7 +43,7 @@ fn the_last_to_fall_asleep_tells_sysmon() {
             }
             assert!(checkdead::is_dead(s));
             // The end of both waits, so that the execution ends.
-            let p = wake::pidleget(s, &mut s.inner.lock()).unwrap();
+            let p = lists::pidleget(s, &mut s.inner.lock()).unwrap();
             wake::startm(s, p, false);
             let gp = std::ptr::with_exposed_provenance_mut::<G>(g);
             // SAFETY: the G lives as long as the world; readied once it was claimed.

@@ -1,5 +1,5 @@
 //! A host goroutine that parks on its own stack, before its context is saved (`proc::direct`), and one
-//! that ends and is followed by a new one there (`newproc::succeed`).
+//! that ends and is followed by a new one there (`entry::succeed`).
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use crate::runtime::embedder::{self, Embedder};
 use crate::runtime::object::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
 use crate::runtime::object::lock::Mutex;
 use crate::runtime::object::m::{ParkArgs, M, NEVER};
-use crate::runtime::proc::park::ready;
+use crate::runtime::proc::ready::ready;
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::{direct, enter_rt_on, leave_rt, newproc, sysmon, wake};
+use crate::runtime::proc::{direct, enter_rt_on, entry, leave_rt, lists, take_p, wake};
 use crate::runtime::object::sudog::{Sudog, WaitQ};
 
 /// A host whose goroutines can all be swapped and moved.
@@ -122,10 +122,10 @@ impl Model {
     /// Takes P 0 away for another M, which empties its queue. True: the goroutine ran there.
     fn take_over(&self, world: &World) -> bool {
         let m = world.enter();
-        if !sysmon::take_p(world.p(0)) {
+        if !take_p(world.p(0)) {
             return false;
         }
-        wake::acquirep(m, world.p(0));
+        lists::acquirep(m, world.p(0));
         let mut ran = false;
         loop {
             // SAFETY: the P is ours.
@@ -255,7 +255,7 @@ impl Succession {
         leave_rt(m);
         self.used.add(1);
         // SAFETY: on its stack, as it were.
-        let next = unsafe { newproc::succeed(gp) };
+        let next = unsafe { entry::succeed(gp) };
         if next.is_null() {
             return false;
         }
@@ -275,10 +275,10 @@ impl Succession {
     /// True: the new goroutine ran there.
     fn take_over(&self, world: &World) -> bool {
         let m = world.enter();
-        if !sysmon::take_p(world.p(0)) {
+        if !take_p(world.p(0)) {
             return false;
         }
-        wake::acquirep(m, world.p(0));
+        lists::acquirep(m, world.p(0));
         // SAFETY: the P is ours, and so are its queue and its list.
         let (runs, dead) = unsafe { (world.p(0).hostq.get(), world.p(0).gfree.pop()) };
         if !dead.is_null() {

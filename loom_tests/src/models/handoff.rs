@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{explore, spawn, Token, World};
 use crate::prim::Ordering;
-use crate::runtime::proc::{enter_rt, leave_rt, sysmon};
+use crate::runtime::proc::{enter_rt, leave_rt, take_p};
 
 /// Proves: the P (its plain cells, for which the token stands) is used by one thread at a time:
 /// by its M inside the runtime, or by sysmon after it was taken; each sees what the other did, and
@@ -22,12 +22,12 @@ fn a_p_is_used_by_its_m_or_by_sysmon() {
         let token = Arc::new(Token::new(0));
         let m = world.enter();
         let p = world.p(0);
-        crate::runtime::proc::wake::acquirep(m, p);
+        crate::runtime::proc::lists::acquirep(m, p);
         leave_rt(m);
         let (world2, token2) = (world.clone(), token.clone());
         let monitor = spawn(move || {
             for _ in 0..2 {
-                if sysmon::take_p(world2.p(0)) {
+                if take_p(world2.p(0)) {
                     token2.add(10);
                     return true;
                 }

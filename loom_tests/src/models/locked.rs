@@ -6,8 +6,9 @@ use super::{explore, running_g, spawn, Token, World};
 use crate::prim::Ordering;
 use crate::runtime::object::g::G;
 use crate::runtime::object::m::{ParkArgs, M, NEVER};
-use crate::runtime::proc::park::{park_m, ready};
-use crate::runtime::proc::{checkdead, exit, locked, wake};
+use crate::runtime::proc::leave::park_m;
+use crate::runtime::proc::ready::ready;
+use crate::runtime::proc::{checkdead, exit, lists, locked, wake};
 
 unsafe fn nothing(_: *mut G, _: *mut ()) {}
 
@@ -64,7 +65,7 @@ fn a_kept_m_gets_the_p_of_who_finds_its_goroutine() {
         used.set(2);
         assert!(g.lockedm.load(Ordering::Relaxed).is_null() && kept.lockedg.get().is_null());
         let s = world.sched();
-        let idle = wake::pidleget(s, &mut s.inner.lock()).expect("it gave its P away");
+        let idle = lists::pidleget(s, &mut s.inner.lock()).expect("it gave its P away");
         wake::startm(s, idle, false);
         finder.join().unwrap();
         late.join().unwrap();

@@ -33,7 +33,7 @@ use crate::runtime::object::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
 use crate::runtime::object::m::M;
 use crate::runtime::object::p::{P, PRUNNING};
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::wake;
+use crate::runtime::proc::lists;
 use crate::runtime::sched::Sched;
 use crate::sys::tls;
 
@@ -146,7 +146,7 @@ impl World {
     pub(crate) fn enter_with_p(&self, i: usize) -> &'static M {
         let m = self.enter();
         m.curg.set(std::ptr::null_mut());
-        wake::acquirep(m, self.p(i));
+        lists::acquirep(m, self.p(i));
         m
     }
 }

@@ -7,15 +7,16 @@ use loom::sync::atomic::AtomicU32;
 
 use super::{explore, spawn, Token, World};
 use crate::prim::Ordering;
-use crate::runtime::block::chan::Wait;
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::g::G;
-use crate::runtime::poller::attend;
+use crate::runtime::proc::wake::attend;
 use crate::runtime::poller::desc::{Mode, PollDesc};
 use crate::runtime::object::note::Note;
-use crate::runtime::proc::inject::ReadyList;
-use crate::runtime::proc::park::goready;
-use crate::runtime::proc::{find, wake};
-use crate::runtime::block::sema::{FdError, FdMutex, SemaphoreCore, WaitError};
+use crate::runtime::object::readylist::ReadyList;
+use crate::runtime::proc::ready::goready;
+use crate::runtime::proc::{find, stop};
+use crate::runtime::block::sema::{FdMutex, SemaphoreCore};
+use crate::runtime::poller::error::FdError;
 use crate::sys::poll::READ;
 
 /// A descriptor: what there is to read, and who waits for it.
@@ -252,7 +253,7 @@ fn somebody_polls_for_a_waiter_without_a_p() {
             if m.pp().is_null() {
                 // It has polled, and its P is with the thread that looks for an M: it sleeps on.
                 world2.sched().netpoll.remove_waiters(1);
-                wake::stopm(m);
+                stop::stopm(m);
             }
         });
         world.enter();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::chan::SOON;
 use super::{explore, spawn, Token, World};
-use crate::runtime::block::chan::Wait;
+use crate::runtime::object::wait::Wait;
 use crate::runtime::block::sema::RwMutexCore;
 
 /// Proves: a writer excludes a reader and another writer, what it wrote is seen, and nobody is

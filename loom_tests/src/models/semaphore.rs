@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::chan::SOON;
 use super::{explore, spawn, Token, World};
-use crate::runtime::block::chan::Wait;
+use crate::runtime::object::wait::Wait;
 use crate::runtime::block::sema::SemaphoreCore;
 
 /// Proves: two who want all permits exclude one another, also beside one who gives up waiting for

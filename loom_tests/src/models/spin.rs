@@ -11,7 +11,7 @@ use crate::prim::Ordering;
 use crate::runtime::object::g::{Kind, G, GRUNNABLE, GRUNNING};
 use crate::runtime::object::m::M;
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::{find, wake};
+use crate::runtime::proc::{find, stop, wake};
 
 fn runnable(kind: Kind) -> Arc<Box<G>> {
     let g = running_g();
@@ -155,7 +155,7 @@ fn work_in_the_inbox_of_a_p_that_is_handed_off_is_not_slept_through() {
         let world2 = world.clone();
         let sleeper = spawn(move || {
             let m = world2.enter();
-            wake::stopm(m);
+            stop::stopm(m);
             assert!(std::ptr::eq(m.pp(), world2.p(0)), "awake without the P");
         });
         let (world2, g2) = (world.clone(), g.clone());
@@ -185,7 +185,7 @@ fn an_idle_m_that_ends_takes_no_p_along() {
             let (m, s) = (world2.enter(), world2.sched());
             let me = std::ptr::from_ref(m).cast_mut();
             s.inner.lock().allm.push(me);
-            wake::stopm(m);
+            stop::stopm(m);
             if m.pp().is_null() {
                 assert!(m.ends.get(), "neither a P nor an end");
                 let inner = s.inner.lock();
@@ -194,7 +194,7 @@ fn an_idle_m_that_ends_takes_no_p_along() {
                 // A new one instead, which stays.
                 m.ends.set(false);
                 s.keep_idle.store(1, Ordering::Relaxed);
-                wake::stopm(m);
+                stop::stopm(m);
             }
             assert!(!m.ends.get() && std::ptr::eq(m.pp(), world2.p(0)), "the P is lost");
         });

@@ -31,7 +31,8 @@ use crate::runtime::block::chan::Hchan;
 use crate::runtime::block::time::deadline_after;
 use crate::runtime::block::timetimer::{TickChan, TimeTimer};
 
-pub use crate::runtime::block::chan::{CloseOfClosed, RecvError, SendError, Wait};
+pub use crate::runtime::block::chan::{CloseOfClosed, RecvError, SendError};
+pub use crate::runtime::object::wait::Wait;
 
 struct Shared<T> {
     chan: Hchan<T>,

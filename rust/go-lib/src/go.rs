@@ -4,11 +4,10 @@ use std::marker::PhantomData;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe, Location};
 use std::sync::Arc;
 
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::WaitError;
 use crate::runtime::embedder::Event;
 use crate::runtime::object::lock::Locked;
 use crate::runtime::object::start::Start;
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc::{self, newproc, procs};
 

@@ -162,5 +162,5 @@ pub mod debug {
     }
 
     pub use crate::runtime::object::stack::set_max_stack;
-    pub use crate::runtime::proc::procs::set_max_threads;
+    pub use crate::runtime::proc::newm::set_max_threads;
 }

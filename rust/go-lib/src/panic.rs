@@ -4,8 +4,6 @@ use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, RwLock};
 
-use crate::runtime::embedder::GRef;
-
 /// Called on the goroutine that panicked, when its stack has been unwound.
 type Handler = Arc<dyn Fn(GoroutinePanic) + Send + Sync>;
 
@@ -79,9 +77,8 @@ fn install(f: Handler) {
     }
 }
 
-/// Reports the panic of `r`.
-pub(crate) fn goroutine_panicked(r: GRef, payload: Box<dyn Any + Send>) {
-    let panic = GoroutinePanic { goid: r.goid(), created_at: r.location(), payload };
+/// Reports a goroutine's panic: tells the handler, or stderr.
+pub(crate) fn report(panic: GoroutinePanic) {
     // Cloned: the handler may wait, and set another.
     let handler = HANDLER.read().ok().and_then(|handler| handler.clone());
     let Some(f) = handler else {

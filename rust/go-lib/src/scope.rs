@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::prim::{AtomicUsize, Ordering};
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::{Event, WaitError, WaitGroupCore};
+use crate::runtime::block::sema::{Event, WaitGroupCore};
 use crate::runtime::object::lock::Locked;
 use crate::runtime::object::start::Start;
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc::newproc::newproc_go;
 use crate::runtime::proc::throw;

@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use crate::chan::{Receiver, Sender};
 use crate::runtime::block::chan::core::Dir;
-use crate::runtime::block::chan::{Hchan, Wait};
+use crate::runtime::block::chan::Hchan;
 use crate::runtime::block::select::core::{selectgo_and_tell, Outcome, Scase};
 use crate::runtime::block::select::{self, Case, SelectError};
 use crate::runtime::block::time::deadline_after;
+use crate::runtime::object::wait::Wait;
 
 pub use crate::runtime::block::select::Selected;
 

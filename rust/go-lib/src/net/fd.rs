@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::runtime::block::netpoll::fd::NetFd;
 use crate::runtime::block::netpoll::NetError;
-use crate::runtime::block::sema::WaitError;
 use crate::runtime::object::timers::NEVER;
+use crate::runtime::object::wait::WaitError;
 use crate::runtime::poller::desc::Mode;
 
 impl From<NetError> for io::Error {

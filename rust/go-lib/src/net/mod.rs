@@ -73,7 +73,7 @@ use std::time::Duration;
 
 use self::fd::Fd;
 use crate::runtime::block::netpoll::NetError;
-use crate::runtime::block::sema::WaitError;
+use crate::runtime::object::wait::WaitError;
 use crate::runtime::poller::desc::Mode;
 use crate::sys::clock::nanotime;
 use crate::sys::errno;

@@ -1,194 +1,39 @@
-//! The host's face: the table by which a host gives goroutines an exclusive interpreter, and the
-//! operations it needs in a form that reports instead of panicking.
-//!
-//! A *host goroutine* runs with the interpreter attached. At most one does so at a time, on the P
-//! that has the right (P 0). While its M goes from one host goroutine to the next it keeps the
-//! interpreter and only swaps the goroutines' states.
-//!
-//! # Invariants
-//! 1. `attach`, `detach`, `swap` and `discard` are called on g0, with no lock held and every
-//!    scheduler structure consistent: they may wait for the interpreter, and other threads run
-//!    runtime code meanwhile. `swap_at_once` and `may_migrate` are called on a goroutine's stack; the
-//!    next goroutine may also begin with the state of the one that has just ended, still attached.
-//! 2. A state is attached on at most one thread. It is detached before its P is given away.
-//! 3. `main` runs on the goroutine's stack with the state attached. No frame of ours below it has
-//!    a landing pad, so a host may end the thread there by forced unwinding.
+//! The host's face: what a host may call, in a form that reports instead of panicking. The hooks that the
+//! runtime calls in turn, and the rules they keep to, are in `object::host`.
 
 use std::io;
 
 use crate::prim::Ordering;
-use crate::runtime::object::g::{self, G};
+use crate::runtime::object::g;
+pub use crate::runtime::object::gref::GRef;
+pub use crate::runtime::object::host::{install, Embedder};
 pub use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc;
 
-pub use crate::runtime::block::chan::{CloseOfClosed, Doorbell, Hchan, RecvError, SendError, Wait};
+pub use crate::runtime::block::chan::{CloseOfClosed, Hchan, RecvError, SendError};
 pub use crate::runtime::block::select::{selectgo, Case, SelectError, Selected};
 pub use crate::runtime::block::sema::{
     CondCore, Flag, MutexCore, ReleasedTooMany, RwMutexCore, RwUnlockError, SemaphoreCore,
-    UnlockOfUnlocked, WaitError, WaitGroupCore, WaitGroupError,
+    UnlockOfUnlocked, WaitGroupCore, WaitGroupError,
 };
 pub use crate::runtime::block::time::{sleep_until, Alarm, Ring};
+pub use crate::runtime::object::doorbell::Doorbell;
+pub use crate::runtime::object::wait::{Wait, WaitError};
 pub use crate::runtime::proc::exit::stop_the_ms;
 #[cfg(not(golib_loom))]
 pub use crate::runtime::proc::fork::{after_fork_in_child, before_fork, ForkChild};
-pub use crate::runtime::proc::procs::{set_max_threads, ThreadLimit};
+pub use crate::runtime::proc::newm::{set_max_threads, ThreadLimit};
 pub use crate::runtime::proc::stats::Stats;
 pub use crate::runtime::sched::set_debug_migrate;
 
-/// The host's functions. All are `unsafe`: the runtime keeps the module's invariants.
-pub struct Embedder {
-    /// A goroutine got the stack `[lo, hi)`: makes a state for it. Returns the state and the
-    /// address below which the goroutine's frames start. Runs on g0, interpreter held or not.
-    pub bind: unsafe fn(lo: usize, hi: usize) -> Option<(*mut (), usize)>,
-    /// Attaches `state` to this thread, waiting for the interpreter.
-    pub attach: unsafe fn(state: *mut ()),
-    /// Detaches `state` and gives the interpreter up.
-    pub detach: unsafe fn(state: *mut ()),
-    /// Attaches `to` instead of `from`, keeping the interpreter.
-    pub swap: unsafe fn(from: *mut (), to: *mut ()),
-    /// As `swap`, if that needs neither waiting nor giving the interpreter up; false: nothing has
-    /// happened. Called on the stack of the goroutine that leaves, for which `from` is.
-    pub swap_at_once: unsafe fn(from: *mut (), to: *mut ()) -> bool,
-    /// Runs the goroutine whose payload is `host`. True: the state may serve the next goroutine.
-    pub main: unsafe extern "C-unwind" fn(host: *mut (), state: *mut ()) -> bool,
-    /// Deletes the attached `state` after its goroutine ended; the interpreter is given up.
-    pub discard: unsafe fn(state: *mut ()),
-    /// May the parked goroutine with `state` go on on another thread? `caller` is what the host
-    /// left by [`set_caller`] before the operation.
-    pub may_migrate: unsafe fn(state: *mut (), caller: *const ()) -> bool,
-    /// Nobody holds the interpreter: the running host goroutine sits in a call outside.
-    pub is_free: unsafe fn() -> bool,
-    /// A thread of the host is about to sleep in the runtime; the token goes to `thread_unpark`.
-    pub thread_park: unsafe fn() -> *mut (),
-    /// It woke up.
-    pub thread_unpark: unsafe fn(token: *mut ()),
-    /// Whether a signal came that this thread is to handle; None: it handles none. Called without
-    /// the interpreter.
-    pub thread_signal: unsafe fn() -> Option<bool>,
-    /// A signal came while it slept: true if the operation is to return interrupted. Called with
-    /// the interpreter given up; takes it for itself if it needs it.
-    pub thread_poll: unsafe fn(token: *mut ()) -> bool,
-    /// Every goroutine and every thread the runtime knows is asleep for good. The host looks
-    /// whether somebody else could wake them: a thread of its own, or one that nobody knows
-    /// ([`strangers`]). If not it ends the main wait by [`GRef::deadlock`]. Called on sysmon's thread;
-    /// may take the interpreter. False: it wants to be asked again, since nobody tells when those are gone.
-    pub deadlock: unsafe fn() -> bool,
-}
-
-/// std's also in models: a static cannot be loom's.
-static TABLE: std::sync::atomic::AtomicPtr<Embedder> =
-    std::sync::atomic::AtomicPtr::new(std::ptr::null_mut());
-
-/// Installs the host's table, once, before its first goroutine.
-pub fn install(table: &'static Embedder) {
-    // Release: publishes the table; pairs with Acquire in `table`.
-    TABLE.store(table as *const Embedder as *mut Embedder, Ordering::Release);
-}
-
-/// The installed table.
-#[inline(always)]
-pub(crate) fn table() -> Option<&'static Embedder> {
-    // Acquire: pairs with install. SAFETY: only install writes it, from a 'static reference.
-    unsafe { TABLE.load(Ordering::Acquire).as_ref() }
-}
-
-/// One goroutine, as long as its `goid` matches: a G is reused after its goroutine's end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct GRef {
-    pub(crate) gp: *mut G,
-    goid: u64,
-}
-
-// SAFETY: a G is never freed and its shared fields are atomics.
-unsafe impl Send for GRef {}
-// SAFETY: as Send.
-unsafe impl Sync for GRef {}
-
+/// What a host may do to a goroutine.
 impl GRef {
-    pub(crate) fn new(gp: *mut G) -> GRef {
-        // SAFETY: Gs are never freed.
-        GRef { gp, goid: unsafe { (*gp).goid.load(Ordering::Relaxed) } }
-    }
-
-    fn g(&self) -> &G {
-        // SAFETY: Gs are never freed.
-        unsafe { &*self.gp }
-    }
-
-    /// The goroutine's number.
-    pub fn goid(self) -> u64 {
-        self.goid
-    }
-
-    /// True while the goroutine has not ended.
-    pub fn is_alive(self) -> bool {
-        // Acquire: pairs with the Release of newproc, which publishes the number, and of casgstatus.
-        self.g().goid.load(Ordering::Acquire) == self.goid
-            && self.g().status.load(Ordering::Acquire) != g::GDEAD
-    }
-
-    /// `runnable`, `running`, a wait reason, or `dead`.
-    pub fn status_text(self) -> &'static str {
-        if !self.is_alive() {
-            return "dead";
-        }
-        proc::status::text(self.g())
-    }
-
-    /// How long it has been waiting, in nanoseconds; 0 if it is not.
-    pub fn wait_ns(self) -> u64 {
-        if self.is_alive() {
-            proc::status::wait_ns(self.g())
-        } else {
-            0
-        }
-    }
-
-    /// Where it was made: the parent's number.
-    pub fn created_by(self) -> u64 {
-        self.g().created.get().goid
-    }
-
-    /// Where it was made, for a goroutine of a Rust function.
-    pub(crate) fn location(self) -> Option<&'static std::panic::Location<'static>> {
-        self.g().created.get().location
-    }
-
-    /// The host's payload; null once it has ended.
-    pub fn host(self) -> *mut () {
-        if self.is_alive() {
-            // Acquire: pairs with the Release of `dies`.
-            self.g().host.load(Ordering::Acquire)
-        } else {
-            std::ptr::null_mut()
-        }
-    }
-
-    /// The host's state; null before the first run.
-    pub fn state(self) -> *mut () {
-        // Acquire: pairs with the Release of `seat` and `hand_on` in `proc::stacks`.
-        self.g().host_state.load(Ordering::Acquire)
-    }
-
-    /// The `pthread_t` of the OS thread that runs it now; 0 if none does.
-    pub fn pthread(self) -> u64 {
-        let g = self.g();
-        // Acquire: pairs with the Release of `runs_now`, then with that of casgstatus.
-        let m = g.m.load(Ordering::Acquire);
-        let runs = g.status.load(Ordering::Acquire) == g::GRUNNING;
-        if m.is_null() || !runs || !self.is_alive() {
-            return 0;
-        }
-        // SAFETY: Ms are never freed.
-        unsafe { (*m).pthread.load(Ordering::Relaxed) }
-    }
-
     /// Ends its wait because nothing else can. False if it is not waiting any more.
     pub fn deadlock(self) -> bool {
         let claimed = self.is_alive() && self.g().wait.claim_deadlock();
         if claimed {
             // SAFETY: we claimed the wait.
-            unsafe { proc::park::goready(self.gp) };
+            unsafe { proc::ready::goready(self.gp) };
         }
         claimed
     }
@@ -213,12 +58,6 @@ impl GRef {
         }
     }
 
-    /// It runs on an OS thread: computing, waiting for the interpreter, or in a call of the host's.
-    pub fn is_running(self) -> bool {
-        // Acquire: pairs with the Release of casgstatus.
-        self.is_alive() && self.g().status.load(Ordering::Acquire) == g::GRUNNING
-    }
-
     /// The dump's first line: `goroutine 7 [chan receive, 2 minutes]:`.
     pub fn header(self) -> String {
         crate::runtime::traceback::header(self)
@@ -229,7 +68,7 @@ impl GRef {
         let claimed = self.is_alive() && self.g().wait.interrupt();
         if claimed {
             // SAFETY: we claimed the wait.
-            unsafe { proc::park::goready(self.gp) };
+            unsafe { proc::ready::goready(self.gp) };
         }
         claimed
     }
@@ -347,7 +186,7 @@ pub fn set_gomaxprocs(n: usize) -> usize {
 
 /// Calls `f` with every live goroutine.
 pub fn for_each_g(f: &mut dyn FnMut(GRef)) {
-    proc::stats::for_each_g(f);
+    crate::runtime::sched::sched().for_each_g(f);
 }
 
 /// Keeps the calling goroutine on its OS thread; nests. A host also counts its thread-owned locks
@@ -394,7 +233,7 @@ pub fn threads_asleep() -> usize {
 
 /// Why no thread can be had (`errno` from a refused [`spawn`]), in words: the limits in force.
 pub fn thread_limit_text(errno: i32) -> String {
-    proc::procs::limit_text(crate::runtime::sched::sched(), errno)
+    proc::newm::limit_text(crate::runtime::sched::sched(), errno)
 }
 
 /// Why no stack can be had (a [`spawn`] refused with ENOMEM), in words.

@@ -11,17 +11,16 @@
 use std::ptr;
 
 use crate::prim::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::runtime::object::g::G;
+use crate::runtime::object::due::{SchedTrace, WaitStamps};
+use crate::runtime::object::g::{G, GDEAD, GIDLE};
+use crate::runtime::object::gref::GRef;
 use crate::runtime::object::lock::Locked;
-use crate::runtime::object::m::M;
+use crate::runtime::object::m::{M, NEVER};
 use crate::runtime::object::note::Note;
 use crate::runtime::object::p::{GFifo, GList, P};
 use crate::runtime::object::stack::{Bound, Stack, Stacks};
+use crate::runtime::object::stackpool::Pool;
 use crate::runtime::poller::Netpoll;
-use crate::runtime::proc::idle;
-use crate::runtime::proc::schedtrace::SchedTrace;
-use crate::runtime::proc::stacks::Pool;
-use crate::runtime::proc::waitsince::WaitStamps;
 
 /// The most Ps: more could have no thread each. A model has few.
 pub(crate) const MAX_PROCS: usize = if cfg!(golib_loom) { 2 } else { DEFAULT_MAX_THREADS };
@@ -29,6 +28,9 @@ pub(crate) const MAX_PROCS: usize = if cfg!(golib_loom) { 2 } else { DEFAULT_MAX
 const NEAR_PROCS: usize = if cfg!(golib_loom) { 2 } else { 256 };
 /// Go's limit of threads.
 const DEFAULT_MAX_THREADS: usize = 10_000;
+
+/// How many idle Ms stay at least (`proc::idle`). In a model all do, unless it says otherwise.
+pub(crate) const KEEP_IDLE: usize = if cfg!(golib_loom) { usize::MAX } else { 4 };
 
 /// Guarded by `Sched::inner`.
 pub(crate) struct Inner {
@@ -176,7 +178,7 @@ impl Sched {
             exiting: AtomicBool::new(false),
             nthreads: AtomicUsize::new(0),
             starting: AtomicUsize::new(0),
-            keep_idle: AtomicUsize::new(idle::KEEP),
+            keep_idle: AtomicUsize::new(KEEP_IDLE),
             max_threads: AtomicUsize::new(DEFAULT_MAX_THREADS),
             wanted_procs: AtomicUsize::new(0),
             main_is_goroutine: AtomicBool::new(false),
@@ -239,12 +241,31 @@ impl Sched {
         (0..MAX_PROCS).map_while(|i| unsafe { self.p(i).as_ref() })
     }
 
+    /// When the earliest timer of all Ps is due.
+    pub(crate) fn earliest_timer(&self) -> i64 {
+        self.every_p().map(|p| p.timers.next_when()).min().unwrap_or(NEVER)
+    }
+
     /// The Ps in use.
     pub(crate) fn procs(&self) -> impl Iterator<Item = &P> + '_ {
         // Acquire: pairs with the Release of `grow`, which makes the Ps before.
         let n = self.gomaxprocs.load(Ordering::Acquire);
         // SAFETY: Ps are never freed; those below gomaxprocs exist.
         (0..n).map(|i| unsafe { &*self.p(i) })
+    }
+
+    /// Calls `f` with every live goroutine but the host's servants, in the order in which their Gs were made.
+    pub(crate) fn for_each_g(&self, f: &mut dyn FnMut(GRef)) {
+        // Copied: f may take as long as it likes and even make goroutines.
+        let all: Vec<_> = self.allgs.lock().clone();
+        for gp in all {
+            // SAFETY: Gs are never freed. Acquire: pairs with the Release of casgstatus.
+            let (status, system) =
+                unsafe { ((*gp.0).status.load(Ordering::Acquire), (*gp.0).system.get()) };
+            if status != GDEAD && status != GIDLE && !system {
+                f(GRef::new(gp.0));
+            }
+        }
     }
 
     /// In a forked child: makes the waits of all goroutines and threads but `except` unclaimable.
@@ -355,7 +376,7 @@ pub(crate) fn replace_sched() -> &'static Sched {
 #[cfg(golib_loom)]
 pub(crate) fn sched() -> &'static Sched {
     // SAFETY: models make an M, with its scheduler, for each of their threads first.
-    unsafe { &*(*crate::sys::tls::get().cast::<M>()).sched.get() }
+    unsafe { &*(*crate::sys::tls::get().cast::<M>()).sched.cast::<Sched>() }
 }
 
 static DEBUG_MIGRATE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);

@@ -9,21 +9,18 @@
 
 use std::fmt::Write as _;
 
-use crate::runtime::embedder::GRef;
 use crate::runtime::object::g::{Kind, G};
-use crate::runtime::proc::stats::for_each_g;
-use crate::runtime::proc::status::{text, waited_ns};
+use crate::runtime::object::gref::GRef;
+use crate::runtime::sched::sched;
 
 /// `goroutine 7 [chan receive, 2 minutes]:`
 pub(crate) fn header(r: GRef) -> String {
-    // SAFETY: Gs are never freed.
-    let g = unsafe { &*r.gp };
-    format!("goroutine {} [{}]:", r.goid(), state(g, text(g), r.wait_ns()))
+    format!("goroutine {} [{}]:", r.goid(), state(r.g(), r.g().status_text(), r.wait_ns()))
 }
 
 /// What a header of the caller's own G had between its brackets until its last wait ended.
 pub(crate) fn last_wait(g: &G) -> String {
-    state(g, g.waitreason.get().text(), waited_ns(g))
+    state(g, g.waitreason.get().text(), g.waited_ns())
 }
 
 /// `chan receive, 2 minutes, locked to thread`
@@ -43,9 +40,8 @@ fn state(g: &G, text: &str, wait_ns: u64) -> String {
 /// Every live goroutine.
 pub(crate) fn all() -> String {
     let mut out = String::new();
-    for_each_g(&mut |r| {
-        // SAFETY: Gs are never freed.
-        let g = unsafe { &*r.gp };
+    sched().for_each_g(&mut |r| {
+        let g = r.g();
         let _ = writeln!(out, "{}", header(r));
         let created = g.created.get();
         if g.kind.get() == Kind::Go {
@@ -63,6 +59,6 @@ pub(crate) fn all() -> String {
 }
 
 /// Prints every goroutine to stderr.
-pub(crate) fn print_all_raw() {
+pub(crate) fn print_all() {
     eprint!("{}", all());
 }

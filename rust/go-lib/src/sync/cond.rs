@@ -7,9 +7,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::prim::const_new;
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::{CondCore, WaitError};
+use crate::runtime::block::sema::CondCore;
 use crate::runtime::block::time::deadline_after;
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::sync::mutex::{Mutex, MutexGuard};
 
 /// A mutex that [`Cond::wait`] can give up and take again: [`Mutex`] and `std::sync::Mutex`.

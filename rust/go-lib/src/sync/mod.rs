@@ -62,7 +62,7 @@ mod semaphore;
 pub mod singleflight;
 mod waitgroup;
 
-pub use crate::runtime::block::sema::WaitError;
+pub use crate::runtime::object::wait::WaitError;
 pub use barrier::Barrier;
 pub use cond::{Cond, CondMutex};
 pub use mutex::{Mutex, MutexGuard};

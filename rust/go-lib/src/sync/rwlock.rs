@@ -11,9 +11,9 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use crate::prim::const_new;
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::{RwMutexCore, WaitError};
+use crate::runtime::block::sema::RwMutexCore;
 use crate::runtime::block::time::deadline_after;
+use crate::runtime::object::wait::{Wait, WaitError};
 
 /// A value that many may read, or one may change.
 ///

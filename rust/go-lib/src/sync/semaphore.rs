@@ -6,9 +6,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::prim::const_new;
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::{SemaphoreCore, WaitError};
+use crate::runtime::block::sema::SemaphoreCore;
 use crate::runtime::block::time::deadline_after;
+use crate::runtime::object::wait::{Wait, WaitError};
 
 /// Permits that are taken and given back; who finds too few waits, in order.
 ///

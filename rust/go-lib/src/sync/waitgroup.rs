@@ -6,9 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::{WaitError, WaitGroupCore};
+use crate::runtime::block::sema::WaitGroupCore;
 use crate::runtime::block::time::deadline_after;
+use crate::runtime::object::wait::{Wait, WaitError};
 
 /// Waits until as many goroutines are done as were added.
 ///

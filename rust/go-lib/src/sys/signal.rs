@@ -12,6 +12,7 @@ use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
 use crate::sys::mem;
 
@@ -27,14 +28,17 @@ unsafe impl Sync for Previous {}
 
 static PREVIOUS: Previous = Previous(UnsafeCell::new([MaybeUninit::uninit(); 2]));
 static INSTALLED: AtomicBool = AtomicBool::new(false);
+/// Set before the handler is installed.
+static HIT: OnceLock<GuardHit> = OnceLock::new();
 const SIGNALS: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
-/// Installs the handler once a process.
-pub(crate) fn install_guard_handler() {
+/// Installs the handler once a process; it asks `hit`.
+pub(crate) fn install_guard_handler(hit: GuardHit) {
     // AcqRel: pairs with itself: one caller installs.
     if INSTALLED.swap(true, Ordering::AcqRel) {
         return;
     }
+    HIT.get_or_init(|| hit);
     for (i, &signal) in SIGNALS.iter().enumerate() {
         // SAFETY: a zeroed sigaction is valid; the handler's signature fits SA_SIGINFO.
         unsafe {
@@ -75,10 +79,9 @@ pub(crate) fn leave_signal_stack(at: Option<usize>) {
 }
 
 unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
-    const HIT: GuardHit = crate::runtime::object::stack::report_guard_hit;
     // SAFETY: the kernel passes a valid siginfo. Only a fault has an address: a sender's number lies in its place.
     let (sent, addr) = unsafe { ((*info).si_code <= 0, (*info).si_addr() as usize) };
-    if !sent && HIT(addr) {
+    if !sent && HIT.get().is_some_and(|hit| hit(addr)) {
         // SAFETY: no destructors: other threads still run.
         unsafe { libc::_exit(2) };
     }

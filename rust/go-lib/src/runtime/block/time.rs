@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::prim::{AtomicPtr, Ordering};
-use crate::runtime::block::sema::WaitError;
-use crate::runtime::object::g::{Wake, G};
+use crate::runtime::object::g::G;
 use crate::runtime::object::timers::{Action, Timer, Timers};
+use crate::runtime::object::wait::WaitError;
 use crate::runtime::object::waitreason::WaitReason;
+use crate::runtime::object::waitword::Wake;
 use crate::runtime::proc::park::gopark;
-use crate::runtime::proc::{enter_rt, leave_rt, procs, sysmon, wake};
+use crate::runtime::proc::{enter_rt, kick, leave_rt, procs, wake};
 use crate::runtime::sched::{sched, Sched};
 use crate::sys::clock::nanotime;
 
@@ -61,7 +62,7 @@ pub(crate) unsafe fn arm_and_go_on(timer: &Timer, when_ns: i64, action: Action) 
     // SAFETY: the caller's duty.
     if wake::arm_timer(m, when_ns, |heap| unsafe { heap.arm_for(timer, when_ns, action) }) {
         // The caller goes on instead of watching it: sysmon does.
-        sysmon::kick(sched());
+        kick::kick(sched());
     }
     if !m.curg.get().is_null() {
         leave_rt(m);

@@ -19,13 +19,15 @@ use std::ptr;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
-use crate::runtime::block::chan::{Doorbell, Hchan, Wait};
+use crate::runtime::block::chan::Hchan;
 use crate::runtime::block::time::{Alarm, Ring};
+use crate::runtime::object::doorbell::Doorbell;
 use crate::runtime::object::lock::Locked;
 use crate::runtime::object::start::Start;
 use crate::runtime::object::timers::NEVER;
+use crate::runtime::object::wait::Wait;
 use crate::runtime::proc::newproc::newproc_late;
-use crate::runtime::proc::park::goready;
+use crate::runtime::proc::ready::goready;
 use crate::sys::clock::nanotime;
 
 /// What holds the channel of a timer. It may be dropped on a scheduler's stack.

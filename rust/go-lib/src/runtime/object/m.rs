@@ -2,7 +2,7 @@
 //! that called into the runtime and has only a thread-G.
 //!
 //! # Invariants
-//! 1. `in_rt`, `retake` and `p` form a biased lock: see `proc::claim_p`. Outside the runtime
+//! 1. `in_rt`, `retake` and `p` form a biased lock: see `proc::rt`. Outside the runtime
 //!    (`in_rt == 0`) sysmon may take the P away.
 //! 2. An M is never freed: when its thread has ended it serves another one (`proc::idle`), a foreign thread's
 //!    another foreign thread.
@@ -18,7 +18,6 @@ use crate::runtime::object::g::{Kind, G};
 use crate::runtime::object::lock::Mutex;
 use crate::runtime::object::note::Note;
 use crate::runtime::object::p::P;
-use crate::runtime::sched::Sched;
 
 /// Runs on g0 after a goroutine left its stack by `mcall`.
 pub(crate) type McallFn = unsafe fn(*mut M, *mut G);
@@ -58,7 +57,8 @@ pub(crate) struct M {
     pub(crate) left_waits: Cell<bool>,
     /// What the host left for `may_migrate`.
     pub(crate) caller: Cell<*const ()>,
-    pub(crate) sched: Cell<*const Sched>,
+    /// Its scheduler, for models, which have one each; opaque, since that lies above.
+    pub(crate) sched: *const (),
     pub(crate) retake_lock: Mutex,
     /// Sleeping place: idle, locked, or a thread-G's wait.
     pub(crate) park: Note,
@@ -95,7 +95,7 @@ unsafe impl Send for M {}
 unsafe fn no_unlock(_: *mut G, _: *mut ()) {}
 
 impl M {
-    pub(crate) fn new(id: u32, foreign: bool, sched: *const Sched) -> M {
+    pub(crate) fn new<S>(id: u32, foreign: bool, sched: *const S) -> M {
         M {
             in_rt: AtomicU32::new(1),
             retake: AtomicU32::new(0),
@@ -113,7 +113,7 @@ impl M {
             left: Cell::new(ptr::null_mut()),
             left_waits: Cell::new(false),
             caller: Cell::new(ptr::null()),
-            sched: Cell::new(sched),
+            sched: sched.cast(),
             retake_lock: Mutex::new(),
             park: Note::new(),
             nextp: AtomicPtr::new(ptr::null_mut()),

@@ -23,9 +23,8 @@ use std::sync::atomic::AtomicUsize;
 
 use crate::prim::Ordering;
 use crate::runtime::object::lock::Locked;
-use crate::sys::arch;
-use crate::sys::errno;
 use crate::sys::mem::{self, MAX_PAGE_BYTES};
+use crate::sys::{arch, errno};
 
 /// The smallest stack, of which the guard takes half.
 pub(crate) const MIN_BYTES: usize = 2 * GUARD_BYTES;
@@ -257,27 +256,6 @@ fn reserve_slab(bytes: usize, last_count: usize) -> io::Result<Slab> {
             Err(e) => return Err(e),
         }
     }
-}
-
-/// Called on a signal stack with a fault's address: if it lies in the running goroutine's guard,
-/// prints Go's report and returns true.
-pub(crate) fn report_guard_hit(addr: usize) -> bool {
-    let gp = crate::runtime::proc::current_goroutine();
-    if gp.is_null() {
-        return false;
-    }
-    // SAFETY: the running goroutine's stack bounds do not change while it runs.
-    let stack = unsafe { *(*gp).stack.get() };
-    if !stack.guards(addr) {
-        return false;
-    }
-    let who = crate::runtime::embedder::GRef::new(gp);
-    eprintln!(
-        "runtime: goroutine stack exceeds {}-byte limit\nfatal error: stack overflow\n\n{}",
-        stack.bytes(),
-        crate::runtime::traceback::header(who),
-    );
-    true
 }
 
 #[cfg(all(test, not(golib_loom)))]

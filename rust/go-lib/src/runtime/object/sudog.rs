@@ -156,7 +156,8 @@ mod tests {
     use std::ptr;
 
     use super::{Sudog, WaitQ};
-    use crate::runtime::object::g::{Kind, Wake, G};
+    use crate::runtime::object::g::{Kind, G};
+    use crate::runtime::object::waitword::Wake;
     use crate::test_rng::Rng;
 
     #[test]

@@ -1,5 +1,5 @@
 //! A PollDesc: the meeting place of those who wait for one descriptor with the poller, the
-//! deadlines and the close.
+//! deadlines and the close. It claims waits and wakes nobody; how a G waits here is in `block::netpoll`.
 //!
 //! # The hand-shake
 //! Each direction has a word:
@@ -22,7 +22,7 @@
 //! G which left by an interrupt cannot be claimed in a later wait of another kind.
 //!
 //! # Invariants
-//! 1. One G at most uses a direction: the descriptor's lock sees to it (`fd`).
+//! 1. One G at most uses a direction: the descriptor's lock sees to it (`block::netpoll`).
 //! 2. A G is put into a word, and taken out, under the lock. `READY` is set under it. Only the user
 //!    of the direction makes a `READY` a `NIL`, and a `NIL` a `DRAINED`, which needs no lock.
 //! 3. `seq` of the PollDesc is part of the tag of its events, and grows when it is given back: an
@@ -33,28 +33,19 @@
 //! The Release that puts `READY` pairs with the Acquire that takes it: whoever saw an edge tries after
 //! it, and sees `HANGUP` if that came with it. Everything else is ordered by the lock and the claim.
 //!
-//! Go: runtime/netpoll.go (pollDesc, netpollblock, netpollunblock, poll_runtime_pollSetDeadline)
+//! Go: runtime/netpoll.go (pollDesc, netpollunblock)
 
 use std::cell::Cell;
-use std::io;
-use std::os::fd::RawFd;
 use std::ptr;
 
 use crate::prim::{AtomicPtr, AtomicU32, Ordering};
-use crate::runtime::block::sema::{FdError, WaitError};
-use crate::runtime::block::time::arm_and_go_on;
-use crate::runtime::object::g::{Wake, G};
+use crate::runtime::object::g::G;
 use crate::runtime::object::lock::Mutex;
-use crate::runtime::object::m::NEVER;
-use crate::runtime::object::timers::{Action, Timer, Timers};
-use crate::runtime::object::waitreason::WaitReason;
-use crate::runtime::poller::attend;
-use crate::runtime::proc::inject::ReadyList;
-use crate::runtime::proc::park::{gopark, goready};
-use crate::runtime::proc::{getg, getm, throw};
-use crate::runtime::sched::sched;
+use crate::runtime::object::readylist::ReadyList;
+use crate::runtime::object::timers::{Timer, Timers, NEVER};
+use crate::runtime::object::wait::WaitError;
+use crate::runtime::poller::error::FdError;
 use crate::sys::clock::nanotime;
-use crate::sys::errno;
 use crate::sys::poll::{HANGUP, READ, WRITE};
 
 /// A direction.
@@ -62,6 +53,17 @@ use crate::sys::poll::{HANGUP, READ, WRITE};
 pub(crate) enum Mode {
     Read,
     Write,
+}
+
+/// What the look before a wait found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Begun {
+    /// An edge has come: try.
+    Ready,
+    /// The G is in its word, and the lock is held.
+    Waits,
+    /// Against 1: another G is there.
+    Taken,
 }
 
 /// The states of a word, and a G. Never used as pointers.
@@ -118,42 +120,8 @@ impl PollDesc {
         }
     }
 
-    /// A PollDesc for `fd`, which the poller knows from now on.
-    ///
-    /// # Errors
-    /// `fd` cannot be polled, or a limit is reached.
-    pub(crate) fn open(fd: RawFd) -> io::Result<&'static PollDesc> {
-        let np = &sched().netpoll;
-        let poller = np.open()?;
-        let pd = np.pool.take().ok_or_else(|| io::Error::from_raw_os_error(errno::ENFILE))?;
-        pd.lock.lock();
-        pd.flags.store(0, Ordering::Relaxed);
-        for half in &pd.halves {
-            half.word.store(NIL, Ordering::Relaxed);
-            half.deadline.set(NEVER);
-        }
-        let tag = u64::from(pd.number) | u64::from(pd.seq.load(Ordering::Relaxed)) << 32;
-        pd.lock.unlock();
-        poller.open(fd, tag).inspect_err(|_| np.pool.put(pd))?;
-        Ok(pd)
-    }
-
-    /// Gives it back; nobody uses `fd` any more, which the caller closes next.
-    pub(crate) fn release(&self, fd: RawFd) {
-        let np = &sched().netpoll;
-        self.evict();
-        if let Ok(poller) = np.open() {
-            poller.close(fd);
-        }
-        self.lock.lock();
-        // By 3.
-        self.seq.store(self.seq.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        self.lock.unlock();
-        np.pool.put(self);
-    }
-
     /// Why an operation in `mode` fails before it begins.
-    fn check(&self, mode: Mode) -> Result<(), FdError> {
+    pub(crate) fn check(&self, mode: Mode) -> Result<(), FdError> {
         // Relaxed: a change that is not seen yet comes with a wake-up.
         let flags = self.flags.load(Ordering::Relaxed);
         if flags & (CLOSED | EXPIRED[mode as usize]) == 0 {
@@ -188,52 +156,6 @@ impl PollDesc {
             // Fails if an edge came meanwhile. Relaxed: it tells nobody anything but its user.
             let _ = word.compare_exchange(NIL, DRAINED, Ordering::Relaxed, Ordering::Relaxed);
         }
-    }
-
-    /// Waits for an edge, which may have come already; at most until `until_ns`. Afterwards the
-    /// caller tries again.
-    ///
-    /// Blocks: the goroutine or the OS thread.
-    ///
-    /// # Errors
-    /// It was closed, the direction's deadline or `until_ns` has passed, or an interrupt.
-    pub(crate) fn wait(&self, mode: Mode, until_ns: Option<i64>) -> Result<(), FdError> {
-        let word = &self.halves[mode as usize].word;
-        let gp = getg();
-        self.lock.lock();
-        let checked = self.check(mode);
-        let now = word.load(Ordering::Relaxed);
-        if checked.is_err() || now == READY {
-            word.store(NIL, Ordering::Relaxed);
-            self.lock.unlock();
-            return checked;
-        }
-        if now != NIL && now != DRAINED {
-            throw("netpoll: two wait in one direction");
-        }
-        if until_ns.is_some_and(|until| until <= nanotime()) {
-            self.lock.unlock();
-            return Err(FdError::Wait(WaitError::Timeout));
-        }
-        word.store(gp, Ordering::Relaxed);
-        let np = &sched().netpoll;
-        np.add_waiter();
-        let arg = ptr::from_ref(self).cast_mut().cast();
-        // SAFETY: the lock is held until unlock_desc; a PollDesc is never freed.
-        let error = match unsafe { gopark(unlock_desc, arg, WaitReason::IoWait, until_ns) } {
-            Wake::Peer => return self.check(mode),
-            Wake::Timeout => WaitError::Timeout,
-            Wake::Interrupt => WaitError::Interrupted,
-            Wake::Deadlock => WaitError::Deadlock,
-        };
-        self.lock.lock();
-        // Who found us here and could not claim us has taken us out.
-        if word.load(Ordering::Relaxed) == gp {
-            word.store(NIL, Ordering::Relaxed);
-        }
-        self.lock.unlock();
-        np.remove_waiters(1);
-        Err(FdError::Wait(error))
     }
 
     /// Ends the wait in `mode`, if there is one: the G that was claimed, or null. The lock is held.
@@ -277,12 +199,105 @@ impl PollDesc {
         self.flags.store(self.flags.load(Ordering::Relaxed) | flags, Ordering::Relaxed);
     }
 
-    /// When operations in `mode` end without having completed; [`NEVER`]: not by themselves. Also
-    /// ends those that wait now.
+    /// What `set_deadline` set, in a forked child: the lock may be held by a thread that is gone.
+    pub(crate) fn deadline_behind_lock(&self, mode: Mode) -> i64 {
+        self.halves[mode as usize].deadline.get()
+    }
+
+    /// The number of the last setting, by 4.
+    #[cfg(test)]
+    pub(crate) fn deadline_seq(&self, mode: Mode) -> u64 {
+        self.halves[mode as usize].seq.get()
+    }
+
+    /// By 4 a timer under way does nothing after this. The lock is held.
+    fn disarm(&self, half: &Half) {
+        half.seq.set(half.seq.get() + 1);
+        if half.deadline.get() != NEVER {
+            // SAFETY: Ps live as long as the scheduler, which is this PollDesc's.
+            unsafe { Timers::disarm(&half.timer) };
+        }
+    }
+
+    /// A new descriptor's: nothing is known, and no deadline is set. The tag of its events.
+    pub(crate) fn begin(&self) -> u64 {
+        self.lock.lock();
+        self.flags.store(0, Ordering::Relaxed);
+        for half in &self.halves {
+            half.word.store(NIL, Ordering::Relaxed);
+            half.deadline.set(NEVER);
+        }
+        let tag = u64::from(self.number) | u64::from(self.seq.load(Ordering::Relaxed)) << 32;
+        self.lock.unlock();
+        tag
+    }
+
+    /// By 3, nobody's any more.
+    pub(crate) fn end(&self) {
+        self.lock.lock();
+        self.seq.store(self.seq.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.lock.unlock();
+    }
+
+    /// `gp` is about to wait in `mode` until `until_ns`. With [`Begun::Waits`] it is in its word, and the lock is held: see
+    /// [`unlock`](Self::unlock).
+    ///
+    /// # Errors
+    /// It was closed, or a deadline has passed.
+    pub(crate) fn begin_wait(
+        &self,
+        mode: Mode,
+        gp: *mut G,
+        until_ns: Option<i64>,
+    ) -> Result<Begun, FdError> {
+        let word = &self.halves[mode as usize].word;
+        self.lock.lock();
+        let checked = self.check(mode);
+        let now = word.load(Ordering::Relaxed);
+        if checked.is_err() || now == READY {
+            word.store(NIL, Ordering::Relaxed);
+            self.lock.unlock();
+            return checked.map(|()| Begun::Ready);
+        }
+        if now != NIL && now != DRAINED {
+            self.lock.unlock();
+            return Ok(Begun::Taken);
+        }
+        if until_ns.is_some_and(|until| until <= nanotime()) {
+            self.lock.unlock();
+            return Err(FdError::Wait(WaitError::Timeout));
+        }
+        word.store(gp, Ordering::Relaxed);
+        Ok(Begun::Waits)
+    }
+
+    /// Lets wakers at the G that `begin_wait` has put into its word.
+    pub(crate) fn unlock(&self) {
+        self.lock.unlock();
+    }
+
+    /// `gp` waits in `mode` no more, and was not claimed by a waker: whoever found it and could not claim it has taken it
+    /// out already.
+    pub(crate) fn leave(&self, mode: Mode, gp: *mut G) {
+        let word = &self.halves[mode as usize].word;
+        self.lock.lock();
+        if word.load(Ordering::Relaxed) == gp {
+            word.store(NIL, Ordering::Relaxed);
+        }
+        self.lock.unlock();
+    }
+
+    /// Sets the deadline of `mode`, for which `arm(timer, seq)` arms the timer, under the lock. The G whose wait a past one
+    /// ended, or null.
     ///
     /// # Errors
     /// It was closed.
-    pub(crate) fn set_deadline(&self, mode: Mode, when_ns: i64) -> Result<(), FdError> {
+    pub(crate) fn put_deadline(
+        &self,
+        mode: Mode,
+        when_ns: i64,
+        arm: impl FnOnce(&Timer, u64),
+    ) -> Result<*mut G, FdError> {
         let expired = EXPIRED[mode as usize];
         let half = &self.halves[mode as usize];
         let mut woken = ptr::null_mut();
@@ -298,41 +313,14 @@ impl PollDesc {
             self.set_flags(expired);
             woken = self.unblock(mode, false);
         } else if when_ns != NEVER {
-            self.arm(half, mode, when_ns);
+            arm(&half.timer, half.seq.get());
         }
         self.lock.unlock();
-        wake_claimed(woken);
-        Ok(())
+        Ok(woken)
     }
 
-    /// What `set_deadline` set, in a forked child: the lock may be held by a thread that is gone.
-    pub(crate) fn deadline_behind_lock(&self, mode: Mode) -> i64 {
-        self.halves[mode as usize].deadline.get()
-    }
-
-    /// By 4 a timer under way does nothing after this. The lock is held.
-    fn disarm(&self, half: &Half) {
-        half.seq.set(half.seq.get() + 1);
-        if half.deadline.get() != NEVER {
-            // SAFETY: Ps live as long as the scheduler, which is this PollDesc's.
-            unsafe { Timers::disarm(&half.timer) };
-        }
-    }
-
-    /// The lock is held.
-    fn arm(&self, half: &Half, mode: Mode, when_ns: i64) {
-        let fire = match mode {
-            Mode::Read => expire_read,
-            Mode::Write => expire_write,
-        };
-        let arg = ptr::from_ref(self).cast_mut().cast();
-        let action = Action { fire, arg, seq: half.seq.get() };
-        // SAFETY: not armed; PollDescs are never freed.
-        unsafe { arm_and_go_on(&half.timer, when_ns, action) };
-    }
-
-    /// The deadline of `mode` that was set as number `seq` has passed.
-    fn expire(&self, mode: Mode, seq: u64) -> *mut G {
+    /// The deadline of `mode` that was set as number `seq` has passed: the G whose wait that ends, or null.
+    pub(crate) fn expire(&self, mode: Mode, seq: u64) -> *mut G {
         self.lock.lock();
         let mut woken = ptr::null_mut();
         // By 4.
@@ -341,14 +329,11 @@ impl PollDesc {
             woken = self.unblock(mode, false);
         }
         self.lock.unlock();
-        if !woken.is_null() {
-            sched().netpoll.remove_waiters(1);
-        }
         woken
     }
 
-    /// Closed: ends the waits of both directions, now and later ones.
-    pub(crate) fn evict(&self) {
+    /// Closed: ends the waits of both directions, now and later ones. The Gs that waited, or null.
+    pub(crate) fn close(&self) -> [*mut G; 2] {
         self.lock.lock();
         self.set_flags(CLOSED);
         for half in &self.halves {
@@ -357,41 +342,8 @@ impl PollDesc {
         }
         let woken = [self.unblock(Mode::Read, false), self.unblock(Mode::Write, false)];
         self.lock.unlock();
-        woken.into_iter().for_each(wake_claimed);
+        woken
     }
-}
-
-/// Readies a G that `unblock` returned; no lock is held.
-fn wake_claimed(gp: *mut G) {
-    if !gp.is_null() {
-        sched().netpoll.remove_waiters(1);
-        // SAFETY: claimed.
-        unsafe { goready(gp) };
-    }
-}
-
-/// `gopark`'s unlockf: the G is in its word and may be claimed.
-///
-/// # Safety
-/// `arg` is the locked PollDesc.
-unsafe fn unlock_desc(_gp: *mut G, arg: *mut ()) {
-    // SAFETY: the caller's duty.
-    unsafe { (*arg.cast::<PollDesc>()).lock.unlock() };
-    if getm().pp().is_null() {
-        attend(sched());
-    }
-}
-
-/// A timer's action.
-unsafe fn expire_read(pd: *mut (), seq: u64) -> *mut G {
-    // SAFETY: `arm` passed a PollDesc, which is never freed.
-    unsafe { (*pd.cast::<PollDesc>()).expire(Mode::Read, seq) }
-}
-
-/// A timer's action.
-unsafe fn expire_write(pd: *mut (), seq: u64) -> *mut G {
-    // SAFETY: as above.
-    unsafe { (*pd.cast::<PollDesc>()).expire(Mode::Write, seq) }
 }
 
 #[cfg(all(test, not(golib_loom)))]
@@ -458,31 +410,5 @@ mod tests {
         assert_eq!(pd.prepare(Mode::Read), Ok(false));
         pd.drained();
         assert_eq!(pd.prepare(Mode::Read), Ok(false), "no edge will tell of the end again");
-    }
-
-    #[test]
-    fn a_deadline_ends_its_direction_until_another_is_set_and_one_that_fires_late_nothing() {
-        const EXPIRED: Result<bool, FdError> = Err(FdError::Wait(WaitError::Timeout));
-        // Its timer may be in a P's heap: never freed, as in the pool.
-        let pd: &PollDesc = Box::leak(Box::new(PollDesc::new(0)));
-        crate::run(|| ());
-        pd.set_deadline(Mode::Read, nanotime() - 1).unwrap();
-        assert_eq!((pd.prepare(Mode::Read), pd.prepare(Mode::Write)), (EXPIRED, Ok(false)));
-        assert_eq!(pd.wait(Mode::Read, None), Err(FdError::Wait(WaitError::Timeout)));
-        const HOUR_NS: i64 = 3_600_000_000_000;
-        pd.set_deadline(Mode::Read, nanotime() + HOUR_NS).unwrap();
-        let late = pd.halves[0].seq.get();
-        assert_eq!(pd.prepare(Mode::Read), Ok(false));
-        pd.set_deadline(Mode::Read, NEVER).unwrap();
-        assert!(pd.expire(Mode::Read, late).is_null());
-        assert_eq!(pd.prepare(Mode::Read), Ok(false), "a deadline that was taken back came");
-        assert!(pd.expire(Mode::Read, pd.halves[0].seq.get()).is_null());
-        assert_eq!(pd.prepare(Mode::Read), EXPIRED);
-        pd.evict();
-        for mode in [Mode::Read, Mode::Write] {
-            assert_eq!(pd.prepare(mode), Err(FdError::Closed));
-            assert_eq!(pd.wait(mode, None), Err(FdError::Closed));
-            assert_eq!(pd.set_deadline(mode, NEVER), Err(FdError::Closed));
-        }
     }
 }

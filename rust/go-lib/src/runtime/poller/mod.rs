@@ -5,6 +5,7 @@
 //! | `mod` | the queue's owner: who polls, and what a poll made ready |
 //! | `desc` | PollDesc: the hand-shake of a waiter with the poller, deadlines and close |
 //! | `pool` | where PollDescs live |
+//! | `error` | why a descriptor cannot be used |
 //!
 //! Descriptors for those who read and write are in `block::netpoll`. The kernel's side is `sys::poll`, whose header is the contract of a backend.
 //!
@@ -21,24 +22,23 @@
 //!    by it after it has left the kernel: two sleepers would take each other's wake-ups.
 //! 3. While somebody waits and all Ps are idle, an M is in the poller, or on its way. An M that falls
 //!    asleep looks at `waiters` under `sched.lock`; a waiter without a P, who may be nobody's last
-//!    before the sleep, looks at `polling` under it (`attend`).
+//!    before the sleep, looks at `polling` under it (`proc::wake::attend`).
 //! 4. The poller is made with the first descriptor: a program without net pays nothing.
 //!
 //! Go: runtime/netpoll.go
 
 pub(crate) mod desc;
+pub(crate) mod error;
 pub(crate) mod pool;
 
 use std::io;
 use std::ptr;
 
 use crate::prim::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use crate::runtime::object::lock::{Locked, Mutex};
-use crate::runtime::object::m::M;
+use crate::runtime::object::lock::Locked;
+use crate::runtime::object::note::Note;
+use crate::runtime::object::readylist::ReadyList;
 use crate::runtime::poller::pool::Pool;
-use crate::runtime::proc::inject::ReadyList;
-use crate::runtime::proc::wake;
-use crate::runtime::sched::Sched;
 use crate::sys::clock::nanotime;
 use crate::sys::poll::{Events, Poller, Until};
 
@@ -50,7 +50,7 @@ pub(crate) struct Netpoll {
     /// By 4: null before the first descriptor; never freed.
     poller: AtomicPtr<Poller>,
     /// Who makes the poller.
-    making: Mutex,
+    making: Locked<()>,
     /// By 1.
     waiters: AtomicUsize,
     /// By 2.
@@ -68,7 +68,7 @@ impl Netpoll {
     pub(crate) fn new() -> Self {
         Netpoll {
             poller: AtomicPtr::new(ptr::null_mut()),
-            making: Mutex::new(),
+            making: Locked::new(()),
             waiters: AtomicUsize::new(0),
             polling: AtomicBool::new(false),
             last_poll: AtomicI64::new(0),
@@ -92,19 +92,14 @@ impl Netpoll {
         if let Some(poller) = self.poller() {
             return Ok(poller);
         }
-        self.making.lock();
-        let made = match self.poller() {
-            Some(_) => Ok(()),
-            None => Poller::new().map(|poller| {
-                // Release: pairs with the Acquire in `poller`.
-                self.poller.store(Box::into_raw(Box::new(poller)), Ordering::Release);
-            }),
-        };
-        self.making.unlock();
-        made.map(|()| match self.poller() {
-            Some(poller) => poller,
-            None => crate::runtime::proc::throw("netpoll: no poller"),
-        })
+        let _one_at_a_time = self.making.lock();
+        if let Some(poller) = self.poller() {
+            return Ok(poller);
+        }
+        let poller = Box::leak(Box::new(Poller::new()?));
+        // Release: pairs with the Acquire in `poller`.
+        self.poller.store(poller, Ordering::Release);
+        Ok(poller)
     }
 
     /// Somebody is about to wait; by 1.
@@ -156,11 +151,11 @@ impl Netpoll {
         begin
     }
 
-    /// Sleeps in the poller until something is ready, `m` is woken or `until_ns`.
-    pub(crate) fn sleep(&self, m: &M, until: Until) -> ReadyList {
-        let ready = if m.park.begin_elsewhere() {
+    /// Sleeps in the poller until something is ready, `park`, the M's note, is woken, or `until`.
+    pub(crate) fn sleep(&self, park: &Note, until: Until) -> ReadyList {
+        let ready = if park.begin_elsewhere() {
             let ready = self.poll(until);
-            m.park.end_elsewhere();
+            park.end_elsewhere();
             ready
         } else {
             ReadyList::new()
@@ -202,20 +197,5 @@ impl Netpoll {
         if let Some(poller) = self.poller() {
             poller.forget();
         }
-    }
-}
-
-/// By 3, for a waiter whose thread holds no P: somebody must poll, and if all Ps are idle nobody may
-/// come to look.
-#[cold]
-pub(crate) fn attend(s: &'static Sched) {
-    let mut inner = s.inner.lock();
-    if s.netpoll.is_polling() {
-        return;
-    }
-    let p = wake::pidleget(s, &mut inner);
-    drop(inner);
-    if let Some(p) = p {
-        wake::startm(s, p, false);
     }
 }

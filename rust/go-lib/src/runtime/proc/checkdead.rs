@@ -8,9 +8,9 @@
 //! Go: runtime/proc.go (checkdead)
 
 use crate::prim::{light_fence, Ordering};
-use crate::runtime::embedder;
+use crate::runtime::object::host;
 use crate::runtime::object::m::{M, NEVER};
-use crate::runtime::proc::{fatal, sysmon, wake};
+use crate::runtime::proc::{fatal, kick};
 use crate::runtime::sched::{Inner, Sched};
 use crate::sys::thread;
 
@@ -38,7 +38,7 @@ fn suspect(s: &Sched) {
         s.maybe_dead.store(true, Ordering::Release);
         // Pairs with the heavy fence in sysmon::sleep: it sees the suspicion, or is kicked.
         light_fence();
-        sysmon::kick(s);
+        kick::kick(s);
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn is_dead(s: &Sched) -> bool {
         || s.nmspinning.load(Ordering::Relaxed) != 0
         || s.netpoll.has_waiters()
         || s.stackless.load(Ordering::Relaxed) != 0
-        || wake::earliest_timer(s) != NEVER
+        || s.earliest_timer() != NEVER
         || nobody_to_tell(s)
     {
         return false;
@@ -96,7 +96,7 @@ pub(crate) fn verify(s: &Sched) -> bool {
     if !is_dead(s) {
         return false;
     }
-    if let Some(t) = embedder::table() {
+    if let Some(t) = host::table() {
         // SAFETY: sysmon holds no lock.
         return !unsafe { (t.deadlock)() };
     }

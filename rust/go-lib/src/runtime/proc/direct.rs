@@ -6,7 +6,7 @@
 //! goroutine comes next that has run before, and whose state can be attached without waiting, its
 //! stack is switched to at once: one switch instead of two, and no turn of the scheduler's loop.
 //! Whatever is out of the ordinary is left to g0. In the same way a goroutine that ends is followed by
-//! a new one on its own stack (`newproc::succeed`).
+//! a new one on its own stack (`entry::succeed`).
 //!
 //! Returns behind a switch are slow: the CPU predicts them from the calls that the left goroutine made,
 //! rightly as long as both came here the same way. So there are few frames between an operation and
@@ -22,12 +22,12 @@
 use std::ptr;
 
 use crate::prim::Ordering;
-use crate::runtime::embedder;
 use crate::runtime::object::g::{Kind, G, GRUNNABLE, GRUNNING};
+use crate::runtime::object::host;
 use crate::runtime::object::m::{ParkArgs, M};
-use crate::runtime::proc::park::{mcall, open_wait, pin_host_if_needed};
+use crate::runtime::proc::leave::{mcall, open_wait, pin_host_if_needed};
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::{find, leave_rt, schedule, wake};
+use crate::runtime::proc::{leave_rt, looks, run, wake};
 #[cfg(not(golib_loom))]
 use crate::sys::sanitizer;
 
@@ -80,7 +80,7 @@ unsafe fn go_on(m: &M, gp: *mut G, pinned: bool) {
             mcall(m, gp, has_parked);
             return;
         }
-        schedule::runs_now(m, &*next);
+        run::runs_now(m, &*next);
         if next == gp {
             leave_rt(m);
             return;
@@ -110,7 +110,7 @@ pub(crate) unsafe fn take_next(m: &M, accept: impl FnOnce(*mut G) -> bool) -> *m
     unsafe {
         let p = &*m.pp();
         debug_assert!(p.has_right());
-        let Some(looks) = find::near_look(p) else { return ptr::null_mut() };
+        let Some(looks) = looks::near_look(p) else { return ptr::null_mut() };
         let head = p.hostq.head();
         if head.gp().is_null() || !accept(head.gp()) {
             return ptr::null_mut();
@@ -129,7 +129,7 @@ fn can_follow(m: &M, next: &G) -> bool {
         return false;
     }
     let (from, to) = (m.attached.get(), next.host_state.load(Ordering::Relaxed));
-    let Some(t) = embedder::table() else { return false };
+    let Some(t) = host::table() else { return false };
     // SAFETY: both states are ours, `from` is attached, and nothing is locked.
     if from.is_null() || !unsafe { (t.swap_at_once)(from, to) } {
         return false;

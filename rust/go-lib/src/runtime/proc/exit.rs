@@ -6,7 +6,7 @@
 
 use crate::prim::{heavy_fence, Ordering};
 use crate::runtime::object::m::M;
-use crate::runtime::proc::schedule::detach;
+use crate::runtime::proc::attach::detach;
 use crate::runtime::sched::{sched, Sched};
 use crate::sys::clock::nanotime;
 use crate::sys::thread;

@@ -19,16 +19,12 @@ use crate::prim::{heavy_fence, Ordering};
 use crate::runtime::object::g::G;
 use crate::runtime::object::m::{M, NEVER};
 use crate::runtime::object::p::P;
-use crate::runtime::proc::schedule::detach;
-use crate::runtime::proc::{park, stacks, wake};
-use crate::runtime::sched::{debug_migrate, sched, Sched};
+use crate::runtime::proc::attach::detach;
+use crate::runtime::proc::looks::{plan_far_look, CLOCK_EVERY, GLOBAL_EVERY};
+use crate::runtime::proc::{lists, ready, stacks, stop, wake};
+use crate::runtime::sched::{sched, Sched};
 use crate::sys::clock::nanotime;
 use crate::sys::poll::Until;
-
-/// Go's odd number: the global queue is looked at first this often.
-const GLOBAL_EVERY: u32 = 61;
-/// The clock is read this often while timers are armed and goroutines run.
-const CLOCK_EVERY: u32 = 8;
 
 /// A runnable G, or null: look at the M's state again (it has a new P, or none).
 #[inline]
@@ -65,39 +61,6 @@ pub(crate) fn find_runnable(m: &'static M) -> *mut G {
     find_far(m, p, s)
 }
 
-/// Plans when a goroutine that goes on to the next directly must let g0 look further: where
-/// `find_runnable` would, and at once in unusual times.
-#[inline(always)]
-fn plan_far_look(s: &Sched, p: &P, looks: u32) {
-    if p.timers_due.load(Ordering::Relaxed) {
-        // Acquire: pairs with the Release in `exit`, so that what is cleared is seen below.
-        p.timers_due.swap(false, Ordering::Acquire);
-    }
-    let at_once = debug_migrate() || s.exiting.load(Ordering::Relaxed);
-    let left = if at_once { 1 } else { GLOBAL_EVERY - looks % GLOBAL_EVERY };
-    p.far_look.set(looks.wrapping_add(left));
-    if p.timers.next_when() != NEVER {
-        look_at_clock_soon(p);
-    }
-}
-
-/// The number of this look if the next goroutine may be taken from `p`, which is the caller's, without g0;
-/// `None`: find_runnable must choose it. Who takes one stores the number in `looks`.
-#[inline(always)]
-pub(crate) fn near_look(p: &P) -> Option<u32> {
-    let looks = p.looks.get().wrapping_add(1);
-    let is_far_look = p.far_look.get().wrapping_sub(looks) as i32 <= 0;
-    (!is_far_look && !p.timers_due.load(Ordering::Relaxed)).then_some(looks)
-}
-
-/// A timer of `p`, which is the caller's, is armed: g0 must read the clock every so often.
-#[inline]
-pub(crate) fn look_at_clock_soon(p: &P) {
-    let looks = p.looks.get();
-    let left = p.far_look.get().wrapping_sub(looks);
-    p.far_look.set(looks.wrapping_add(left.min(CLOCK_EVERY - looks % CLOCK_EVERY)));
-}
-
 /// What would otherwise starve: the global queue, and Rust goroutines beside the host's.
 #[cold]
 fn fair_look(s: &Sched, p: &P) -> *mut G {
@@ -127,7 +90,7 @@ fn run_timers(m: &M, p: &P) -> bool {
         p.timers.run_expired(now, &mut |gp| {
             any = true;
             if !gp.is_null() {
-                park::ready_from_timer(m, gp);
+                ready::ready_from_timer(m, gp);
             }
         });
     }
@@ -242,8 +205,8 @@ pub(crate) fn sleep(m: &'static M, p: &P, s: &'static Sched) {
         if s.runqsize.load(Ordering::Relaxed) > 0 || p.stop.load(Ordering::Relaxed) {
             return;
         }
-        wake::releasep(m);
-        wake::pidleput(s, &mut inner, p);
+        lists::releasep(m);
+        lists::pidleput(s, &mut inner, p);
     }
     let was_spinning = m.spinning.replace(false);
     if was_spinning {
@@ -255,18 +218,18 @@ pub(crate) fn sleep(m: &'static M, p: &P, s: &'static Sched) {
     if look_again(m, s, was_spinning) {
         return;
     }
-    wake::stopm(m);
+    stop::stopm(m);
 }
 
 /// Reads every queue again after the P went idle; true if this M got a P back.
 fn look_again(m: &'static M, s: &'static Sched, spin: bool) -> bool {
     // SAFETY: P 0 always exists.
     let host = unsafe { &*s.p(0) };
-    if !host.hostq.is_empty() && wake::take_idle_p(m, s, host) {
+    if !host.hostq.is_empty() && lists::take_idle_p(m, s, host) {
         return true;
     }
     let work = s.procs().any(|p| !p.runq.is_empty()) || s.runqsize.load(Ordering::Relaxed) > 0;
-    if work && wake::take_any_idle_p(m, s) {
+    if work && lists::take_any_idle_p(m, s) {
         if spin {
             wake::start_spinning(m, s);
         }

@@ -9,7 +9,7 @@ use std::ptr;
 use crate::prim::Ordering;
 use crate::runtime::object::lock::Mutex;
 use crate::runtime::object::m::M;
-use crate::runtime::proc::sysmon;
+use crate::runtime::proc::kick;
 use crate::runtime::sched::{replace_sched, sched, sched_if_made, GPtr};
 use crate::sys::{thread, tls};
 
@@ -54,7 +54,7 @@ pub unsafe fn after_fork_in_child() -> ForkChild {
     // SAFETY: the old locks may be held by threads that are gone: read behind them.
     unsafe { old.kill_waits_behind_locks(forker) };
     old.netpoll.forget();
-    sysmon::want_no_yield();
+    kick::want_no_yield();
     let new = replace_sched();
     // Numbers and limits go on where the parent's were.
     new.goid.store(old.goid.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -65,7 +65,6 @@ pub unsafe fn after_fork_in_child() -> ForkChild {
     }
     // SAFETY: our own M; nobody else exists.
     let m = unsafe { &mut *me };
-    m.sched.set(new);
     m.retake_lock = Mutex::new();
     m.retake.store(0, Ordering::Relaxed);
     m.tid.store(thread::gettid() as u32, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! Ms that have had nothing to do for seconds end.
 //!
-//! A burst of blocking calls leaves as many Ms on the idle list. `KEEP` of them stay (as many as there are CPUs, if that
+//! A burst of blocking calls leaves as many Ms on the idle list. `sched::KEEP_IDLE` of them stay (as many as there are CPUs, if that
 //! is more); each other one sleeps for `PATIENCE_NS` and then ends its thread, unless somebody has taken it off the list
 //! by then. Wakers take the newest M, so the ones that time out are those that nobody needs.
 //!
@@ -15,12 +15,10 @@
 
 use crate::prim::Ordering;
 use crate::runtime::object::m::M;
-use crate::runtime::proc::{procs, wake};
+use crate::runtime::proc::{lists, newm};
 use crate::runtime::sched::{Inner, Sched};
 use crate::sys::clock::nanotime;
 
-/// How many idle Ms stay at least. In a model all do, unless it says otherwise.
-pub(crate) const KEEP: usize = if cfg!(golib_loom) { usize::MAX } else { 4 };
 /// How long the others stay.
 const PATIENCE_NS: i64 = 5_000_000_000;
 
@@ -34,7 +32,7 @@ pub(crate) fn spare(s: &'static Sched) {
     }
     s.starting.fetch_add(1, Ordering::Relaxed);
     // Without one the next P waits for its thread to start, or says why it cannot.
-    if procs::newm(s, None, false).is_err() {
+    if newm::newm(s, None, false).is_err() {
         s.starting.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -64,7 +62,7 @@ fn end(m: &M, s: &Sched) -> bool {
     let is_needed = inner.midle.len() <= s.keep_idle.load(Ordering::Relaxed)
         || s.exiting.load(Ordering::Relaxed)
         || is_first_thread(m);
-    if is_needed || !wake::take_off_idle_list(s, &mut inner, me) {
+    if is_needed || !lists::take_off_idle_list(s, &mut inner, me) {
         return false;
     }
     inner.allm.retain(|&other| other != me);

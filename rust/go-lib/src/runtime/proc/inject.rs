@@ -1,70 +1,16 @@
-//! Gs that somebody claimed together, and how they are readied: by an M with a P, or from outside.
+//! How Gs that were claimed together are readied: by an M with a P, or from outside. "By 1" is `readylist`'s invariant.
 //!
-//! # Invariants
-//! 1. A claimed G is in no queue and belongs to the claimer.
-//!
-//! Go: runtime/proc.go (gList, injectglist)
-
-use std::ptr;
+//! Go: runtime/proc.go (injectglist)
 
 use crate::prim::Ordering;
-use crate::runtime::object::g::{Kind, G, GRUNNABLE, GWAITING};
+use crate::runtime::object::g::{Kind, GRUNNABLE, GWAITING};
 use crate::runtime::object::m::M;
+use crate::runtime::object::readylist::ReadyList;
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::{park, wake};
+use crate::runtime::proc::{ready, wake};
 use crate::runtime::sched::Sched;
 
-/// Gs whose waits were claimed, to be readied: linked by `schedlink`.
-#[must_use = "a claimed waiter that is not readied sleeps for ever"]
-pub(crate) struct ReadyList {
-    first: *mut G,
-    last: *mut G,
-    pub(crate) len: usize,
-    /// One of them is the host's.
-    pub(crate) has_host: bool,
-}
-
 impl ReadyList {
-    pub(crate) fn new() -> Self {
-        ReadyList { first: ptr::null_mut(), last: ptr::null_mut(), len: 0, has_host: false }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_null()
-    }
-
-    /// Appends `gp`, if it is not null.
-    ///
-    /// # Safety
-    /// The caller claimed its wait.
-    pub(crate) unsafe fn push(&mut self, gp: *mut G) {
-        if gp.is_null() {
-            return;
-        }
-        // SAFETY: by 1.
-        unsafe {
-            (*gp).schedlink.set(ptr::null_mut());
-            self.has_host |= (*gp).kind.get() == Kind::Host;
-            if self.last.is_null() {
-                self.first = gp;
-            } else {
-                (*self.last).schedlink.set(gp);
-            }
-        }
-        self.last = gp;
-        self.len += 1;
-    }
-
-    /// Takes the first one out; null if there is none.
-    pub(crate) fn pop(&mut self) -> *mut G {
-        let gp = self.first;
-        if !gp.is_null() {
-            // SAFETY: by 1. Read before somebody else has the G.
-            self.first = unsafe { (*gp).schedlink.get() };
-        }
-        gp
-    }
-
     /// Readies them from `m`, which holds a P, on g0.
     pub(crate) fn inject(mut self, m: &M) {
         loop {
@@ -73,7 +19,7 @@ impl ReadyList {
                 return;
             }
             // SAFETY: by 1.
-            unsafe { park::ready(m, gp, false) };
+            unsafe { ready::ready(m, gp, false) };
         }
     }
 
@@ -88,7 +34,7 @@ impl ReadyList {
             }
             n += 1;
             // SAFETY: by 1.
-            unsafe { park::goready(gp) };
+            unsafe { ready::goready(gp) };
         }
     }
 

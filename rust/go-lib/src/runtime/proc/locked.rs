@@ -5,7 +5,7 @@
 //! goroutine would let two goroutines into one thread-owned lock, or stall one for the other.
 //!
 //! # Invariants
-//! 1. From `keep_m` until it runs again, `gp.lockedm == m` and `m.lockedg == gp`.
+//! 1. From `leave::keep_m` until it runs again, `gp.lockedm == m` and `m.lockedg == gp`.
 //!
 //! Go: runtime/proc.go (stoplockedm, startlockedm, LockOSThread)
 
@@ -14,35 +14,25 @@ use std::ptr;
 use crate::prim::Ordering;
 use crate::runtime::object::g::G;
 use crate::runtime::object::m::M;
-use crate::runtime::proc::schedule::detach;
-use crate::runtime::proc::{checkdead, exit, getg, newproc, park, wake};
+use crate::runtime::proc::attach::detach;
+use crate::runtime::proc::{checkdead, exit, firstrun, getg, lists, stop, threadpark, wake};
 use crate::runtime::sched::{sched, Sched};
-
-/// Ties the goroutine that is leaving to this M.
-#[cold]
-#[inline(never)]
-pub(crate) fn keep_m(m: &M, gp: *mut G) {
-    m.lockedg.set(gp);
-    // SAFETY: gp is leaving this M. Release: pairs with the
-    // Acquire in startlockedm.
-    unsafe { (*gp).lockedm.store((m as *const M).cast_mut(), Ordering::Release) };
-}
 
 /// Sleeps until this M's goroutine is to run; returns it, with a P acquired.
 pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
     detach(m);
     let s = sched();
     if !m.pp().is_null() {
-        let p = wake::releasep(m);
+        let p = lists::releasep(m);
         wake::handoffp(s, p);
     }
     let gp = m.lockedg.get();
     checkdead::locked_sleeps(s, m, true);
     checkdead::look(s);
     let p = loop {
-        park::sleep_locked(m, gp);
+        threadpark::sleep_locked(m, gp);
         m.park.clear();
-        let p = wake::take_nextp(m);
+        let p = lists::take_nextp(m);
         if !p.is_null() || s.exiting.load(Ordering::Relaxed) {
             break p;
         }
@@ -53,11 +43,11 @@ pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
     }
     // SAFETY: startlockedm handed us a P and the G.
     unsafe {
-        wake::acquirep(m, &*p);
+        lists::acquirep(m, &*p);
         (*gp).lockedm.store(ptr::null_mut(), Ordering::Relaxed);
     }
     m.lockedg.set(ptr::null_mut());
-    newproc::ready_to_run(m, gp);
+    firstrun::ready_to_run(m, gp);
     gp
 }
 
@@ -75,11 +65,11 @@ pub(crate) fn startlockedm(m: &'static M, gp: *mut G) {
     let mp = unsafe { &*(*gp).lockedm.load(Ordering::Acquire) };
     wake::reset_spinning(m);
     detach(m);
-    let p = wake::releasep(m);
+    let p = lists::releasep(m);
     // Release: the other M owns the P when it wakes; pairs with the Acquire in take_nextp.
     mp.nextp.store(std::ptr::from_ref(p).cast_mut(), Ordering::Release);
     mp.park.wakeup();
-    wake::stopm(m);
+    stop::stopm(m);
 }
 
 /// See `embedder::lock_os_thread`.

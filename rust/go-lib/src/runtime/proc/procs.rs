@@ -9,10 +9,13 @@ use std::ptr;
 use crate::prim::Ordering;
 use crate::runtime::object::m::M;
 use crate::runtime::object::p::{P, PDEAD};
-use crate::runtime::proc::{enter_rt, getm, idle, leave_rt, park, schedule, sysmon, wake};
-use crate::runtime::sched::{sched, set_debug_migrate, Sched, MAX_PROCS};
-use crate::sys::errno;
-use crate::sys::{cpus, membarrier, signal, thread, tls};
+use crate::runtime::proc::newm::is_over;
+use crate::runtime::proc::upcall::Upcalls;
+use crate::runtime::proc::{
+    attach, enter_rt, getm, guard, leave_rt, lists, park, schedule, sysmon, take_p, upcall, wake,
+};
+use crate::runtime::sched::{sched, set_debug_migrate, Sched, KEEP_IDLE, MAX_PROCS};
+use crate::sys::{cpus, errno, membarrier, signal, thread, tls};
 
 /// The scheduler, started.
 #[inline(always)]
@@ -30,11 +33,12 @@ pub(crate) fn ensure_started() -> &'static Sched {
 fn start(s: &'static Sched) {
     s.resize.lock();
     if s.gomaxprocs.load(Ordering::Relaxed) == 0 {
+        upcall::hand_over(Upcalls { mstart, ensure_started });
         membarrier::init();
-        signal::install_guard_handler();
+        signal::install_guard_handler(guard::report_hit);
         read_debug_env(s);
         s.stacks.choose_default();
-        s.keep_idle.store(cpus::count().max(idle::KEEP), Ordering::Relaxed);
+        s.keep_idle.store(cpus::count().max(KEEP_IDLE), Ordering::Relaxed);
         let wanted = match s.wanted_procs.load(Ordering::Relaxed) {
             0 => cpus::default_procs(),
             wanted => wanted,
@@ -74,7 +78,7 @@ fn grow(s: &'static Sched, from: usize, to: usize) {
         // SAFETY: just made, or retired earlier; never freed.
         let p = unsafe { &*s.p(i) };
         p.stop.store(false, Ordering::Relaxed);
-        wake::pidleput(s, &mut inner, p);
+        lists::pidleput(s, &mut inner, p);
     }
     // Release: the Ps below are ready; pairs with ensure_started.
     s.gomaxprocs.store(to, Ordering::Release);
@@ -122,7 +126,7 @@ fn shrink(s: &'static Sched, n: usize, old: usize) {
     let own = getm().pp();
     for p in leaving().filter(|&p| !ptr::eq(p, own)) {
         while p.status.load(Ordering::Relaxed) != PDEAD {
-            if wake::pidletake(s, &mut s.inner.lock(), p) || sysmon::take_p(p) {
+            if lists::pidletake(s, &mut s.inner.lock(), p) || take_p(p) {
                 retire(s, p);
             } else {
                 thread::usleep_ns(50_000);
@@ -152,94 +156,9 @@ fn retire(s: &'static Sched, p: &P) {
 /// This M's P must stop.
 #[cold]
 pub(crate) fn give_up_p(m: &'static M) {
-    schedule::detach(m);
-    let p = wake::releasep(m);
+    attach::detach(m);
+    let p = lists::releasep(m);
     retire(sched(), p);
-}
-
-/// The thread limit was reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ThreadLimit {
-    /// The limit in force.
-    pub limit: usize,
-    /// Threads alive.
-    pub threads: usize,
-}
-
-/// Sets how many OS threads the runtime may use (10 000 at first); the former limit.
-///
-/// One more thread is needed for each goroutine that blocks in the kernel or keeps its thread; where
-/// it cannot be had, starting a goroutine panics.
-///
-/// # Examples
-/// ```
-/// let old = go_lib::debug::set_max_threads(500);
-/// assert_eq!(go_lib::debug::set_max_threads(old), 500);
-/// ```
-pub fn set_max_threads(n: usize) -> usize {
-    sched().max_threads.swap(n, Ordering::Relaxed)
-}
-
-/// Why no thread can be had, in words.
-pub(crate) fn limit_text(s: &Sched, errno: i32) -> String {
-    let ThreadLimit { limit, threads } = thread_limit(s);
-    if threads >= limit {
-        return format!(
-            "{threads} threads are in use, blocked outside or kept by pinned goroutines, and \
-             set_max_threads allows {limit}"
-        );
-    }
-    let pids = match cpus::pids_max() {
-        Some(n) => format!("; pids.max of the control group is {n}"),
-        None => String::new(),
-    };
-    let os = io::Error::from_raw_os_error(errno);
-    format!("the OS refuses one more than {threads}: {os}{pids}")
-}
-
-/// The threads in use and the limit.
-pub(crate) fn thread_limit(s: &Sched) -> ThreadLimit {
-    ThreadLimit {
-        limit: s.max_threads.load(Ordering::Relaxed),
-        threads: s.nthreads.load(Ordering::Relaxed),
-    }
-}
-
-/// Starts a new M that runs with `p`, or that is to be idle.
-///
-/// # Errors
-/// The limit of `set_max_threads` (EAGAIN), or the OS's error. `p` stays the caller's.
-pub(crate) fn newm(s: &'static Sched, p: Option<&P>, spinning: bool) -> io::Result<()> {
-    if s.nthreads.fetch_add(1, Ordering::Relaxed) >= s.max_threads.load(Ordering::Relaxed) {
-        s.nthreads.fetch_sub(1, Ordering::Relaxed);
-        return Err(io::Error::from_raw_os_error(errno::EAGAIN));
-    }
-    let of_dead = s.inner.lock().mdead.pop();
-    let at = of_dead.unwrap_or_else(|| {
-        let id = s.mid.fetch_add(1, Ordering::Relaxed) + 1;
-        Box::into_raw(Box::new(M::new(id, false, s)))
-    });
-    // SAFETY: new, or its thread has ended; never freed.
-    let m: &'static M = unsafe { &*at };
-    m.ends.set(false);
-    m.yield_asked.store(false, Ordering::Relaxed);
-    m.park.clear();
-    m.spinning.set(spinning);
-    m.nextp.store(p.map_or(ptr::null(), ptr::from_ref).cast_mut(), Ordering::Relaxed);
-    s.inner.lock().allm.push(at);
-    // SAFETY: mstart expects an M of its own.
-    let started = unsafe { thread::spawn(mstart, at.cast()) };
-    if started.is_err() {
-        s.inner.lock().allm.retain(|&q| q != at);
-        is_over(s, at);
-    }
-    started
-}
-
-/// The thread of the M at `at` is no more, or never was.
-fn is_over(s: &Sched, at: *mut M) {
-    s.nthreads.fetch_sub(1, Ordering::Relaxed);
-    s.inner.lock().mdead.push(at);
 }
 
 /// A new thread's first function.
@@ -252,7 +171,7 @@ extern "C" fn mstart(arg: *mut c_void) -> *mut c_void {
     m.pthread.store(thread::pthread(), Ordering::Relaxed);
     // SAFETY: newm handed us a P, or none. Acquire: pairs with the Release by which it did.
     match unsafe { m.nextp.swap(ptr::null_mut(), Ordering::Acquire).as_ref() } {
-        Some(p) => wake::acquirep(m, p),
+        Some(p) => lists::acquirep(m, p),
         None => _ = sched().starting.fetch_sub(1, Ordering::Relaxed),
     }
     schedule::schedule(m);
@@ -276,7 +195,7 @@ pub(crate) fn probe_thread(s: &'static Sched) -> io::Result<bool> {
     {
         let mut inner = s.inner.lock();
         let wanted = !host.is_idle_inside() || inner.allm.is_empty();
-        if !wanted || !wake::pidletake(s, &mut inner, host) {
+        if !wanted || !lists::pidletake(s, &mut inner, host) {
             return Ok(true);
         }
     }

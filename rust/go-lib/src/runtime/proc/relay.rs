@@ -3,7 +3,7 @@
 //! Any M may run a Rust goroutine as soon as it can be found. So it is left first, while nobody can
 //! find it, and the one that goes on does on its own stack what g0 would have done for the other:
 //! queues it, or opens its wait (`settle`). In the same way a goroutine that ends is followed by a new
-//! one on its own stack (`newproc::succeed`). Whatever is out of the ordinary is left to g0. For host
+//! one on its own stack (`entry::succeed`). Whatever is out of the ordinary is left to g0. For host
 //! goroutines see `direct`.
 //!
 //! # Invariants
@@ -17,9 +17,9 @@ use std::ptr;
 use crate::prim::Ordering;
 use crate::runtime::object::g::{Kind, G, GRUNNABLE, GRUNNING};
 use crate::runtime::object::m::{ParkArgs, M};
-use crate::runtime::proc::park::open_wait;
+use crate::runtime::proc::leave::open_wait;
 use crate::runtime::proc::status::casgstatus;
-use crate::runtime::proc::{find, getm, leave_rt, newproc, pinned_by_panic, schedule, wake};
+use crate::runtime::proc::{firstrun, getm, leave_rt, looks, pinned_by_panic, run, wake};
 #[cfg(not(golib_loom))]
 use crate::sys::sanitizer;
 
@@ -34,7 +34,7 @@ pub(crate) unsafe fn next(m: &M, g: &G) -> *mut G {
         return ptr::null_mut();
     }
     // SAFETY: the caller's duty.
-    unsafe { take_next(m, |next| next.sched_sp.get() != 0 || newproc::first_run_at_once(m, next)) }
+    unsafe { take_next(m, |next| next.sched_sp.get() != 0 || firstrun::first_run_at_once(m, next)) }
 }
 
 /// Takes the next goroutine from the P's ring, if g0 would take it from there and `accept` does; else
@@ -51,7 +51,7 @@ pub(crate) unsafe fn take_next(m: &M, accept: impl FnOnce(&G) -> bool) -> *mut G
     // SAFETY: inside the runtime the P is ours; a queued G is valid, and taken from there it is ours.
     unsafe {
         let p = &*pp;
-        let Some(looks) = find::near_look(p) else { return ptr::null_mut() };
+        let Some(looks) = looks::near_look(p) else { return ptr::null_mut() };
         if p.stop.load(Ordering::Relaxed) || p.has_right() && !p.hostq.is_empty() {
             return ptr::null_mut();
         }
@@ -83,7 +83,7 @@ pub(crate) unsafe fn switch(m: &M, gp: *mut G, next: *mut G, args: Option<&ParkA
     }
     // SAFETY: the caller's duty. By 1 nobody resumes gp before its context is saved.
     unsafe {
-        schedule::runs_now(m, &*next);
+        run::runs_now(m, &*next);
         #[cfg(not(golib_loom))]
         {
             let stack = *(*next).stack.get();

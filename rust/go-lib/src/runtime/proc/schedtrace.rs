@@ -10,59 +10,13 @@
 
 use std::fmt::Write;
 
-use crate::prim::{AtomicI64, Ordering};
-use crate::runtime::object::m::NEVER;
+use crate::prim::Ordering;
 use crate::runtime::sched::Sched;
-use crate::sys::clock::nanotime;
 
-/// How often, and when next.
-pub(crate) struct SchedTrace {
-    period_ns: AtomicI64,
-    next_ns: AtomicI64,
-    began_ns: AtomicI64,
-}
-
-impl SchedTrace {
-    /// Off.
-    pub(crate) fn new() -> Self {
-        SchedTrace {
-            period_ns: AtomicI64::new(0),
-            next_ns: AtomicI64::new(NEVER),
-            began_ns: AtomicI64::new(0),
-        }
-    }
-
-    /// On, before sysmon starts. A period that is no positive number of milliseconds is ignored.
-    pub(crate) fn begin(&self, period_ms: &str) {
-        const NS_PER_MS: i64 = 1_000_000;
-        let period_ns = period_ms.parse::<i64>().unwrap_or(0).saturating_mul(NS_PER_MS);
-        if period_ns > 0 {
-            let now = nanotime();
-            // Relaxed: sysmon's thread starts afterwards, and is the only one to use them then.
-            self.period_ns.store(period_ns, Ordering::Relaxed);
-            self.began_ns.store(now, Ordering::Relaxed);
-            self.next_ns.store(now.saturating_add(period_ns), Ordering::Relaxed);
-        }
-    }
-
-    /// When the next line is due; [`NEVER`] while it is off.
-    pub(crate) fn next_when(&self) -> i64 {
-        self.next_ns.load(Ordering::Relaxed)
-    }
-
-    /// Prints the line if it is due. Called by sysmon.
-    pub(crate) fn look(&self, s: &Sched) {
-        let next = self.next_when();
-        if next == NEVER {
-            return;
-        }
-        let now = nanotime();
-        if now >= next {
-            let period = self.period_ns.load(Ordering::Relaxed);
-            self.next_ns.store(next.max(now - period) + period, Ordering::Relaxed);
-            let line = line(s, (now - self.began_ns.load(Ordering::Relaxed)) / 1_000_000);
-            eprintln!("{line}");
-        }
+/// Prints the line if it is due. Called by sysmon.
+pub(crate) fn look(s: &Sched) {
+    if let Some(ms) = s.trace.take_due() {
+        eprintln!("{}", line(s, ms));
     }
 }
 
@@ -93,14 +47,13 @@ fn line(s: &Sched, ms: i64) -> String {
 mod tests {
     use std::ptr;
 
-    use super::{line, SchedTrace};
+    use super::line;
     use crate::prim::Ordering;
     use crate::runtime::object::g::{Kind, G};
-    use crate::runtime::object::m::{M, NEVER};
+    use crate::runtime::object::m::M;
     use crate::runtime::object::p::P;
-    use crate::runtime::proc::wake::pidleput;
+    use crate::runtime::proc::lists::pidleput;
     use crate::runtime::sched::Sched;
-    use crate::sys::clock::nanotime;
 
     #[test]
     fn a_line_says_what_the_scheduler_holds() {
@@ -135,35 +88,5 @@ mod tests {
             "SCHED 1004ms: gomaxprocs=3 idleprocs=1 threads=7 spinningthreads=1 idlethreads=2 \
              runqueue=2 [3 1 0] hostqueue=2"
         );
-    }
-
-    #[test]
-    fn a_period_that_is_no_number_of_milliseconds_or_beyond_the_clock_is_none() {
-        for period in ["", "0", "-5", "1.5", "soon", "99999999999999999999", "9223372036854775807"]
-        {
-            let trace = SchedTrace::new();
-            trace.begin(period);
-            assert_eq!(trace.next_when(), NEVER, "{period}");
-            trace.look(&Sched::new());
-            assert_eq!(trace.next_when(), NEVER);
-        }
-    }
-
-    #[test]
-    fn a_late_line_does_not_make_up_for_those_that_were_missed() {
-        const HOUR_NS: i64 = 3_600_000_000_000;
-        let trace = SchedTrace::new();
-        let now = nanotime();
-        trace.begin("3600000");
-        let first = trace.next_when();
-        assert!((now + HOUR_NS..=nanotime() + HOUR_NS).contains(&first));
-        trace.look(&Sched::new());
-        assert_eq!(trace.next_when(), first, "too early");
-        // Ten periods ago.
-        trace.next_ns.store(now - 10 * HOUR_NS, Ordering::Relaxed);
-        let before = nanotime();
-        trace.look(&Sched::new());
-        assert!(trace.next_when() >= before, "at once again: {}", before - trace.next_when());
-        assert!(trace.next_when() <= nanotime() + HOUR_NS);
     }
 }

@@ -18,11 +18,10 @@ use crate::runtime::object::g::{Kind, G};
 use crate::runtime::object::m::M;
 use crate::runtime::object::p::GFifo;
 use crate::runtime::object::stack::{Bound, DEAR_DEFAULT_BYTES};
-use crate::runtime::proc::schedule::goentry;
-use crate::runtime::proc::{stacks, sysmon, wake};
+use crate::runtime::proc::entry::goentry;
+use crate::runtime::proc::{kick, stacks, wake};
 use crate::runtime::sched::{Inner, Sched};
-use crate::sys::arch;
-use crate::sys::errno;
+use crate::sys::{arch, errno};
 
 /// Between two tries.
 pub(crate) const RETRY_NS: i64 = 10_000_000;
@@ -41,7 +40,7 @@ pub(crate) fn wait(s: &'static Sched, gp: *mut G, e: &io::Error) -> bool {
         count(s, 1);
     }
     // From now on it tries for us.
-    sysmon::kick(s);
+    kick::kick(s);
     false
 }
 

@@ -6,20 +6,18 @@
 //!    busy P takes back, whenever sysmon asks (`P::trim_due`); in the pool, of all but the newest `WARM`,
 //!    by sysmon. To tell the kernel costs more than a goroutine's whole life.
 
-use std::collections::VecDeque;
 use std::io;
 use std::ptr;
 
 use crate::prim::Ordering;
-use crate::runtime::embedder;
 use crate::runtime::object::g::{Kind, G};
+use crate::runtime::object::host;
 use crate::runtime::object::m::M;
 use crate::runtime::object::p::P;
 use crate::runtime::object::stack::{Bound, Stack, DEAR_DEFAULT_BYTES};
 use crate::runtime::proc::stackless;
 use crate::runtime::sched::{sched, Inner, Sched};
-use crate::sys::errno;
-use crate::sys::mem;
+use crate::sys::{errno, mem};
 
 /// Stacks moved between a P and the pool at a time.
 const BATCH: usize = 32;
@@ -27,33 +25,6 @@ const BATCH: usize = 32;
 const KEEP: usize = 2 * BATCH;
 /// Stacks in the pool that are not trimmed.
 const WARM: usize = 1024;
-
-/// Stacks of the default size that no P has, of one kind.
-#[derive(Default)]
-pub(crate) struct Pool {
-    /// Not trimmed since they were used; the newest at the back.
-    used: VecDeque<Bound>,
-    trimmed: Vec<Bound>,
-}
-
-impl Pool {
-    /// Takes a stack back that was not used.
-    pub(super) fn put_back(&mut self, bound: Bound) {
-        self.used.push_back(bound);
-    }
-
-    fn has_some(&self) -> bool {
-        !self.used.is_empty() || !self.trimmed.is_empty()
-    }
-
-    /// Moves `n` stacks, if there are so many, to `cache`: those used last.
-    fn take(&mut self, n: usize, cache: &mut Vec<Bound>) {
-        let of_used = self.used.len().min(n);
-        let of_trimmed = self.trimmed.len().min(n - of_used);
-        cache.extend(self.trimmed.drain(self.trimmed.len() - of_trimmed..));
-        cache.extend(self.used.drain(self.used.len() - of_used..));
-    }
-}
 
 pub(super) fn list_of(kind: Kind) -> usize {
     usize::from(kind == Kind::Host)
@@ -158,7 +129,7 @@ fn bind(stack: Stack, list: usize) -> io::Result<Bound> {
         return Ok(Bound { stack, state: ptr::null_mut(), top: stack.hi });
     }
     // SAFETY: the stack is the caller's alone.
-    embedder::table()
+    host::table()
         .and_then(|t| unsafe { (t.bind)(stack.lo, stack.hi) })
         .map(|(state, top)| Bound { stack, state, top })
         .ok_or_else(|| io::Error::from_raw_os_error(errno::ENOMEM))
@@ -187,7 +158,7 @@ fn refill(m: &M, s: &'static Sched, cache: &mut Vec<Bound>, g: &G) -> io::Result
 #[cold]
 pub(super) fn unused(inner: &mut Inner, list: usize) -> Option<Bound> {
     let of_pool = &mut inner.stack_pool[list];
-    of_pool.used.pop_back().or_else(|| of_pool.trimmed.pop()).or_else(|| {
+    of_pool.pop().or_else(|| {
         // SAFETY: an idle P, and its cache, is the lock's holder's.
         inner.pidle.iter().find_map(|&p| unsafe { (*(*p).stacks[list].get()).pop() })
     })
@@ -363,7 +334,7 @@ pub(crate) fn trim_cached(p: &P) {
 mod tests {
     use super::*;
     use crate::runtime::object::stack::MIN_BYTES;
-    use crate::runtime::proc::wake::acquirep;
+    use crate::runtime::proc::lists::acquirep;
 
     const GO: usize = 0;
 
@@ -405,22 +376,6 @@ mod tests {
         // SAFETY: the G is ours.
         unsafe { *g.stack.get() = bound.stack };
         g
-    }
-
-    #[test]
-    fn the_pool_gives_the_stacks_used_last_and_trimmed_ones_after_them() {
-        let mut pool = Pool::default();
-        pool.trimmed.extend((0..5).map(number));
-        pool.used.extend((10..14).map(number));
-        let mut cache = vec![number(99)];
-        pool.take(3, &mut cache);
-        assert_eq!(numbers(&cache), [99, 11, 12, 13]);
-        pool.take(3, &mut cache);
-        assert_eq!(numbers(&cache), [99, 11, 12, 13, 3, 4, 10], "the used one is popped first");
-        pool.take(100, &mut cache);
-        assert_eq!(numbers(&cache[7..]), [0, 1, 2]);
-        pool.take(1, &mut cache);
-        assert_eq!(cache.len(), 10);
     }
 
     #[test]

@@ -1,9 +1,7 @@
-//! Counters and walks over all goroutines.
+//! Counters.
 
 use crate::prim::Ordering;
-use crate::runtime::embedder::GRef;
-use crate::runtime::object::g::{GDEAD, GIDLE};
-use crate::runtime::proc::procs::thread_limit;
+use crate::runtime::proc::newm::thread_limit;
 use crate::runtime::sched::sched;
 
 /// The scheduler at some instant.
@@ -39,20 +37,6 @@ pub(crate) fn num_goroutine() -> usize {
         n += p.gcount.load(Ordering::Relaxed);
     }
     n.max(0) as usize
-}
-
-/// Calls `f` with every live goroutine but the host's servants, in the order in which their Gs were made.
-pub(crate) fn for_each_g(f: &mut dyn FnMut(GRef)) {
-    // Copied: f may take as long as it likes and even make goroutines.
-    let all: Vec<_> = sched().allgs.lock().clone();
-    for gp in all {
-        // SAFETY: Gs are never freed. Acquire: pairs with the Release of casgstatus.
-        let (status, system) =
-            unsafe { ((*gp.0).status.load(Ordering::Acquire), (*gp.0).system.get()) };
-        if status != GDEAD && status != GIDLE && !system {
-            f(GRef::new(gp.0));
-        }
-    }
 }
 
 /// Reads the counters.

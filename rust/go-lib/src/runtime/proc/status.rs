@@ -11,9 +11,8 @@
 //! Go: runtime/proc.go (casgstatus)
 
 use crate::prim::Ordering;
-use crate::runtime::object::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING, GWAITING};
+use crate::runtime::object::g::{G, GDEAD, GIDLE, GRUNNABLE, GRUNNING, GWAITING};
 use crate::runtime::proc::throw;
-use crate::sys::clock::nanotime;
 
 /// The legal transitions.
 const fn is_legal(from: u32, to: u32) -> bool {
@@ -39,7 +38,7 @@ pub(crate) fn casgstatus(gp: &G, from: u32, to: u32) {
         bad(gp, from, to);
     }
     // Release: a dump that reads the status sees the reason written before; pairs with the Acquire of
-    // `text`, `wait_ns` and the walks over all goroutines.
+    // `G::status_text`, `G::wait_ns` and the walks over all goroutines.
     gp.status.store(to, Ordering::Release);
 }
 
@@ -51,44 +50,4 @@ fn bad(gp: &G, from: u32, to: u32) -> ! {
         gp.goid.load(Ordering::Relaxed),
         gp.status.load(Ordering::Relaxed),
     ))
-}
-
-/// The status in the words of a dump.
-pub(crate) fn text(gp: &G) -> &'static str {
-    // Acquire: pairs with the Release of casgstatus.
-    match gp.status.load(Ordering::Acquire) {
-        GIDLE => "idle",
-        GRUNNABLE => "runnable",
-        GRUNNING if gp.syscalls.load(Ordering::Relaxed) > 0 => "syscall",
-        GRUNNING => "running",
-        GWAITING => {
-            let text = gp.waitreason.get().text();
-            if text.is_empty() {
-                "waiting"
-            } else {
-                text
-            }
-        }
-        _ => "dead",
-    }
-}
-
-/// How long a waiting G has been waiting, as far as sysmon has noticed.
-pub(crate) fn wait_ns(gp: &G) -> u64 {
-    // Acquire: pairs with the Release of casgstatus.
-    if gp.status.load(Ordering::Acquire) == GWAITING {
-        waited_ns(gp)
-    } else {
-        0
-    }
-}
-
-/// How long ago the last wait of `gp` began, as far as sysmon has noticed; 0 for a thread's.
-pub(crate) fn waited_ns(gp: &G) -> u64 {
-    let since = gp.waitsince.load(Ordering::Relaxed);
-    if since == 0 || gp.kind.get() == Kind::Thread {
-        0
-    } else {
-        (nanotime() as u64).saturating_sub(since)
-    }
 }

@@ -6,8 +6,8 @@
 
 use crate::prim::Ordering;
 use crate::runtime::object::g::{Kind, G};
-use crate::runtime::proc::park::{gosched_m, mcall};
-use crate::runtime::proc::{enter_rt, getm, leave_rt, relay, sysmon, wake};
+use crate::runtime::proc::leave::{gosched_m, mcall};
+use crate::runtime::proc::{enter_rt, getm, kick, leave_rt, lists, relay, wake};
 use crate::runtime::sched::sched;
 
 /// A blocking call begins. A Rust goroutine's P goes to another M at once if there is work for
@@ -28,10 +28,10 @@ pub(crate) fn entersyscall() {
         // SAFETY: inside the runtime the P is ours.
         let work = !unsafe { (*pp).is_idle_inside() } || s.runqsize.load(Ordering::Relaxed) > 0;
         if work && g.kind.get() == Kind::Go {
-            let p = wake::releasep(m);
+            let p = lists::releasep(m);
             wake::handoffp(s, p);
         } else if work {
-            sysmon::kick(s);
+            kick::kick(s);
         }
     }
     leave_rt(m);
@@ -69,7 +69,7 @@ pub(crate) fn regain_p() {
 #[cold]
 fn wait_for_p(gp: *mut G) {
     let m = enter_rt();
-    if !m.pp().is_null() || wake::take_any_idle_p(m, sched()) {
+    if !m.pp().is_null() || lists::take_any_idle_p(m, sched()) {
         leave_rt(m);
         return;
     }

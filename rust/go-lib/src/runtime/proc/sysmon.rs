@@ -20,14 +20,16 @@ use std::ffi::c_void;
 use std::io;
 use std::ptr;
 
-use crate::prim::{heavy_fence, light_fence, spin_hint, Ordering};
-use crate::runtime::embedder;
+use crate::prim::{heavy_fence, spin_hint, Ordering};
 use crate::runtime::object::g::{Kind, G};
+use crate::runtime::object::host;
 use crate::runtime::object::m::{M, NEVER};
 use crate::runtime::object::p::{P, PRUNNING};
 use crate::runtime::proc::pace::{Looked, Pace, LONG_NS, SHORT_NS, WAITING_NS};
-use crate::runtime::proc::{checkdead, idle, stackless, stacks, wake};
-use crate::runtime::sched::{sched, Sched};
+use crate::runtime::proc::{
+    checkdead, idle, kick, lists, schedtrace, stackless, stacks, take_p, waitsince, wake,
+};
+use crate::runtime::sched::Sched;
 use crate::sys::clock::nanotime;
 use crate::sys::poll::Until;
 use crate::sys::thread;
@@ -61,27 +63,12 @@ impl Seen {
     }
 }
 
-/// Some M's goroutine is asked to yield, since the last look. An atomic of std's: a static.
-static YIELD_WANTED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-
-/// True if some goroutine is asked to yield: a hint to look at `M::yield_asked`.
-#[inline(always)]
-pub(crate) fn wants_a_yield() -> bool {
-    // Relaxed: a hint.
-    cfg!(not(golib_loom)) && YIELD_WANTED.load(Ordering::Relaxed)
-}
-
 /// Asks the goroutine that computes on `p` to yield; false: it cannot be asked.
 fn ask_to_yield(p: &P) -> bool {
     let Some((m, _, Kind::Go)) = running(p) else { return false };
     m.yield_asked.store(true, Ordering::Relaxed);
-    YIELD_WANTED.store(true, Ordering::Relaxed);
+    kick::want_a_yield();
     true
-}
-
-/// In a forked child, where nobody else takes it back.
-pub(crate) fn want_no_yield() {
-    YIELD_WANTED.store(false, Ordering::Relaxed);
 }
 
 /// Starts the monitor of `s`.
@@ -94,33 +81,6 @@ pub(crate) fn start(s: &'static Sched) -> io::Result<()> {
         s.nthreads.fetch_sub(1, Ordering::Relaxed);
     }
     started
-}
-
-/// Whether a kick would wake it.
-#[inline(always)]
-pub(crate) fn sleeps() -> bool {
-    // Pairs with the heavy fence in `sleep`: either it sees what the caller has done, or we see that it
-    // sleeps.
-    light_fence();
-    sched().sysmon_sleeps.load(Ordering::Relaxed) != 0
-}
-
-/// Wakes sysmon if it sleeps for long: there is something for it to watch.
-#[inline(always)]
-pub(crate) fn kick(s: &Sched) {
-    // As in `sleeps`.
-    light_fence();
-    if s.sysmon_sleeps.load(Ordering::Relaxed) != 0 {
-        kick_slow(s);
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn kick_slow(s: &Sched) {
-    // Relaxed: two kicks at once are as good as one.
-    s.sysmon_sleeps.store(0, Ordering::Relaxed);
-    s.sysmon_note.wakeup();
 }
 
 extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
@@ -143,7 +103,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
             s.sysmon_stopped.store(true, Ordering::SeqCst);
             return ptr::null_mut();
         }
-        s.trace.look(s);
+        schedtrace::look(s);
         if s.netpoll.is_overdue(nanotime()) {
             s.netpoll.poll(Until::Now).inject_from_outside(s);
         }
@@ -170,7 +130,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
             stackless::serve(s);
             stacks_when = nanotime() + stackless::RETRY_NS;
         }
-        s.waits.look(s, now, idle);
+        waitsince::look(s, now, idle);
         pace.looked(&looked, idle);
         if !idle {
             (look_again, look_when) = (0, NEVER);
@@ -214,7 +174,7 @@ pub(crate) fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
     } else {
         let now = nanotime();
         let delay = if delay == NEVER { WAITING_NS } else { delay };
-        let timer = wake::earliest_timer(s).min(s.trace.next_when()).max(now + SHORT_NS);
+        let timer = s.earliest_timer().min(s.trace.next_when()).max(now + SHORT_NS);
         s.sysmon_note.sleep_until((now + delay).min(timer))
     };
     s.sysmon_sleeps.store(0, Ordering::Relaxed);
@@ -226,8 +186,8 @@ pub(crate) fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
 fn retake(s: &'static Sched, seen: &mut Vec<Seen>, eager: bool) -> Looked {
     let now = nanotime();
     let mut looked = Looked::default();
-    if wants_a_yield() {
-        want_no_yield();
+    if kick::wants_a_yield() {
+        kick::want_no_yield();
     }
     for p in s.procs() {
         let id = p.id as usize;
@@ -238,7 +198,7 @@ fn retake(s: &'static Sched, seen: &mut Vec<Seen>, eager: bool) -> Looked {
         if p.status.load(Ordering::Relaxed) != PRUNNING {
             // An idle P with a due timer and nobody to watch it.
             if p.timers.next_when() <= now && s.poll_until.load(Ordering::Relaxed) == NEVER {
-                let taken = wake::pidletake(s, &mut s.inner.lock(), p);
+                let taken = lists::pidletake(s, &mut s.inner.lock(), p);
                 if taken {
                     looked.took |= wake::startm(s, p, false);
                 }
@@ -302,7 +262,7 @@ fn is_blocked(p: &P, samples: u32) -> (bool, bool) {
     let announced = g.syscalls.load(Ordering::Relaxed) != 0;
     match kind {
         Kind::Host => {
-            let free = embedder::table().is_some_and(|t| {
+            let free = host::table().is_some_and(|t| {
                 (0..samples).all(|i| {
                     if i > 0 {
                         spin_hint();
@@ -327,29 +287,4 @@ fn running(p: &P) -> Option<(&'static M, &'static G, Kind)> {
         let g = ptr::read_volatile(m.curg.as_ptr()).as_ref()?;
         Some((m, g, ptr::read_volatile(g.kind.as_ptr())))
     }
-}
-
-/// Takes `p` from its M if that is outside the runtime; true: it is the caller's. See the biased
-/// lock in `proc`.
-pub(crate) fn take_p(p: &P) -> bool {
-    // Acquire: pairs with the Release of acquirep.
-    let m = p.m.load(Ordering::Acquire);
-    if m.is_null() {
-        return false;
-    }
-    // SAFETY: Ms are never freed.
-    let m: &M = unsafe { &*m };
-    m.retake_lock.lock();
-    m.retake.store(1, Ordering::Relaxed);
-    // Pairs with the light fence in enter_rt.
-    heavy_fence();
-    // Acquire: pairs with leave_rt: what the M did with the P is ours to see.
-    let outside = m.in_rt.load(Ordering::Acquire) == 0 && ptr::eq(m.p.load(Ordering::Relaxed), p);
-    if outside {
-        m.p.store(ptr::null_mut(), Ordering::Relaxed);
-        p.m.store(ptr::null_mut(), Ordering::Relaxed);
-    }
-    m.retake.store(0, Ordering::Release);
-    m.retake_lock.unlock();
-    outside
 }

@@ -78,7 +78,7 @@ pub(crate) fn adopt() -> &'static M {
     };
     #[cfg(golib_loom)]
     let m = {
-        let m = Box::into_raw(Box::new(M::new(0, true, std::ptr::null())));
+        let m = Box::into_raw(Box::new(M::new(0, true, std::ptr::null::<()>())));
         // SAFETY: just made.
         casgstatus(unsafe { &(*m).g0 }, GIDLE, GDEAD);
         m

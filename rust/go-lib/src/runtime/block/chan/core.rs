@@ -22,14 +22,15 @@ use std::marker::PhantomData;
 use std::ptr;
 
 use crate::prim::{AtomicBool, AtomicUsize, Ordering};
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::WakeList;
-use crate::runtime::object::g::{Wake, G};
+use crate::runtime::object::g::G;
 use crate::runtime::object::lock::ChanLock;
 use crate::runtime::object::sudog::{Sudog, WaitQ};
+use crate::runtime::object::wait::Wait;
 use crate::runtime::object::waitreason::WaitReason;
+use crate::runtime::object::waitword::Wake;
 use crate::runtime::proc::getg;
 use crate::runtime::proc::park::gopark;
+use crate::runtime::proc::wakelist::WakeList;
 use crate::sys::clock::nanotime;
 
 /// Send or receive.

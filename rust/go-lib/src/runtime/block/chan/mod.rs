@@ -17,26 +17,11 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
 
 use self::core::{Blocked, Dir, HchanHeader, Step, Typed};
-use crate::runtime::object::g::{Kind, G};
+pub use crate::runtime::object::doorbell::Doorbell;
+use crate::runtime::object::g::G;
 use crate::runtime::object::lock::ChanLock;
-use crate::runtime::proc::park::goready;
-
-/// How long an operation of the runtime may wait.
-///
-/// # Examples
-/// ```
-/// use go_lib::chan::Wait;
-/// assert_ne!(Wait::Try, Wait::Until(0));
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wait {
-    /// Until it can proceed.
-    Block,
-    /// Not at all.
-    Try,
-    /// Until this time of the monotonic clock, in nanoseconds; a time in the past tries once.
-    Until(i64),
-}
+use crate::runtime::object::wait::Wait;
+use crate::runtime::proc::ready::goready;
 
 /// Why a send did not happen; holds the value.
 ///
@@ -164,45 +149,6 @@ impl fmt::Display for CapacityError {
 }
 
 impl std::error::Error for CapacityError {}
-
-/// What a sender that does not wait leaves at a full channel for one value, to be told when it has room again: a
-/// G that runs nothing. To ready it is to call `ring`.
-#[repr(C)]
-pub struct Doorbell {
-    /// First: a G with a null `m` is the one of a doorbell.
-    g: G,
-    ring: unsafe fn(*mut ()),
-    arg: *mut (),
-}
-
-impl Doorbell {
-    /// One that calls `ring(arg)`, each time that it was left and its channel has room again: on the receiver's thread, with
-    /// no lock of the runtime held.
-    ///
-    /// # Safety
-    /// `ring` may be called with `arg` then; it neither parks nor calls code of the user.
-    #[must_use]
-    pub unsafe fn new(ring: unsafe fn(*mut ()), arg: *mut ()) -> Self {
-        Doorbell { g: G::new(Kind::Thread), ring, arg }
-    }
-
-    fn g(&self) -> *mut G {
-        (&raw const self.g).cast_mut()
-    }
-}
-
-/// `goready` for a G that stands for nobody.
-///
-/// # Safety
-/// `gp` is a doorbell's, taken from a channel.
-#[cold]
-pub(crate) unsafe fn ring(gp: *mut G) {
-    // SAFETY: it is the first field; the caller's duty.
-    unsafe {
-        let bell = gp.cast::<Doorbell>();
-        ((*bell).ring)((*bell).arg);
-    }
-}
 
 /// A channel of `T`s.
 pub struct Hchan<T> {

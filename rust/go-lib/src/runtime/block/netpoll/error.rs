@@ -5,7 +5,8 @@
 
 use std::io;
 
-use crate::runtime::block::sema::{FdError, WaitError};
+use crate::runtime::object::wait::WaitError;
+use crate::runtime::poller::error::FdError;
 
 /// Why an operation on a descriptor failed.
 #[derive(Debug)]

@@ -20,8 +20,10 @@ use std::time::Duration;
 
 use crate::prim::{AtomicPtr, AtomicU64, Ordering};
 use crate::runtime::block::netpoll::NetError;
-use crate::runtime::block::sema::{FdError, FdMutex, WaitError};
+use crate::runtime::block::sema::FdMutex;
+use crate::runtime::object::wait::WaitError;
 use crate::runtime::poller::desc::{Mode, PollDesc};
+use crate::runtime::poller::error::FdError;
 use crate::runtime::proc::procs;
 use crate::runtime::sched::{sched, Sched};
 use crate::sys::clock::nanotime;

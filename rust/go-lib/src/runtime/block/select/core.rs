@@ -26,12 +26,14 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 use crate::runtime::block::chan::core::{Dir, HchanHeader, Step};
-use crate::runtime::block::chan::Wait;
 use crate::runtime::block::select::SelectError;
-use crate::runtime::object::g::{Wake, G};
+use crate::runtime::object::g::G;
 use crate::runtime::object::sudog::Sudog;
+use crate::runtime::object::wait::Wait;
 use crate::runtime::object::waitreason::WaitReason;
-use crate::runtime::proc::park::{gopark, goready};
+use crate::runtime::object::waitword::Wake;
+use crate::runtime::proc::park::gopark;
+use crate::runtime::proc::ready::goready;
 use crate::runtime::proc::{getg, getm};
 use crate::sys::clock::nanotime;
 

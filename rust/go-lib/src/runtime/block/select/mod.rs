@@ -12,7 +12,8 @@ use std::ptr;
 
 use self::core::{Arm, Outcome};
 use crate::runtime::block::chan::core::{Dir, HchanHeader};
-use crate::runtime::block::chan::{Hchan, Wait};
+use crate::runtime::block::chan::Hchan;
+use crate::runtime::object::wait::Wait;
 
 /// One case of a select.
 pub enum Case<'a, T> {

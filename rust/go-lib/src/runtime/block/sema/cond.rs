@@ -13,11 +13,12 @@
 use std::ptr;
 
 use crate::prim::const_new;
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::{SemaQ, WaitError, WakeList};
+use crate::runtime::block::sema::SemaQ;
 use crate::runtime::object::sudog::Sudog;
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc::getg;
+use crate::runtime::proc::wakelist::WakeList;
 
 /// A condition variable without a lock.
 pub struct CondCore {

@@ -8,8 +8,8 @@
 //! Go: a channel that is only ever closed
 
 use crate::prim::{AtomicU32, Ordering};
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::{deadline, At, SemaQ, WaitError};
+use crate::runtime::block::sema::{deadline, At, SemaQ};
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::waitreason::WaitReason;
 
 const UNSET: u32 = 0;

@@ -15,9 +15,11 @@
 //! Go: internal/poll/fd_mutex.go
 
 use crate::prim::{AtomicU64, Ordering};
-use crate::runtime::block::sema::{At, SemaQ, WaitError, WakeList};
+use crate::runtime::block::sema::{At, SemaQ};
 use crate::runtime::object::sudog::WaitQ;
 use crate::runtime::object::waitreason::WaitReason;
+use crate::runtime::poller::error::FdError;
+use crate::runtime::proc::wakelist::WakeList;
 
 const CLOSED: u64 = 1;
 /// By mode: in use, and waited for.
@@ -25,15 +27,6 @@ const LOCKED: [u64; 2] = [2, 4];
 const WAITED: [u64; 2] = [8, 16];
 /// One reference.
 const REF: u64 = 32;
-
-/// Why a descriptor cannot be used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum FdError {
-    /// It was closed.
-    Closed,
-    /// The wait for it ended otherwise.
-    Wait(WaitError),
-}
 
 /// The lock. Mode 0 reads, 1 writes.
 pub(crate) struct FdMutex {

@@ -7,8 +7,8 @@
 //! Go: a channel that is closed and made anew
 
 use crate::prim::{AtomicBool, Ordering};
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::{deadline, At, SemaQ, WaitError};
+use crate::runtime::block::sema::{deadline, At, SemaQ};
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::waitreason::WaitReason;
 
 /// The event.

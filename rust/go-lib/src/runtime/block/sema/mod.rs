@@ -17,65 +17,29 @@ mod mutex;
 mod rwmutex;
 mod semaphore;
 mod waitgroup;
-mod wakelist;
 
 pub use cond::CondCore;
 pub use event::Event;
-pub(crate) use fdmutex::{FdError, FdMutex};
+pub(crate) use fdmutex::FdMutex;
 pub use flag::Flag;
 pub use mutex::{MutexCore, UnlockOfUnlocked};
 pub use rwmutex::{RwMutexCore, RwUnlockError};
 pub use semaphore::{ReleasedTooMany, SemaphoreCore};
 pub use waitgroup::{WaitGroupCore, WaitGroupError};
-pub(crate) use wakelist::WakeList;
 
-use std::fmt;
 use std::ptr;
 
 use crate::prim::const_new;
-use crate::runtime::block::chan::Wait;
-use crate::runtime::object::g::{Wake, G};
+use crate::runtime::object::g::G;
 use crate::runtime::object::lock::Mutex;
 use crate::runtime::object::sudog::{Sudog, WaitQ};
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::waitreason::WaitReason;
+use crate::runtime::object::waitword::Wake;
 use crate::runtime::proc::getg;
 use crate::runtime::proc::park::gopark;
+use crate::runtime::proc::wakelist::WakeList;
 use crate::sys::clock::nanotime;
-
-/// Why a wait ended without what it waited for.
-///
-/// # Examples
-/// ```
-/// use go_lib::sync::{Semaphore, WaitError};
-/// let none = Semaphore::new(1);
-/// none.acquire(1);
-/// let soon = std::time::Duration::from_millis(1);
-/// assert_eq!(none.acquire_timeout(1, soon), Err(WaitError::Timeout));
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum WaitError {
-    /// It would have to wait ([`Wait::Try`]).
-    WouldBlock,
-    /// The deadline passed.
-    Timeout,
-    /// The host interrupted the goroutine.
-    Interrupted,
-    /// All goroutines are asleep.
-    Deadlock,
-}
-
-impl fmt::Display for WaitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            WaitError::WouldBlock => "would have to wait",
-            WaitError::Timeout => "wait timed out",
-            WaitError::Interrupted => "wait was interrupted",
-            WaitError::Deadlock => "all goroutines are asleep - deadlock!",
-        })
-    }
-}
-
-impl std::error::Error for WaitError {}
 
 /// The deadline of a wait that cannot proceed now.
 fn deadline(wait: Wait) -> Result<Option<i64>, WaitError> {

@@ -23,12 +23,13 @@
 use std::fmt;
 
 use crate::prim::{const_new, spin_hint, AtomicU32, Ordering};
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::{At, SemaQ, WaitError};
+use crate::runtime::block::sema::{At, SemaQ};
 use crate::runtime::object::g::Kind;
 use crate::runtime::object::sudog::Sudog;
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::waitreason::WaitReason;
-use crate::runtime::proc::park::{goready, yield_if_asked};
+use crate::runtime::proc::park::yield_if_asked;
+use crate::runtime::proc::ready::goready;
 use crate::runtime::proc::{self, getg, procs};
 use crate::sys::clock::nanotime;
 
@@ -302,8 +303,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use super::{MutexCore, UnlockOfUnlocked, LOCKED, STARVING, WAITED, WOKEN};
-    use crate::runtime::block::chan::Wait;
-    use crate::runtime::block::sema::WaitError;
+    use crate::runtime::object::wait::{Wait, WaitError};
 
     fn word(mutex: &MutexCore) -> u32 {
         mutex.state.load(Ordering::Relaxed)

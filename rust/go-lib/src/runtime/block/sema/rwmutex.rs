@@ -15,11 +15,12 @@ use std::cell::Cell;
 use std::fmt;
 
 use crate::prim::const_new;
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::{At, SemaQ, WaitError, WakeList};
+use crate::runtime::block::sema::{At, SemaQ};
 use crate::runtime::object::sudog::WaitQ;
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc::park::yield_if_asked;
+use crate::runtime::proc::wakelist::WakeList;
 
 /// The lock was not held in that way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

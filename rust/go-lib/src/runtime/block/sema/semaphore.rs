@@ -12,9 +12,10 @@ use std::cell::Cell;
 use std::fmt;
 
 use crate::prim::const_new;
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::{At, SemaQ, WaitError, WakeList};
+use crate::runtime::block::sema::{At, SemaQ};
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::waitreason::WaitReason;
+use crate::runtime::proc::wakelist::WakeList;
 
 /// More permits were given back than are held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

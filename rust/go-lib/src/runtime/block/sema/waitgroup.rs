@@ -15,8 +15,8 @@
 use std::fmt;
 
 use crate::prim::{AtomicI64, Ordering};
-use crate::runtime::block::chan::Wait;
-use crate::runtime::block::sema::{deadline, At, SemaQ, WaitError};
+use crate::runtime::block::sema::{deadline, At, SemaQ};
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::waitreason::WaitReason;
 
 const WAITED: i64 = 1;

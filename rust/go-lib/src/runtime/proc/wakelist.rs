@@ -10,7 +10,7 @@
 use std::ptr;
 
 use crate::runtime::object::sudog::Sudog;
-use crate::runtime::proc::park::goready;
+use crate::runtime::proc::ready::goready;
 
 /// A FIFO of claimed waiters.
 #[must_use = "a claimed waiter that is not readied sleeps for ever"]

@@ -1,0 +1,43 @@
+//! A waiter that is nobody: what a sender leaves at a channel instead of waiting there.
+
+use crate::runtime::object::g::{Kind, G};
+
+/// What a sender that does not wait leaves at a full channel for one value, to be told when it has room again: a
+/// G that runs nothing. To ready it is to call `ring`.
+#[repr(C)]
+pub struct Doorbell {
+    /// First: a G with a null `m` is the one of a doorbell.
+    g: G,
+    ring: unsafe fn(*mut ()),
+    arg: *mut (),
+}
+
+impl Doorbell {
+    /// One that calls `ring(arg)`, each time that it was left and its channel has room again: on the receiver's thread, with
+    /// no lock of the runtime held.
+    ///
+    /// # Safety
+    /// `ring` may be called with `arg` then; it neither parks nor calls code of the user.
+    #[must_use]
+    pub unsafe fn new(ring: unsafe fn(*mut ()), arg: *mut ()) -> Self {
+        Doorbell { g: G::new(Kind::Thread), ring, arg }
+    }
+
+    /// What stands in the channel's queue.
+    pub(crate) fn g(&self) -> *mut G {
+        (&raw const self.g).cast_mut()
+    }
+}
+
+/// What `goready` does with a G that stands for nobody.
+///
+/// # Safety
+/// `gp` is a doorbell's, taken from a channel.
+#[cold]
+pub(crate) unsafe fn ring(gp: *mut G) {
+    // SAFETY: it is the first field; the caller's duty.
+    unsafe {
+        let bell = gp.cast::<Doorbell>();
+        ((*bell).ring)((*bell).arg);
+    }
+}

@@ -1,0 +1,192 @@
+//! When sysmon is to do what it does now and then: a line of counters, a look at who waits.
+
+use std::sync::atomic::AtomicBool;
+
+use crate::prim::{AtomicI64, Ordering};
+use crate::runtime::object::timers::NEVER;
+use crate::sys::clock::nanotime;
+
+/// How often a line of counters is printed, and when next.
+pub(crate) struct SchedTrace {
+    period_ns: AtomicI64,
+    next_ns: AtomicI64,
+    began_ns: AtomicI64,
+}
+
+impl SchedTrace {
+    /// Off.
+    pub(crate) fn new() -> Self {
+        SchedTrace {
+            period_ns: AtomicI64::new(0),
+            next_ns: AtomicI64::new(NEVER),
+            began_ns: AtomicI64::new(0),
+        }
+    }
+
+    /// On, before sysmon starts. A period that is no positive number of milliseconds is ignored.
+    pub(crate) fn begin(&self, period_ms: &str) {
+        const NS_PER_MS: i64 = 1_000_000;
+        let period_ns = period_ms.parse::<i64>().unwrap_or(0).saturating_mul(NS_PER_MS);
+        if period_ns > 0 {
+            let now = nanotime();
+            // Relaxed: sysmon's thread starts afterwards, and is the only one to use them then.
+            self.period_ns.store(period_ns, Ordering::Relaxed);
+            self.began_ns.store(now, Ordering::Relaxed);
+            self.next_ns.store(now.saturating_add(period_ns), Ordering::Relaxed);
+        }
+    }
+
+    /// When the next line is due; [`NEVER`] while it is off.
+    pub(crate) fn next_when(&self) -> i64 {
+        self.next_ns.load(Ordering::Relaxed)
+    }
+
+    /// If a line is due: how many milliseconds have passed since the start. The next one is due a period later.
+    pub(crate) fn take_due(&self) -> Option<i64> {
+        let next = self.next_when();
+        if next == NEVER {
+            return None;
+        }
+        let now = nanotime();
+        if now < next {
+            return None;
+        }
+        let period = self.period_ns.load(Ordering::Relaxed);
+        self.next_ns.store(next.max(now - period) + period, Ordering::Relaxed);
+        Some((now - self.began_ns.load(Ordering::Relaxed)) / 1_000_000)
+    }
+}
+
+/// Between two looks at who waits while something runs, and from that on to the next: a dump shows minutes.
+pub(crate) const BUSY_NS: i64 = 10_000_000_000;
+/// While nothing runs. Whoever runs first after such a look has the next one come soon.
+pub(crate) const IDLE_NS: i64 = 60_000_000_000;
+
+/// When the waits are to be stamped next (`proc::waitsince`).
+pub(crate) struct WaitStamps {
+    next_ns: AtomicI64,
+    /// Nothing ran at the last look. An atomic of std's: the models have no sysmon.
+    rests: AtomicBool,
+}
+
+impl WaitStamps {
+    /// Off.
+    pub(crate) fn new() -> Self {
+        WaitStamps { next_ns: AtomicI64::new(NEVER), rests: AtomicBool::new(false) }
+    }
+
+    /// On, before sysmon starts.
+    pub(crate) fn begin(&self) {
+        self.rests.store(false, Ordering::Relaxed);
+        self.next_ns.store(nanotime() + BUSY_NS, Ordering::Relaxed);
+    }
+
+    /// When the next look is due.
+    pub(crate) fn next_when(&self) -> i64 {
+        self.next_ns.load(Ordering::Relaxed)
+    }
+
+    /// Nothing ran at the last look.
+    #[inline(always)]
+    pub(crate) fn rests(&self) -> bool {
+        // Acquire: pairs with the Release in take_due.
+        self.rests.load(Ordering::Acquire)
+    }
+
+    /// Something has been running since the last look.
+    pub(crate) fn stirred(&self) {
+        self.rests.store(false, Ordering::Relaxed);
+        self.next_ns.fetch_min(nanotime() + BUSY_NS, Ordering::Relaxed);
+    }
+
+    /// True if a look is due at `now`; the next one is due later. `idle`: nothing runs.
+    pub(crate) fn take_due(&self, now: i64, idle: bool) -> bool {
+        let due = now >= self.next_when();
+        if due {
+            self.next_ns.store(now + if idle { IDLE_NS } else { BUSY_NS }, Ordering::Relaxed);
+            // Release: whoever sees it brings the time forward after it was set; pairs with the Acquire of
+            // `rests`.
+            self.rests.store(idle, Ordering::Release);
+        } else if !idle && self.rests.load(Ordering::Relaxed) {
+            self.stirred();
+        }
+        due
+    }
+}
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use super::{SchedTrace, WaitStamps, BUSY_NS, IDLE_NS, NEVER};
+    use crate::prim::Ordering;
+    use crate::sys::clock::nanotime;
+
+    #[test]
+    fn a_period_that_is_no_number_of_milliseconds_or_beyond_the_clock_is_none() {
+        for period in ["", "0", "-5", "1.5", "soon", "99999999999999999999", "9223372036854775807"]
+        {
+            let trace = SchedTrace::new();
+            trace.begin(period);
+            assert_eq!(trace.next_when(), NEVER, "{period}");
+            assert_eq!(trace.take_due(), None);
+            assert_eq!(trace.next_when(), NEVER);
+        }
+    }
+
+    #[test]
+    fn a_late_line_does_not_make_up_for_those_that_were_missed() {
+        const HOUR_NS: i64 = 3_600_000_000_000;
+        let trace = SchedTrace::new();
+        let now = nanotime();
+        trace.begin("3600000");
+        let first = trace.next_when();
+        assert!((now + HOUR_NS..=nanotime() + HOUR_NS).contains(&first));
+        assert_eq!(trace.take_due(), None);
+        assert_eq!(trace.next_when(), first, "too early");
+        // Ten periods ago.
+        trace.next_ns.store(now - 10 * HOUR_NS, Ordering::Relaxed);
+        let before = nanotime();
+        assert!(trace.take_due().is_some());
+        assert!(trace.next_when() >= before, "at once again: {}", before - trace.next_when());
+        assert!(trace.next_when() <= nanotime() + HOUR_NS);
+    }
+
+    #[test]
+    fn looks_are_rare_and_come_soon_after_something_ran() {
+        let stamps = WaitStamps::new();
+        assert!(!stamps.take_due(nanotime(), true));
+        assert_eq!(stamps.next_when(), i64::MAX, "off");
+        stamps.next_ns.store(0, Ordering::Relaxed);
+        let before = nanotime();
+        assert!(stamps.take_due(before, true));
+        assert!(stamps.next_when() >= before + IDLE_NS);
+        stamps.stirred();
+        let soon = stamps.next_when();
+        assert!(soon >= before + BUSY_NS && soon <= nanotime() + BUSY_NS);
+        stamps.stirred();
+        assert_eq!(stamps.next_when(), soon, "it is not put off");
+    }
+
+    #[test]
+    fn whatever_runs_after_a_rest_brings_the_next_look_forward() {
+        let stamps = WaitStamps::new();
+        let look = |idle| {
+            let now = nanotime();
+            stamps.next_ns.store(now.min(stamps.next_when()), Ordering::Relaxed);
+            assert!(stamps.take_due(now, idle));
+            now
+        };
+        let at = look(false);
+        assert!(!stamps.rests(), "there was no rest");
+        assert_eq!(stamps.next_when(), at + BUSY_NS);
+        assert_eq!(look(true) + IDLE_NS, stamps.next_when());
+        assert!(stamps.rests());
+        stamps.stirred();
+        assert!(stamps.next_when() <= nanotime() + BUSY_NS);
+        assert!(!stamps.rests(), "the rest is over");
+        // It was not told, but sees it.
+        let at = look(true);
+        assert_eq!(stamps.next_when(), at + IDLE_NS);
+        assert!(!stamps.take_due(at, false));
+        assert!(stamps.next_when() <= nanotime() + BUSY_NS);
+    }
+}

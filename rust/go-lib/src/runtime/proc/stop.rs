@@ -1,0 +1,160 @@
+//! Putting Ms to sleep: on their note, until the earliest timer, or in the network poller.
+//!
+//! # Invariants
+//! 1. At most one idle M is the poller: it sleeps until the earliest timer, in the network poller if
+//!    somebody waits there. Its deadline is in `poll_until`; who arms an earlier timer without a
+//!    running P wakes it.
+//!
+//! Go: runtime/proc.go (stopm)
+
+use crate::prim::{heavy_fence, Ordering};
+use crate::runtime::object::g::G;
+use crate::runtime::object::m::{M, NEVER};
+use crate::runtime::proc::attach::detach;
+use crate::runtime::proc::lists::{
+    acquirep, leave_idle_list, releasep, take_any_idle_p, take_idle_p, take_nextp,
+};
+use crate::runtime::proc::wake::{reset_spinning, startm, wake_idle};
+use crate::runtime::proc::{checkdead, idle};
+use crate::runtime::sched::{sched, Sched};
+use crate::sys::poll::Until;
+
+/// Sleeps until somebody hands this M a P, or as the poller until the earliest timer. Without a P afterwards: it is to
+/// look again, or its thread ends (`M::ends`).
+pub(crate) fn stopm(m: &'static M) {
+    let s = sched();
+    // An M that lost its P while it looked for work (GOMAXPROCS shrank) looks no more.
+    reset_spinning(m);
+    if !stop_until(m, s, s.earliest_timer()) {
+        // A timer is due, or goroutines are ready, but no P is idle: who holds one sees it, and
+        // sysmon does.
+        stop_until(m, s, NEVER);
+    }
+}
+
+/// As `stopm`; false: `until` has passed and there was no P to be had.
+fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
+    debug_assert!(m.attached.get().is_null());
+    let me = (m as *const M).cast_mut();
+    let in_netpoll;
+    let patience;
+    {
+        let mut inner = s.inner.lock();
+        in_netpoll = s.netpoll.begin_sleep();
+        let earlier = until < s.poll_until.load(Ordering::Relaxed);
+        if !in_netpoll && earlier && s.netpoll.is_polling() && !inner.poller.is_null() {
+            // It stays in the network poller, and looks at the timers again.
+            // SAFETY: Ms are never freed.
+            unsafe { wake_idle(s, &*inner.poller) };
+            until = NEVER;
+        } else if in_netpoll || earlier {
+            // Also instead of a poller that would sleep longer; it then wakes up in vain once.
+            inner.poller = me;
+            s.poll_until.store(until, Ordering::Relaxed);
+        } else {
+            until = NEVER;
+        }
+        inner.midle.push(me);
+        patience = if until == NEVER { idle::patience(s, &inner) } else { None };
+    }
+    if until != NEVER {
+        // A timer armed meanwhile by a thread without a P either saw poll_until or is seen here;
+        // pairs with the light fence in arm_timer.
+        heavy_fence();
+        let now_earliest = s.earliest_timer();
+        if now_earliest < until {
+            until = now_earliest;
+        }
+    }
+    checkdead::look(s);
+    if in_netpoll {
+        return sleep_in_netpoll(m, s, until);
+    }
+    if until == NEVER {
+        if !idle::sleep_or_end(m, s, patience) {
+            return true;
+        }
+    } else if !m.park.sleep_until(until) && leave_idle_list(s, me) {
+        m.park.clear();
+        return take_p_for_timers(m, s);
+    }
+    m.park.clear();
+    let p = take_nextp(m);
+    if p.is_null() {
+        // Woken as the poller to look at the timers again.
+        if !leave_idle_list(s, me) {
+            // Meanwhile somebody else took us with a P: that wakeup is still to come.
+            take_promised_p(m);
+            return true;
+        }
+        return take_p_for_timers(m, s);
+    }
+    // SAFETY: handed to us.
+    acquirep(m, unsafe { &*p });
+    true
+}
+
+/// Somebody took this M off the idle list: waits for the P that comes with it.
+fn take_promised_p(m: &M) {
+    let p = loop {
+        m.park.sleep();
+        m.park.clear();
+        let p = take_nextp(m);
+        if !p.is_null() {
+            break p;
+        }
+        // An earlier wakeup, to look at the timers again.
+    };
+    // SAFETY: handed to us.
+    acquirep(m, unsafe { &*p });
+}
+
+/// The rest of `stop_until` for the M that sleeps in the network poller. False: as there, or what has
+/// become ready goes on where there are Ps.
+fn sleep_in_netpoll(m: &'static M, s: &'static Sched, until: i64) -> bool {
+    let ready =
+        s.netpoll.sleep(&m.park, if until == NEVER { Until::Woken } else { Until::At(until) });
+    let me = (m as *const M).cast_mut();
+    let has_p = if leave_idle_list(s, me) {
+        m.park.clear();
+        if ready.is_empty() || ready.has_host {
+            take_p_for_timers(m, s)
+        } else {
+            take_any_idle_p(m, s)
+        }
+    } else {
+        take_promised_p(m);
+        true
+    };
+    if has_p {
+        ready.inject(m);
+    } else {
+        ready.inject_from_outside(s);
+    }
+    has_p
+}
+
+/// An idle P for due timers: P 0 if it can be had, for it runs what they wake.
+fn take_p_for_timers(m: &M, s: &Sched) -> bool {
+    // SAFETY: P 0 always exists.
+    take_idle_p(m, s, unsafe { &*s.p(0) }) || take_any_idle_p(m, s)
+}
+
+/// The migration soak: leaves `gp`, a host goroutine that the caller took from a queue, to another M, with the P. False:
+/// there is nobody to take it, and `gp` stays the caller's.
+pub(crate) fn pass_p_on(m: &'static M, gp: *mut G) -> bool {
+    /// A bound on threads that is not met: once this M sleeps the next one finds it. Two are enough, and one more for
+    /// each goroutine that keeps its own.
+    const ENOUGH: usize = 512;
+    let s = sched();
+    if s.inner.lock().midle.is_empty() && s.nthreads.load(Ordering::Relaxed) > ENOUGH {
+        return false;
+    }
+    // SAFETY: a host goroutine, which only comes to an M with the right; so ours is P 0.
+    unsafe { (*m.pp()).hostq.put(gp, true) };
+    detach(m);
+    let p = releasep(m);
+    startm(s, p, false);
+    stopm(m);
+    true
+}

@@ -15,7 +15,6 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
     ("long_files", "rust/go-lib/tests/model.rs", ""): (1, "a model and its cases"),
     ("long_files", "rust/go-lib/tests/published_flaws.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/golib-py/cpython/tests/harness.c", ""): (1, "owed: split at its concepts"),
-    ("long_files", "rust/golib-py/src/types/group/mod.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/golib-py/src/module/functions.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/golib-py/src/types/timer.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "tests/test_asyncio.py", ""): (1, "owed: split at its concepts"),

@@ -17,20 +17,20 @@
 //!
 //! Go: runtime/time.go (timer.f)
 
-use std::cell::UnsafeCell;
 use std::ptr;
 use std::sync::atomic::{fence, AtomicPtr, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use go_lib::runtime::embedder::{self, Alarm, GRef, Ring, WaitReason};
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi::PyObject;
 
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::parking;
-use crate::ffi::raw::{guard, guard_wait};
+use crate::ffi::gil::{guard, Gil};
+use crate::ffi::methods::{entry, Method, Module};
+use crate::ffi::python::{none, none_ref, write_unraisable};
+use crate::ffi::refs::{Field, New, Outcome, Ref};
 
-/// What an object does when its alarm rings; it is alive meanwhile, the GIL is held, and no exception may be left set.
-pub(crate) type Act = unsafe fn(target: Raw);
+/// What an object does when its alarm rings; no exception may be left set.
+pub(crate) type Act = fn(Gil<'_>, target: Ref<'_>);
 
 /// The alarm of one object.
 pub(crate) struct HostAlarm {
@@ -68,11 +68,10 @@ static SERVANT: AtomicPtr<GRef> = AtomicPtr::new(ptr::null_mut());
 /// One that has acted and waits to be the servant again; null while there is none. With the GIL.
 static SPARE: AtomicPtr<GRef> = AtomicPtr::new(ptr::null_mut());
 /// How a servant is made; set at import.
-static MAKE_SERVANT: Maker = Maker(UnsafeCell::new(None));
+static MAKE_SERVANT: Field<Option<Maker>> = Field::new(None);
 
-struct Maker(UnsafeCell<Option<unsafe fn() -> Option<GRef>>>);
-// SAFETY: used with the GIL held.
-unsafe impl Sync for Maker {}
+/// See [`set_maker`].
+pub(crate) type Maker = fn(Gil<'_>) -> Outcome<GRef>;
 
 impl Ring for HostAlarm {
     fn alarm(&self) -> &Alarm {
@@ -112,38 +111,27 @@ fn wake_servant() {
 
 impl HostAlarm {
     /// An alarm that is not set; its ring concerns the goroutine `whom` first, if there is one.
-    pub(crate) fn new(target: Raw, act: Act, whom: Option<GRef>) -> Arc<HostAlarm> {
+    pub(crate) fn new(target: Ref<'_>, act: Act, whom: Option<GRef>) -> Arc<HostAlarm> {
         Arc::new(HostAlarm {
             alarm: Alarm::new(),
             act,
-            target: AtomicPtr::new(target),
+            target: AtomicPtr::new(target.as_raw()),
             seq: AtomicU64::new(0),
             whom,
         })
     }
 
-    /// Sets it to `when_ns` of the monotonic clock, instead of what it was set to. None: an exception is set. True if it
-    /// was set before.
-    ///
-    /// # Safety
-    /// The GIL is held.
-    pub(crate) unsafe fn set(self: &Arc<Self>, when_ns: i64) -> Option<bool> {
-        // SAFETY: the GIL is held: by 2 nobody else sets or stops it.
-        unsafe {
-            if !ensure_servant() {
-                return None;
-            }
-            let seq = self.seq.load(Ordering::Relaxed) + 1;
-            self.seq.store(seq, Ordering::Relaxed);
-            guard(|| Alarm::set(self, when_ns, seq))
-        }
+    /// Sets it to `when_ns` of the monotonic clock, instead of what it was set to. True if it was set before.
+    pub(crate) fn set(self: &Arc<Self>, gil: Gil<'_>, when_ns: i64) -> Outcome<bool> {
+        ensure_servant(gil)?;
+        let seq = self.seq.load(Ordering::Relaxed) + 1;
+        self.seq.store(seq, Ordering::Relaxed);
+        // SAFETY: by 2 nobody else sets or stops it.
+        guard(gil, || unsafe { Alarm::set(self, when_ns, seq) })
     }
 
     /// Stops it: what it does, it does not do any more. True if it was set.
-    ///
-    /// # Safety
-    /// The GIL is held.
-    pub(crate) unsafe fn stop(self: &Arc<Self>) -> bool {
+    pub(crate) fn stop(self: &Arc<Self>, _gil: Gil<'_>) -> bool {
         self.seq.store(self.seq.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         // SAFETY: by 2.
         unsafe { Alarm::stop(self) }
@@ -155,43 +143,35 @@ impl HostAlarm {
     }
 
     /// The object goes away.
-    ///
-    /// # Safety
-    /// The GIL is held.
-    pub(crate) unsafe fn forget(self: Arc<Self>) {
+    pub(crate) fn forget(self: Arc<Self>, gil: Gil<'_>) {
         self.target.store(ptr::null_mut(), Ordering::Relaxed);
-        // SAFETY: the caller's duty.
-        unsafe { self.stop() };
+        self.stop(gil);
     }
 }
 
-/// Starts the servant if there is none; false: an exception is set.
+/// Starts the servant if there is none.
 #[inline]
-unsafe fn ensure_servant() -> bool {
-    // SAFETY: the GIL is held.
-    !SERVANT.load(Ordering::Relaxed).is_null() || unsafe { start_servant() }
+fn ensure_servant(gil: Gil<'_>) -> Outcome<()> {
+    if SERVANT.load(Ordering::Relaxed).is_null() {
+        return start_servant(gil);
+    }
+    Ok(())
 }
 
+/// A new servant, which runs first when we give the GIL up.
 #[cold]
 #[inline(never)]
-unsafe fn start_servant() -> bool {
-    // SAFETY: the GIL is held; the servant runs first when we give it up.
-    unsafe {
-        let Some(servant) = (*MAKE_SERVANT.0.get()).and_then(|make| make()) else { return false };
-        // Release: pairs with the Acquire in ring.
-        SERVANT.store(Box::into_raw(Box::new(servant)), Ordering::Release);
-        true
-    }
+fn start_servant(gil: Gil<'_>) -> Outcome<()> {
+    let Some(make) = MAKE_SERVANT.get(gil.exclusive()) else { return Ok(()) };
+    let servant = make(gil)?;
+    // Release: pairs with the Acquire in ring.
+    SERVANT.store(Box::into_raw(Box::new(servant)), Ordering::Release);
+    Ok(())
 }
 
-/// Says how a goroutine is made that runs [`serve_alarms`](golib_entry_serve_alarms): what runs goroutines is above us. It
-/// gives the new one, or none with an exception set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn set_maker(make: unsafe fn() -> Option<GRef>) {
-    // SAFETY: the GIL is held.
-    unsafe { *MAKE_SERVANT.0.get() = Some(make) };
+/// Says how a goroutine is made that runs [`serve_alarms`](golib_entry_serve_alarms): what runs goroutines is above us.
+pub(crate) fn set_maker(gil: Gil<'_>, make: Maker) {
+    MAKE_SERVANT.set(gil.exclusive(), Some(make));
 }
 
 /// In a forked child: the servant is gone, and what the parent had set does not ring here.
@@ -210,49 +190,47 @@ pub(crate) fn at_exit() {
 }
 
 /// Makes another one the servant, since the caller is about to act. Without one it acts nevertheless.
-unsafe fn hand_over() {
+fn hand_over(gil: Gil<'_>) {
     let spare = SPARE.swap(ptr::null_mut(), Ordering::Relaxed);
     if !spare.is_null() {
         // Release: as in start_servant; pairs with the Acquire of whoever wakes the servant.
         SERVANT.store(spare, Ordering::Release);
         return;
     }
-    // SAFETY: the GIL is held.
-    unsafe {
-        if !start_servant() {
-            ffi::PyErr_WriteUnraisable(ffi::Py_None());
-        }
+    if start_servant(gil).is_err() {
+        write_unraisable(gil, none_ref());
     }
 }
 
 // `_golib._serve_alarms()`: a servant's life. It ends when it comes back and finds a spare.
-parking!(golib_entry_serve_alarms => serve_alarms(_module, _args, _n; record) {
+entry! { SERVE: golib_entry_serve_alarms => serve_alarms fast(entry, _module: Module, _args) {
     // Who was started last is the servant, and runs before it hands that over.
     let me = SERVANT.load(Ordering::Relaxed);
     loop {
         if any_rung() {
             if SERVANT.load(Ordering::Relaxed) == me {
-                // SAFETY: the GIL is held.
-                unsafe { hand_over() };
+                hand_over(entry.gil());
             } else if SPARE.load(Ordering::Relaxed) == me {
                 SPARE.store(ptr::null_mut(), Ordering::Relaxed);
             }
-            // SAFETY: the GIL is held.
-            unsafe { act_on_all() };
+            act_on_all(entry.gil());
             if SERVANT.load(Ordering::Relaxed) == me {
                 // Nobody else could be had.
             } else if SPARE.load(Ordering::Relaxed).is_null() {
                 SPARE.store(me, Ordering::Relaxed);
             } else {
-                // SAFETY: the GIL is held.
-                return unsafe { obj::none() };
+                return Ok(none(entry.gil()));
             }
         }
         // An interrupt that came meanwhile ends the wait at once.
-        let _ = guard_wait(record, || embedder::park_forever(WaitReason::Sleep));
+        let _ = entry.wait(|| embedder::park_forever(WaitReason::Sleep));
         embedder::take_interrupt();
     }
-});
+} }
+
+/// The function `_serve_alarms`.
+pub(crate) const SERVE_ALARMS: Method<Module> =
+    Method::parks(c"_serve_alarms", SERVE, c"For the Python part of golib.");
 
 /// True if something has rung that was not acted upon.
 fn any_rung() -> bool {
@@ -261,13 +239,9 @@ fn any_rung() -> bool {
 }
 
 /// The caller's wait was interrupted, and it has acted on what concerned it: the servant acts on the rest.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn hand_on() {
+pub(crate) fn hand_on(_gil: Gil<'_>) {
     while let Some(rung) = take_rung() {
         if rung.is_current() {
-            // SAFETY: ours.
             TAKEN.store(Box::into_raw(rung), Ordering::Relaxed);
             wake_servant();
             return;
@@ -285,21 +259,23 @@ fn wake_for_the_rest() {
 }
 
 /// Acts on what has rung, in that order. Nothing that needs dropping is held while Python code may run.
-unsafe fn act_on_all() {
+fn act_on_all(gil: Gil<'_>) {
+    while let Some((act, target)) = next_act(gil) {
+        act(gil, target.get());
+        target.release(gil);
+    }
+}
+
+/// What is to be done next, and for whom.
+#[inline(never)]
+fn next_act(gil: Gil<'_>) -> Option<(Act, New)> {
     loop {
-        let Some(rung) = take_rung() else { return };
+        let rung = take_rung()?;
         wake_for_the_rest();
-        let (act, target) = (rung.alarm.act, rung.alarm.target.load(Ordering::Relaxed));
-        let is_current = rung.is_current();
-        drop(rung);
-        if !is_current {
-            continue;
-        }
-        // SAFETY: by 1 the target is alive.
-        unsafe {
-            ffi::Py_INCREF(target);
-            act(target);
-            ffi::Py_DECREF(target);
+        if rung.is_current() {
+            // SAFETY: by 1 the target is alive.
+            let target = unsafe { Ref::nullable(rung.alarm.target.load(Ordering::Relaxed)) };
+            return target.map(|target| (rung.alarm.act, target.own(gil)));
         }
     }
 }

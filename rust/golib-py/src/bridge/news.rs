@@ -14,6 +14,7 @@ use pyo3::ffi;
 
 use super::{alarm, main_thread};
 use crate::cpython::{self, object};
+use crate::ffi::gil::Gil;
 use crate::ffi::raw::guard_wait;
 
 /// The pauses between two looks, and how long a call may last that nothing interrupts.
@@ -105,8 +106,8 @@ pub unsafe extern "C" fn main_thread_turn() {
             guard_wait(std::ptr::null(), || done.wait(Wait::Block, WaitReason::Join))
         {
             embedder::take_interrupt();
-            // SAFETY: the GIL is held. What concerns us is acted upon at our next wait.
-            unsafe { alarm::hand_on() };
+            // What concerns us is acted upon at our next wait. SAFETY: C calls us with the GIL.
+            alarm::hand_on(unsafe { Gil::assume() });
             interrupted = true;
         }
     }

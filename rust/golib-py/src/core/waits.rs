@@ -7,6 +7,7 @@ use crate::core::context::{ambient, cancel};
 use crate::core::goroutine::handle::GoroutineObj;
 use crate::cpython::main_thread;
 use crate::ffi::errors;
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::Raw;
 use crate::ffi::raw::seconds_of;
 
@@ -42,22 +43,21 @@ pub(crate) unsafe fn interrupted() -> bool {
     let host = embedder::current_host();
     // SAFETY: the GIL is held; a host goroutine's payload is its handle.
     unsafe {
-        cancel::expire();
+        let gil = Gil::assume();
+        cancel::expire(gil);
         // What a signal handler raises comes first: it is raised once, Cancelled at each wait.
         let raised = raise_pending(host.cast()) || run_handlers(host.cast());
-        let node = ambient::cancelled();
-        if node.is_null() {
-            if !host.is_null() {
-                embedder::take_interrupt();
-            }
-        } else {
+        let node = ambient::cancelled(gil);
+        if let Some(node) = node {
             // The next wait is refused too, for as long as the block lasts.
             embedder::current_or_thread().interrupt();
             if !raised {
-                ambient::raise_cancelled(node);
+                let _ = ambient::raise_cancelled(gil, node);
             }
+        } else if !host.is_null() {
+            embedder::take_interrupt();
         }
-        !raised && node.is_null()
+        !raised && node.is_none()
     }
 }
 

@@ -35,6 +35,12 @@ impl<'a> Args<'a> {
         Args { args, n: n as usize, kwnames, _caller: PhantomData }
     }
 
+    /// As CPython passes them: the arguments, how many are positional, the others' names.
+    #[inline(always)]
+    pub(crate) fn as_raw<R>(self, take: impl FnOnce(*const Raw, Py_ssize_t, Raw) -> R) -> R {
+        take(self.args, self.n as Py_ssize_t, self.kwnames)
+    }
+
     /// How many positional ones.
     #[inline(always)]
     pub(crate) fn len(self) -> usize {

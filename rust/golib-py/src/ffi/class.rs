@@ -41,6 +41,16 @@ impl<T> Object<T> {
         unsafe { Ref::borrowed(ptr::from_ref(self).cast_mut().cast()) }
     }
 
+    /// The instance that has these fields.
+    ///
+    /// # Safety
+    /// They are an instance's.
+    #[inline(always)]
+    pub(crate) unsafe fn of_fields(fields: &T) -> &Object<T> {
+        // SAFETY: the caller says that they are a part of one, which lives as long.
+        unsafe { &*ptr::from_ref(fields).byte_sub(offset_of!(Object<T>, fields)).cast() }
+    }
+
     /// The instance as one of what its fields begin with.
     #[inline(always)]
     pub(crate) fn base<B>(&self) -> &Object<B>
@@ -90,6 +100,10 @@ pub(crate) trait Class: Sized + 'static {
     /// Gives up what may be part of a cycle. Runs Python code.
     fn clear(&self, _gil: Gil<'_>) {}
 
+    /// The last reference is gone, but the end itself may be put off: nobody may find the instance any more.
+    #[inline(always)]
+    fn leave(_slf: &Object<Self>, _gil: Gil<'_>) {}
+
     /// The last reference is gone: gives up everything that has no destructor. Runs Python code.
     fn end(slf: &Object<Self>, gil: Gil<'_>) {
         slf.clear(gil);
@@ -120,6 +134,10 @@ impl Visitor {
             // SAFETY: as tp_traverse was called.
             self.stop = unsafe { (self.visit)(object, self.arg) };
         }
+    }
+
+    pub(crate) fn object(&mut self, object: Ref<'_>) {
+        self.raw(object.as_raw());
     }
 
     pub(crate) fn slot(&mut self, slot: &Slot) {
@@ -164,6 +182,7 @@ pub(super) unsafe extern "C-unwind" fn dealloc<T: Class>(slf: Raw) {
     unsafe {
         if T::COLLECTED {
             ffi::PyObject_GC_UnTrack(slf.cast());
+            T::leave(this(slf), Gil::assume());
             object::trashcan(slf, dealloc::<T>, free::<T>);
         } else {
             free::<T>(slf);
@@ -372,6 +391,34 @@ impl<'a> NewArgs<'a> {
                 return Err(Raised::assume());
             }
             Ok(Ref::nullable(object))
+        }
+    }
+
+    /// Those with these names. `format` is that of `PyArg_ParseTupleAndKeywords` for as many objects, and the class's name.
+    pub(crate) fn named<const N: usize>(
+        self,
+        _gil: Gil<'_>,
+        format: &'static CStr,
+        names: [&'static CStr; N],
+    ) -> Outcome<[Option<Ref<'a>>; N]> {
+        const { assert!(N == 2, "as many are passed on") };
+        debug_assert!(format.to_bytes().iter().filter(|&&c| c == b'O').count() == N);
+        let mut found: [Raw; N] = [ptr::null_mut(); N];
+        let names = [names[0].as_ptr(), names[1].as_ptr(), ptr::null()];
+        // SAFETY: the format asks for two objects, which the arguments hold.
+        unsafe {
+            let parsed = ffi::PyArg_ParseTupleAndKeywords(
+                self.args,
+                self.kwargs,
+                format.as_ptr(),
+                names.as_ptr().cast_mut().cast(),
+                &raw mut found[0],
+                &raw mut found[1],
+            );
+            if parsed == 0 {
+                return Err(Raised::assume());
+            }
+            Ok(found.map(|object| Ref::nullable(object)))
         }
     }
 

@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::ffi::{self, PyObject, Py_ssize_t};
 
+use crate::ffi::gil::Gil;
+use crate::ffi::refs::New;
+
 /// A Python object as C sees it.
 pub(crate) type Raw = *mut PyObject;
 
@@ -272,6 +275,26 @@ impl Pile {
         while let Some(object) = self.pop() {
             // SAFETY: owned by 1.
             unsafe { ffi::Py_DECREF(object) };
+        }
+    }
+
+    /// As [`push`](Pile::push).
+    #[inline]
+    pub(crate) fn keep(&mut self, object: New) {
+        self.push(object.give());
+    }
+
+    /// As [`pop`](Pile::pop).
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<New> {
+        // SAFETY: owned by 1.
+        self.pop().map(|object| unsafe { New::owned(object) })
+    }
+
+    /// Drops all, when what the objects belonged to is consistent.
+    pub(crate) fn drop_all(mut self, gil: Gil<'_>) {
+        while let Some(object) = self.take() {
+            object.release(gil);
         }
     }
 }

@@ -155,6 +155,12 @@ pub(crate) fn truth(_gil: Gil<'_>, object: Ref<'_>) -> Outcome<bool> {
     status_of(unsafe { ffi::PyObject_IsTrue(object.as_raw()) })
 }
 
+/// `a == b`. Runs Python code.
+pub(crate) fn equals(_gil: Gil<'_>, a: Ref<'_>, b: Ref<'_>) -> Outcome<bool> {
+    // SAFETY: both are alive.
+    status_of(unsafe { ffi::PyObject_RichCompareBool(a.as_raw(), b.as_raw(), ffi::Py_EQ) })
+}
+
 /// What a function says that returns 1, 0, or -1 with an exception.
 #[inline]
 fn status_of(status: c_int) -> Outcome<bool> {
@@ -318,6 +324,34 @@ pub(crate) unsafe fn items<'a>(tuple: Ref<'a>) -> &'a [Ref<'a>] {
     unsafe {
         let first = (&raw const (*tuple.as_raw().cast::<ffi::PyTupleObject>()).ob_item).cast();
         std::slice::from_raw_parts(first, ffi::PyTuple_GET_SIZE(tuple.as_raw()) as usize)
+    }
+}
+
+/// `[]`.
+pub(crate) fn list(_gil: Gil<'_>) -> Outcome<New> {
+    // SAFETY: the GIL is held.
+    unsafe { New::made(ffi::PyList_New(0)) }
+}
+
+/// `list.append(item)`, of a list.
+pub(crate) fn append(_gil: Gil<'_>, list: Ref<'_>, item: Ref<'_>) -> Outcome<()> {
+    // SAFETY: both are alive.
+    status_of(unsafe { ffi::PyList_Append(list.as_raw(), item.as_raw()) }).map(|_| ())
+}
+
+/// The items of a list.
+///
+/// # Safety
+/// `list` is one, and does not change while the result is in use.
+pub(crate) unsafe fn list_items<'a>(list: Ref<'a>) -> &'a [Ref<'a>] {
+    // SAFETY: the caller says that it stays; a Ref has a pointer's layout.
+    unsafe {
+        let list = list.as_raw().cast::<ffi::PyListObject>();
+        let n = ffi::PyList_GET_SIZE(list.cast()) as usize;
+        if n == 0 {
+            return &[];
+        }
+        std::slice::from_raw_parts((*list).ob_item.cast(), n)
     }
 }
 

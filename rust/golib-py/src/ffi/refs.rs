@@ -259,6 +259,12 @@ impl Slot {
         unsafe { Ref::nullable(self.0.get(x)) }
     }
 
+    /// The object's address, or null.
+    #[inline(always)]
+    pub(crate) fn as_raw(&self, x: Exclusive<'_>) -> Raw {
+        self.0.get(x)
+    }
+
     /// Empties it.
     #[inline(always)]
     pub(crate) fn take(&self, x: Exclusive<'_>) -> Option<New> {

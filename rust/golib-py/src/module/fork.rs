@@ -8,6 +8,7 @@ use crate::bridge::{alarm, attach, deadlock, exit, main_thread, news};
 use crate::core::context::ambient;
 use crate::core::goroutine;
 use crate::cpython::{identity, tstate};
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::{self, Raw};
 use crate::types::{group, patch};
 
@@ -39,7 +40,7 @@ pub(crate) unsafe extern "C" fn in_forked_child() {
 pub(crate) unsafe extern "C" fn after_fork(_: Raw, _: Raw) -> Raw {
     // SAFETY: called in the child, with the GIL held; the runtime has started afresh.
     unsafe {
-        ambient::after_fork();
+        ambient::after_fork(Gil::assume());
         tstate::forget_hooks(embedder::current_host().cast());
         obj::none()
     }

@@ -13,6 +13,8 @@ use crate::core::goroutine;
 use crate::core::waits;
 use crate::cpython::{self, main_thread, movable, tstate};
 use crate::ffi::errors;
+use crate::ffi::gil::Gil;
+use crate::ffi::methods::{Method, Module};
 use crate::ffi::obj::{self, Global, Raw};
 use crate::ffi::raw::{self, guard, guard_wait, parking, seconds_of, wait_for, Record, Table};
 use crate::types::chan::ends;
@@ -62,7 +64,7 @@ unsafe fn give_way(record: Record) -> Raw {
     // SAFETY: the GIL is held; on a plain thread its own state is attached.
     unsafe {
         if embedder::current_host().is_null() {
-            if !ambient::cancelled().is_null() {
+            if ambient::cancelled(Gil::assume()).is_some() {
                 waits::interrupted();
                 return ptr::null_mut();
             }
@@ -122,7 +124,7 @@ unsafe extern "C" fn gomaxprocs(_: Raw, args: *const Raw, n: ffi::Py_ssize_t, kw
 /// `_golib._is_cancelled()`: an operation that would wait here raises Cancelled.
 unsafe extern "C" fn is_cancelled(_: Raw, _: Raw) -> Raw {
     // SAFETY: a METH_NOARGS function.
-    unsafe { obj::boolean(!ambient::cancelled().is_null()) }
+    unsafe { obj::boolean(ambient::cancelled(Gil::assume()).is_some()) }
 }
 
 /// `_golib._check_interpreter()`: raises ImportError in another interpreter than the main one.
@@ -421,13 +423,9 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     private(c"_set_debug_migrate", set_debug_migrate, ffi::METH_O),
     private(c"_is_main_thread", is_main_thread, ffi::METH_NOARGS),
     raw::fast(c"_run_main", run::golib_entry_run_main, c"For the Python part of golib."),
-    raw::fast(
-        c"_serve_alarms",
-        alarm::golib_entry_serve_alarms,
-        c"The life of the goroutine that acts on alarms.",
-    ),
-    raw::keywords(c"timeout", blocks::timeout, TIMEOUT_DOC),
-    raw::method(c"shield", blocks::shield, ffi::METH_NOARGS, SHIELD_DOC),
+    alarm::SERVE_ALARMS.def(),
+    TIMEOUT_AND_SHIELD.0.def(),
+    TIMEOUT_AND_SHIELD.1.def(),
     fastcall(c"_timer_func", timer::timer_func),
     private(c"_is_cancelled", is_cancelled, ffi::METH_NOARGS),
     private(c"_set_idle_threads", deadlock::set_idle_threads, ffi::METH_O),
@@ -439,6 +437,9 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     private(c"_print_error", run::print_error, ffi::METH_O),
     PyMethodDef::zeroed(),
 ]);
+
+const TIMEOUT_AND_SHIELD: (Method<Module>, Method<Module>) =
+    blocks::functions(TIMEOUT_DOC, SHIELD_DOC);
 
 const GO_DOC: &std::ffi::CStr = c"go($module, fn, /, *args, **kwargs)
 --

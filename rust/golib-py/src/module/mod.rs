@@ -22,7 +22,9 @@ use crate::core::{goroutine, results, servant};
 use crate::cpython;
 use crate::ffi::errors;
 use crate::ffi::gil::Gil;
+use crate::ffi::methods::Method;
 use crate::ffi::obj::{self, Raw};
+use crate::ffi::refs::Ref;
 use crate::types::chan::{self, ends};
 use crate::types::{context, group, patch, select, sync, timer};
 
@@ -72,18 +74,23 @@ unsafe fn fill(module: Raw) -> bool {
             return false;
         }
         let Ok(sync) = sync::init(Gil::assume()) else { return false };
-        let (nil, group) = (chan::make_nil(), group::init());
-        if nil.is_null() || group.is_null() {
+        let nil = chan::make_nil();
+        if nil.is_null() {
             return false;
         }
-        let Some(context) = context::init() else { return false };
+        let Ok(group) = group::init(Gil::assume()) else { return false };
+        let Ok(context) = context::init(Gil::assume()) else { return false };
         let Some(timers) = timer::init() else { return false };
-        let mut all =
-            vec![(c"Chan", chan), (c"Goroutine", goroutine), (c"nil", nil), (c"Group", group)];
+        let mut all = vec![
+            (c"Chan", chan),
+            (c"Goroutine", goroutine),
+            (c"nil", nil),
+            (c"Group", group.give()),
+        ];
         all.extend(ends::types());
         all.extend(select::types());
         all.extend(sync.map(|(name, class)| (name, class.give())));
-        all.extend(context);
+        all.extend(context.into_iter().map(|(name, class)| (name, class.give())));
         all.extend(timers);
         if !all
             .into_iter()
@@ -98,11 +105,11 @@ unsafe fn fill(module: Raw) -> bool {
             return false;
         }
         ffi::Py_DECREF(version);
-        let functions = context::functions::FUNCTIONS.0.as_ptr().cast_mut();
+        let functions = Method::table(&context::functions::FUNCTIONS);
         let patching = patch::FUNCTIONS.0.as_ptr().cast_mut();
         if ffi::PyModule_AddFunctions(module, functions) < 0
             || ffi::PyModule_AddFunctions(module, patching) < 0
-            || !servant::init(module)
+            || servant::init(Gil::assume(), Ref::borrowed(module)).is_err()
         {
             return false;
         }

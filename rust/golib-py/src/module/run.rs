@@ -14,12 +14,13 @@ use pyo3::ffi::{self, PyObject};
 
 use crate::bridge::news::{self, News};
 use crate::bridge::{deadlock, main_thread};
-use crate::core::context::entry::Entry;
-use crate::core::context::{ambient, cancel};
+use crate::core::context::ambient::{self, Begun};
+use crate::core::context::cancel;
 use crate::core::goroutine::{stand_in, start_goroutine, GoroutineObj, Spec};
 use crate::core::waits;
 use crate::cpython::{self, tstate, ThreadState};
 use crate::ffi::errors;
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{guard_wait, instance, parking, Record};
 
@@ -111,17 +112,21 @@ unsafe fn await_end(slf: Raw, record: Record) -> bool {
         let done = GoroutineObj::done(slf);
         let is_main = MAIN.load(Ordering::Relaxed) == slf;
         let mut news = News::new(GoroutineObj::gref(slf));
-        let mut shield: *mut Entry = ptr::null_mut();
+        let gil = Gil::assume();
+        let mut shield: Option<Begun> = None;
         let ended = loop {
             match guard_wait(record, || done.wait(news.wait(), WaitReason::Join)) {
                 Some(Ok(())) => break true,
                 Some(Err(WaitError::Timeout | WaitError::WouldBlock)) => {}
                 Some(Err(WaitError::Interrupted)) => {
                     embedder::take_interrupt();
-                    cancel::expire();
-                    if !ambient::cancelled().is_null() {
-                        shield = ambient::push_shield();
-                        if shield.is_null() || cancel::cancel_goroutine(slf).is_none() {
+                    cancel::expire(gil);
+                    if ambient::cancelled(gil).is_some() {
+                        match ambient::push_shield(gil) {
+                            Ok(begun) => shield = Some(begun),
+                            Err(_) => break false,
+                        }
+                        if cancel::cancel_goroutine(gil, slf).is_err() {
                             break false;
                         }
                     }
@@ -136,8 +141,8 @@ unsafe fn await_end(slf: Raw, record: Record) -> bool {
                 break false;
             }
         };
-        if !shield.is_null() {
-            ambient::pop(shield);
+        if let Some(shield) = shield {
+            ambient::pop(gil, shield);
         }
         ended
     }

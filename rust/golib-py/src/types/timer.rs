@@ -23,10 +23,12 @@ use crate::bridge::alarm::HostAlarm;
 use crate::core::goroutine::{check_function, start_goroutine, Spec};
 use crate::cpython::{object, tstate};
 use crate::ffi::errors;
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::{self, Global, Obj, Raw};
 use crate::ffi::raw::{
     self, arguments, deadline_after, free_instance, guard, instance, seconds_of, Table, NS,
 };
+use crate::ffi::refs::Ref;
 use crate::types::chan::{self, hchan};
 
 /// An instance of `golib.time.Timer` or of the core of `Ticker`.
@@ -67,7 +69,7 @@ unsafe fn make(class: *mut PyTypeObject, sends: bool) -> Raw {
         if slf.is_null() {
             return slf;
         }
-        timer(slf).alarm = Arc::into_raw(HostAlarm::new(slf, due, None));
+        timer(slf).alarm = Arc::into_raw(HostAlarm::new(Ref::borrowed(slf), due, None));
         if sends {
             let channel = chan::make(chan::CHAN.get().cast(), 1);
             if channel.is_null() {
@@ -96,7 +98,7 @@ unsafe fn set(slf: Raw, when_ns: Option<i64>) -> bool {
     unsafe {
         let Some(when_ns) = when_ns else { return true };
         timer(slf).when_ns = when_ns;
-        if with_alarm(slf, |alarm| alarm.set(when_ns)).is_none() {
+        if with_alarm(slf, |alarm| alarm.set(Gil::assume(), when_ns)).is_err() {
             return false;
         }
         if timer(slf).chan.is_null() && !timer(slf).held {
@@ -111,7 +113,7 @@ unsafe fn set(slf: Raw, when_ns: Option<i64>) -> bool {
 unsafe fn unset(slf: Raw) -> bool {
     // SAFETY: a timer; the GIL is held.
     unsafe {
-        let was_set = with_alarm(slf, |alarm| alarm.stop());
+        let was_set = with_alarm(slf, |alarm| alarm.stop(Gil::assume()));
         let_go(slf);
         // Before the tick is taken, which would ring.
         take_bell_back(slf);
@@ -144,7 +146,8 @@ unsafe fn let_go(slf: Raw) {
 }
 
 /// An alarm's act.
-unsafe fn due(slf: Raw) {
+fn due(_gil: Gil<'_>, slf: Ref<'_>) {
+    let slf = slf.as_raw();
     // SAFETY: called by the servant, which holds the timer.
     unsafe {
         let_go(slf);
@@ -405,7 +408,7 @@ unsafe fn forget_alarm(slf: Raw) {
     unsafe {
         let alarm = ptr::replace(&raw mut timer(slf).alarm, ptr::null());
         if !alarm.is_null() {
-            Arc::from_raw(alarm).forget();
+            Arc::from_raw(alarm).forget(Gil::assume());
         }
     }
 }

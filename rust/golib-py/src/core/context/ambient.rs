@@ -20,15 +20,16 @@ use std::ptr;
 use std::sync::Arc;
 
 use go_lib::runtime::embedder::{self, GRef};
-use pyo3::ffi;
 
 use super::entry::{Block, Entry, Holder, Member};
-use super::node::{background, is_done, text_of, ContextObj, Kind};
+use super::node::{background, text_of, Context, Kind};
 use super::tree;
 use crate::core::goroutine::handle::GoroutineObj;
+use crate::ffi::class::{this, Object};
 use crate::ffi::errors;
+use crate::ffi::gil::{Exclusive, Gil};
 use crate::ffi::obj::Raw;
-use crate::ffi::raw::instance;
+use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
 
 thread_local! {
     /// The holder of a thread that runs no goroutine.
@@ -48,40 +49,51 @@ impl Drop for ThreadHolder {
     }
 }
 
-/// The caller's holder; null if it never needed one.
-///
-/// # Safety
-/// The GIL is held.
+/// The running goroutine's handle; null on a thread.
 #[inline]
-pub(crate) unsafe fn current() -> *const Holder {
-    let host: Raw = embedder::current_host().cast();
-    if host.is_null() {
-        return OF_THREAD.with(|own| own.0.get());
+fn handle() -> Raw {
+    embedder::current_host().cast()
+}
+
+/// The caller's holder, if it ever needed one.
+#[inline]
+pub(crate) fn current(_gil: Gil<'_>) -> Option<&Holder> {
+    let host = handle();
+    // SAFETY: a host goroutine's payload is its handle; by 3 the holder lives as long as its goroutine or thread.
+    unsafe {
+        if host.is_null() {
+            OF_THREAD.with(|own| own.0.get()).as_ref()
+        } else {
+            GoroutineObj::holder(host).as_ref()
+        }
     }
-    // SAFETY: a host goroutine's payload is its handle.
-    unsafe { GoroutineObj::holder(host) }
 }
 
 /// The caller's holder.
-unsafe fn current_or_new() -> *const Holder {
-    let host: Raw = embedder::current_host().cast();
+fn current_or_new(gil: Gil<'_>) -> &Holder {
+    let host = handle();
     if !host.is_null() {
-        // SAFETY: as in current.
-        return unsafe { of_goroutine(host) };
+        // SAFETY: a host goroutine's payload is its handle.
+        return unsafe { of_goroutine(gil, host) };
     }
-    OF_THREAD.with(|own| {
+    let holder = OF_THREAD.with(|own| {
         if own.0.get().is_null() {
             let holder = Holder::new(None);
             holder.gref.set(Some(embedder::current_or_thread()));
             own.0.set(Arc::into_raw(holder));
         }
         own.0.get()
-    })
+    });
+    // SAFETY: by 3 it lives as long as the thread.
+    unsafe { &*holder }
 }
 
-/// The holder of the goroutine with the handle `slf`, which has not ended.
-pub(super) unsafe fn of_goroutine(slf: Raw) -> *const Holder {
-    // SAFETY: a handle; the GIL is held.
+/// The holder of the goroutine with the handle `slf`.
+///
+/// # Safety
+/// It has not ended.
+pub(super) unsafe fn of_goroutine(_gil: Gil<'_>, slf: Raw) -> &Holder {
+    // SAFETY: a handle; by 3 the holder lives as long as its goroutine.
     unsafe {
         let mut holder = GoroutineObj::holder(slf);
         if holder.is_null() {
@@ -90,30 +102,21 @@ pub(super) unsafe fn of_goroutine(slf: Raw) -> *const Holder {
             holder = Arc::into_raw(new);
             GoroutineObj::set_holder(slf, holder);
         }
-        holder
+        &*holder
     }
 }
 
-/// The holder of a goroutine that is being made, which belongs to a group (a new reference is taken) with the context `ctx`.
-///
-/// # Safety
-/// The GIL is held; both are what they should be.
-pub(crate) unsafe fn for_member(member: Member, ctx: Raw) -> *const Holder {
-    // SAFETY: the caller's duty.
-    unsafe {
-        ffi::Py_INCREF(member.group);
-        let holder = Arc::into_raw(Holder::new(Some(member)));
-        ffi::Py_INCREF(ctx);
-        put_base(&*holder, ctx);
-        holder
-    }
+/// The holder of a goroutine that is being made, which belongs to a group with the context `ctx`.
+pub(crate) fn for_member(gil: Gil<'_>, member: Member, ctx: &Object<Context>) -> *const Holder {
+    let holder = Holder::new(Some(member));
+    put_base(gil, &holder, ctx.object().own(gil));
+    Arc::into_raw(holder)
 }
 
 /// The goroutine of `h` has its G now.
-pub(crate) fn has_goroutine(h: &Holder, gref: GRef) {
+pub(crate) fn has_goroutine(gil: Gil<'_>, h: &Holder, gref: GRef) {
     h.gref.set(Some(gref));
-    // SAFETY: the GIL is held by who starts a goroutine.
-    if unsafe { !visible_cancelled(h).is_null() } {
+    if visible_cancelled(gil.exclusive(), h).is_some() {
         gref.interrupt();
     }
 }
@@ -123,330 +126,282 @@ pub(crate) fn has_goroutine(h: &Holder, gref: GRef) {
 /// # Safety
 /// The GIL is held; `holder` is the handle's, which forgot it.
 pub(crate) unsafe fn end(holder: *const Holder) {
-    // SAFETY: the caller's duty.
+    // SAFETY: the caller gives its share up.
     unsafe {
-        let h = &*holder;
-        let base = h.base.replace(ptr::null_mut());
-        if !base.is_null() {
-            free(base);
+        let (gil, h) = (Gil::assume(), &*holder);
+        let base = h.base.get(gil.exclusive());
+        h.base.set(gil.exclusive(), None);
+        if let Some(base) = base {
+            free(gil, base);
         }
         h.gref.set(None);
         let member = h.take_member();
         drop(Arc::from_raw(holder));
         if let Some(member) = member {
-            ffi::Py_DECREF(member.group);
+            New::owned(member.group).release(gil);
         }
     }
 }
 
-/// Puts `ctx` (taken over) under everything in the holder's stack.
-unsafe fn put_base(h: &Holder, ctx: Raw) {
-    // SAFETY: by 1; the base is freed with the goroutine's end, before the holder.
-    unsafe {
-        let base = Box::into_raw(Box::new(Entry { ctx, holder: h, ..Entry::EMPTY }));
-        h.base.set(base);
-        let mut lowest = h.top.get();
-        if lowest.is_null() {
-            h.top.set(base);
-        } else {
-            while !(*lowest).below.is_null() {
-                lowest = (*lowest).below;
+/// Puts `ctx` under everything in the holder's stack. The base is freed with the goroutine's end, before the holder.
+fn put_base(gil: Gil<'_>, h: &Holder, ctx: New) {
+    let x = gil.exclusive();
+    let base = leaked(Entry::new(ctx, Block::Base, h));
+    h.base.set(x, Some(base));
+    match h.top.get(x) {
+        None => h.top.set(x, Some(base)),
+        Some(top) => {
+            let mut lowest = top;
+            while let Some(below) = lowest.below.get(x) {
+                lowest = below;
             }
-            (*lowest).below = base;
-            (*base).above = lowest;
+            lowest.below.set(x, Some(base));
+            base.above.set(x, Some(lowest));
         }
-        enlist(base);
     }
+    enlist(x, base);
 }
 
-/// In whose list the blocks under `ctx` are: its node's, or its own if nothing can cancel it.
-unsafe fn list_of(ctx: Raw) -> *mut ContextObj {
-    // SAFETY: by 1; who asks holds the context and by that the node.
-    unsafe {
-        let c = instance::<ContextObj>(ctx);
-        if (*c).node.is_null() {
-            c
-        } else {
-            (*c).node
-        }
-    }
+/// An entry that lives until it is freed.
+fn leaked<'x>(entry: Entry) -> &'x Entry {
+    Box::leak(Box::new(entry))
+}
+
+/// In whose list the blocks under `ctx` are: its node's, or its own if nothing can cancel it. Whoever asks holds the context
+/// and by that the node.
+fn list_of<'x>(x: Exclusive<'x>, ctx: &'x Object<Context>) -> &'x Object<Context> {
+    ctx.node(x).unwrap_or(ctx)
 }
 
 /// Enters that list.
-unsafe fn enlist(e: *mut Entry) {
-    // SAFETY: by 1.
-    unsafe {
-        let list = list_of((*e).ctx);
-        (*e).next = (*list).entries;
-        if !(*e).next.is_null() {
-            (*(*e).next).prev = e;
-        }
-        (*list).entries = e;
+fn enlist(x: Exclusive<'_>, e: &Entry) {
+    let list = list_of(x, e.context(x));
+    e.next.copy(x, &list.entries);
+    if let Some(next) = e.next.get(x) {
+        next.prev.set(x, Some(e));
     }
+    list.entries.set(x, Some(e));
 }
 
 /// Leaves that list.
-unsafe fn delist(e: *mut Entry) {
-    // SAFETY: as enlist.
-    unsafe {
-        if !(*e).next.is_null() {
-            (*(*e).next).prev = (*e).prev;
-        }
-        if (*e).prev.is_null() {
-            (*list_of((*e).ctx)).entries = (*e).next;
-        } else {
-            (*(*e).prev).next = (*e).next;
-        }
-        (*e).prev = ptr::null_mut();
-        (*e).next = ptr::null_mut();
+fn delist(x: Exclusive<'_>, e: &Entry) {
+    if let Some(next) = e.next.get(x) {
+        next.prev.copy(x, &e.prev);
     }
+    match e.prev.get(x) {
+        None => list_of(x, e.context(x)).entries.copy(x, &e.next),
+        Some(prev) => prev.next.copy(x, &e.next),
+    }
+    e.prev.set(x, None);
+    e.next.set(x, None);
 }
 
 /// Takes the entry out of both lists and frees it.
-unsafe fn free(e: *mut Entry) {
-    // SAFETY: by 2 and 3.
-    unsafe {
-        delist(e);
-        let h = &*(*e).holder;
-        if (*e).above.is_null() {
-            h.top.set((*e).below);
-        } else {
-            (*(*e).above).below = (*e).below;
-        }
-        if !(*e).below.is_null() {
-            (*(*e).below).above = (*e).above;
-        }
-        let ctx = (*e).ctx;
-        drop(Box::from_raw(e));
-        ffi::Py_DECREF(ctx);
+///
+/// # Safety
+/// It is used no more.
+unsafe fn free(gil: Gil<'_>, e: &Entry) {
+    let x = gil.unobserved("a block leaves its lists before its context is dropped");
+    delist(x, e);
+    match e.above.get(x) {
+        None => e.holder().top.copy(x, &e.below),
+        Some(above) => above.below.copy(x, &e.below),
+    }
+    if let Some(below) = e.below.get(x) {
+        below.above.copy(x, &e.above);
+    }
+    let ctx = e.ctx.take(x);
+    // SAFETY: made by `leaked`, and by 2 in no list any more.
+    unsafe { drop(Box::from_raw(ptr::from_ref(e).cast_mut())) };
+    release(gil, ctx);
+}
+
+/// A block that is being executed: whoever began it ends it by [`pop`].
+#[must_use = "pop it"]
+pub(crate) struct Begun(*const Entry);
+
+impl Begun {
+    /// To a field of C's.
+    pub(crate) fn into_raw(self) -> *const Entry {
+        self.0
+    }
+
+    /// # Safety
+    /// From [`into_raw`](Begun::into_raw), once.
+    pub(crate) unsafe fn from_raw(entry: *const Entry) -> Begun {
+        Begun(entry)
     }
 }
 
 /// Begins a block under `ctx`, which is taken over.
-///
-/// # Safety
-/// The GIL is held; `ctx` is a Context.
-pub(crate) unsafe fn push(ctx: Raw, kind: Block) -> *mut Entry {
-    // SAFETY: the caller's duty; the entry owns a share of the holder.
-    unsafe {
-        let holder = current_or_new();
-        Arc::increment_strong_count(holder);
-        let h = &*holder;
-        let below = h.top.get();
-        let e = Box::into_raw(Box::new(Entry { ctx, kind, below, holder, ..Entry::EMPTY }));
-        if !below.is_null() {
-            (*below).above = e;
-        }
-        h.top.set(e);
-        enlist(e);
-        if kind == Block::Shield || is_done(ctx) {
-            settle(h);
-        }
-        e
+pub(crate) fn push(gil: Gil<'_>, ctx: New, kind: Block) -> Begun {
+    let holder = current_or_new(gil);
+    // SAFETY: an Arc's; the entry owns a share of it.
+    unsafe { Arc::increment_strong_count(holder) };
+    let x = gil.exclusive();
+    let e = leaked(Entry::new(ctx, kind, holder));
+    e.below.copy(x, &holder.top);
+    if let Some(below) = e.below.get(x) {
+        below.above.set(x, Some(e));
     }
+    holder.top.set(x, Some(e));
+    enlist(x, e);
+    if kind == Block::Shield || e.context(x).is_done(x) {
+        settle(gil, holder);
+    }
+    Begun(e)
 }
 
-/// Ends the block of `e`.
-///
-/// # Safety
-/// The GIL is held; `e` came from [`push`] and is used no more.
-pub(crate) unsafe fn pop(e: *mut Entry) {
-    // SAFETY: the caller's duty.
+/// Ends a block.
+pub(crate) fn pop(gil: Gil<'_>, block: Begun) {
+    // SAFETY: from `push`, and ended once; the entry owns a share of its holder.
     unsafe {
-        let holder = (*e).holder;
-        let looks = (*e).kind == Block::Shield || is_done((*e).ctx);
-        free(e);
+        let e = &*block.0;
+        let holder = e.holder;
+        let x = gil.exclusive();
+        let looks = e.kind == Block::Shield || e.context(x).is_done(x);
+        free(gil, e);
         if looks {
-            settle(&*holder);
+            settle(gil, &*holder);
         }
         drop(Arc::from_raw(holder));
     }
 }
 
-/// Begins a shield of the caller's: what is cancelled outside ends no wait. Null: an exception is set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn push_shield() -> *mut Entry {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let ctx = shield_context();
-        if ctx.is_null() {
-            return ptr::null_mut();
-        }
-        push(ctx, Block::Shield)
-    }
+/// Begins a shield of the caller's: what is cancelled outside ends no wait.
+pub(crate) fn push_shield(gil: Gil<'_>) -> Outcome<Begun> {
+    Ok(push(gil, shield_context(gil)?, Block::Shield))
 }
 
-/// The context of a shield that the caller begins: a new reference, or null with an exception set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn shield_context() -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let parent = innermost();
-        if parent.is_null() {
-            return parent;
-        }
-        let ctx = tree::make(Kind::WithoutCancel, parent);
-        ffi::Py_DECREF(parent);
-        ctx
-    }
+/// The context of a shield that the caller begins.
+pub(crate) fn shield_context(gil: Gil<'_>) -> Outcome<New> {
+    let parent = innermost(gil)?;
+    let ctx = tree::make(gil, Kind::WithoutCancel, as_context(&parent));
+    parent.release(gil);
+    ctx.map(|ctx| ctx.into_new())
 }
 
-/// The newest `with ctx:`: the caller's if there is one, else that of whoever entered it last; null if none is.
-///
-/// # Safety
-/// The GIL is held; `ctx` is a Context.
-pub(crate) unsafe fn block_of(ctx: Raw) -> *mut Entry {
-    // SAFETY: by 1.
-    unsafe {
-        let holder = current();
-        if !holder.is_null() {
-            let mut e = (*holder).top.get();
-            while !e.is_null() {
-                if (*e).ctx == ctx && (*e).kind == Block::Context {
-                    return e;
-                }
-                e = (*e).below;
-            }
-        }
-        let mut e = (*list_of(ctx)).entries;
-        while !e.is_null() && ((*e).ctx != ctx || (*e).kind != Block::Context) {
-            e = (*e).next;
-        }
-        e
-    }
+/// A reference that [`innermost`] gave, as a context.
+pub(crate) fn as_context(ctx: &New) -> &Object<Context> {
+    // SAFETY: contexts only are passed here.
+    unsafe { this(ctx.get().as_raw()) }
 }
 
-/// The cancelled node under which the holder runs: that of its innermost block, up to the nearest shield; else null.
-unsafe fn visible_cancelled(h: &Holder) -> *mut ContextObj {
-    // SAFETY: by 1 and 2.
-    unsafe {
-        let mut e = h.top.get();
-        while !e.is_null() && (*e).kind != Block::Shield {
-            let node = (*instance::<ContextObj>((*e).ctx)).node;
-            if !node.is_null() && (*node).is_done() {
-                return node;
-            }
-            e = (*e).below;
+/// The newest `with ctx:`: the caller's if there is one, else that of whoever entered it last.
+pub(crate) fn block_of(gil: Gil<'_>, ctx: &Object<Context>) -> Option<Begun> {
+    let x = gil.exclusive();
+    let is_it = |e: &Entry| e.kind == Block::Context && e.ctx.is(x, ctx.object());
+    let mut own = current(gil).and_then(|holder| holder.top.get(x));
+    while let Some(e) = own {
+        if is_it(e) {
+            return Some(Begun(e));
         }
-        ptr::null_mut()
+        own = e.below.get(x);
     }
+    let mut any = list_of(x, ctx).entries.get(x);
+    while let Some(e) = any {
+        if is_it(e) {
+            return Some(Begun(e));
+        }
+        any = e.next.get(x);
+    }
+    None
+}
+
+/// The cancelled node under which the holder runs: that of its innermost block, up to the nearest shield.
+fn visible_cancelled<'x>(x: Exclusive<'x>, h: &Holder) -> Option<&'x Object<Context>> {
+    let mut at = h.top.get(x);
+    while let Some(e) = at.filter(|e| e.kind != Block::Shield) {
+        if let Some(node) = e.context(x).node(x).filter(|node| node.has_ended(x)) {
+            return Some(node);
+        }
+        at = e.below.get(x);
+    }
+    None
 }
 
 /// As [`visible_cancelled`], of the caller.
-///
-/// # Safety
-/// The GIL is held.
 #[inline]
-pub(crate) unsafe fn cancelled() -> *mut ContextObj {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let holder = current();
-        if holder.is_null() {
-            ptr::null_mut()
-        } else {
-            visible_cancelled(&*holder)
-        }
-    }
+pub(crate) fn cancelled(gil: Gil<'_>) -> Option<&Object<Context>> {
+    current(gil).and_then(|holder| visible_cancelled(gil.exclusive(), holder))
 }
 
-/// Raises Cancelled because of `node`.
-///
-/// # Safety
-/// The GIL is held; the node is done.
+/// Raises Cancelled because of `node`, which is done.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn raise_cancelled(node: *mut ContextObj) {
-    // SAFETY: the caller's duty.
-    unsafe { errors::set(errors::CANCELLED.get(), text_of((*node).why)) };
+pub(crate) fn raise_cancelled(gil: Gil<'_>, node: &Object<Context>) -> Raised {
+    let text = text_of(node.why.get(gil.exclusive()));
+    errors::fail(gil, cancelled_class(), text)
+}
+
+fn cancelled_class() -> Ref<'static> {
+    // SAFETY: found at import, and kept.
+    unsafe { Ref::borrowed(errors::CANCELLED.get()) }
 }
 
 /// Restores 4 after the holder's stack has changed.
-unsafe fn settle(h: &Holder) {
+fn settle(gil: Gil<'_>, h: &Holder) {
     let Some(gref) = h.gref.get() else { return };
-    // SAFETY: by 1.
-    unsafe {
-        if !visible_cancelled(h).is_null() {
-            gref.interrupt();
-        } else if ptr::eq(h, current()) && embedder::is_interrupted() {
-            let host: Raw = embedder::current_host().cast();
-            // What somebody left for it to raise has still to be raised.
-            if host.is_null() || !GoroutineObj::has_pending(host) {
-                embedder::take_interrupt();
-            }
+    if visible_cancelled(gil.exclusive(), h).is_some() {
+        gref.interrupt();
+    } else if current(gil).is_some_and(|own| ptr::eq(h, own)) && embedder::is_interrupted() {
+        let host = handle();
+        // What somebody left for it to raise has still to be raised. SAFETY: a host goroutine's payload is its handle.
+        if host.is_null() || unsafe { !GoroutineObj::has_pending(host) } {
+            embedder::take_interrupt();
         }
-        // Another's interrupt that became groundless ends a wait for nothing: the operation is tried again.
+    }
+    // Another's interrupt that became groundless ends a wait for nothing: the operation is tried again.
+}
+
+/// In a forked child, where the runtime has started afresh: the deadlines of the blocks that the caller is in pass here too.
+/// Other contexts belong to what is gone: their registered functions are called in the parent only.
+pub(crate) fn after_fork(gil: Gil<'_>) {
+    let x = gil.exclusive();
+    let mut at = current(gil).and_then(|holder| holder.top.get(x));
+    while let Some(e) = at {
+        tree::set_again(gil, e.context(x));
+        at = e.below.get(x);
     }
 }
 
-/// In a forked child: the deadlines of the blocks that the caller is in pass here too. Other contexts belong to what is
-/// gone: their registered functions are called in the parent only.
-///
-/// # Safety
-/// The GIL is held; the runtime has started afresh.
-pub(crate) unsafe fn after_fork() {
-    // SAFETY: by 1 and 2.
-    unsafe {
-        let holder = current();
-        let mut e = if holder.is_null() { ptr::null_mut() } else { (*holder).top.get() };
-        while !e.is_null() {
-            tree::set_again((*e).ctx);
-            e = (*e).below;
+/// The context by which a goroutine as a whole is cancelled.
+pub(super) fn root_of<'g>(gil: Gil<'g>, h: &Holder) -> Outcome<&'g Object<Context>> {
+    let x = gil.exclusive();
+    let base = h.base.get(x);
+    if let Some(base) = base.filter(|_| h.has_root.get()) {
+        return Ok(base.context(x));
+    }
+    let parent = base.map_or(background() as &Object<Context>, |base| base.context(x));
+    let root = tree::make_cancel(gil, parent)?.into_new();
+    h.has_root.set(true);
+    match base {
+        None => put_base(gil, h, root),
+        Some(base) => {
+            delist(x, base);
+            let old = base.ctx.put(x, Some(root));
+            enlist(x, base);
+            release(gil, old);
         }
+    }
+    match h.base.get(x) {
+        Some(base) => Ok(base.context(x)),
+        None => Ok(background()), // it was put there just now
     }
 }
 
-/// The context by which a goroutine as a whole is cancelled (borrowed); null: an exception is set.
-pub(super) unsafe fn root_of(h: &Holder) -> Raw {
-    // SAFETY: by 1.
-    unsafe {
-        let base = h.base.get();
-        if h.has_root.get() {
-            return (*base).ctx;
-        }
-        let parent = if base.is_null() { background() } else { (*base).ctx };
-        let root = tree::make_cancel(parent);
-        if root.is_null() {
-            return root;
-        }
-        h.has_root.set(true);
-        if base.is_null() {
-            put_base(h, root);
-        } else {
-            delist(base);
-            (*base).ctx = root;
-            enlist(base);
-            ffi::Py_DECREF(parent);
-        }
-        root
-    }
-}
-
-/// The caller's innermost ambient context: a new reference, or null with an exception set. In a goroutine without any it
-/// is the goroutine's own, on a thread the background.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn innermost() -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let in_goroutine = !embedder::current_host().is_null();
-        let mut holder = current();
-        if in_goroutine && holder.is_null() {
-            holder = current_or_new();
-        }
-        let top = if holder.is_null() { ptr::null_mut() } else { (*holder).top.get() };
-        let ctx = if !top.is_null() && top != (*holder).base.get() {
-            (*top).ctx
-        } else if in_goroutine {
-            root_of(&*holder)
-        } else {
-            background()
-        };
-        ffi::Py_XINCREF(ctx);
-        ctx
-    }
+/// The caller's innermost ambient context. In a goroutine without any it is the goroutine's own, on a thread the
+/// background.
+pub(crate) fn innermost(gil: Gil<'_>) -> Outcome<New> {
+    let x = gil.exclusive();
+    let in_goroutine = !handle().is_null();
+    let holder = if in_goroutine { Some(current_or_new(gil)) } else { current(gil) };
+    let Some(h) = holder else { return Ok(background().object().own(gil)) };
+    let is_base = |top: &&Entry| h.base.get(x).is_some_and(|base| ptr::eq(*top, base));
+    let ctx = match h.top.get(x).filter(|top| !is_base(top)) {
+        Some(top) => top.context(x),
+        None if in_goroutine => root_of(gil, h)?,
+        None => background(),
+    };
+    Ok(ctx.object().own(gil))
 }

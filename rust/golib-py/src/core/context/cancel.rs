@@ -1,243 +1,230 @@
 //! Cancelling: what it does to those who are in blocks, wait for a channel, or have registered a function.
 
-use std::ptr;
-use std::sync::Arc;
-
 use go_lib::runtime::embedder::{nanotime, GRef};
-use pyo3::ffi;
 
 use super::ambient;
 use super::entry::Block;
-use super::node::{is_done, ContextObj, Kind, Why};
+use super::node::{Context, Kind, Why};
 use super::tree::{self, Effects};
 use crate::bridge::alarm::{self, HostAlarm};
 use crate::core::goroutine::handle::GoroutineObj;
 use crate::core::goroutine::{start_goroutine, Spec};
 use crate::cpython::tstate;
+use crate::ffi::class::{this, Object};
+use crate::ffi::gil::{Exclusive, Gil};
 use crate::ffi::obj::Raw;
-use crate::ffi::raw::instance;
+use crate::ffi::python::write_unraisable;
+use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
 
-/// Cancels `ctx`, a node, and everybody below it. False: it was done already.
-///
-/// # Safety
-/// The GIL is held; the caller holds `ctx`; `cause` is borrowed or null.
-pub(crate) unsafe fn cancel(ctx: Raw, why: Why, cause: Raw) -> bool {
-    // SAFETY: the caller's duty.
-    unsafe {
-        if (*instance::<ContextObj>(ctx)).is_done() {
-            return false;
-        }
-        let Effects { ended, mut functions, released } = tree::mark_all(instance(ctx), why, cause);
-        tell_all(ended);
-        // The user's code runs from here on.
-        while let Some(function) = functions.pop() {
-            start_after_func(function);
-            ffi::Py_DECREF(function);
-        }
-        released.release();
-        true
+/// Cancels `ctx`, a node that the caller holds, and everybody below it. False: it was done already. Runs Python code.
+pub(crate) fn cancel(
+    gil: Gil<'_>,
+    ctx: &Object<Context>,
+    why: Why,
+    cause: Option<Ref<'_>>,
+) -> bool {
+    if ctx.has_ended(gil.exclusive()) {
+        return false;
     }
+    let Effects { ended, mut functions, released } = tree::mark_all(gil, ctx, why, cause);
+    tell_all(gil, ended);
+    // The user's code runs from here on.
+    while let Some(function) = functions.take() {
+        start_after_func(gil, ambient::as_context(&function));
+        function.release(gil);
+    }
+    released.drop_all(gil);
+    true
 }
 
-/// Tells everybody who waits for the end of these nodes. Never inlined: [`cancel`] owns nothing that needs dropping while
-/// it runs Python code.
+/// Tells everybody who waits for the end of these nodes. Closing and interrupting run no Python code. Never inlined:
+/// [`cancel`] owns nothing that needs dropping while it runs Python code.
 #[inline(never)]
-unsafe fn tell_all(ended: Vec<*mut ContextObj>) {
+fn tell_all<'g>(gil: Gil<'g>, ended: Vec<&'g Object<Context>>) {
+    let x = gil.exclusive();
     for node in ended {
-        // SAFETY: alive, see `Effects`. Closing and interrupting run no Python code.
-        unsafe {
-            if let Some(close) = (*node).close {
-                close((*node).done);
-            }
-            interrupt_all(node);
+        // SAFETY: the node keeps its channel.
+        let channel = unsafe { node.done.peek(x) };
+        if let (Some(close), Some(channel)) = (node.close.get(x), channel) {
+            close(gil, channel);
         }
+        interrupt_all(x, node);
     }
 }
 
 /// Interrupts whoever is in a block under `node`, unless a shield lies above that.
-unsafe fn interrupt_all(node: *mut ContextObj) {
-    // SAFETY: by 1 and 2 of `ambient`: an interrupt runs no Python code.
-    unsafe {
-        let mut e = (*node).entries;
-        while !e.is_null() {
-            let mut over = e;
-            while !over.is_null() && (*over).kind != Block::Shield {
-                over = (*over).above;
-            }
-            if over.is_null() {
-                if let Some(gref) = (*(*e).holder).gref.get() {
-                    gref.interrupt();
-                }
-            }
-            e = (*e).next;
+fn interrupt_all(x: Exclusive<'_>, node: &Object<Context>) {
+    let mut at = node.entries.get(x);
+    while let Some(e) = at {
+        let mut over = Some(e);
+        while let Some(block) = over.filter(|block| block.kind != Block::Shield) {
+            over = block.above.get(x);
         }
+        if over.is_none() {
+            if let Some(gref) = e.holder().gref.get() {
+                gref.interrupt();
+            }
+        }
+        at = e.next.get(x);
     }
 }
 
-/// Cancels the goroutine with the handle `slf`. None: an exception is set; false: it has ended.
+/// Cancels the goroutine with the handle `slf`. False: it has ended.
 ///
 /// # Safety
-/// The GIL is held; `slf` is a handle.
-pub(crate) unsafe fn cancel_goroutine(slf: Raw) -> Option<bool> {
-    // SAFETY: the caller's duty; the root is the holder's for as long as the goroutine lives.
-    unsafe {
+/// `slf` is a handle, alive.
+pub(crate) unsafe fn cancel_goroutine(gil: Gil<'_>, slf: Raw) -> Outcome<bool> {
+    // SAFETY: a handle, whose goroutine has not ended.
+    let holder = unsafe {
         if GoroutineObj::done(slf).is_set() {
-            return Some(false);
+            return Ok(false);
         }
-        let root = ambient::root_of(&*ambient::of_goroutine(slf));
-        if root.is_null() {
-            return None;
-        }
-        ffi::Py_INCREF(root);
-        cancel(root, Why::Canceled, ptr::null_mut());
-        ffi::Py_DECREF(root);
-        Some(true)
-    }
+        ambient::of_goroutine(gil, slf)
+    };
+    let root = ambient::root_of(gil, holder)?.object().own(gil);
+    cancel(gil, ambient::as_context(&root), Why::Canceled, None);
+    root.release(gil);
+    Ok(true)
 }
 
-/// As [`tree::make_cancel`], with a deadline of its own (monotonic; past: done at once) for the cause `cause` (borrowed or null).
-///
-/// # Safety
-/// As [`tree::make`].
-pub(crate) unsafe fn make_deadline(
-    parent: Raw,
+/// As [`tree::make_cancel`], with a deadline of its own (monotonic; past: done at once) for the cause `cause`. Its passing
+/// concerns the goroutine `whom` first, if there is one.
+pub(crate) fn make_deadline(
+    gil: Gil<'_>,
+    parent: &Object<Context>,
     deadline_ns: i64,
-    cause: Raw,
+    cause: Option<Ref<'_>>,
     whom: Option<GRef>,
-) -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let slf = tree::make_cancel(parent);
-        if slf.is_null() || is_done(slf) {
-            return slf;
-        }
-        let c = instance::<ContextObj>(slf);
-        if deadline_ns >= (*c).deadline_ns {
-            // The parent's comes first.
-            return slf;
-        }
-        (*c).deadline_ns = deadline_ns;
+) -> Outcome<New> {
+    let c = tree::make_cancel(gil, parent)?;
+    let x = gil.exclusive();
+    // If not, the parent's comes first.
+    if !c.has_ended(x) && deadline_ns < c.deadline_ns.get(x) {
+        c.deadline_ns.set(x, deadline_ns);
         if deadline_ns <= nanotime() {
-            (*c).timed_out = true;
-            cancel(slf, Why::DeadlineExceeded, cause);
-            return slf;
+            c.timed_out.set(x, true);
+            cancel(gil, &c, Why::DeadlineExceeded, cause);
+        } else {
+            // Until it is done, the cause it will have.
+            release(gil, c.cause.put(x, cause.map(|cause| cause.own(gil))));
+            let alarm = HostAlarm::new(c.object(), deadline_passed, whom);
+            if let Err(raised) = tree::set_alarm(gil, &c, alarm) {
+                return Err(give_up(gil, c.into_new(), raised));
+            }
         }
-        // Until it is done, the cause it will have.
-        ffi::Py_XINCREF(cause);
-        (*c).cause = cause;
-        let alarm = HostAlarm::new(slf, deadline_passed, whom);
-        let set = alarm.set(deadline_ns);
-        (*c).alarm = Arc::into_raw(alarm);
-        if set.is_none() {
-            ffi::Py_DECREF(slf);
-            return ptr::null_mut();
-        }
-        slf
     }
+    Ok(c.into_new())
+}
+
+/// Drops what could not be completed.
+#[cold]
+fn give_up(gil: Gil<'_>, made: New, raised: Raised) -> Raised {
+    made.release(gil);
+    raised
 }
 
 /// The caller's wait was interrupted, perhaps by the alarm of a block that it is in: acts on every deadline that has passed
-/// there. The servant has what is left.
-///
-/// # Safety
-/// The GIL is held; no wait is under way, and no exception is set.
-pub(crate) unsafe fn expire() {
-    // SAFETY: the caller's duty. Each look begins anew, since what a cancellation drops may change the blocks.
-    unsafe {
-        while let Some(node) = passed() {
-            ffi::Py_INCREF(node.cast());
-            deadline_passed(node.cast());
-            ffi::Py_DECREF(node.cast());
-        }
-        alarm::hand_on();
+/// there. The servant has what is left. No wait is under way, and no exception is set. Runs Python code.
+pub(crate) fn expire(gil: Gil<'_>) {
+    // Each look begins anew, since what a cancellation drops may change the blocks.
+    while let Some(node) = passed(gil) {
+        let node = node.object().own(gil);
+        deadline_passed(gil, node.get());
+        node.release(gil);
     }
+    alarm::hand_on(gil);
 }
 
 /// A node above the caller whose own deadline has passed unnoticed.
-unsafe fn passed() -> Option<*mut ContextObj> {
-    // SAFETY: by 1 and 2 of `ambient`.
-    unsafe {
-        let holder = ambient::current();
-        let mut e = if holder.is_null() { ptr::null_mut() } else { (*holder).top.get() };
-        let now_ns = if e.is_null() { 0 } else { nanotime() };
-        while !e.is_null() {
-            let mut node = (*instance::<ContextObj>((*e).ctx)).node;
-            while !node.is_null() {
-                if !(*node).alarm.is_null() && (*node).deadline_ns <= now_ns {
-                    return Some(node);
-                }
-                node = (*node).up;
+fn passed(gil: Gil<'_>) -> Option<&Object<Context>> {
+    let x = gil.exclusive();
+    let mut at = current_top(gil, x);
+    let now_ns = if at.is_some() { nanotime() } else { 0 };
+    while let Some(e) = at {
+        let mut above = e.context(x).node(x);
+        while let Some(node) = above {
+            if !node.alarm.get(x).is_null() && node.deadline_ns.get(x) <= now_ns {
+                return Some(node);
             }
-            e = (*e).below;
+            above = node.up.get(x);
         }
-        None
+        at = e.below.get(x);
     }
+    None
+}
+
+fn current_top<'g>(gil: Gil<'g>, x: Exclusive<'g>) -> Option<&'g super::entry::Entry> {
+    ambient::current(gil).and_then(|holder| holder.top.get(x))
 }
 
 /// An alarm's act.
-unsafe fn deadline_passed(ctx: Raw) {
-    // SAFETY: called by the servant.
-    unsafe {
-        let c = instance::<ContextObj>(ctx);
-        if (*c).is_done() {
-            return;
-        }
-        (*c).timed_out = true;
-        cancel(ctx, Why::DeadlineExceeded, (*c).cause);
+fn deadline_passed(gil: Gil<'_>, ctx: Ref<'_>) {
+    // SAFETY: the alarm is a context's.
+    let ctx: &Object<Context> = unsafe { this(ctx.as_raw()) };
+    let x = gil.exclusive();
+    if ctx.has_ended(x) {
+        return;
     }
+    ctx.timed_out.set(x, true);
+    let cause = ctx.cause.get(gil);
+    cancel(gil, ctx, Why::DeadlineExceeded, cause.as_ref().map(New::get));
+    release(gil, cause);
 }
 
-/// A function that is called, in a goroutine of its own, once `parent` is done; `args` (a tuple) is taken over. Null with
-/// an exception set.
-///
-/// # Safety
-/// As [`tree::make`].
-pub(crate) unsafe fn make_after_func(parent: Raw, function: Raw, args: Raw) -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let slf = tree::make(Kind::AfterFunc, parent);
-        if slf.is_null() {
-            ffi::Py_DECREF(args);
-            return slf;
+/// A function that is called, in a goroutine of its own, once `parent` is done; `args`, a tuple, is taken over.
+pub(crate) fn make_after_func(
+    gil: Gil<'_>,
+    parent: &Object<Context>,
+    function: Ref<'_>,
+    args: New,
+) -> Outcome<New> {
+    let x = gil.exclusive();
+    let c = match tree::make(gil, Kind::AfterFunc, parent) {
+        Ok(c) => c,
+        Err(raised) => return Err(give_up(gil, args, raised)),
+    };
+    release(gil, c.key.put(x, Some(function.own(gil))));
+    release(gil, c.value.put(x, Some(args)));
+    match vars_for_spawn() {
+        Ok(vars) => release(gil, c.vars.put(x, vars)),
+        Err(raised) => return Err(give_up(gil, c.into_new(), raised)),
+    }
+    if c.node(x).is_some() {
+        if tree::attach(gil, &c) {
+            tree::pin(gil, &c);
+        } else {
+            start_after_func(gil, &c);
         }
-        let c = instance::<ContextObj>(slf);
-        ffi::Py_INCREF(function);
-        (*c).key = function;
-        (*c).value = args;
+    }
+    Ok(c.into_new())
+}
+
+/// The context variables with which a goroutine starts that is made now.
+fn vars_for_spawn() -> Outcome<Option<New>> {
+    // SAFETY: a new reference or null; an exception is set if there is neither.
+    unsafe {
         match tstate::vars_for_spawn() {
-            Ok(vars) => (*c).vars = vars,
-            Err(()) => {
-                ffi::Py_DECREF(slf);
-                return ptr::null_mut();
-            }
+            Ok(vars) => Ok(New::nullable(vars)),
+            Err(()) => Err(Raised::assume()),
         }
-        if !(*c).node.is_null() {
-            if tree::attach(c) {
-                tree::pin(c);
-            } else {
-                start_after_func(slf);
-            }
-        }
-        slf
     }
 }
 
-/// Starts the goroutine of a registered function whose time has come.
-unsafe fn start_after_func(slf: Raw) {
-    // SAFETY: a node of that kind, held by the caller.
-    unsafe {
-        let c = instance::<ContextObj>(slf);
-        let function = ptr::replace(&raw mut (*c).key, ptr::null_mut());
-        let args = ptr::replace(&raw mut (*c).value, ptr::null_mut());
-        let vars = ptr::replace(&raw mut (*c).vars, ptr::null_mut());
-        if function.is_null() {
-            return; // the collector was faster
-        }
-        let g = start_goroutine(Spec { vars: Some(vars), ..Spec::new(function, args) });
-        if g.is_null() {
-            ffi::PyErr_WriteUnraisable(function);
-        }
-        ffi::Py_XDECREF(g);
-        ffi::Py_DECREF(function);
+/// Starts the goroutine of a registered function whose time has come; the caller holds it.
+fn start_after_func(gil: Gil<'_>, c: &Object<Context>) {
+    let x = gil.exclusive();
+    let (function, args, vars) = (c.key.take(x), c.value.take(x), c.vars.take(x));
+    // Else the collector was faster.
+    let Some(function) = function else { return };
+    let raw = |object: Option<New>| object.map_or(std::ptr::null_mut(), New::give);
+    // SAFETY: a function that can be a goroutine's, a tuple, and context variables or none, the last two taken over.
+    let handle = unsafe {
+        let spec = Spec { vars: Some(raw(vars)), ..Spec::new(function.get().as_raw(), raw(args)) };
+        New::nullable(start_goroutine(spec))
+    };
+    if handle.is_none() {
+        write_unraisable(gil, function.get());
     }
+    release(gil, handle);
+    function.release(gil);
 }

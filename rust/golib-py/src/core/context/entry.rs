@@ -3,12 +3,16 @@
 //! Who changes them, and what that means for the goroutine, is in [`ambient`](super::ambient), with the invariants.
 
 use std::cell::Cell;
-use std::ptr;
 use std::sync::Arc;
 
 use go_lib::runtime::embedder::GRef;
 
+use super::link::Link;
+use super::node::Context;
+use crate::ffi::class::{this, Object};
+use crate::ffi::gil::Exclusive;
 use crate::ffi::obj::Raw;
+use crate::ffi::refs::{New, Slot};
 
 /// Which kind of block an entry is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,28 +29,41 @@ pub(crate) enum Block {
 
 /// One block that is being executed.
 pub(crate) struct Entry {
-    /// Owned.
-    pub(super) ctx: Raw,
+    pub(super) ctx: Slot,
     pub(super) kind: Block,
-    pub(super) below: *mut Entry,
-    pub(super) above: *mut Entry,
+    pub(super) below: Link<Entry>,
+    pub(super) above: Link<Entry>,
     /// The neighbours in the list of the context's node, see `list_of`.
-    pub(super) prev: *mut Entry,
-    pub(super) next: *mut Entry,
+    pub(super) prev: Link<Entry>,
+    pub(super) next: Link<Entry>,
     /// By 3; owns a share of it, unless this is the holder's base.
     pub(super) holder: *const Holder,
 }
 
 impl Entry {
-    pub(super) const EMPTY: Entry = Entry {
-        ctx: ptr::null_mut(),
-        kind: Block::Base,
-        below: ptr::null_mut(),
-        above: ptr::null_mut(),
-        prev: ptr::null_mut(),
-        next: ptr::null_mut(),
-        holder: ptr::null(),
-    };
+    pub(super) fn new(ctx: New, kind: Block, holder: &Holder) -> Entry {
+        Entry {
+            ctx: Slot::with(Some(ctx)),
+            kind,
+            below: Link::NONE,
+            above: Link::NONE,
+            prev: Link::NONE,
+            next: Link::NONE,
+            holder,
+        }
+    }
+
+    /// The context under which the block is, for as long as it is there.
+    pub(super) fn context<'x>(&self, x: Exclusive<'x>) -> &'x Object<Context> {
+        // SAFETY: by 2 an entry has a context, which it keeps.
+        unsafe { this(self.ctx.as_raw(x)) }
+    }
+
+    /// Whose block it is.
+    pub(super) fn holder(&self) -> &Holder {
+        // SAFETY: by 3.
+        unsafe { &*self.holder }
+    }
 }
 
 /// What a group wants to know of its members.
@@ -67,9 +84,9 @@ pub(crate) struct Member {
 /// A goroutine or thread in the eyes of its blocks.
 pub(crate) struct Holder {
     pub(super) gref: Cell<Option<GRef>>,
-    pub(super) top: Cell<*mut Entry>,
+    pub(super) top: Link<Entry>,
     /// Under the whole goroutine lies the context by which its group and `Goroutine.cancel` cancel it.
-    pub(super) base: Cell<*mut Entry>,
+    pub(super) base: Link<Entry>,
     /// The base's context is the goroutine's own, not its group's.
     pub(super) has_root: Cell<bool>,
     /// Its membership in a group; the group is owned.
@@ -81,8 +98,8 @@ impl Holder {
         #[allow(clippy::arc_with_non_send_sync, reason = "the GIL guards it")]
         Arc::new(Holder {
             gref: Cell::new(None),
-            top: Cell::new(ptr::null_mut()),
-            base: Cell::new(ptr::null_mut()),
+            top: Link::NONE,
+            base: Link::NONE,
             has_root: Cell::new(false),
             member: Cell::new(member),
         })

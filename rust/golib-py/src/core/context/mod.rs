@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`node`], [`tree`] | a context, and who is cancelled with whom |
+//! | [`link`] | links between contexts, and between blocks |
 //! | [`entry`], [`ambient`] | under which contexts a goroutine or thread runs now |
 //! | [`cancel`] | what a cancellation does |
 //!
@@ -11,5 +12,6 @@
 pub(crate) mod ambient;
 pub(crate) mod cancel;
 pub(crate) mod entry;
+mod link;
 pub(crate) mod node;
 pub(crate) mod tree;

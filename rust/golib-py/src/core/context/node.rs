@@ -2,24 +2,33 @@
 //!
 //! The invariants are those of the [`tree`](super::tree).
 
-use pyo3::ffi::{self, PyObject};
-
 use super::entry::Entry;
+use super::link::Link;
 use crate::bridge::alarm::HostAlarm;
-use crate::ffi::obj::{Global, Raw};
-use crate::ffi::raw::instance;
+use crate::ffi::class::{this, Class, Object, TypeCell, Visitor, Weaklist};
+use crate::ffi::errors;
+use crate::ffi::gil::{Exclusive, Gil};
+use crate::ffi::obj::Global;
+use crate::ffi::python::{class_name, type_error};
+use crate::ffi::refs::{Field, Outcome, Ref, Slot};
 
 /// The type `golib.context.Context`.
-pub(crate) static CONTEXT: Global = Global::new();
+pub(crate) static CONTEXT: TypeCell<Context> = TypeCell::new();
 /// `background()`.
 pub(crate) static BACKGROUND: Global = Global::new();
-
 /// `todo()`.
 pub(crate) static TODO: Global = Global::new();
 
-/// `background()`, borrowed.
-pub(crate) fn background() -> Raw {
-    BACKGROUND.get()
+/// `background()`.
+pub(crate) fn background() -> &'static Object<Context> {
+    // SAFETY: made at import, and kept for as long as the process lives.
+    unsafe { this(BACKGROUND.get()) }
+}
+
+/// `todo()`.
+pub(crate) fn todo() -> &'static Object<Context> {
+    // SAFETY: as `background`.
+    unsafe { this(TODO.get()) }
 }
 
 /// The text of the exception that `err()` gives.
@@ -33,12 +42,11 @@ pub(crate) fn text_of(why: Why) -> &'static str {
 /// The deadline of a context without one.
 pub(crate) const NO_DEADLINE: i64 = i64::MAX;
 
-/// What a context is; zero is the kind of a fresh instance.
+/// What a context is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Kind {
     /// `background()`.
-    Background = 0,
+    Background,
     /// `todo()`.
     Todo,
     /// A node.
@@ -51,97 +59,162 @@ pub(crate) enum Kind {
     WithoutCancel,
 }
 
-/// Why a node is done; zero is the state of a fresh instance.
+/// Why a node is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Why {
     /// It is not.
-    Alive = 0,
+    Alive,
     /// "context canceled".
     Canceled,
     /// "context deadline exceeded".
     DeadlineExceeded,
 }
 
-/// An instance of `golib.context.Context`.
-#[repr(C)]
-pub(crate) struct ContextObj {
-    ob_base: PyObject,
-    pub(crate) weaklist: Raw,
+/// Closes a channel that `done()` has made.
+pub(crate) type Close = fn(Gil<'_>, Ref<'_>);
+
+/// The fields of `golib.context.Context`.
+pub(crate) struct Context {
+    pub(crate) weaklist: Weaklist,
     pub(crate) kind: Kind,
-    pub(crate) why: Why,
+    pub(crate) why: Field<Why>,
     /// It was its own deadline that ended it.
-    pub(crate) timed_out: bool,
+    pub(crate) timed_out: Field<bool>,
     /// By 3.
-    pub(super) held_by_up: bool,
-    pub(super) held_by_alarm: bool,
-    /// Owned; null for the background.
-    pub(crate) parent: Raw,
-    /// The nearest node, itself or above; null if nothing can cancel it. By 2.
-    pub(crate) node: *mut ContextObj,
+    pub(super) held_by_up: Field<bool>,
+    pub(super) held_by_alarm: Field<bool>,
+    /// Empty for the background.
+    pub(crate) parent: Slot,
+    /// The nearest node, itself or above; none if nothing can cancel it. By 2.
+    pub(super) node: Link<Object<Context>>,
     /// The earliest deadline from here upwards, monotonic.
-    pub(crate) deadline_ns: i64,
-    /// The node in whose list it is; null for none.
-    pub(super) up: *mut ContextObj,
-    pub(super) prev: *mut ContextObj,
-    pub(super) next: *mut ContextObj,
+    pub(crate) deadline_ns: Field<i64>,
+    /// The node in whose list it is.
+    pub(super) up: Link<Object<Context>>,
+    pub(super) prev: Link<Object<Context>>,
+    pub(super) next: Link<Object<Context>>,
     /// The ends of its own list.
-    pub(super) first: *mut ContextObj,
-    pub(super) last: *mut ContextObj,
-    pub(super) pins: usize,
+    pub(super) first: Link<Object<Context>>,
+    pub(super) last: Link<Object<Context>>,
+    pub(super) pins: Field<usize>,
     /// The blocks under it, see `ambient::list_of`.
-    pub(crate) entries: *mut Entry,
+    pub(super) entries: Link<Entry>,
     /// A share; null without an own deadline.
-    pub(super) alarm: *const HostAlarm,
-    /// The channel that `done()` shows; null until somebody asks. `close` closes it, and is set with it.
-    pub(crate) done: Raw,
-    pub(crate) close: Option<unsafe fn(channel: Raw)>,
-    /// What `err()` gives; null until somebody asks.
-    pub(crate) error: Raw,
-    /// Null if none was given.
-    pub(crate) cause: Raw,
+    pub(super) alarm: Field<*const HostAlarm>,
+    /// The channel that `done()` shows, once somebody has asked. `close` closes it, and is set with it.
+    pub(crate) done: Slot,
+    pub(crate) close: Field<Option<Close>>,
+    /// What `err()` gives, once somebody has asked.
+    pub(crate) error: Slot,
+    /// Empty if none was given.
+    pub(crate) cause: Slot,
     /// `with_value`'s key and value; `after_func`'s function and arguments.
-    pub(crate) key: Raw,
-    pub(crate) value: Raw,
-    /// The context variables with which `after_func`'s function runs; null: none.
-    pub(super) vars: Raw,
+    pub(crate) key: Slot,
+    pub(crate) value: Slot,
+    /// The context variables with which `after_func`'s function runs; empty: none.
+    pub(super) vars: Slot,
 }
 
-impl ContextObj {
-    #[inline]
-    pub(crate) fn is_done(&self) -> bool {
-        self.why != Why::Alive
-    }
-}
+// Nothing to drop: a frame that has one while Python code runs needs no landing pad.
+const _: () = assert!(!std::mem::needs_drop::<Context>());
 
-/// True if `ctx`, a Context, is done.
-///
-/// # Safety
-/// The GIL is held.
-#[inline]
-pub(crate) unsafe fn is_done(ctx: Raw) -> bool {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let node = (*instance::<ContextObj>(ctx)).node;
-        !node.is_null() && (*node).is_done()
-    }
-}
-
-/// Checks an argument that must be a Context; None: a TypeError is set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn checked(object: Raw) -> Option<Raw> {
-    // SAFETY: the GIL is held.
-    unsafe {
-        if ffi::Py_TYPE(object).cast() == CONTEXT.get() {
-            return Some(object);
+impl Context {
+    pub(super) fn new(kind: Kind) -> Context {
+        Context {
+            weaklist: Weaklist::new(),
+            kind,
+            why: Field::new(Why::Alive),
+            timed_out: Field::new(false),
+            held_by_up: Field::new(false),
+            held_by_alarm: Field::new(false),
+            parent: Slot::empty(),
+            node: Link::NONE,
+            deadline_ns: Field::new(NO_DEADLINE),
+            up: Link::NONE,
+            prev: Link::NONE,
+            next: Link::NONE,
+            first: Link::NONE,
+            last: Link::NONE,
+            pins: Field::new(0),
+            entries: Link::NONE,
+            alarm: Field::new(std::ptr::null()),
+            done: Slot::empty(),
+            close: Field::new(None),
+            error: Slot::empty(),
+            cause: Slot::empty(),
+            key: Slot::empty(),
+            value: Slot::empty(),
+            vars: Slot::empty(),
         }
-        ffi::PyErr_Format(
-            ffi::PyExc_TypeError,
-            c"a Context is needed, not %s".as_ptr(),
-            (*ffi::Py_TYPE(object)).tp_name,
-        );
-        None
+    }
+
+    /// The instance.
+    fn object(&self) -> &Object<Context> {
+        // SAFETY: these fields are only ever made as those of an instance.
+        unsafe { Object::of_fields(self) }
+    }
+
+    /// Of a node: it has ended.
+    #[inline]
+    pub(crate) fn has_ended(&self, x: Exclusive<'_>) -> bool {
+        self.why.get(x) != Why::Alive
+    }
+
+    /// The node on whose end its own depends.
+    #[inline]
+    pub(crate) fn node<'x>(&self, x: Exclusive<'x>) -> Option<&'x Object<Context>> {
+        self.node.get(x)
+    }
+
+    /// The context from which it was made.
+    pub(crate) fn parent<'x>(&self, x: Exclusive<'x>) -> Option<&'x Object<Context>> {
+        let parent = self.parent.as_raw(x);
+        // SAFETY: a context, which this one holds until it dies.
+        (!parent.is_null()).then(|| unsafe { this(parent) })
+    }
+
+    /// Why it is done, if it is.
+    pub(crate) fn why_done(&self, x: Exclusive<'_>) -> Option<Why> {
+        self.node(x).map(|node| node.why.get(x)).filter(|&why| why != Why::Alive)
+    }
+
+    /// It is done.
+    #[inline]
+    pub(crate) fn is_done(&self, x: Exclusive<'_>) -> bool {
+        self.node(x).is_some_and(|node| node.has_ended(x))
+    }
+}
+
+/// Checks an argument that must be a Context.
+pub(crate) fn checked<'a>(gil: Gil<'_>, object: Ref<'a>) -> Outcome<&'a Object<Context>> {
+    match CONTEXT.cast(gil, object) {
+        Some(ctx) => Ok(ctx),
+        None => {
+            let text = format!("a Context is needed, not {}", class_name(gil, object));
+            Err(errors::fail(gil, type_error(), &text))
+        }
+    }
+}
+
+impl Class for Context {
+    const COLLECTED: bool = true;
+    const WEAKLIST: Option<usize> = Some(std::mem::offset_of!(Context, weaklist));
+
+    fn visit(&self, visitor: &mut Visitor) {
+        super::tree::visit(self, visitor);
+    }
+
+    fn clear(&self, gil: Gil<'_>) {
+        super::tree::leave(gil, self.object());
+        super::tree::clear(gil, self);
+    }
+
+    fn leave(slf: &Object<Self>, gil: Gil<'_>) {
+        super::tree::leave(gil, slf);
+    }
+
+    fn end(slf: &Object<Self>, gil: Gil<'_>) {
+        super::tree::clear(gil, slf);
+        slf.parent.clear(gil);
     }
 }

@@ -8,7 +8,7 @@
 //! The tree says what is to be done when nodes end ([`Effects`]); [`cancel`](super::cancel) does it.
 //!
 //! # Invariants
-//! 1. Everything here is read and written with the GIL held.
+//! 1. Everything here is read and written with the GIL held, and no step that others could see half done runs Python code.
 //! 2. A node refers to its parent, and by way of it to the node above, `up`; it leaves that one's list before it dies.
 //! 3. `pins` counts the registered functions below a node, or 1 for a node that is one. While it is not zero the list of
 //!    `up` owns a reference (`held_by_up`), and so does an alarm that is set (`held_by_alarm`).
@@ -17,180 +17,150 @@
 //! Go: context/context.go (propagateCancel, cancelCtx.cancel)
 
 use std::mem::ManuallyDrop;
-use std::ptr;
 use std::sync::Arc;
 
-use pyo3::ffi;
+use super::node::{Context, Kind, Why, CONTEXT};
+use crate::bridge::alarm::HostAlarm;
+use crate::ffi::class::{Fresh, Object, Visitor};
+use crate::ffi::gil::{Exclusive, Gil};
+use crate::ffi::obj::Pile;
+use crate::ffi::python::write_unraisable;
+use crate::ffi::refs::{New, Outcome, Ref};
 
-use super::node::{ContextObj, Kind, Why, CONTEXT, NO_DEADLINE};
-use crate::ffi::obj::{self, Pile, Raw};
-use crate::ffi::raw::instance;
-
-/// A new context under `parent` (borrowed; null only for a background); null with an exception set.
-///
-/// # Safety
-/// The GIL is held; `parent` is a Context.
-pub(crate) unsafe fn make(kind: Kind, parent: Raw) -> Raw {
-    // SAFETY: the caller's duty; a fresh instance is zeroed.
-    unsafe {
-        let slf = ffi::PyType_GenericAlloc(CONTEXT.get().cast(), 0);
-        if slf.is_null() {
-            return slf;
-        }
-        let c = instance::<ContextObj>(slf);
-        (*c).kind = kind;
-        (*c).deadline_ns = NO_DEADLINE;
-        if parent.is_null() {
-            return slf;
-        }
-        ffi::Py_INCREF(parent);
-        (*c).parent = parent;
-        let p = instance::<ContextObj>(parent);
-        if kind != Kind::WithoutCancel {
-            (*c).node = (*p).node;
-            (*c).deadline_ns = (*p).deadline_ns;
-        }
-        slf
-    }
+/// A context without a parent.
+pub(crate) fn make_root(gil: Gil<'_>, kind: Kind) -> Outcome<Fresh<Context>> {
+    CONTEXT.get(gil)?.make(gil, Context::new(kind))
 }
 
-/// A new node under `parent`, done if that is done; null with an exception set.
-///
-/// # Safety
-/// As [`make`].
-pub(crate) unsafe fn make_cancel(parent: Raw) -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let slf = make(Kind::Cancel, parent);
-        if !slf.is_null() {
-            attach(instance(slf));
-        }
-        slf
+/// A new context under `parent`.
+pub(crate) fn make(gil: Gil<'_>, kind: Kind, parent: &Object<Context>) -> Outcome<Fresh<Context>> {
+    let c = make_root(gil, kind)?;
+    let x = gil.exclusive();
+    let nothing = c.parent.put(x, Some(parent.object().own(gil)));
+    debug_assert!(nothing.is_none());
+    if kind != Kind::WithoutCancel {
+        c.node.copy(x, &parent.node);
+        c.deadline_ns.set(x, parent.deadline_ns.get(x));
     }
+    Ok(c)
+}
+
+/// A new node under `parent`, done if that is done.
+pub(crate) fn make_cancel(gil: Gil<'_>, parent: &Object<Context>) -> Outcome<Fresh<Context>> {
+    let c = make(gil, Kind::Cancel, parent)?;
+    attach(gil, &c);
+    Ok(c)
 }
 
 /// Puts a new node into the tree: under the node that it depends on so far, if there is one. False: that is done, and by
 /// that the new one too.
-pub(super) unsafe fn attach(c: *mut ContextObj) -> bool {
-    // SAFETY: by 1 and 2.
-    unsafe {
-        let up = (*c).node;
-        (*c).node = c;
-        if up.is_null() {
-            return true;
-        }
-        if (*up).is_done() {
-            (*c).why = (*up).why;
-            ffi::Py_XINCREF((*up).cause);
-            (*c).cause = (*up).cause;
-            return false;
-        }
-        (*c).up = up;
-        (*c).prev = (*up).last;
-        if (*up).last.is_null() {
-            (*up).first = c;
-        } else {
-            (*(*up).last).next = c;
-        }
-        (*up).last = c;
+pub(super) fn attach(gil: Gil<'_>, c: &Object<Context>) -> bool {
+    let x = gil.unobserved("a new context enters the list of the one above");
+    let Some(up) = c.node.get(x) else {
+        c.node.set(x, Some(c));
+        return true;
+    };
+    c.node.set(x, Some(c));
+    if up.has_ended(x) {
+        c.why.set(x, up.why.get(x));
+        let nothing = c.cause.put(x, up.cause.get(gil));
+        debug_assert!(nothing.is_none());
+        return false;
     }
+    c.up.set(x, Some(up));
+    c.prev.copy(x, &up.last);
+    match up.last.get(x) {
+        None => up.first.set(x, Some(c)),
+        Some(last) => last.next.set(x, Some(c)),
+    }
+    up.last.set(x, Some(c));
     true
 }
 
 /// Takes `c` out of the list of the node above; references that are no longer needed go to `released`.
-unsafe fn detach(c: *mut ContextObj, released: &mut Pile) {
-    // SAFETY: by 1 and 2.
-    unsafe {
-        let up = (*c).up;
-        if up.is_null() {
-            return;
-        }
-        if (*c).prev.is_null() {
-            (*up).first = (*c).next;
-        } else {
-            (*(*c).prev).next = (*c).next;
-        }
-        if (*c).next.is_null() {
-            (*up).last = (*c).prev;
-        } else {
-            (*(*c).next).prev = (*c).prev;
-        }
-        (*c).up = ptr::null_mut();
-        (*c).prev = ptr::null_mut();
-        (*c).next = ptr::null_mut();
-        if (*c).held_by_up {
-            (*c).held_by_up = false;
-            released.push(c.cast());
-            unpin(up, released);
-        }
+fn detach(x: Exclusive<'_>, c: &Object<Context>, released: &mut Pile) {
+    let Some(up) = c.up.get(x) else { return };
+    match c.prev.get(x) {
+        None => up.first.copy(x, &c.next),
+        Some(prev) => prev.next.copy(x, &c.next),
     }
+    match c.next.get(x) {
+        None => up.last.copy(x, &c.prev),
+        Some(next) => next.prev.copy(x, &c.prev),
+    }
+    for link in [&c.up, &c.prev, &c.next] {
+        link.set(x, None);
+    }
+    if c.held_by_up.replace(x, false) {
+        released.keep(owned_by_tree(c));
+        unpin(x, up, released);
+    }
+}
+
+/// The reference that a list or an alarm owned, whose flag the caller has cleared.
+fn owned_by_tree(c: &Object<Context>) -> New {
+    // SAFETY: by 3 there is one for each flag.
+    unsafe { New::owned(c.object().as_raw()) }
+}
+
+/// The tree owns a reference from now on, by 3.
+fn give_to_tree(gil: Gil<'_>, c: &Object<Context>) {
+    let _ = c.object().own(gil).give();
 }
 
 /// Counts one more reason to keep `c`. By 3.
-pub(super) unsafe fn pin(mut c: *mut ContextObj) {
-    // SAFETY: by 1 and 2.
-    unsafe {
-        loop {
-            (*c).pins += 1;
-            if (*c).pins > 1 {
-                return;
-            }
-            if !(*c).alarm.is_null() {
-                ffi::Py_INCREF(c.cast());
-                (*c).held_by_alarm = true;
-            }
-            if (*c).up.is_null() {
-                return;
-            }
-            ffi::Py_INCREF(c.cast());
-            (*c).held_by_up = true;
-            c = (*c).up;
+pub(super) fn pin(gil: Gil<'_>, c: &Object<Context>) {
+    let x = gil.exclusive();
+    let mut c = c;
+    loop {
+        c.pins.set(x, c.pins.get(x) + 1);
+        if c.pins.get(x) > 1 {
+            return;
         }
+        if !c.alarm.get(x).is_null() {
+            give_to_tree(gil, c);
+            c.held_by_alarm.set(x, true);
+        }
+        let Some(up) = c.up.get(x) else { return };
+        give_to_tree(gil, c);
+        c.held_by_up.set(x, true);
+        c = up;
     }
 }
 
-/// Takes a [`pin`] back.
-unsafe fn unpin(mut c: *mut ContextObj, released: &mut Pile) {
-    // SAFETY: by 1 and 2; what is released is dropped later, so `c` stays.
-    unsafe {
-        loop {
-            (*c).pins -= 1;
-            if (*c).pins > 0 {
-                return;
-            }
-            if (*c).held_by_alarm {
-                (*c).held_by_alarm = false;
-                released.push(c.cast());
-            }
-            if !(*c).held_by_up {
-                return;
-            }
-            (*c).held_by_up = false;
-            released.push(c.cast());
-            c = (*c).up;
+/// Takes a [`pin`] back. What is released is dropped later, so `c` and those above stay.
+fn unpin(x: Exclusive<'_>, c: &Object<Context>, released: &mut Pile) {
+    let mut c = c;
+    loop {
+        c.pins.set(x, c.pins.get(x) - 1);
+        if c.pins.get(x) > 0 {
+            return;
         }
+        if c.held_by_alarm.replace(x, false) {
+            released.keep(owned_by_tree(c));
+        }
+        if !c.held_by_up.replace(x, false) {
+            return;
+        }
+        released.keep(owned_by_tree(c));
+        let Some(up) = c.up.get(x) else { return };
+        c = up;
     }
 }
 
-/// Lets go of the cause of `ctx` if it is `error` (which may be null): what is left is that it was cancelled.
-///
-/// # Safety
-/// The GIL is held; the caller holds `ctx` and `error`, so that nothing is freed here.
-pub(crate) unsafe fn forget_cause(ctx: Raw, error: Raw) {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let c: *mut ContextObj = instance(ctx);
-        if !error.is_null() && (*c).cause == error {
-            obj::clear(&raw mut (*c).cause);
-        }
+/// Lets go of the cause of `ctx` if it is `error`: what is left is that it was cancelled. The caller holds `error`, so that
+/// nothing is freed here.
+pub(crate) fn forget_cause(gil: Gil<'_>, ctx: &Object<Context>, error: Option<Ref<'_>>) {
+    if error.is_some_and(|error| ctx.cause.is(gil.exclusive(), error)) {
+        ctx.cause.clear(gil);
     }
 }
 
 /// What is to be done when nodes have ended, for nothing of it is done here.
-pub(super) struct Effects {
+pub(super) struct Effects<'x> {
     /// Nodes of which somebody has to be told: who is in a block under it, who waits for its channel. They live until
     /// `released` is released.
-    pub(super) ended: Vec<*mut ContextObj>,
+    pub(super) ended: Vec<&'x Object<Context>>,
     /// Registered functions whose time has come; the one registered first lies on top.
     pub(super) functions: Pile,
     /// References that are no longer needed.
@@ -198,165 +168,132 @@ pub(super) struct Effects {
 }
 
 /// Makes `c`, which the caller holds, and everybody below it done, by 4.
-pub(super) unsafe fn mark_all(c: *mut ContextObj, why: Why, cause: Raw) -> Effects {
+pub(super) fn mark_all<'x>(
+    gil: Gil<'x>,
+    c: &'x Object<Context>,
+    why: Why,
+    cause: Option<Ref<'_>>,
+) -> Effects<'x> {
+    let x = gil.unobserved("a cancellation marks all contexts below");
     let mut effects = Effects { ended: Vec::new(), functions: Pile::new(), released: Pile::new() };
     let Effects { ended, functions, released } = &mut effects;
-    let mut below: Vec<*mut ContextObj> = Vec::new();
+    // Those in it are held by `released`.
+    let mut below: Vec<&Object<Context>> = Vec::new();
     let mut at = c;
-    // SAFETY: by 1 and 2; those in `below` are held by `released`.
-    unsafe {
-        loop {
-            if !(*at).is_done() {
-                mark(at, why, cause, released);
-                if (*at).close.is_some() || !(*at).entries.is_null() {
-                    ended.push(at);
-                }
-                if (*at).held_by_alarm {
-                    (*at).held_by_alarm = false;
-                    released.push(at.cast());
-                }
-                detach(at, released);
-                let mut child = (*at).first;
-                while !child.is_null() {
-                    ffi::Py_INCREF(child.cast());
-                    released.push(child.cast());
-                    below.push(child);
-                    child = (*child).next;
-                }
-                if (*at).kind == Kind::AfterFunc {
-                    ffi::Py_INCREF(at.cast());
-                    functions.push(at.cast());
-                }
+    loop {
+        if !at.has_ended(x) {
+            mark(gil, at, why, cause, released);
+            if at.close.get(x).is_some() || !at.entries.is_none(x) {
+                ended.push(at);
             }
-            match below.pop() {
-                Some(next) => at = next,
-                None => return effects,
+            if at.held_by_alarm.replace(x, false) {
+                released.keep(owned_by_tree(at));
             }
+            detach(x, at, released);
+            let mut child = at.first.get(x);
+            while let Some(c) = child {
+                released.keep(c.object().own(gil));
+                below.push(c);
+                child = c.next.get(x);
+            }
+            if at.kind == Kind::AfterFunc {
+                functions.keep(at.object().own(gil));
+            }
+        }
+        match below.pop() {
+            Some(next) => at = next,
+            None => return effects,
         }
     }
 }
 
 /// Makes one node done. References that are no longer needed go to `released`.
-unsafe fn mark(c: *mut ContextObj, why: Why, cause: Raw, released: &mut Pile) {
-    // SAFETY: by 1.
-    unsafe {
-        (*c).why = why;
-        ffi::Py_XINCREF(cause);
-        let unused = ptr::replace(&raw mut (*c).cause, cause);
-        if !unused.is_null() {
-            released.push(unused);
-        }
-        stop_alarm(c);
+fn mark(gil: Gil<'_>, c: &Object<Context>, why: Why, cause: Option<Ref<'_>>, released: &mut Pile) {
+    let x = gil.exclusive();
+    c.why.set(x, why);
+    if let Some(unused) = c.cause.put(x, cause.map(|cause| cause.own(gil))) {
+        released.keep(unused);
     }
+    stop_alarm(gil, c);
 }
 
 /// Stops the alarm of `c`, for good.
 #[inline(never)]
-unsafe fn stop_alarm(c: *mut ContextObj) {
-    // SAFETY: the share that make_deadline left.
-    unsafe {
-        let alarm = ptr::replace(&raw mut (*c).alarm, ptr::null());
-        if !alarm.is_null() {
-            Arc::from_raw(alarm).forget();
-        }
+fn stop_alarm(gil: Gil<'_>, c: &Context) {
+    let alarm = c.alarm.replace(gil.exclusive(), std::ptr::null());
+    if !alarm.is_null() {
+        // SAFETY: the share that `set_alarm` left.
+        unsafe { Arc::from_raw(alarm) }.forget(gil);
     }
 }
 
+/// Sets the alarm of the node `c` to its deadline. Err: it is not set.
+pub(super) fn set_alarm(gil: Gil<'_>, c: &Object<Context>, alarm: Arc<HostAlarm>) -> Outcome<()> {
+    let x = gil.exclusive();
+    let set = alarm.set(gil, c.deadline_ns.get(x)).map(|_| ());
+    c.alarm.set(x, Arc::into_raw(alarm));
+    set
+}
+
 /// In a forked child, where no alarm is set: sets those of `ctx` and of all above.
-///
-/// # Safety
-/// The GIL is held; `ctx` is a Context.
-pub(super) unsafe fn set_again(ctx: Raw) {
-    // SAFETY: the caller's duty; the alarm's share stays with the node.
-    unsafe {
-        let mut c = (*instance::<ContextObj>(ctx)).node;
-        while !c.is_null() {
-            if !(*c).alarm.is_null() {
-                let alarm = ManuallyDrop::new(Arc::from_raw((*c).alarm));
-                if alarm.set((*c).deadline_ns).is_none() {
-                    ffi::PyErr_WriteUnraisable(c.cast());
-                }
+pub(super) fn set_again(gil: Gil<'_>, ctx: &Object<Context>) {
+    let x = gil.exclusive();
+    let mut at = ctx.node(x);
+    while let Some(c) = at {
+        let alarm = c.alarm.get(x);
+        if !alarm.is_null() {
+            // SAFETY: the node's share, which stays with it.
+            let alarm = ManuallyDrop::new(unsafe { Arc::from_raw(alarm) });
+            if alarm.set(gil, c.deadline_ns.get(x)).is_err() {
+                write_unraisable(gil, c.object());
             }
-            c = (*c).up;
         }
+        at = c.up.get(x);
     }
 }
 
 /// `stop()` of a registered function: true if it will not be called.
-///
-/// # Safety
-/// The GIL is held; `slf` is a node of that kind.
-pub(crate) unsafe fn stop_after_func(slf: Raw) -> bool {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let c = instance::<ContextObj>(slf);
-        if (*c).is_done() {
-            return false;
-        }
-        (*c).why = Why::Canceled;
-        let mut released = Pile::new();
-        detach(c, &mut released);
-        for slot in [&raw mut (*c).key, &raw mut (*c).value, &raw mut (*c).vars] {
-            obj::clear(slot);
-        }
-        released.release();
-        true
+pub(crate) fn stop_after_func(gil: Gil<'_>, c: &Object<Context>) -> bool {
+    let x = gil.exclusive();
+    if c.has_ended(x) {
+        return false;
     }
+    c.why.set(x, Why::Canceled);
+    let mut released = Pile::new();
+    detach(x, c, &mut released);
+    for slot in [&c.key, &c.value, &c.vars] {
+        slot.clear(gil);
+    }
+    released.drop_all(gil);
+    true
 }
 
 /// Shows the collector what `c` refers to; by 3 also those below that its list keeps.
-pub(crate) unsafe fn traverse(c: *mut ContextObj, visit: &mut dyn FnMut(Raw) -> i32) -> i32 {
-    // SAFETY: a tp_traverse.
-    unsafe {
-        let own = [(*c).parent, (*c).done, (*c).error, (*c).cause, (*c).key, (*c).value, (*c).vars];
-        let mut stop = 0;
-        for object in own {
-            if stop == 0 && !object.is_null() {
-                stop = visit(object);
-            }
+pub(super) fn visit(c: &Context, visitor: &mut Visitor) {
+    visitor.slots([&c.parent, &c.done, &c.error, &c.cause, &c.key, &c.value, &c.vars]);
+    // SAFETY: the collector runs with the GIL held.
+    let x = unsafe { Gil::assume() }.exclusive();
+    let mut child = c.first.get(x);
+    while let Some(at) = child {
+        if at.held_by_up.get(x) {
+            visitor.object(at.object());
         }
-        let mut child = (*c).first;
-        while stop == 0 && !child.is_null() {
-            if (*child).held_by_up {
-                stop = visit(child.cast());
-            }
-            child = (*child).next;
-        }
-        stop
+        child = at.next.get(x);
     }
 }
 
 /// Takes a dying node, or one that the collector found to be garbage, out of the tree.
-pub(crate) unsafe fn leave(c: *mut ContextObj) {
-    // SAFETY: by 1 and 2.
-    unsafe {
-        stop_alarm(c);
-        let mut released = Pile::new();
-        detach(c, &mut released);
-        released.release();
-    }
+pub(super) fn leave(gil: Gil<'_>, c: &Object<Context>) {
+    stop_alarm(gil, c);
+    let mut released = Pile::new();
+    detach(gil.exclusive(), c, &mut released);
+    released.drop_all(gil);
 }
 
-/// Drops what `c` refers to, but its parent: nodes below are in the list of one above for as long as they live, so the
-/// collector may not take what lies between from them. It need not: no cycle consists of parents only.
-pub(crate) unsafe fn clear(c: *mut ContextObj) {
-    // SAFETY: it has left the tree.
-    unsafe {
-        for slot in [
-            &raw mut (*c).done,
-            &raw mut (*c).error,
-            &raw mut (*c).cause,
-            &raw mut (*c).key,
-            &raw mut (*c).value,
-            &raw mut (*c).vars,
-        ] {
-            obj::clear(slot);
-        }
+/// Drops what `c`, which has left the tree, refers to, but its parent: nodes below are in the list of one above for as long
+/// as they live, so the collector may not take what lies between from them. It need not: no cycle consists of parents only.
+pub(super) fn clear(gil: Gil<'_>, c: &Context) {
+    for slot in [&c.done, &c.error, &c.cause, &c.key, &c.value, &c.vars] {
+        slot.clear(gil);
     }
-}
-
-/// Drops the parent of a context that dies.
-pub(crate) unsafe fn drop_parent(c: *mut ContextObj) {
-    // SAFETY: it has left the tree, and nobody refers to it.
-    unsafe { obj::clear(&raw mut (*c).parent) };
 }

@@ -15,6 +15,7 @@ use crate::core::context::cancel;
 use crate::core::waits;
 use crate::cpython::tstate;
 use crate::ffi::errors;
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{self, arguments, guard_wait, instance, parking, wait_of, Record, Table};
 
@@ -86,7 +87,10 @@ unsafe fn wait_done(
 
 unsafe extern "C" fn cancel_method(slf: Raw, _: Raw) -> Raw {
     // SAFETY: a method of Goroutine.
-    unsafe { cancel::cancel_goroutine(slf).map_or(ptr::null_mut(), |did| obj::boolean(did)) }
+    unsafe {
+        cancel::cancel_goroutine(Gil::assume(), slf)
+            .map_or(ptr::null_mut(), |did| obj::boolean(did))
+    }
 }
 
 unsafe extern "C" fn is_done(slf: Raw, _: Raw) -> Raw {

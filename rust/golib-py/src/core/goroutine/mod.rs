@@ -43,6 +43,6 @@ pub(crate) use class::init;
 pub(crate) use handle::GoroutineObj;
 pub(crate) use life::goroutine_main;
 pub(crate) use spawn::{
-    arguments_of, check_function, ensure_started, go, rest_of_call, spawn, start_goroutine, Spec,
+    check_function, ensure_started, go, rest_of_call, spawn, start_goroutine, Spec,
 };
 pub(crate) use unread::{forget_unread, report_unread};

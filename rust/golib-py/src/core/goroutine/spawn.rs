@@ -13,6 +13,7 @@ use crate::core::context::ambient;
 use crate::core::context::entry::Holder;
 use crate::cpython::{object, tstate};
 use crate::ffi::errors;
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::{Global, Raw};
 use crate::ffi::raw::{self, arguments, guard, instance};
 
@@ -135,7 +136,7 @@ pub(crate) unsafe fn start_goroutine(spec: Spec) -> Raw {
             Some(Ok(gref)) => {
                 (*g).gref.write(gref);
                 if let Some(holder) = spec.holder.as_ref() {
-                    ambient::has_goroutine(holder, gref);
+                    ambient::has_goroutine(Gil::assume(), holder, gref);
                 }
                 slf
             }

@@ -3,219 +3,189 @@
 //! # Invariants
 //! 1. `entry` is the block that is being executed, null outside; a block's end takes it.
 
-use std::os::raw::c_void;
-use std::ptr;
+use std::ffi::CStr;
 
 use go_lib::runtime::embedder;
-use pyo3::ffi::{self, PyMethodDef, PyObject, Py_ssize_t};
 
 use super::functions::after_seconds;
+use crate::core::context::ambient::{self, Begun};
+use crate::core::context::cancel;
 use crate::core::context::entry::{Block, Entry};
-use crate::core::context::node::{ContextObj, Why};
-use crate::core::context::{ambient, cancel};
-use crate::core::waits;
+use crate::core::context::node::Why;
+use crate::ffi::args::{seconds_of, Args};
+use crate::ffi::class::{Class, Object, TypeCell, Visitor};
 use crate::ffi::errors;
-use crate::ffi::obj::{self, Global, Raw};
-use crate::ffi::raw::{self, arguments, free_instance, instance, seconds_of, Table};
+use crate::ffi::gil::Gil;
+use crate::ffi::methods::{Method, Methods, Module};
+use crate::ffi::python::{boolean, is_error_of, runtime_error, timeout_error, truth, type_error};
+use crate::ffi::refs::{release, Field, New, Outcome, Raised, Ref, Slot};
+use crate::ffi::spec::TypeSpec;
 
-/// What `timeout()` and `shield()` return.
-#[repr(C)]
-struct BlockObj {
-    ob_base: PyObject,
+/// A block, begun or not.
+struct Blocking {
     /// By 1.
-    entry: *mut Entry,
-    /// The block's context, owned while it is being executed.
-    ctx: Raw,
-    /// Of a timeout: how long; infinite for none.
+    entry: Field<*const Entry>,
+    /// Its context, while it is being executed.
+    ctx: Slot,
+}
+
+impl Blocking {
+    fn new() -> Blocking {
+        Blocking { entry: Field::new(std::ptr::null()), ctx: Slot::empty() }
+    }
+
+    /// Begins it under `ctx`, which is taken over; the context for `as`.
+    fn begin(&self, gil: Gil<'_>, ctx: New, kind: Block) -> New {
+        let x = gil.exclusive();
+        release(gil, self.ctx.put(x, Some(ctx.get().own(gil))));
+        let block = ambient::push(gil, ctx.get().own(gil), kind);
+        self.entry.set(x, block.into_raw());
+        ctx
+    }
+
+    /// Err for a block that is being executed already.
+    fn check_free(&self, gil: Gil<'_>) -> Outcome<()> {
+        if self.entry.get(gil.exclusive()).is_null() {
+            return Ok(());
+        }
+        Err(entered(gil))
+    }
+
+    /// Ends it; its context, or None if it is not being executed.
+    fn end(&self, gil: Gil<'_>) -> Option<New> {
+        let x = gil.exclusive();
+        let (entry, ctx) = (self.entry.replace(x, std::ptr::null()), self.ctx.take(x));
+        if !entry.is_null() {
+            // SAFETY: by 1 it is ended once.
+            ambient::pop(gil, unsafe { Begun::from_raw(entry) });
+        }
+        ctx
+    }
+}
+
+#[cold]
+fn entered(gil: Gil<'_>) -> Raised {
+    errors::fail(gil, runtime_error(), "this block has been entered already")
+}
+
+/// What `timeout()` returns.
+struct Timeout {
+    block: Blocking,
+    /// How long; infinite for none.
     seconds: f64,
-    /// Of a timeout: its end raises TimeoutError.
+    /// Its end raises TimeoutError.
     raises: bool,
 }
 
-static TIMEOUT: Global = Global::new();
-static SHIELD: Global = Global::new();
+/// What `shield()` returns.
+struct Shield(Blocking);
+
+impl Class for Timeout {
+    const COLLECTED: bool = false;
+
+    fn visit(&self, _: &mut Visitor) {}
+
+    /// A block that was never left ends now.
+    fn end(slf: &Object<Self>, gil: Gil<'_>) {
+        release(gil, slf.block.end(gil));
+    }
+}
+
+impl Class for Shield {
+    const COLLECTED: bool = false;
+
+    fn end(slf: &Object<Self>, gil: Gil<'_>) {
+        release(gil, slf.0.end(gil));
+    }
+}
+
+static TIMEOUT: TypeCell<Timeout> = TypeCell::new();
+static SHIELD: TypeCell<Shield> = TypeCell::new();
 
 /// `golib.timeout(seconds, *, raises=True)`.
-pub(crate) unsafe extern "C" fn timeout(
-    _: Raw,
-    args: *const Raw,
-    n: Py_ssize_t,
-    kwnames: Raw,
-) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS function.
-    unsafe {
-        if n > 1 {
-            return errors::raise(ffi::PyExc_TypeError, "timeout() takes 1 positional argument");
-        }
-        let Some([given, raises]) =
-            arguments("timeout", &[c"seconds", c"raises"], 1, args, n, kwnames)
-        else {
-            return ptr::null_mut();
-        };
-        let mut seconds = f64::INFINITY;
-        if given != ffi::Py_None() {
-            match seconds_of(given) {
-                Some(s) => seconds = s,
-                None => return ptr::null_mut(),
-            }
-        }
-        let raises = if raises.is_null() { 1 } else { ffi::PyObject_IsTrue(raises) };
-        if raises < 0 {
-            return ptr::null_mut();
-        }
-        let slf = ffi::PyType_GenericAlloc(TIMEOUT.get().cast(), 0);
-        if !slf.is_null() {
-            (*instance::<BlockObj>(slf)).seconds = seconds;
-            (*instance::<BlockObj>(slf)).raises = raises != 0;
-        }
-        slf
+fn timeout(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
+    if args.len() > 1 {
+        return Err(errors::fail(gil, type_error(), "timeout() takes 1 positional argument"));
     }
+    let [given, raises] = args.parse(gil, "timeout", &[c"seconds", c"raises"], 1)?;
+    let seconds = match given.filter(|given| !given.is_none()) {
+        Some(given) => seconds_of(gil, given)?,
+        None => f64::INFINITY,
+    };
+    let raises = raises.map_or(Ok(true), |raises| truth(gil, raises))?;
+    let fields = Timeout { block: Blocking::new(), seconds, raises };
+    Ok(TIMEOUT.get(gil)?.make(gil, fields)?.into_new())
 }
 
 /// `golib.shield()`.
-pub(crate) unsafe extern "C" fn shield(_: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS function.
-    unsafe { ffi::PyType_GenericAlloc(SHIELD.get().cast(), 0) }
+fn shield(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
+    Ok(SHIELD.get(gil)?.make(gil, Shield(Blocking::new()))?.into_new())
 }
 
-/// Begins the block `slf` under `ctx`, which is taken over (null: an exception is set); the context for `as`.
-unsafe fn begin(slf: Raw, ctx: Raw, kind: Block) -> Raw {
-    // SAFETY: a block that is not being executed.
-    unsafe {
-        if ctx.is_null() {
-            return ctx;
-        }
-        let block = instance::<BlockObj>(slf);
-        ffi::Py_INCREF(ctx);
-        (*block).ctx = ctx;
-        ffi::Py_INCREF(ctx);
-        (*block).entry = ambient::push(ctx, kind);
-        ctx
+/// The functions `timeout` and `shield`.
+pub(crate) const fn functions(
+    timeout_doc: &'static CStr,
+    shield_doc: &'static CStr,
+) -> (Method<Module>, Method<Module>) {
+    (
+        Method::keywords(c"timeout", timeout, timeout_doc),
+        Method::noargs(c"shield", shield, shield_doc),
+    )
+}
+
+fn timeout_enter(gil: Gil<'_>, slf: &Object<Timeout>) -> Outcome<New> {
+    slf.block.check_free(gil)?;
+    let parent = ambient::innermost(gil)?;
+    let deadline_ns = after_seconds(slf.seconds);
+    // A thread waits for the GIL with everybody else: the servant is faster.
+    let whom = if embedder::current_host().is_null() { None } else { embedder::current() };
+    let above = ambient::as_context(&parent);
+    let ctx = cancel::make_deadline(gil, above, deadline_ns, None, whom);
+    parent.release(gil);
+    Ok(slf.block.begin(gil, ctx?, Block::Timeout))
+}
+
+fn timeout_exit(gil: Gil<'_>, slf: &Object<Timeout>, args: Args<'_>) -> Outcome<New> {
+    let Some(ctx) = slf.block.end(gil) else { return Ok(boolean(gil, false)) };
+    let context = ambient::as_context(&ctx);
+    let timed_out = context.timed_out.get(gil.exclusive());
+    // Whoever still works under it need not.
+    cancel::cancel(gil, context, Why::Canceled, None);
+    ctx.release(gil);
+    // SAFETY: found at import, and kept.
+    let cancelled = unsafe { Ref::borrowed(errors::CANCELLED.get()) };
+    let error = args.positional().first().filter(|error| timed_out && !error.is_none());
+    if !error.is_some_and(|error| is_error_of(gil, *error, cancelled)) {
+        return Ok(boolean(gil, false));
     }
-}
-
-/// False, with an exception set, for a block that is being executed already.
-unsafe fn can_begin(slf: Raw) -> bool {
-    // SAFETY: a block.
-    unsafe {
-        let free = (*instance::<BlockObj>(slf)).entry.is_null();
-        if !free {
-            errors::set(ffi::PyExc_RuntimeError, "this block has been entered already");
-        }
-        free
+    if !slf.raises {
+        return Ok(boolean(gil, true));
     }
+    let text = format!("block timed out after {} s", slf.seconds.max(0.0));
+    Err(errors::fail(gil, timeout_error(), &text))
 }
 
-/// Ends the block; its context, which the caller now owns, or null if it is not being executed.
-unsafe fn end(slf: Raw) -> Raw {
-    // SAFETY: a block.
-    unsafe {
-        let block = instance::<BlockObj>(slf);
-        let entry = ptr::replace(&raw mut (*block).entry, ptr::null_mut());
-        let ctx = ptr::replace(&raw mut (*block).ctx, ptr::null_mut());
-        if !entry.is_null() {
-            ambient::pop(entry);
-        }
-        ctx
-    }
+fn shield_enter(gil: Gil<'_>, slf: &Object<Shield>) -> Outcome<New> {
+    slf.0.check_free(gil)?;
+    let ctx = ambient::shield_context(gil)?;
+    Ok(slf.0.begin(gil, ctx, Block::Shield))
 }
 
-unsafe extern "C" fn timeout_enter(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Timeout.
-    unsafe {
-        if !can_begin(slf) {
-            return ptr::null_mut();
-        }
-        let parent = ambient::innermost();
-        if parent.is_null() {
-            return parent;
-        }
-        let deadline_ns = after_seconds((*instance::<BlockObj>(slf)).seconds);
-        // A thread waits for the GIL with everybody else: the servant is faster.
-        let whom = if embedder::current_host().is_null() { None } else { embedder::current() };
-        let ctx = cancel::make_deadline(parent, deadline_ns, ptr::null_mut(), whom);
-        ffi::Py_DECREF(parent);
-        begin(slf, ctx, Block::Timeout)
-    }
+fn shield_exit(gil: Gil<'_>, slf: &Object<Shield>, _: Args<'_>) -> Outcome<New> {
+    release(gil, slf.0.end(gil));
+    Ok(boolean(gil, false))
 }
 
-/// The exception's class among the arguments of `__exit__`; null for None or nothing.
-unsafe fn class_of_error(args: *const Raw, n: Py_ssize_t) -> Raw {
-    // SAFETY: n borrowed references.
-    unsafe {
-        if n < 1 || *args == ffi::Py_None() {
-            ptr::null_mut()
-        } else {
-            *args
-        }
-    }
-}
-
-unsafe extern "C" fn timeout_exit(slf: Raw, args: *mut Raw, n: Py_ssize_t) -> Raw {
-    // SAFETY: a METH_FASTCALL method of Timeout.
-    unsafe {
-        let BlockObj { raises, seconds, .. } = *instance::<BlockObj>(slf);
-        let ctx = end(slf);
-        if ctx.is_null() {
-            return obj::boolean(false);
-        }
-        let timed_out = (*instance::<ContextObj>(ctx)).timed_out;
-        // Whoever still works under it need not.
-        cancel::cancel(ctx, Why::Canceled, ptr::null_mut());
-        ffi::Py_DECREF(ctx);
-        let error = class_of_error(args, n);
-        if !timed_out
-            || error.is_null()
-            || ffi::PyErr_GivenExceptionMatches(error, errors::CANCELLED.get()) == 0
-        {
-            return obj::boolean(false);
-        }
-        if !raises {
-            return obj::boolean(true);
-        }
-        waits::timed_out_after("block", seconds)
-    }
-}
-
-unsafe extern "C" fn shield_enter(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Shield.
-    unsafe {
-        if !can_begin(slf) {
-            return ptr::null_mut();
-        }
-        begin(slf, ambient::shield_context(), Block::Shield)
-    }
-}
-
-unsafe extern "C" fn shield_exit(slf: Raw, _args: *mut Raw, _n: Py_ssize_t) -> Raw {
-    // SAFETY: a METH_FASTCALL method of Shield.
-    unsafe {
-        let ctx = end(slf);
-        ffi::Py_XDECREF(ctx);
-        obj::boolean(false)
-    }
-}
-
-unsafe extern "C-unwind" fn dealloc(slf: Raw) {
-    // SAFETY: the last reference is gone. A block that was never left ends now.
-    unsafe {
-        let ctx = end(slf);
-        ffi::Py_XDECREF(ctx);
-        free_instance(slf);
-    }
-}
-
-static TIMEOUT_METHODS: Table<[PyMethodDef; 3]> = Table([
-    raw::method(
+static TIMEOUT_METHODS: Methods<Timeout, 3> = Methods([
+    Method::noargs(
         c"__enter__",
         timeout_enter,
-        ffi::METH_NOARGS,
         c"__enter__($self, /)
 --
 
 Begins the block; its context.",
     ),
-    raw::fast(
+    Method::fast(
         c"__exit__",
         timeout_exit,
         c"__exit__($self, /, *exc)
@@ -223,20 +193,19 @@ Begins the block; its context.",
 
 Ends the block: Cancelled because of the deadline becomes TimeoutError.",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
-static SHIELD_METHODS: Table<[PyMethodDef; 3]> = Table([
-    raw::method(
+static SHIELD_METHODS: Methods<Shield, 3> = Methods([
+    Method::noargs(
         c"__enter__",
         shield_enter,
-        ffi::METH_NOARGS,
         c"__enter__($self, /)
 --
 
 Begins the block; its context.",
     ),
-    raw::fast(
+    Method::fast(
         c"__exit__",
         shield_exit,
         c"__exit__($self, /, *exc)
@@ -244,32 +213,18 @@ Begins the block; its context.",
 
 Ends the block.",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
-/// Makes the types; None: an exception is set.
-///
-/// # Safety
-/// The GIL is held; called once.
-pub(super) unsafe fn init() -> Option<[(&'static std::ffi::CStr, Raw); 2]> {
-    for (global, name, methods, doc) in [
-        (&TIMEOUT, c"golib.Timeout", &TIMEOUT_METHODS, c"What timeout() returns."),
-        (&SHIELD, c"golib.Shield", &SHIELD_METHODS, c"What shield() returns."),
-    ] {
-        let mut slots = vec![
-            raw::slot(ffi::Py_tp_doc, doc.as_ptr().cast()),
-            raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
-            raw::slot(ffi::Py_tp_methods, methods.0.as_ptr().cast()),
-        ];
-        // SAFETY: the slots are those of BlockObj.
-        let class = unsafe {
-            let flags = ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
-            raw::make_type::<BlockObj>(name, flags, &mut slots)
-        };
-        if class.is_null() {
-            return None;
-        }
-        global.set(class);
-    }
-    Some([(c"Timeout", TIMEOUT.get()), (c"Shield", SHIELD.get())])
+/// Makes the types. Called once.
+pub(super) fn init(gil: Gil<'_>) -> Outcome<[(&'static CStr, New); 2]> {
+    let timeout = TypeSpec::<Timeout>::new(c"golib.Timeout", c"What timeout() returns.")
+        .without_constructor()
+        .methods(&TIMEOUT_METHODS)
+        .make(gil, &TIMEOUT)?;
+    let shield = TypeSpec::<Shield>::new(c"golib.Shield", c"What shield() returns.")
+        .without_constructor()
+        .methods(&SHIELD_METHODS)
+        .make(gil, &SHIELD)?;
+    Ok([(c"Timeout", timeout), (c"Shield", shield)])
 }

@@ -2,241 +2,176 @@
 //!
 //! Go: context/context.go (Context)
 
-use std::mem::offset_of;
-use std::os::raw::{c_int, c_void};
-use std::ptr;
-
-use pyo3::ffi::{self, PyMethodDef};
+use std::ffi::CStr;
 
 use crate::core::context::entry::Block;
 use crate::core::context::node::{
-    checked, is_done, text_of, ContextObj, Kind, Why, BACKGROUND, CONTEXT, NO_DEADLINE, TODO,
+    checked, text_of, Context, Kind, Why, BACKGROUND, CONTEXT, NO_DEADLINE, TODO,
 };
 use crate::core::context::{ambient, tree};
-use crate::cpython::object;
+use crate::ffi::args::Args;
+use crate::ffi::class::Object;
 use crate::ffi::errors;
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{self, free_instance, guard, instance, Table, NS};
+use crate::ffi::gil::{guard, Gil};
+use crate::ffi::methods::{Method, Methods, Module, Properties, Property};
+use crate::ffi::python::{boolean, call0, equals, float, none, runtime_error, unicode};
+use crate::ffi::raw::NS;
+use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
+use crate::ffi::spec::TypeSpec;
 use crate::types::chan::{self, ends};
 
-/// The node of a Context, or null.
-unsafe fn node_of(slf: Raw) -> *mut ContextObj {
-    // SAFETY: a Context.
-    unsafe { (*instance::<ContextObj>(slf)).node }
+/// `done()`: a view that keeps the context, which keeps what will end it.
+fn done(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
+    let x = gil.exclusive();
+    let Some(node) = slf.node(x) else {
+        return receiver_of(chan::nil(), slf);
+    };
+    if node.done.is_empty(x) {
+        // SAFETY: a new reference, or null with an exception set.
+        let channel = unsafe { New::made(chan::make(chan::CHAN.get().cast(), 0))? };
+        // Making it may have let somebody else make one.
+        if node.done.is_empty(x) {
+            release(gil, node.done.put(x, Some(channel)));
+            node.close.set(x, Some(close));
+            if node.has_ended(x) {
+                release_after(gil, node.done.get(gil), close);
+            }
+        } else {
+            channel.release(gil);
+        }
+    }
+    receiver_of(node.done.as_raw(x), slf)
 }
 
-/// `done()`: a view that keeps the context, which keeps what will end it.
-unsafe extern "C" fn done(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Context.
-    unsafe {
-        let node = node_of(slf);
-        if node.is_null() {
-            return ends::receiver_of(chan::nil(), slf);
-        }
-        if (*node).done.is_null() {
-            let channel = chan::make(chan::CHAN.get().cast(), 0);
-            if channel.is_null() {
-                return channel;
-            }
-            // Making it may have let somebody else make one.
-            if (*node).done.is_null() {
-                (*node).done = channel;
-                (*node).close = Some(close);
-                if (*node).is_done() {
-                    close(channel);
-                }
-            } else {
-                ffi::Py_DECREF(channel);
-            }
-        }
-        ends::receiver_of((*node).done, slf)
+/// Does `act` with the object, and drops it.
+fn release_after(gil: Gil<'_>, object: Option<New>, act: fn(Gil<'_>, Ref<'_>)) {
+    if let Some(object) = object {
+        act(gil, object.get());
+        object.release(gil);
     }
 }
 
+/// A RecvChan of `channel`, which keeps `slf`.
+fn receiver_of(channel: crate::ffi::obj::Raw, slf: &Object<Context>) -> Outcome<New> {
+    // SAFETY: a Chan, which is alive: golib.nil, or the one that the node keeps.
+    unsafe { New::made(ends::receiver_of(channel, slf.object().as_raw())) }
+}
+
 /// Closes the channel that `done()` has made.
-unsafe fn close(channel: Raw) {
-    // SAFETY: a Chan with a channel, held by its node; nobody else closes it.
-    unsafe {
-        if let Some(h) = chan::hchan(channel).as_ref() {
-            let _ = guard(|| h.close());
-        }
+fn close(gil: Gil<'_>, channel: Ref<'_>) {
+    // SAFETY: a Chan, held by its node; nobody else closes it.
+    if let Some(h) = unsafe { chan::hchan(channel.as_raw()).as_ref() } {
+        let _ = guard(gil, || h.close());
     }
 }
 
 /// `err()`: the same object each time.
-unsafe extern "C" fn err(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Context.
-    unsafe {
-        let node = node_of(slf);
-        if node.is_null() || !(*node).is_done() {
-            return obj::none();
+fn err(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
+    let x = gil.exclusive();
+    let (Some(node), Some(why)) = (slf.node(x), slf.why_done(x)) else { return Ok(none(gil)) };
+    if node.error.is_empty(x) {
+        let class = match why {
+            Why::DeadlineExceeded => &errors::DEADLINE_EXCEEDED,
+            Why::Alive | Why::Canceled => &errors::CANCELED,
+        };
+        // SAFETY: found at import, and kept.
+        let error = call0(gil, unsafe { Ref::borrowed(class.get()) })?;
+        // Making it may have let somebody else make one.
+        if node.error.is_empty(x) {
+            release(gil, node.error.put(x, Some(error)));
+        } else {
+            error.release(gil);
         }
-        if (*node).error.is_null() {
-            let class = match (*node).why {
-                Why::DeadlineExceeded => errors::DEADLINE_EXCEEDED.get(),
-                Why::Alive | Why::Canceled => errors::CANCELED.get(),
-            };
-            let error = ffi::PyObject_CallNoArgs(class);
-            if error.is_null() {
-                return error;
-            }
-            // Making it may have let somebody else make one.
-            if (*node).error.is_null() {
-                (*node).error = error;
-            } else {
-                ffi::Py_DECREF(error);
-            }
-        }
-        ffi::Py_INCREF((*node).error);
-        (*node).error
     }
+    Ok(node.error.get(gil).unwrap_or_else(|| none(gil)))
 }
 
 /// `golib.context.cause(ctx)`.
-pub(super) unsafe extern "C" fn cause(_: Raw, ctx: Raw) -> Raw {
-    // SAFETY: a METH_O function.
-    unsafe {
-        let Some(ctx) = checked(ctx) else { return ptr::null_mut() };
-        let node = node_of(ctx);
-        if node.is_null() || !(*node).is_done() || (*node).cause.is_null() {
-            return err(ctx, ptr::null_mut());
-        }
-        ffi::Py_INCREF((*node).cause);
-        (*node).cause
+fn cause(gil: Gil<'_>, _: &Object<Module>, ctx: Ref<'_>) -> Outcome<New> {
+    let ctx = checked(gil, ctx)?;
+    let node = ctx.node(gil.exclusive()).filter(|node| node.has_ended(gil.exclusive()));
+    match node.and_then(|node| node.cause.get(gil)) {
+        Some(cause) => Ok(cause),
+        None => err(gil, ctx),
     }
 }
 
-unsafe extern "C" fn deadline(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Context.
-    unsafe {
-        match (*instance::<ContextObj>(slf)).deadline_ns {
-            NO_DEADLINE => obj::none(),
-            ns => ffi::PyFloat_FromDouble(ns as f64 / NS),
-        }
+/// The function `cause`.
+pub(super) const CAUSE: Method<Module> = Method::one(c"cause", cause, CAUSE_DOC);
+
+fn deadline(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
+    match slf.deadline_ns.get(gil.exclusive()) {
+        NO_DEADLINE => Ok(none(gil)),
+        ns => float(gil, ns as f64 / NS),
     }
 }
 
-unsafe extern "C" fn get_is_done(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of Context.
-    unsafe { obj::boolean(is_done(slf)) }
+fn is_done(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
+    Ok(boolean(gil, slf.is_done(gil.exclusive())))
 }
 
 /// `value(key)`: a comparison may run any code; each context holds its parent.
-unsafe extern "C" fn value(slf: Raw, key: Raw) -> Raw {
-    // SAFETY: a METH_O method of Context; the caller holds it.
-    unsafe {
-        let mut at = slf;
-        while !at.is_null() {
-            let c = instance::<ContextObj>(at);
-            if (*c).kind == Kind::Value {
-                match ffi::PyObject_RichCompareBool((*c).key, key, ffi::Py_EQ) {
-                    0 => {}
-                    1 => {
-                        ffi::Py_INCREF((*c).value);
-                        return (*c).value;
-                    }
-                    _ => return ptr::null_mut(),
-                }
+fn value(gil: Gil<'_>, slf: &Object<Context>, key: Ref<'_>) -> Outcome<New> {
+    let x = gil.exclusive();
+    let mut at = slf;
+    loop {
+        if at.kind == Kind::Value {
+            let own = at.key.get(gil).unwrap_or_else(|| none(gil));
+            let is_it = equals(gil, own.get(), key);
+            own.release(gil);
+            if is_it? {
+                return Ok(at.value.get(gil).unwrap_or_else(|| none(gil)));
             }
-            at = (*c).parent;
         }
-        obj::none()
-    }
-}
-
-/// `Context.__enter__`: a context may be entered many times, also by many at once.
-unsafe extern "C" fn enter(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Context.
-    unsafe {
-        ffi::Py_INCREF(slf);
-        ambient::push(slf, Block::Context);
-        ffi::Py_INCREF(slf);
-    }
-    slf
-}
-
-/// `Context.__exit__`.
-unsafe extern "C" fn exit(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Context.
-    unsafe {
-        let entry = ambient::block_of(slf);
-        if entry.is_null() {
-            return errors::raise(ffi::PyExc_RuntimeError, "this context is not ambient");
-        }
-        ambient::pop(entry);
-        obj::boolean(false)
-    }
-}
-
-unsafe extern "C" fn repr(slf: Raw) -> Raw {
-    // SAFETY: a slot of Context.
-    unsafe {
-        let c = instance::<ContextObj>(slf);
-        let kind = match (*c).kind {
-            Kind::Background => "background",
-            Kind::Todo => "todo",
-            Kind::Cancel if (*c).deadline_ns != NO_DEADLINE => "with_deadline",
-            Kind::Cancel | Kind::AfterFunc => "with_cancel",
-            Kind::Value => "with_value",
-            Kind::WithoutCancel => "without_cancel",
-        };
-        let node = (*c).node;
-        let state = if node.is_null() || !(*node).is_done() { "" } else { text_of((*node).why) };
-        let text = match state {
-            "" => format!("<golib.context.Context {kind} at {slf:p}>"),
-            _ => format!("<golib.context.Context {kind}: {state} at {slf:p}>"),
-        };
-        obj::unicode(&text)
-    }
-}
-
-unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
-    // SAFETY: a tp_traverse.
-    unsafe {
-        match obj::visit(ffi::Py_TYPE(slf).cast(), visit, arg) {
-            0 => tree::traverse(instance(slf), &mut |object| visit(object, arg)),
-            stop => stop,
+        match at.parent(x) {
+            Some(parent) => at = parent,
+            None => return Ok(none(gil)),
         }
     }
 }
 
-unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {
-    // SAFETY: a tp_clear.
-    unsafe {
-        let c = instance::<ContextObj>(slf);
-        tree::leave(c);
-        tree::clear(c);
-    }
-    0
+/// `__enter__`: a context may be entered many times, also by many at once.
+fn enter(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
+    // Nobody keeps the block: `__exit__` looks for it.
+    let _ = ambient::push(gil, slf.object().own(gil), Block::Context).into_raw();
+    Ok(slf.object().own(gil))
 }
 
-unsafe extern "C-unwind" fn dealloc(slf: Raw) {
-    // SAFETY: the last reference is gone. Out of the tree at once: the end itself may be put off.
-    unsafe {
-        ffi::PyObject_GC_UnTrack(slf.cast());
-        tree::leave(instance(slf));
-        object::trashcan(slf, dealloc, free);
-    }
-}
-
-unsafe extern "C-unwind" fn free(slf: Raw) {
-    // SAFETY: called by dealloc.
-    unsafe {
-        let c = instance::<ContextObj>(slf);
-        if !(*c).weaklist.is_null() {
-            ffi::PyObject_ClearWeakRefs(slf);
+/// `__exit__`.
+fn exit(gil: Gil<'_>, slf: &Object<Context>, _: Args<'_>) -> Outcome<New> {
+    match ambient::block_of(gil, slf) {
+        Some(block) => {
+            ambient::pop(gil, block);
+            Ok(boolean(gil, false))
         }
-        tree::clear(c);
-        tree::drop_parent(c);
-        free_instance(slf);
+        None => Err(not_ambient(gil)),
     }
 }
 
-static METHODS: Table<[PyMethodDef; 7]> = Table([
-    raw::method(
+#[cold]
+fn not_ambient(gil: Gil<'_>) -> Raised {
+    errors::fail(gil, runtime_error(), "this context is not ambient")
+}
+
+fn repr(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
+    let x = gil.exclusive();
+    let kind = match slf.kind {
+        Kind::Background => "background",
+        Kind::Todo => "todo",
+        Kind::Cancel if slf.deadline_ns.get(x) != NO_DEADLINE => "with_deadline",
+        Kind::Cancel | Kind::AfterFunc => "with_cancel",
+        Kind::Value => "with_value",
+        Kind::WithoutCancel => "without_cancel",
+    };
+    let state = slf.why_done(x).map_or(String::new(), |why| format!(": {}", text_of(why)));
+    let at = slf.object().as_raw();
+    unicode(gil, &format!("<golib.context.Context {kind}{state} at {at:p}>"))
+}
+
+static METHODS: Methods<Context, 7> = Methods([
+    Method::noargs(
         c"done",
         done,
-        ffi::METH_NOARGS,
         c"done($self, /)
 --
 
@@ -251,10 +186,9 @@ Blocks: nothing.
 >>> golib.select(ctx.done())
 Selected(index=0, value=None, ok=False)",
     ),
-    raw::method(
+    Method::noargs(
         c"err",
         err,
-        ffi::METH_NOARGS,
         c"err($self, /)
 --
 
@@ -264,10 +198,9 @@ Why it is done: a Canceled, a DeadlineExceeded, or None while it is not. Not rai
 >>> ctx.err(), cancel(), ctx.err()
 (None, None, Canceled('context canceled'))",
     ),
-    raw::method(
+    Method::noargs(
         c"deadline",
         deadline,
-        ffi::METH_NOARGS,
         c"deadline($self, /)
 --
 
@@ -275,10 +208,9 @@ When it will be done at the latest; None without a deadline.
 
 Units: seconds of time.monotonic().",
     ),
-    raw::method(
+    Method::one(
         c"value",
         value,
-        ffi::METH_O,
         c"value($self, key, /)
 --
 
@@ -290,70 +222,42 @@ Cost: O(depth).
 >>> ctx.value('user'), ctx.value('colour')
 ('gopher', None)",
     ),
-    raw::method(
+    Method::noargs(
         c"__enter__",
         enter,
-        ffi::METH_NOARGS,
         c"__enter__($self, /)
 --
 
 Makes it ambient for the block: golib operations in it raise Cancelled once it is done.",
     ),
-    raw::method(
+    Method::fast(
         c"__exit__",
         exit,
-        ffi::METH_VARARGS,
         c"__exit__($self, /, *exc)
 --
 
 Ends the block; Cancelled passes through.",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
-static PROPERTIES: Table<[ffi::PyGetSetDef; 2]> = Table([
-    raw::property(
-        c"is_done",
-        get_is_done,
-        c"True once it is cancelled or its deadline has passed.",
-    ),
-    raw::END_OF_PROPERTIES,
+static PROPERTIES: Properties<Context, 2> = Properties([
+    Property::new(c"is_done", is_done, c"True once it is cancelled or its deadline has passed."),
+    Property::END,
 ]);
 
-static MEMBERS: Table<[ffi::PyMemberDef; 2]> =
-    Table(raw::weaklist(offset_of!(ContextObj, weaklist)));
-
-/// Makes the type and the roots; null: an exception is set.
-///
-/// # Safety
-/// The GIL is held; called once, after `chan::init`.
-pub(super) unsafe fn init() -> Raw {
-    let mut slots = vec![
-        raw::slot(ffi::Py_tp_doc, DOC.as_ptr().cast()),
-        raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
-        raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
-        raw::slot(ffi::Py_tp_clear, clear as *const c_void),
-        raw::slot(ffi::Py_tp_repr, repr as *const c_void),
-        raw::slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast()),
-        raw::slot(ffi::Py_tp_getset, PROPERTIES.0.as_ptr().cast()),
-        raw::slot(ffi::Py_tp_members, MEMBERS.0.as_ptr().cast()),
-    ];
-    // SAFETY: the slots are those of ContextObj.
-    unsafe {
-        let flags = ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
-        let class = raw::make_type::<ContextObj>(c"golib.context.Context", flags, &mut slots);
-        if class.is_null() {
-            return class;
-        }
-        CONTEXT.set(class);
-        for (global, kind) in [(&BACKGROUND, Kind::Background), (&TODO, Kind::Todo)] {
-            global.set(tree::make(kind, ptr::null_mut()));
-            if global.get().is_null() {
-                return ptr::null_mut();
-            }
-        }
-        class
+/// Makes the type and the roots. Called once.
+pub(super) fn init(gil: Gil<'_>) -> Outcome<New> {
+    let class = TypeSpec::<Context>::new(c"golib.context.Context", DOC)
+        .without_constructor()
+        .repr(repr)
+        .methods(&METHODS)
+        .properties(&PROPERTIES)
+        .make(gil, &CONTEXT)?;
+    for (global, kind) in [(&BACKGROUND, Kind::Background), (&TODO, Kind::Todo)] {
+        global.set(tree::make_root(gil, kind)?.into_new().give());
     }
+    Ok(class)
 }
 
 const DOC: &std::ffi::CStr =
@@ -375,3 +279,11 @@ Go: context.Context
 ... except golib.Cancelled as error:
 ...     print(error)
 context canceled";
+
+const CAUSE_DOC: &CStr = c"cause($module, ctx, /)
+--
+
+Why ctx is done: the cause that was given to the cancel function or the deadline, else err().
+
+>>> golib.context.cause(golib.context.background()) is None
+True";

@@ -5,17 +5,21 @@ use std::mem::offset_of;
 use std::os::raw::{c_int, c_void};
 use std::ptr;
 
-use pyo3::ffi::{self, PyMethodDef, PyObject, Py_ssize_t};
+use pyo3::ffi::{self, PyObject, Py_ssize_t};
 
 use super::class;
-use crate::core::context::node::{background, checked, ContextObj, Kind, Why, NO_DEADLINE, TODO};
+use crate::core::context::node::{background, checked, todo, Context, Kind, Why, NO_DEADLINE};
 use crate::core::context::{ambient, cancel, tree};
-use crate::core::goroutine::{arguments_of, check_function};
+use crate::core::goroutine::check_function;
+use crate::ffi::args::{seconds_of, Args};
+use crate::ffi::class::{this, Object};
 use crate::ffi::errors;
+use crate::ffi::gil::Gil;
+use crate::ffi::methods::{answer, Method, Methods, Module};
 use crate::ffi::obj::{self, Global, Raw};
-use crate::ffi::raw::{
-    self, arguments, deadline_after, free_instance, instance, seconds_of, Container, Table, NS,
-};
+use crate::ffi::python::{boolean, is_exception, none, tuple, tuple_of, type_error};
+use crate::ffi::raw::{self, deadline_after, free_instance, instance, Container, Table, NS};
+use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
 
 /// What a callable does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,61 +46,54 @@ struct FunctionObj {
 static CANCEL_FUNC: Global = Global::new();
 static STOP_FUNC: Global = Global::new();
 
-/// A callable about `ctx` (borrowed); null with an exception set.
-unsafe fn make_function(ctx: Raw, does: Does) -> Raw {
-    // SAFETY: the GIL is held.
+/// A callable about `ctx`.
+fn make_function(gil: Gil<'_>, ctx: Ref<'_>, does: Does) -> Outcome<New> {
+    let class = if does == Does::Stop { &STOP_FUNC } else { &CANCEL_FUNC };
+    // SAFETY: a type with instances of FunctionObj; a fresh one is zeroed.
     unsafe {
-        let class = if does == Does::Stop { &STOP_FUNC } else { &CANCEL_FUNC };
-        let slf = ffi::PyType_GenericAlloc(class.get().cast(), 0);
-        if !slf.is_null() {
-            let f = instance::<FunctionObj>(slf);
-            (*f).vectorcall = call;
-            ffi::Py_INCREF(ctx);
-            (*f).ctx = ctx;
-            (*f).does = does;
-        }
-        slf
+        let slf = New::made(ffi::PyType_GenericAlloc(class.get().cast(), 0))?;
+        let f = instance::<FunctionObj>(slf.get().as_raw());
+        (*f).vectorcall = call;
+        (*f).ctx = ctx.own(gil).give();
+        (*f).does = does;
+        Ok(slf)
     }
 }
 
 unsafe extern "C" fn call(slf: Raw, args: *const Raw, nargsf: usize, kwnames: Raw) -> Raw {
-    // SAFETY: the vectorcall protocol.
+    // SAFETY: the vectorcall protocol; the callable holds its context, and its caller the callable.
     unsafe {
-        let n = ffi::PyVectorcall_NARGS(nargsf);
         let f = instance::<FunctionObj>(slf);
-        let mut cause = ptr::null_mut();
-        if (*f).does == Does::CancelCause {
-            let Some([given]) = arguments("cancel", &[c"cause"], 0, args, n, kwnames) else {
-                return ptr::null_mut();
-            };
-            match cause_of(given) {
-                Some(c) => cause = c,
-                None => return ptr::null_mut(),
-            }
-        } else if n > 0 || !kwnames.is_null() {
-            let name = if (*f).does == Does::Stop { "stop" } else { "cancel" };
-            return errors::raise(ffi::PyExc_TypeError, &format!("{name}() takes no arguments"));
-        }
-        if (*f).does == Does::Stop {
-            return obj::boolean(tree::stop_after_func((*f).ctx));
-        }
-        cancel::cancel((*f).ctx, Why::Canceled, cause);
-        obj::none()
+        let args = Args::new(args, ffi::PyVectorcall_NARGS(nargsf), kwnames);
+        answer(do_it(Gil::assume(), this((*f).ctx), (*f).does, args))
     }
 }
 
-/// An optional `cause` argument: null for none. None: an exception is set.
-unsafe fn cause_of(given: Raw) -> Option<Raw> {
-    // SAFETY: the GIL is held.
-    unsafe {
-        if given.is_null() || given == ffi::Py_None() {
-            return Some(ptr::null_mut());
+/// What the callable does.
+fn do_it(gil: Gil<'_>, ctx: &Object<Context>, does: Does, args: Args<'_>) -> Outcome<New> {
+    let mut cause = None;
+    if does == Does::CancelCause {
+        let [given] = args.parse(gil, "cancel", &[c"cause"], 0)?;
+        cause = cause_of(gil, given)?;
+    } else if args.len() > 0 || !args.has_no_names() {
+        let name = if does == Does::Stop { "stop" } else { "cancel" };
+        let text = format!("{name}() takes no arguments");
+        return Err(errors::fail(gil, type_error(), &text));
+    }
+    if does == Does::Stop {
+        return Ok(boolean(gil, tree::stop_after_func(gil, ctx)));
+    }
+    cancel::cancel(gil, ctx, Why::Canceled, cause);
+    Ok(none(gil))
+}
+
+/// An optional `cause` argument.
+fn cause_of<'a>(gil: Gil<'_>, given: Option<Ref<'a>>) -> Outcome<Option<Ref<'a>>> {
+    match given.filter(|given| !given.is_none()) {
+        Some(given) if !is_exception(gil, given) => {
+            Err(errors::fail(gil, type_error(), "cause must be an exception or None"))
         }
-        if ffi::PyExceptionInstance_Check(given) == 0 {
-            errors::set(ffi::PyExc_TypeError, "cause must be an exception or None");
-            return None;
-        }
-        Some(given)
+        given => Ok(given),
     }
 }
 
@@ -115,96 +112,57 @@ impl Container for FunctionObj {
     }
 }
 
-/// `(ctx, function)`; `ctx` is taken over (null: an exception is set).
-unsafe fn pair(ctx: Raw, does: Does) -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe {
-        if ctx.is_null() {
-            return ctx;
-        }
-        let function = make_function(ctx, does);
-        if function.is_null() {
-            ffi::Py_DECREF(ctx);
-            return function;
-        }
-        let tuple = ffi::PyTuple_New(2);
-        if tuple.is_null() {
-            ffi::Py_DECREF(ctx);
-            ffi::Py_DECREF(function);
-            return tuple;
-        }
-        ffi::PyTuple_SET_ITEM(tuple, 0, ctx);
-        ffi::PyTuple_SET_ITEM(tuple, 1, function);
-        tuple
-    }
+/// `(ctx, function)`; `ctx` is taken over.
+fn pair(gil: Gil<'_>, ctx: New, does: Does) -> Outcome<New> {
+    let made = make_function(gil, ctx.get(), does).and_then(|function| {
+        let pair = tuple(gil, [ctx.get(), function.get()]);
+        function.release(gil);
+        pair
+    });
+    ctx.release(gil);
+    made
 }
 
-unsafe extern "C" fn get_background(_: Raw, _: Raw) -> Raw {
-    // SAFETY: made at import.
-    unsafe { ffi::Py_INCREF(background()) };
-    background()
+fn get_background(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
+    Ok(background().object().own(gil))
 }
 
-unsafe extern "C" fn get_todo(_: Raw, _: Raw) -> Raw {
-    // SAFETY: made at import.
-    unsafe { ffi::Py_INCREF(TODO.get()) };
-    TODO.get()
+fn get_todo(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
+    Ok(todo().object().own(gil))
 }
 
-unsafe extern "C" fn current(_: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS function.
-    unsafe { ambient::innermost() }
+fn current(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
+    ambient::innermost(gil)
 }
 
-unsafe extern "C" fn with_cancel(_: Raw, parent: Raw) -> Raw {
-    // SAFETY: a METH_O function.
-    unsafe {
-        match checked(parent) {
-            Some(parent) => pair(tree::make_cancel(parent), Does::Cancel),
-            None => ptr::null_mut(),
-        }
-    }
+fn with_cancel(gil: Gil<'_>, _: &Object<Module>, parent: Ref<'_>) -> Outcome<New> {
+    pair(gil, tree::make_cancel(gil, checked(gil, parent)?)?.into_new(), Does::Cancel)
 }
 
-unsafe extern "C" fn with_cancel_cause(_: Raw, parent: Raw) -> Raw {
-    // SAFETY: a METH_O function.
-    unsafe {
-        match checked(parent) {
-            Some(parent) => pair(tree::make_cancel(parent), Does::CancelCause),
-            None => ptr::null_mut(),
-        }
-    }
+fn with_cancel_cause(gil: Gil<'_>, _: &Object<Module>, parent: Ref<'_>) -> Outcome<New> {
+    pair(gil, tree::make_cancel(gil, checked(gil, parent)?)?.into_new(), Does::CancelCause)
 }
 
-unsafe extern "C" fn without_cancel(_: Raw, parent: Raw) -> Raw {
-    // SAFETY: a METH_O function.
-    unsafe {
-        match checked(parent) {
-            Some(parent) => tree::make(Kind::WithoutCancel, parent),
-            None => ptr::null_mut(),
-        }
-    }
+fn without_cancel(gil: Gil<'_>, _: &Object<Module>, parent: Ref<'_>) -> Outcome<New> {
+    Ok(tree::make(gil, Kind::WithoutCancel, checked(gil, parent)?)?.into_new())
 }
 
 /// The two functions with a deadline; `when` makes it from the number given.
-unsafe fn with_when(
+fn with_when(
+    gil: Gil<'_>,
     name: &'static str,
     number: &'static CStr,
-    args: (*const Raw, Py_ssize_t, Raw),
+    args: Args<'_>,
     when: fn(f64) -> i64,
-) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS function.
-    unsafe {
-        let names = [c"parent", number, c"cause"];
-        let Some([parent, given, cause]) = arguments(name, &names, 2, args.0, args.1, args.2)
-        else {
-            return ptr::null_mut();
-        };
-        let Some(parent) = checked(parent) else { return ptr::null_mut() };
-        let Some(number) = seconds_of(given) else { return ptr::null_mut() };
-        let Some(cause) = cause_of(cause) else { return ptr::null_mut() };
-        pair(cancel::make_deadline(parent, when(number), cause, None), Does::Cancel)
-    }
+) -> Outcome<New> {
+    let names = [c"parent", number, c"cause"];
+    let [Some(parent), Some(given), cause] = args.parse(gil, name, &names, 2)? else {
+        return Err(errors::fail(gil, type_error(), "a parent and a number are needed"));
+    };
+    let parent = checked(gil, parent)?;
+    let seconds = seconds_of(gil, given)?;
+    let cause = cause_of(gil, cause)?;
+    pair(gil, cancel::make_deadline(gil, parent, when(seconds), cause, None)?, Does::Cancel)
 }
 
 /// The deadline so many seconds from now; past for 0 or less.
@@ -217,79 +175,58 @@ fn at_seconds(seconds: f64) -> i64 {
     (seconds * NS) as i64
 }
 
-unsafe extern "C" fn with_timeout(_: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS function.
-    unsafe { with_when("with_timeout", c"seconds", (args, n, kwnames), after_seconds) }
+fn with_timeout(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
+    with_when(gil, "with_timeout", c"seconds", args, after_seconds)
 }
 
-unsafe extern "C" fn with_deadline(_: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS function.
-    unsafe { with_when("with_deadline", c"monotonic_seconds", (args, n, kwnames), at_seconds) }
+fn with_deadline(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
+    with_when(gil, "with_deadline", c"monotonic_seconds", args, at_seconds)
 }
 
-unsafe extern "C" fn with_value(_: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS function.
+fn with_value(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
+    let names = [c"parent", c"key", c"value"];
+    let [Some(parent), Some(key), Some(value)] = args.parse(gil, "with_value", &names, 3)? else {
+        return Err(errors::fail(gil, type_error(), "a parent, a key and a value are needed"));
+    };
+    let c = tree::make(gil, Kind::Value, checked(gil, parent)?)?;
+    let x = gil.exclusive();
+    release(gil, c.key.put(x, Some(key.own(gil))));
+    release(gil, c.value.put(x, Some(value.own(gil))));
+    Ok(c.into_new())
+}
+
+fn after_func(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
+    let [parent, function, rest @ ..] = args.positional() else {
+        let text = "after_func() takes a context, a function and its arguments";
+        return Err(errors::fail(gil, type_error(), text));
+    };
+    let parent = checked(gil, *parent)?;
+    // SAFETY: alive; if it cannot be a goroutine's, that has raised.
     unsafe {
-        let names = [c"parent", c"key", c"value"];
-        let Some([parent, key, value]) = arguments("with_value", &names, 3, args, n, kwnames)
-        else {
-            return ptr::null_mut();
-        };
-        let Some(parent) = checked(parent) else { return ptr::null_mut() };
-        let slf = tree::make(Kind::Value, parent);
-        if !slf.is_null() {
-            let c = instance::<ContextObj>(slf);
-            ffi::Py_INCREF(key);
-            (*c).key = key;
-            ffi::Py_INCREF(value);
-            (*c).value = value;
+        if !check_function(function.as_raw()) {
+            return Err(Raised::assume());
         }
-        slf
     }
-}
-
-unsafe extern "C" fn after_func(_: Raw, args: *mut Raw, n: Py_ssize_t) -> Raw {
-    // SAFETY: a METH_FASTCALL function.
-    unsafe {
-        if n < 2 {
-            return errors::raise(
-                ffi::PyExc_TypeError,
-                "after_func() takes a context, a function and its arguments",
-            );
-        }
-        let Some(parent) = checked(*args) else { return ptr::null_mut() };
-        let function = *args.add(1);
-        if !check_function(function) {
-            return ptr::null_mut();
-        }
-        let positional = arguments_of(args.add(2), n - 2);
-        if positional.is_null() {
-            return positional;
-        }
-        let node = cancel::make_after_func(parent, function, positional);
-        if node.is_null() {
-            return node;
-        }
-        let stop = make_function(node, Does::Stop);
-        ffi::Py_DECREF(node);
-        stop
-    }
+    let node = cancel::make_after_func(gil, parent, *function, tuple_of(gil, rest)?)?;
+    let stop = make_function(gil, node.get(), Does::Stop);
+    node.release(gil);
+    stop
 }
 
 /// The functions of `golib.context`; they are functions of our module.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 12]> = Table([
-    raw::method(c"background", get_background, ffi::METH_NOARGS, BACKGROUND_DOC),
-    raw::method(c"todo", get_todo, ffi::METH_NOARGS, TODO_DOC),
-    raw::method(c"current", current, ffi::METH_NOARGS, CURRENT_DOC),
-    raw::method(c"with_cancel", with_cancel, ffi::METH_O, WITH_CANCEL_DOC),
-    raw::method(c"with_cancel_cause", with_cancel_cause, ffi::METH_O, WITH_CANCEL_CAUSE_DOC),
-    raw::keywords(c"with_timeout", with_timeout, WITH_TIMEOUT_DOC),
-    raw::keywords(c"with_deadline", with_deadline, WITH_DEADLINE_DOC),
-    raw::keywords(c"with_value", with_value, WITH_VALUE_DOC),
-    raw::method(c"without_cancel", without_cancel, ffi::METH_O, WITHOUT_CANCEL_DOC),
-    raw::fast(c"after_func", after_func, AFTER_FUNC_DOC),
-    raw::method(c"cause", class::cause, ffi::METH_O, CAUSE_DOC),
-    PyMethodDef::zeroed(),
+pub(crate) static FUNCTIONS: Methods<Module, 12> = Methods([
+    Method::noargs(c"background", get_background, BACKGROUND_DOC),
+    Method::noargs(c"todo", get_todo, TODO_DOC),
+    Method::noargs(c"current", current, CURRENT_DOC),
+    Method::one(c"with_cancel", with_cancel, WITH_CANCEL_DOC),
+    Method::one(c"with_cancel_cause", with_cancel_cause, WITH_CANCEL_CAUSE_DOC),
+    Method::keywords(c"with_timeout", with_timeout, WITH_TIMEOUT_DOC),
+    Method::keywords(c"with_deadline", with_deadline, WITH_DEADLINE_DOC),
+    Method::keywords(c"with_value", with_value, WITH_VALUE_DOC),
+    Method::one(c"without_cancel", without_cancel, WITHOUT_CANCEL_DOC),
+    Method::fast(c"after_func", after_func, AFTER_FUNC_DOC),
+    class::CAUSE,
+    Method::END,
 ]);
 
 static MEMBERS: Table<[ffi::PyMemberDef; 2]> = Table([
@@ -303,11 +240,8 @@ static MEMBERS: Table<[ffi::PyMemberDef; 2]> = Table([
     ffi::PyMemberDef { name: ptr::null(), type_code: 0, offset: 0, flags: 0, doc: ptr::null() },
 ]);
 
-/// Makes the callables' types; None: an exception is set.
-///
-/// # Safety
-/// The GIL is held; called once.
-pub(super) unsafe fn init() -> Option<[(&'static CStr, Raw); 2]> {
+/// Makes the callables' types. Called once.
+pub(super) fn init(gil: Gil<'_>) -> Outcome<[(&'static CStr, New); 2]> {
     for (global, name, doc) in [
         (
             &CANCEL_FUNC,
@@ -331,13 +265,14 @@ pub(super) unsafe fn init() -> Option<[(&'static CStr, Raw); 2]> {
             | ffi::Py_TPFLAGS_HAVE_VECTORCALL
             | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
         // SAFETY: the slots are those of FunctionObj.
-        let class = unsafe { raw::make_type::<FunctionObj>(name, flags, &mut slots) };
-        if class.is_null() {
-            return None;
-        }
-        global.set(class);
+        let class = unsafe { New::made(raw::make_type::<FunctionObj>(name, flags, &mut slots))? };
+        global.set(class.give());
     }
-    Some([(c"CancelFunc", CANCEL_FUNC.get()), (c"StopFunc", STOP_FUNC.get())])
+    let [cancel, stop] = [&CANCEL_FUNC, &STOP_FUNC].map(|class| {
+        // SAFETY: set above.
+        unsafe { Ref::borrowed(class.get()) }.own(gil)
+    });
+    Ok([(c"CancelFunc", cancel), (c"StopFunc", stop)])
 }
 
 const BACKGROUND_DOC: &CStr = c"background($module, /)
@@ -463,11 +398,3 @@ Blocks: nothing.
 'done'
 >>> stop()
 False";
-
-const CAUSE_DOC: &CStr = c"cause($module, ctx, /)
---
-
-Why ctx is done: the cause that was given to the cancel function or the deadline, else err().
-
->>> golib.context.cause(golib.context.background()) is None
-True";

@@ -12,22 +12,15 @@ pub(crate) mod blocks;
 mod class;
 pub(crate) mod functions;
 
-use crate::ffi::obj::Raw;
+use std::ffi::CStr;
 
-/// Makes the types and the roots; None: an exception is set.
-///
-/// # Safety
-/// The GIL is held; called once, after `chan::init`.
-pub(crate) unsafe fn init() -> Option<Vec<(&'static std::ffi::CStr, Raw)>> {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let class = class::init();
-        if class.is_null() {
-            return None;
-        }
-        let mut all = vec![(c"Context", class)];
-        all.extend(blocks::init()?);
-        all.extend(functions::init()?);
-        Some(all)
-    }
+use crate::ffi::gil::Gil;
+use crate::ffi::refs::{New, Outcome};
+
+/// Makes the types and the roots. Called once, after `chan::init`.
+pub(crate) fn init(gil: Gil<'_>) -> Outcome<Vec<(&'static CStr, New)>> {
+    let mut all = vec![(c"Context", class::init(gil)?)];
+    all.extend(blocks::init(gil)?);
+    all.extend(functions::init(gil)?);
+    Ok(all)
 }

@@ -6,172 +6,159 @@
 //! # Invariants
 //! 1. When the end's Python part, `_outcome`, is called no member runs.
 
-use std::ptr;
+use super::{wait_for_members, Group};
+use crate::core::context::ambient::{self, Begun};
+use crate::core::context::entry::Block;
+use crate::core::context::tree;
+use crate::ffi::class::Object;
+use crate::ffi::errors;
+use crate::ffi::gil::{guard, Entry, Gil};
+use crate::ffi::methods::entry;
+use crate::ffi::obj::Name;
+use crate::ffi::python::{
+    call2, is_error_of, none_ref, raise_object, runtime_error, take_error, type_error,
+};
+use crate::ffi::refs::{release, New, Outcome, Ref};
 
 use go_lib::runtime::embedder::Wait;
 use pyo3::ffi;
 
-use super::{adopt, cancel_ctx, group, wait_for_members};
-use crate::core::context::entry::Block;
-use crate::core::context::{ambient, tree};
-use crate::ffi::errors;
-use crate::ffi::obj::{Name, Raw};
-use crate::ffi::raw::{guard, parking, Record};
-
 static OUTCOME: Name = Name::new(c"_outcome");
 
 /// `_enter()`: takes members from now on, under a context that is the block's.
-pub(super) unsafe extern "C" fn enter(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS method of Group.
-    unsafe {
-        let parent = ambient::innermost();
-        if parent.is_null() {
-            return parent;
-        }
-        let ctx = tree::make_cancel(parent);
-        ffi::Py_DECREF(parent);
-        if ctx.is_null() {
-            return ctx;
-        }
-        if !adopt(slf, ctx) {
-            ffi::Py_DECREF(ctx);
-            return ptr::null_mut();
-        }
-        ambient::push(ctx, Block::Context);
-        ffi::Py_INCREF(slf);
+pub(super) fn enter(gil: Gil<'_>, group: &Object<Group>) -> Outcome<New> {
+    let parent = ambient::innermost(gil)?;
+    let ctx = tree::make_cancel(gil, ambient::as_context(&parent));
+    parent.release(gil);
+    let ctx = ctx?;
+    if let Err(raised) = group.adopt(gil, &ctx) {
+        ctx.release(gil);
+        return Err(raised);
     }
-    slf
+    // The end of the block looks for it.
+    let _ = ambient::push(gil, ctx.into_new(), Block::Context).into_raw();
+    Ok(group.object().own(gil))
 }
 
 // `_exit(kind, error, tb)`: the end of the block.
-parking!(golib_entry_group_exit => group_exit(slf, args, n; record) {
-    // SAFETY: a METH_FASTCALL method of Group; the caller owns the arguments.
-    unsafe {
-        if n != 3 {
-            return errors::raise(ffi::PyExc_TypeError, "__exit__() takes 3 arguments");
-        }
-        leave(slf, *args.add(1), record)
-    }
-});
+entry! { EXIT: golib_entry_group_exit => group_exit fast(entry, group: Group, args) {
+    let [_, error, _] = args.positional() else {
+        return Err(errors::fail(entry.gil(), type_error(), "__exit__() takes 3 arguments"));
+    };
+    leave(entry, group, *error)
+} }
 
 /// Leaves the block, which `error` (or None) has left.
-unsafe fn leave(slf: Raw, error: Raw, record: Record) -> Raw {
-    // SAFETY: a method of Group.
-    unsafe {
-        if !leave_context(slf) {
-            return ptr::null_mut();
-        }
-        if error != ffi::Py_None() && cancels(slf, error) {
-            cancel_ctx(slf, error);
-        }
-        let mut late = ptr::null_mut();
-        if !join(slf, error, &mut late, record) {
-            ffi::Py_XDECREF(late);
-            return ptr::null_mut();
-        }
-        // Whoever still works under its context need not.
-        cancel_ctx(slf, ptr::null_mut());
-        // What passes through the block holds its frame, which may hold us: our context must not hold that.
-        tree::forget_cause(group(slf).ctx, error);
-        tree::forget_cause(group(slf).ctx, late);
-        outcome(slf, error, late)
+fn leave(entry: &mut Entry, group: &Object<Group>, error: Ref<'_>) -> Outcome<New> {
+    leave_context(entry.gil(), group)?;
+    if !error.is_none() && cancels(entry.gil(), group, error) {
+        group.cancel_context(entry.gil(), Some(error));
     }
+    let mut late = None;
+    let joined = join(entry, group, error, &mut late);
+    let gil = entry.gil();
+    if let Err(raised) = joined {
+        release(gil, late);
+        return Err(raised);
+    }
+    // Whoever still works under its context need not.
+    group.cancel_context(gil, None);
+    if let Some(ctx) = group.context(gil) {
+        // What passes through the block holds its frame, which may hold us: our context must not hold that.
+        let context = ambient::as_context(&ctx);
+        tree::forget_cause(gil, context, Some(error));
+        tree::forget_cause(gil, context, late.as_ref().map(New::get));
+        ctx.release(gil);
+    }
+    let result = outcome(gil, group, error, late.as_ref().map(New::get));
+    release(gil, late);
+    result
 }
 
-/// Cancelled so far by the group's context too: from here on by those around it only. False: an exception is set.
-unsafe fn leave_context(slf: Raw) -> bool {
-    // SAFETY: a method of Group.
-    unsafe {
-        let ctx = group(slf).ctx;
-        if ctx.is_null() {
-            errors::set(ffi::PyExc_RuntimeError, "the scope was not entered");
-            return false;
+/// Cancelled so far by the group's context too: from here on by those around it only.
+fn leave_context(gil: Gil<'_>, group: &Object<Group>) -> Outcome<()> {
+    let Some(ctx) = group.context(gil) else {
+        return Err(errors::fail(gil, runtime_error(), "the scope was not entered"));
+    };
+    let block = ambient::block_of(gil, ambient::as_context(&ctx));
+    ctx.release(gil);
+    match block {
+        Some(block) => {
+            ambient::pop(gil, block);
+            Ok(())
         }
-        let entry = ambient::block_of(ctx);
-        if entry.is_null() {
-            errors::set(ffi::PyExc_RuntimeError, "the scope has ended");
-            return false;
-        }
-        ambient::pop(entry);
+        None => Err(errors::fail(gil, runtime_error(), "the scope has ended")),
     }
-    true
 }
 
 /// Whether the block's failure by `error` cancels the members.
-unsafe fn cancels(slf: Raw, error: Raw) -> bool {
-    // SAFETY: a group; an exception.
-    unsafe {
-        group(slf).cancel_on_error
-            || ffi::PyErr_GivenExceptionMatches(error, ffi::PyExc_Exception) == 0
-    }
+fn cancels(gil: Gil<'_>, group: &Object<Group>, error: Ref<'_>) -> bool {
+    // SAFETY: set before any extension is imported, and alive for ever.
+    let exception = unsafe { Ref::borrowed(ffi::PyExc_Exception) };
+    group.cancel_on_error || !is_error_of(gil, error, exception)
 }
 
-/// Waits for all members and takes none any more. What interrupted that is put into `late` (owned), and has cancelled
-/// the members. False: an exception is set and members may be left, for it was interrupted again.
-unsafe fn join(slf: Raw, error: Raw, late: &mut Raw, record: Record) -> bool {
-    // SAFETY: the GIL is held: none is added between the last look and the deed.
-    unsafe {
-        loop {
-            match guard(|| group(slf).members.wait(Wait::Try)) {
-                Some(Ok(())) => break,
-                Some(Err(_)) => {}
-                None => return false,
-            }
-            let waited = wait_for_members(slf, record);
-            if !waited.is_null() {
-                ffi::Py_DECREF(waited);
-                continue;
-            }
-            let interrupt = errors::fetch();
-            cancel_ctx(slf, interrupt);
-            // A second interruption of this kind leaves them behind: better than to hang.
-            if is_ctrl_c(error) && is_ctrl_c(interrupt) {
-                errors::restore(interrupt);
-                return false;
-            }
-            ffi::Py_XDECREF(ptr::replace(late, interrupt));
-            if !wait_in_shield(slf, record) {
-                return false;
-            }
+/// Waits for all members and takes none any more. What interrupted that is put into `late`, and has cancelled the members.
+/// Err: members may be left, for it was interrupted again.
+fn join(
+    entry: &mut Entry,
+    group: &Object<Group>,
+    error: Ref<'_>,
+    late: &mut Option<New>,
+) -> Outcome<()> {
+    loop {
+        // The GIL is held: none is added between the last look and the deed.
+        let gil = entry.gil();
+        if guard(gil, || group.counts(gil).members.wait(Wait::Try))?.is_ok() {
+            group.closed.set(gil.exclusive(), true);
+            return Ok(());
         }
-        group(slf).closed = true;
-    }
-    true
-}
-
-unsafe fn is_ctrl_c(error: Raw) -> bool {
-    // SAFETY: None or an exception.
-    unsafe { ffi::PyErr_GivenExceptionMatches(error, ffi::PyExc_KeyboardInterrupt) != 0 }
-}
-
-/// Waits for all members, whatever is cancelled. False: an exception is set.
-unsafe fn wait_in_shield(slf: Raw, record: Record) -> bool {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let shield = ambient::push_shield();
-        if shield.is_null() {
-            return false;
+        if wait_for_members(entry, group).is_ok() {
+            continue;
         }
-        let waited = wait_for_members(slf, record);
-        ambient::pop(shield);
-        ffi::Py_XDECREF(waited);
-        !waited.is_null()
+        let gil = entry.gil();
+        let Some(interrupt) = take_error(gil) else { continue };
+        group.cancel_context(gil, Some(interrupt.get()));
+        // A second interruption of this kind leaves them behind: better than to hang.
+        if is_ctrl_c(gil, error) && is_ctrl_c(gil, interrupt.get()) {
+            return Err(raise_object(gil, interrupt));
+        }
+        release(gil, late.replace(interrupt));
+        wait_in_shield(entry, group)?;
     }
 }
 
-/// `self._outcome(error, late)`, which raises what the scope came to. `late` (owned, may be null) is dropped.
-unsafe fn outcome(slf: Raw, error: Raw, late: Raw) -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let method = OUTCOME.of(slf);
-        if method.is_null() {
-            ffi::Py_XDECREF(late);
-            return ptr::null_mut();
-        }
-        let args = [error, if late.is_null() { ffi::Py_None() } else { late }];
-        let result = ffi::PyObject_Vectorcall(method, args.as_ptr(), args.len(), ptr::null_mut());
-        ffi::Py_DECREF(method);
-        ffi::Py_XDECREF(late);
-        result
+fn is_ctrl_c(gil: Gil<'_>, error: Ref<'_>) -> bool {
+    // SAFETY: set before any extension is imported, and alive for ever.
+    is_error_of(gil, error, unsafe { Ref::borrowed(ffi::PyExc_KeyboardInterrupt) })
+}
+
+/// Waits for all members, whatever is cancelled.
+fn wait_in_shield(entry: &mut Entry, group: &Object<Group>) -> Outcome<()> {
+    let shield: Begun = ambient::push_shield(entry.gil())?;
+    let waited = wait_for_members(entry, group);
+    // Its end may run Python code, which must not see the exception.
+    let raised = match &waited {
+        Ok(()) => None,
+        Err(_) => take_error(entry.gil()),
+    };
+    ambient::pop(entry.gil(), shield);
+    match raised {
+        Some(error) => Err(raise_object(entry.gil(), error)),
+        None => waited,
     }
+}
+
+/// `self._outcome(error, late)`, which raises what the scope came to.
+fn outcome(
+    gil: Gil<'_>,
+    group: &Object<Group>,
+    error: Ref<'_>,
+    late: Option<Ref<'_>>,
+) -> Outcome<New> {
+    // SAFETY: alive; a new reference, or null with an exception set.
+    let method = unsafe { New::made(OUTCOME.of(group.object().as_raw())) }?;
+    let result = call2(gil, method.get(), error, late.unwrap_or(none_ref()));
+    method.release(gil);
+    result
 }

@@ -10,47 +10,66 @@
 
 mod block;
 
+use std::cell::UnsafeCell;
 use std::mem::offset_of;
-use std::os::raw::{c_int, c_void};
-use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use go_lib::runtime::embedder::{SemaphoreCore, Wait, WaitGroupCore};
-use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
 use crate::core::context::entry::{GroupHooks, Member};
-use crate::core::context::node::{checked, Why};
+use crate::core::context::node::{checked, Context, Why};
 use crate::core::context::{ambient, cancel};
 use crate::core::goroutine::{check_function, rest_of_call, start_goroutine, GoroutineObj, Spec};
+use crate::ffi::args::{integer_of, Args};
+use crate::ffi::class::{this, Class, NewArgs, Object, TypeCell, TypeOf, Visitor, Weaklist};
 use crate::ffi::errors;
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{
-    self, arguments, free_instance, guard, instance, parking, Container, Record, Table,
+use crate::ffi::gil::{guard, Entry, Gil};
+use crate::ffi::methods::{entry, Method, Methods, Properties, Property};
+use crate::ffi::obj::Raw;
+use crate::ffi::python::{
+    append, is_error_of, list, none, runtime_error, truth, type_error, value_error,
+    write_unraisable,
 };
-use crate::types::sync::waited;
+use crate::ffi::refs::{release, Field, New, Outcome, Raised, Ref, Slot};
+use crate::ffi::spec::TypeSpec;
+use crate::types::sync::complete;
 
-/// An instance of `golib._golib.Group`.
-#[repr(C)]
-struct GroupObj {
-    ob_base: PyObject,
-    weaklist: Raw,
-    /// Under which the members run; null before `_open`.
-    ctx: Raw,
-    /// By 2; null until one fails.
-    failed: Raw,
-    members: WaitGroupCore,
-    /// As many as may run at once, if `limited`.
-    slots: SemaphoreCore,
+/// The fields of `golib._golib.Group`.
+pub(crate) struct Group {
+    weaklist: Weaklist,
+    /// Under which the members run; empty before `_open`.
+    ctx: Slot,
+    /// By 2; empty until one fails.
+    failed: Slot,
+    /// See [`Group::counts`].
+    counts: UnsafeCell<Counts>,
+    /// As many as `slots` of the counts may run at once.
     limited: bool,
     /// How many there are of them.
     limit: u32,
     /// What `FORKS` was when members were last counted.
-    forks: u32,
+    forks: Field<u32>,
     /// The first failure cancels the context.
     cancel_on_error: bool,
     /// No member may be added any more.
-    closed: bool,
+    closed: Field<bool>,
 }
+
+/// Who is a member.
+struct Counts {
+    members: WaitGroupCore,
+    slots: SemaphoreCore,
+}
+
+const _: () = assert!(!std::mem::needs_drop::<Counts>(), "by 3");
+
+impl Counts {
+    fn new(limit: u32) -> Counts {
+        Counts { members: WaitGroupCore::default(), slots: SemaphoreCore::new(limit as usize) }
+    }
+}
+
+static GROUP: TypeCell<Group> = TypeCell::new();
 
 /// The forks that led to this process.
 static FORKS: AtomicU32 = AtomicU32::new(0);
@@ -60,130 +79,154 @@ pub(crate) fn after_fork() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
-#[inline]
-unsafe fn group<'a>(slf: Raw) -> &'a mut GroupObj {
-    // SAFETY: a method of Group: the caller holds it; the GIL is held and no reference is kept across a park.
-    let g = unsafe { &mut *instance::<GroupObj>(slf) };
-    if g.forks != FORKS.load(Ordering::Relaxed) {
-        begin_in_child(g);
+impl Class for Group {
+    const COLLECTED: bool = true;
+    const WEAKLIST: Option<usize> = Some(offset_of!(Group, weaklist));
+
+    fn visit(&self, visitor: &mut Visitor) {
+        visitor.slots([&self.ctx, &self.failed]);
     }
-    g
+
+    fn clear(&self, gil: Gil<'_>) {
+        self.failed.clear(gil);
+        self.ctx.clear(gil);
+    }
 }
 
-/// Nobody of those who were counted is here; if it was a member that forked, the process ends before it leaves.
-#[cold]
-fn begin_in_child(g: &mut GroupObj) {
-    g.members = WaitGroupCore::default();
-    g.slots = SemaphoreCore::new(g.limit as usize);
-    g.forks = FORKS.load(Ordering::Relaxed);
-}
-
-parking!(golib_entry_group_go => group_go(slf, args, n, kwnames; record) {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Group.
-    unsafe {
-        if !can_add(slf, "go", args, n) {
-            return ptr::null_mut();
-        }
-        let slots: *const SemaphoreCore = &raw const group(slf).slots;
-        if group(slf).limited {
-            let waited = waited(record, "go", ptr::null_mut(), || (*slots).acquire(1, Wait::Block));
-            if waited.is_null() {
-                return waited;
+impl Group {
+    /// Who is a member. In a forked child nobody of those who were counted is here; if it was a member that forked, the
+    /// process ends before it leaves.
+    fn counts(&self, gil: Gil<'_>) -> &Counts {
+        let (x, forks) = (gil.exclusive(), FORKS.load(Ordering::Relaxed));
+        // SAFETY: written only in a child before anybody uses it there: whoever waited is not in this process.
+        unsafe {
+            if self.forks.get(x) != forks {
+                *self.counts.get() = Counts::new(self.limit);
+                self.forks.set(x, forks);
             }
-            ffi::Py_DECREF(waited);
+            &*self.counts.get()
         }
-        add(slf, args, n, kwnames)
     }
-});
 
-parking!(golib_entry_group_wait => group_wait(slf, args, n, kwnames; record) {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Group.
-    unsafe {
-        let Some([]) = arguments("wait", &[], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        wait_for_members(slf, record)
+    /// Its context: a new reference.
+    fn context(&self, gil: Gil<'_>) -> Option<New> {
+        self.ctx.get(gil)
     }
-});
 
-/// Waits until no member runs: None, or null with an exception set.
-unsafe fn wait_for_members(slf: Raw, record: Record) -> Raw {
-    // SAFETY: a method of Group, whose caller holds it for as long as we wait.
-    unsafe {
-        let members: *const WaitGroupCore = &raw const group(slf).members;
-        waited(record, "wait", ptr::null_mut(), || (*members).wait(Wait::Block))
+    /// Takes members from now on, under `ctx`.
+    fn adopt(&self, gil: Gil<'_>, ctx: &Object<Context>) -> Outcome<()> {
+        let x = gil.exclusive();
+        if !self.ctx.is_empty(x) {
+            let text = "this scope has been entered already";
+            return Err(errors::fail(gil, runtime_error(), text));
+        }
+        release(gil, self.ctx.put(x, Some(ctx.object().own(gil))));
+        Ok(())
     }
-}
 
-/// Checks that the group takes members and the arguments are good; false: an exception is set.
-unsafe fn can_add(slf: Raw, name: &str, args: *const Raw, n: Py_ssize_t) -> bool {
-    // SAFETY: a method of Group.
-    unsafe {
-        if n < 1 {
+    /// Cancels the context, if there is one. What a cancellation drops may clear the group, which the caller holds.
+    fn cancel_context(&self, gil: Gil<'_>, cause: Option<Ref<'_>>) {
+        if let Some(ctx) = self.context(gil) {
+            cancel::cancel(gil, ambient::as_context(&ctx), Why::Canceled, cause);
+            ctx.release(gil);
+        }
+    }
+
+    /// Checks that the group takes members and that there is a function, the first of `args`, that can be one's.
+    fn check<'a>(&self, gil: Gil<'_>, name: &str, args: Args<'a>) -> Outcome<Ref<'a>> {
+        let x = gil.exclusive();
+        let Some(function) = args.positional().first() else {
             let text = format!("{name}() missing required argument: 'fn'");
-            errors::set(ffi::PyExc_TypeError, &text);
-            return false;
-        }
-        let g = group(slf);
-        if g.ctx.is_null() || g.closed {
-            let text = if g.closed { "the scope has ended" } else { "the scope was not entered" };
-            errors::set(ffi::PyExc_RuntimeError, text);
-            return false;
-        }
-        check_function(*args)
-    }
-}
-
-/// Starts a member, for which a slot has been taken; its handle, or null with an exception set.
-unsafe fn add(slf: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: the arguments of a vectorcall.
-    unsafe {
-        let handle = start_member(slf, args, n, kwnames);
-        if handle.is_null() && group(slf).limited {
-            let _ = guard(|| group(slf).slots.release(1));
-        }
-        handle
-    }
-}
-
-unsafe fn start_member(slf: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: as add.
-    unsafe {
-        // It may have ended while we waited for a slot.
-        if !can_add(slf, "go", args, n) {
-            return ptr::null_mut();
-        }
-        let Some((positional, kwargs)) = rest_of_call(args, n, kwnames) else {
-            return ptr::null_mut();
+            return Err(errors::fail(gil, type_error(), &text));
         };
-        let ctx = group(slf).ctx;
-        let _ = guard(|| group(slf).members.add(1));
-        let holder = ambient::for_member(Member { group: slf, hooks: &HOOKS }, ctx);
-        let handle =
-            start_goroutine(Spec { kwargs, skip: 0, holder, ..Spec::new(*args, positional) });
-        if handle.is_null() {
-            let _ = guard(|| group(slf).members.add(-1));
+        if self.closed.get(x) {
+            return Err(errors::fail(gil, runtime_error(), "the scope has ended"));
         }
-        handle
+        if self.ctx.is_empty(x) {
+            return Err(errors::fail(gil, runtime_error(), "the scope was not entered"));
+        }
+        // SAFETY: alive; if it cannot be a goroutine's, that has raised.
+        unsafe {
+            if check_function(function.as_raw()) {
+                Ok(*function)
+            } else {
+                Err(Raised::assume())
+            }
+        }
     }
+}
+
+entry! { GO: golib_entry_group_go => group_go keywords(entry, group: Group, args) {
+    group.check(entry.gil(), "go", args)?;
+    if group.limited {
+        let slots = &group.counts(entry.gil()).slots as *const SemaphoreCore;
+        // SAFETY: a part of the group, which the caller holds.
+        complete(entry, "go", None, || unsafe { (*slots).acquire(1, Wait::Block) })?;
+    }
+    add(entry.gil(), group, args)
+} }
+
+entry! { WAIT: golib_entry_group_wait => group_wait keywords(entry, group: Group, args) {
+    let [] = args.parse(entry.gil(), "wait", &[], 0)?;
+    wait_for_members(entry, group)?;
+    Ok(none(entry.gil()))
+} }
+
+/// Waits until no member runs.
+fn wait_for_members(entry: &mut Entry, group: &Object<Group>) -> Outcome<()> {
+    let members = &group.counts(entry.gil()).members as *const WaitGroupCore;
+    // SAFETY: a part of the group, which the caller holds.
+    complete(entry, "wait", None, || unsafe { (*members).wait(Wait::Block) })
+}
+
+/// Starts a member, for which a slot has been taken; its handle.
+fn add(gil: Gil<'_>, group: &Object<Group>, args: Args<'_>) -> Outcome<New> {
+    let handle = start_member(gil, group, args);
+    if handle.is_err() && group.limited {
+        let _ = guard(gil, || group.counts(gil).slots.release(1));
+    }
+    handle
+}
+
+fn start_member(gil: Gil<'_>, group: &Object<Group>, args: Args<'_>) -> Outcome<New> {
+    // It may have ended while we waited for a slot.
+    let function = group.check(gil, "go", args)?;
+    let Some(ctx) = group.context(gil) else { return Err(ended_meanwhile(gil)) };
+    // SAFETY: the arguments of a vectorcall, with at least one; what it gives is taken over by the goroutine.
+    let handle = unsafe {
+        let Some((positional, kwargs)) = args.as_raw(|args, n, names| rest_of_call(args, n, names))
+        else {
+            ctx.release(gil);
+            return Err(Raised::assume());
+        };
+        let _ = guard(gil, || group.counts(gil).members.add(1));
+        let member = Member { group: group.object().own(gil).give(), hooks: &HOOKS };
+        let holder = ambient::for_member(gil, member, ambient::as_context(&ctx));
+        let spec = Spec { kwargs, skip: 0, holder, ..Spec::new(function.as_raw(), positional) };
+        New::made(start_goroutine(spec))
+    };
+    ctx.release(gil);
+    if handle.is_err() {
+        let _ = guard(gil, || group.counts(gil).members.add(-1));
+    }
+    handle
+}
+
+#[cold]
+fn ended_meanwhile(gil: Gil<'_>) -> Raised {
+    errors::fail(gil, runtime_error(), "the scope has ended")
 }
 
 /// `try_go(fn, /, *args, **kwargs)`: None if the limit is reached.
-unsafe extern "C" fn try_go(slf: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS method of Group.
-    unsafe {
-        if !can_add(slf, "try_go", args, n) {
-            return ptr::null_mut();
+fn try_go(gil: Gil<'_>, group: &Object<Group>, args: Args<'_>) -> Outcome<New> {
+    group.check(gil, "try_go", args)?;
+    if group.limited {
+        let slots = &group.counts(gil).slots;
+        if guard(gil, || slots.acquire(1, Wait::Try))?.is_err() {
+            return Ok(none(gil));
         }
-        if group(slf).limited {
-            match guard(|| group(slf).slots.acquire(1, Wait::Try)) {
-                Some(Ok(())) => {}
-                Some(Err(_)) => return obj::none(),
-                None => return ptr::null_mut(),
-            }
-        }
-        add(slf, args, n, kwnames)
     }
+    add(gil, group, args)
 }
 
 static HOOKS: GroupHooks = GroupHooks { ended, left };
@@ -191,213 +234,136 @@ static HOOKS: GroupHooks = GroupHooks { ended, left };
 /// A member has ended: notes a failure.
 ///
 /// # Safety
-/// The GIL is held; `slf` is a group, `handle` that of a member that is about to be done.
-unsafe fn ended(slf: Raw, handle: Raw) {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let error = GoroutineObj::error(handle);
-        if error.is_null() || ffi::PyErr_GivenExceptionMatches(error, errors::CANCELLED.get()) != 0
-        {
-            return;
-        }
-        let g = group(slf);
-        if g.failed.is_null() {
-            let list = ffi::PyList_New(0);
-            // Making it may have let another member fail.
-            if group(slf).failed.is_null() {
-                group(slf).failed = list;
-            } else {
-                ffi::Py_XDECREF(list);
-            }
-        }
-        let g = group(slf);
-        if g.failed.is_null() || ffi::PyList_Append(g.failed, handle) < 0 {
-            ffi::PyErr_WriteUnraisable(slf);
-        }
-        if group(slf).cancel_on_error {
-            cancel_ctx(slf, error);
-        }
+/// The GIL is held; `group` is a group, `handle` that of a member that is about to be done.
+unsafe fn ended(group: Raw, handle: Raw) {
+    // SAFETY: the caller's member owns a reference to its group, and is held itself.
+    let (gil, group, handle, error) = unsafe {
+        let error = Ref::nullable(GoroutineObj::error(handle));
+        (Gil::assume(), this::<Group>(group), Ref::borrowed(handle), error)
+    };
+    // SAFETY: found at import, and kept.
+    let cancelled = unsafe { Ref::borrowed(errors::CANCELLED.get()) };
+    let Some(error) = error.filter(|error| !is_error_of(gil, *error, cancelled)) else { return };
+    if note_failure(gil, group, handle).is_err() {
+        write_unraisable(gil, group.object());
+    }
+    if group.cancel_on_error {
+        group.cancel_context(gil, Some(error));
     }
 }
 
-/// Cancels the context, if there is one; `cause` is borrowed or null.
-unsafe fn cancel_ctx(slf: Raw, cause: Raw) {
-    // SAFETY: a group, held by the caller; what a cancellation drops may clear it.
-    unsafe {
-        let ctx = group(slf).ctx;
-        if !ctx.is_null() {
-            ffi::Py_INCREF(ctx);
-            cancel::cancel(ctx, Why::Canceled, cause);
-            ffi::Py_DECREF(ctx);
+/// By 2.
+fn note_failure(gil: Gil<'_>, group: &Object<Group>, handle: Ref<'_>) -> Outcome<()> {
+    let x = gil.exclusive();
+    if group.failed.is_empty(x) {
+        let new = list(gil)?;
+        // Making it may have let another member fail.
+        if group.failed.is_empty(x) {
+            release(gil, group.failed.put(x, Some(new)));
+        } else {
+            new.release(gil);
         }
     }
+    let Some(failed) = group.failed.get(gil) else { return Ok(()) };
+    let noted = append(gil, failed.get(), handle);
+    failed.release(gil);
+    noted
 }
 
 /// A member is done: whoever waits may go on. Takes the member's reference over. Never inlined into a goroutine's main
 /// function: see there.
 ///
 /// # Safety
-/// The GIL is held; `slf` is a group.
+/// The GIL is held; `group` is a group.
 #[inline(never)]
-unsafe fn left(slf: Raw) {
+unsafe fn left(group: Raw) {
     // SAFETY: by 1 the reference is ours.
-    unsafe {
-        let g = group(slf);
-        if g.limited {
-            let _ = guard(|| g.slots.release(1));
-        }
-        let _ = guard(|| g.members.add(-1));
-        ffi::Py_DECREF(slf);
+    let (gil, own) = unsafe { (Gil::assume(), New::owned(group)) };
+    // SAFETY: a group, kept by that.
+    let group = unsafe { this::<Group>(own.get().as_raw()) };
+    let counts = group.counts(gil);
+    if group.limited {
+        let _ = guard(gil, || counts.slots.release(1));
     }
-}
-
-/// Takes members from now on, under `ctx` (a new reference is taken). False: an exception is set.
-unsafe fn adopt(slf: Raw, ctx: Raw) -> bool {
-    // SAFETY: a method of Group; a Context.
-    unsafe {
-        if !group(slf).ctx.is_null() {
-            errors::set(ffi::PyExc_RuntimeError, "this scope has been entered already");
-            return false;
-        }
-        ffi::Py_INCREF(ctx);
-        group(slf).ctx = ctx;
-    }
-    true
+    let _ = guard(gil, || counts.members.add(-1));
+    own.release(gil);
 }
 
 /// `_open(ctx)`: takes members from now on.
-unsafe extern "C" fn open(slf: Raw, ctx: Raw) -> Raw {
-    // SAFETY: a METH_O method of Group.
-    unsafe {
-        match checked(ctx) {
-            Some(ctx) if adopt(slf, ctx) => obj::none(),
-            _ => ptr::null_mut(),
-        }
-    }
+fn open(gil: Gil<'_>, group: &Object<Group>, ctx: Ref<'_>) -> Outcome<New> {
+    group.adopt(gil, checked(gil, ctx)?)?;
+    Ok(none(gil))
 }
 
 /// `_cancel(cause)`: cancels its context.
-unsafe extern "C" fn cancel_method(slf: Raw, cause: Raw) -> Raw {
-    // SAFETY: a METH_O method of Group.
-    unsafe {
-        cancel_ctx(slf, if cause == ffi::Py_None() { ptr::null_mut() } else { cause });
-        obj::none()
-    }
+fn cancel_method(gil: Gil<'_>, group: &Object<Group>, cause: Ref<'_>) -> Outcome<New> {
+    group.cancel_context(gil, Some(cause).filter(|cause| !cause.is_none()));
+    Ok(none(gil))
 }
 
 /// `_errors()`: the exceptions of the members that failed, in the order of their ends.
-unsafe extern "C" fn errors(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS method of Group.
-    unsafe {
-        let list = ffi::PyList_New(0);
-        let failed = group(slf).failed;
-        if list.is_null() || failed.is_null() {
-            return list;
-        }
-        for i in 0..ffi::PyList_GET_SIZE(failed) {
-            let error = GoroutineObj::read_error(ffi::PyList_GET_ITEM(failed, i));
-            // Null only after the collector has cleared it.
-            if !error.is_null() && ffi::PyList_Append(list, error) < 0 {
-                ffi::Py_DECREF(list);
-                return ptr::null_mut();
+fn errors_of(gil: Gil<'_>, group: &Object<Group>) -> Outcome<New> {
+    let found = list(gil)?;
+    let Some(failed) = group.failed.get(gil) else { return Ok(found) };
+    // SAFETY: a list of handles, which no Python code sees.
+    let filled = unsafe {
+        crate::ffi::python::list_items(failed.get()).iter().try_for_each(|handle| {
+            // None only after the collector has cleared it.
+            match Ref::nullable(GoroutineObj::read_error(handle.as_raw())) {
+                Some(error) => append(gil, found.get(), error),
+                None => Ok(()),
             }
+        })
+    };
+    failed.release(gil);
+    match filled {
+        Ok(()) => Ok(found),
+        Err(raised) => {
+            found.release(gil);
+            Err(raised)
         }
-        list
     }
 }
 
-unsafe extern "C" fn get_ctx(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of Group.
-    unsafe {
-        let ctx = group(slf).ctx;
-        if ctx.is_null() {
-            return errors::raise(ffi::PyExc_RuntimeError, "the scope was not entered");
-        }
-        ffi::Py_INCREF(ctx);
-        ctx
+fn get_ctx(gil: Gil<'_>, group: &Object<Group>) -> Outcome<New> {
+    match group.context(gil) {
+        Some(ctx) => Ok(ctx),
+        None => Err(errors::fail(gil, runtime_error(), "the scope was not entered")),
     }
 }
 
 /// `Group(limit=None, cancel_on_error=True)`.
-unsafe extern "C" fn new(class: *mut PyTypeObject, args: Raw, kwargs: Raw) -> Raw {
-    // SAFETY: a tp_new.
-    unsafe {
-        let mut limit: Raw = ffi::Py_None();
-        let mut cancel_on_error: c_int = 1;
-        let names = [c"limit".as_ptr(), c"cancel_on_error".as_ptr(), ptr::null()];
-        let parsed = ffi::PyArg_ParseTupleAndKeywords(
-            args,
-            kwargs,
-            c"|$Op:scope".as_ptr(),
-            names.as_ptr().cast_mut().cast(),
-            &raw mut limit,
-            &raw mut cancel_on_error,
-        );
-        if parsed == 0 {
-            return ptr::null_mut();
-        }
-        let mut slots = 0;
-        if limit != ffi::Py_None() {
-            let Some(n) = raw::integer_of(limit) else { return ptr::null_mut() };
-            if n < 1 {
-                return errors::raise(ffi::PyExc_ValueError, "limit must be at least 1");
+fn new(gil: Gil<'_>, class: TypeOf<'_, Group>, args: NewArgs<'_>) -> Outcome<New> {
+    let [limit, cancel_on_error] =
+        args.named(gil, c"|$OO:scope", [c"limit", c"cancel_on_error"])?;
+    let cancel_on_error = cancel_on_error.map_or(Ok(true), |flag| truth(gil, flag))?;
+    let limit = match limit.filter(|limit| !limit.is_none()) {
+        None => 0,
+        Some(limit) => match integer_of(gil, limit)? {
+            n if n < 1 => {
+                return Err(errors::fail(gil, value_error(), "limit must be at least 1"));
             }
-            slots = n.min(i64::from(u32::MAX)) as usize;
-        }
-        let slf = ffi::PyType_GenericAlloc(class, 0);
-        if !slf.is_null() {
-            let g = instance::<GroupObj>(slf);
-            ptr::write(&raw mut (*g).members, WaitGroupCore::default());
-            ptr::write(&raw mut (*g).slots, SemaphoreCore::new(slots));
-            (*g).limited = slots != 0;
-            (*g).limit = slots as u32;
-            (*g).forks = FORKS.load(Ordering::Relaxed);
-            (*g).cancel_on_error = cancel_on_error != 0;
-        }
-        slf
-    }
+            n => n.min(i64::from(u32::MAX)) as u32,
+        },
+    };
+    let group = Group {
+        weaklist: Weaklist::new(),
+        ctx: Slot::empty(),
+        failed: Slot::empty(),
+        counts: UnsafeCell::new(Counts::new(limit)),
+        limited: limit != 0,
+        limit,
+        forks: Field::new(FORKS.load(Ordering::Relaxed)),
+        cancel_on_error,
+        closed: Field::new(false),
+    };
+    Ok(class.make(gil, group)?.into_new())
 }
 
-unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
-    // SAFETY: a tp_traverse.
-    unsafe {
-        let g = instance::<GroupObj>(slf);
-        obj::visit_all(slf, [(*g).ctx, (*g).failed], visit, arg)
-    }
-}
-
-unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {
-    // SAFETY: a tp_clear, or the end.
-    unsafe {
-        let g = instance::<GroupObj>(slf);
-        obj::clear(&raw mut (*g).failed);
-        obj::clear(&raw mut (*g).ctx);
-    }
-    0
-}
-
-impl Container for GroupObj {
-    unsafe extern "C-unwind" fn free(slf: Raw) {
-        // SAFETY: as the trait says. By 1 there are no members.
-        unsafe {
-            if !(*instance::<GroupObj>(slf)).weaklist.is_null() {
-                ffi::PyObject_ClearWeakRefs(slf);
-            }
-            clear(slf);
-            free_instance(slf);
-        }
-    }
-}
-
-const _: () = assert!(
-    !std::mem::needs_drop::<WaitGroupCore>() && !std::mem::needs_drop::<SemaphoreCore>(),
-    "by 3"
-);
-
-static METHODS: Table<[PyMethodDef; 9]> = Table([
-    raw::keywords(
+static METHODS: Methods<Group, 9> = Methods([
+    Method::parks(
         c"go",
-        golib_entry_group_go,
+        GO,
         c"go($self, fn, /, *args, **kwargs)
 --
 
@@ -408,7 +374,7 @@ It runs under the context of the group. With a limit it first waits until fewer 
 Blocks: the goroutine, or the OS thread, while the limit is reached.
 Raises: TypeError as golib.go(); RuntimeError after the end.",
     ),
-    raw::keywords(
+    Method::keywords(
         c"try_go",
         try_go,
         c"try_go($self, fn, /, *args, **kwargs)
@@ -418,87 +384,71 @@ go() that does not wait: None, and nothing was started, if the limit is reached.
 
 Blocks: nothing.",
     ),
-    raw::keywords(
+    Method::parks(
         c"_wait",
-        golib_entry_group_wait,
+        WAIT,
         c"_wait($self, /)
 --
 
 Waits until no member runs.",
     ),
-    raw::method(
+    Method::one(
         c"_open",
         open,
-        ffi::METH_O,
         c"_open($self, ctx, /)
 --
 
 Takes members from now on, under ctx.",
     ),
-    raw::method(
+    Method::noargs(
         c"_enter",
         block::enter,
-        ffi::METH_NOARGS,
         c"_enter($self, /)
 --
 
 Begins the block of a scope.",
     ),
-    raw::fast(
+    Method::parks(
         c"_exit",
-        block::golib_entry_group_exit,
+        block::EXIT,
         c"_exit($self, kind, error, tb, /)
 --
 
 Ends the block when no member runs: returns, or raises, what _outcome(error, late) does.",
     ),
-    raw::method(
+    Method::one(
         c"_cancel",
         cancel_method,
-        ffi::METH_O,
         c"_cancel($self, cause, /)
 --
 
 Cancels the context.",
     ),
-    raw::method(
+    Method::noargs(
         c"_errors",
-        errors,
-        ffi::METH_NOARGS,
+        errors_of,
         c"_errors($self, /)
 --
 
 What the members raised, but Cancelled, in the order of their ends.",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
-static PROPERTIES: Table<[ffi::PyGetSetDef; 2]> = Table([
-    raw::property(c"ctx", get_ctx, c"The context under which the goroutines run."),
-    raw::END_OF_PROPERTIES,
+static PROPERTIES: Properties<Group, 2> = Properties([
+    Property::new(c"ctx", get_ctx, c"The context under which the goroutines run."),
+    Property::END,
 ]);
 
-static MEMBERS: Table<[ffi::PyMemberDef; 2]> = Table(raw::weaklist(offset_of!(GroupObj, weaklist)));
-
-/// Makes the type; null with an exception set.
-///
-/// # Safety
-/// The GIL is held; called once.
-pub(crate) unsafe fn init() -> Raw {
-    let mut slots = vec![
-        raw::slot(
-            ffi::Py_tp_doc,
-            c"The core of golib.scope() and golib.sync.ErrGroup.".as_ptr().cast(),
-        ),
-        raw::slot(ffi::Py_tp_new, new as *const c_void),
-        raw::slot(ffi::Py_tp_dealloc, raw::dealloc::<GroupObj> as *const c_void),
-        raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
-        raw::slot(ffi::Py_tp_clear, clear as *const c_void),
-        raw::slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast()),
-        raw::slot(ffi::Py_tp_getset, PROPERTIES.0.as_ptr().cast()),
-        raw::slot(ffi::Py_tp_members, MEMBERS.0.as_ptr().cast()),
-    ];
-    let flags = ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_BASETYPE;
-    // SAFETY: the slots are those of GroupObj.
-    unsafe { raw::make_type::<GroupObj>(c"golib._golib.Group", flags, &mut slots) }
+/// Makes the type. Called once.
+pub(crate) fn init(gil: Gil<'_>) -> Outcome<New> {
+    TypeSpec::<Group>::new(
+        c"golib._golib.Group",
+        c"The core of golib.scope() and golib.sync.ErrGroup.",
+    )
+    .subclassable()
+    .constructor(new)
+    .methods(&METHODS)
+    .properties(&PROPERTIES)
+    .make(gil, &GROUP)
 }

@@ -11,9 +11,7 @@ use go_lib::runtime::embedder::WaitError;
 use crate::core::waits;
 use crate::ffi::class::{Class, NewArgs, Object, TypeOf, Weaklist};
 use crate::ffi::errors;
-use crate::ffi::gil::{Entry, Gil, Record};
-use crate::ffi::methods::answer;
-use crate::ffi::obj::Raw;
+use crate::ffi::gil::{Entry, Gil};
 use crate::ffi::python::{boolean, none};
 use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
@@ -93,25 +91,6 @@ fn again(gil: Gil<'_>, error: WaitError, what: &str, timeout: Option<Ref<'_>>) -
             return Ok(());
         }
         Err(Raised::assume())
-    }
-}
-
-/// As [`complete`], for callers without an entry: None, or null.
-///
-/// # Safety
-/// The GIL is held, no wait is under way; `record` is the calling entry's.
-#[inline(always)]
-pub(crate) unsafe fn waited(
-    record: Record,
-    what: &str,
-    timeout: Raw,
-    operation: impl Fn() -> Result<(), WaitError>,
-) -> Raw {
-    // SAFETY: the caller says so of the GIL and of the record; the timeout is the caller's.
-    unsafe {
-        let mut entry = Entry::new(record);
-        let result = complete(&mut entry, what, Ref::nullable(timeout), operation);
-        answer(result.map(|()| none(entry.gil())))
     }
 }
 

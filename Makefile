@@ -118,8 +118,10 @@ examples: build ## run every example
 
 ## Quality ------------------------------------------------------------------------------------------------------------
 
+shell_scripts = $(shell grep -lr '^#!.*sh$$' .ci)
+
 .PHONY: lint
-lint: build $(VENV)/.group-lint $(VENV)/.group-test ## formatting, clippy, rustdoc, ruff, the sources' own rules, mypy --strict, stubs against the module
+lint: build $(VENV)/.group-lint $(VENV)/.group-test ## formatting, clippy, rustdoc, ruff, shellcheck, the sources' own rules, mypy --strict, stubs against the module
 	cargo fmt --check
 	cargo fmt --check --manifest-path loom_tests/Cargo.toml
 	cargo fmt --check --all --manifest-path benches/rust/Cargo.toml
@@ -127,6 +129,7 @@ lint: build $(VENV)/.group-lint $(VENV)/.group-test ## formatting, clippy, rustd
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --package go-lib --package go-lib-macros
 	$(env) ruff format --check python tests examples benches docs
 	$(env) ruff check python tests examples benches docs
+	$(env) shellcheck $(shell_scripts)
 	$(py) tests/test_tidy.py
 	$(env) mypy
 	$(env) python -m mypy.stubtest golib --mypy-config-file pyproject.toml \

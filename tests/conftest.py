@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "hang(seconds): this test may take that long")
     stderr = os.dup(2)  # the real one: pytest has not redirected it yet
     # Where golib's handler of SIGQUIT prints all goroutines.
-    sys.__stderr__ = open(stderr, "w", encoding="utf-8", errors="backslashreplace")  # type: ignore[misc]
+    sys.__stderr__ = os.fdopen(stderr, "w", encoding="utf-8", errors="backslashreplace")  # type: ignore[misc]
     _watchdog = Watchdog(stderr)
     seed = config.getoption("--seed")
     config.stash[_seed_key] = (

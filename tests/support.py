@@ -28,7 +28,7 @@ PATIENCE = 20.0
 
 #: Whether the process runs on a machine so small that timing bounds are widened.
 SLACK = float(os.environ.get("GOLIB_TEST_SLACK", "1"))
-#: How long a call blocks beside which others are timed, in seconds: longer than any gap allowed beside it, whatever SLACK.
+#: How long a call blocks beside which others are timed, in seconds. It exceeds any gap allowed beside it.
 CALL_SECONDS = 0.3 * SLACK
 
 
@@ -94,7 +94,7 @@ def fail(error: Any = Boom) -> Any:
 
 
 def growth(fn: Callable[[], Any], rounds: int) -> int:
-    """How many blocks more are allocated after so many calls; a tenth as many before that fill what is kept for reuse."""
+    """How many blocks more are allocated after `rounds` calls; a tenth as many before them fill the free lists."""
     blocks = []
     for n in (rounds // 10, rounds):
         for _ in range(n):
@@ -234,7 +234,7 @@ def run_script(
 def run_ok(code: str, *args: str, env: dict[str, str] | None = None, timeout: float = 60.0) -> str:
     """Runs `code`, asserts that it ended well and said nothing on stderr, and returns its output."""
     result = run_script(code, *args, env=env, timeout=timeout)
-    assert result.rc == 0 and result.err == "", result
+    assert (result.rc, result.err) == (0, ""), result
     return result.out
 
 

@@ -98,7 +98,7 @@ WAITS |= {
 
 
 @wait
-def Sender_send():
+def sender_send():
     tx, rx = golib.channel()
 
     def clean():
@@ -171,7 +171,7 @@ WAITS |= {
 
 
 @wait
-def WaitGroup_wait():
+def wait_group_wait():
     wg = WaitGroup()
     wg.add(1)
 
@@ -183,7 +183,7 @@ def WaitGroup_wait():
 
 
 @wait
-def Event_wait():
+def event_wait():
     event = Event()
     return event.wait, event.set
 
@@ -217,7 +217,7 @@ WAITS |= {
 
 
 @wait
-def Barrier_wait():
+def barrier_wait():
     barrier = Barrier(2)
 
     def clean():
@@ -251,7 +251,7 @@ WAITS |= {
 
 
 @wait
-def with_Semaphore():
+def with_semaphore():
     s = Semaphore(1)
     s.acquire()
 

@@ -361,9 +361,9 @@ def test_a_channel_holds_exactly_its_capacity(capacity):
 
 @pytest.mark.parametrize("capacity", [-1, -2, -(2**31), -(2**63), -(2**63) - 1, -(10**30)])
 def test_a_negative_capacity_is_a_value_error(capacity):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="negative"):
         Chan(capacity)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="negative"):
         golib.channel(capacity)
 
 

@@ -174,7 +174,7 @@ def test_a_nan_timeout_is_a_value_error_and_changes_nothing(state, index):
     ch = STATES[state]()
     before = len(ch)
     for operation in operations(ch, index, math.nan):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="timeout must not be nan"):
             operation()
     assert len(ch) == before
 

@@ -186,4 +186,5 @@ def test_a_subclass_is_collected_with_what_it_holds():
     ch.send(ch)
     del ch
     gc.collect()
-    assert ref() is None and Tracked.alive == 0
+    assert ref() is None
+    assert Tracked.alive == 0

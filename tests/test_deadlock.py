@@ -220,7 +220,8 @@ def test_the_dump_shows_main_as_it_waited(name):
     with pytest.raises(Deadlock) as caught:
         run(lambda: fn())
     header, *lines = caught.value.dump.split("\n\n")[0].splitlines()
-    assert header.startswith("goroutine ") and header.endswith(f" [{reason}]: <lambda>")
+    assert header.startswith("goroutine ")
+    assert header.endswith(f" [{reason}]: <lambda>")
     assert [line.split('"')[1] for line in lines if line.startswith("  File")] == [__file__] * 2
 
 
@@ -272,7 +273,8 @@ def test_a_deadlock_in_a_scope_is_printed_with_traceback_and_dump():
         golib.run(main)
         """
     )
-    assert result.rc == 1 and result.err.count(DEADLOCK_LINE) == 1
+    assert result.rc == 1
+    assert result.err.count(DEADLOCK_LINE) == 1
     assert result.err.count("goroutine 1 [sync.WaitGroup.Wait]: main") == 1, result.err
     tail = result.err.split("1 ------")[1]
     assert "in main" in tail.split(DEADLOCK_LINE)[0]

@@ -166,7 +166,8 @@ def test_handlers_that_wake_nobody_leave_a_deadlock_a_deadlock(before):
         golib.run(golib.Chan().recv)
         """
     )
-    assert (result.rc, result.out) == (1, "") and DEADLOCK in result.err, result
+    assert (result.rc, result.out) == (1, ""), result
+    assert DEADLOCK in result.err, result
 
 
 @pytest.mark.parametrize("where", ["asyncio.run(main())", "golib.run(asyncio.run, main())"])
@@ -179,7 +180,8 @@ def test_the_handler_of_asyncio_run_wakes_nobody_else(where):
         {where}
         """
     )
-    assert (result.rc, result.out) == (1, "") and DEADLOCK in result.err, result
+    assert (result.rc, result.out) == (1, ""), result
+    assert DEADLOCK in result.err, result
 
 
 def test_a_handler_that_the_loop_calls_counts():
@@ -211,7 +213,8 @@ def test_a_deadlock_appears_when_the_last_handler_is_gone():
     wait_line(process, "waits")
     process.send_signal(signal.SIGUSR1)
     result = finish(process)
-    assert result.rc == 1 and DEADLOCK in result.err, result
+    assert result.rc == 1, result
+    assert DEADLOCK in result.err, result
 
 
 def test_a_program_that_waits_for_sigterm_ends_by_it():

@@ -50,7 +50,8 @@ def test_goroutines_that_are_alike_are_one_paragraph(crowd):
     (paragraph,) = paragraphs(dump, "waits")
     head, *frames, created, more = paragraph.splitlines()
     assert head == f"goroutine {first.id} [chan receive]: waits"
-    assert "in waits" in frames[0] and created.startswith("created by ")
+    assert "in waits" in frames[0]
+    assert created.startswith("created by ")
     assert more.startswith(f"and {len(others)} more like it: ")
     assert len(dump) < 5000
 
@@ -84,7 +85,8 @@ def test_goroutines_that_differ_have_a_paragraph_each(crowd, differ):
         names = ["waits"]
     dump = golib.runtime.stack(all=True)
     found = [part for name in names for part in paragraphs(dump, name)]
-    assert len(found) == 2 and all("and 1 more like it" in part for part in found), dump
+    assert len(found) == 2, dump
+    assert all("and 1 more like it" in part for part in found), dump
     if differ == "state":
         for g in gs:
             ch.recv()
@@ -107,5 +109,6 @@ def test_a_deadlock_shows_a_crowd_once():
             print(error.dump)
         """
     )
-    assert out.count("[chan receive]") == 1 and "and 999 more like it: " in out
+    assert out.count("[chan receive]") == 1
+    assert "and 999 more like it: " in out
     assert re.match(r"goroutine \d+ \[sync.WaitGroup.Wait\]: main\n", out)

@@ -169,7 +169,8 @@ HELD = {
     "a container": "kept = {'a': [failed('why')]}",
     "a cycle": "kept = [failed('why')]; kept.append(kept); del kept",
     "a channel": "ch = Chan(1); ch.send(failed('why'))",
-    "a daemon thread": "threading.Thread(target=lambda g: threading.Event().wait(), args=[failed('why')], daemon=True).start()",
+    "a daemon thread": "threading.Thread(target=lambda g: threading.Event().wait(), args=[failed('why')], "
+    "daemon=True).start()",
     "a goroutine that waits": "go(lambda g: Chan().recv(), failed('why')); golib.sleep(0.001)",
     "a goroutine in a C call": "import time; go(lambda g: time.sleep(99), failed('why')); golib.sleep(0.01)",
     "itself": "g = failed('why'); g.exception.__self__.name = 'x'; import gc; gc.freeze()",
@@ -187,9 +188,11 @@ HELD = {
 @pytest.mark.parametrize("held", list(HELD))
 def test_an_unread_exception_is_reported_at_exit_though_its_handle_is_held_by(held: str) -> None:
     result = unread(f"{HELD[held]}\nsys.exit(7)")
-    assert result.rc == 7 and result.out == ""
+    assert result.rc == 7
+    assert result.out == ""
     assert result.err.count("ValueError: why") == 1, result.err
-    assert result.err.count("[running]") == 1 and "Traceback" in result.err
+    assert result.err.count("[running]") == 1
+    assert "Traceback" in result.err
 
 
 @pytest.mark.parametrize("held", ["a global", "a cycle", "a goroutine ends at exit"])
@@ -216,7 +219,8 @@ def test_a_panic_handler_may_log_to_what_is_flushed_at_exit(tmp_path) -> None:
         g = failed("why")
         """
     )
-    assert result == (0, "", "") and log.read_text() == "ERROR:root:unread: why\n"
+    assert result == (0, "", "")
+    assert log.read_text() == "ERROR:root:unread: why\n"
 
 
 def test_exceptions_are_reported_in_order_and_those_that_were_read_are_not() -> None:
@@ -250,7 +254,8 @@ def test_goroutines_that_end_as_they_may_are_not_reported() -> None:
 def test_golib_panic_exit_ends_the_process_at_the_first() -> None:
     result = unread("kept = [failed('a'), failed('b')]", env={"GOLIB_PANIC": "exit"})
     assert result.rc == 2
-    assert "ValueError: a" in result.err and "ValueError: b" not in result.err
+    assert "ValueError: a" in result.err
+    assert "ValueError: b" not in result.err
 
 
 def test_a_panic_handler_that_fails_at_exit_loses_nothing() -> None:

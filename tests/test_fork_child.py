@@ -331,7 +331,8 @@ def test_a_child_waits_for_its_threads_and_runs_its_exit_handlers(end, start):
     if end == "os._exit(7)":
         assert lines == []
     else:
-        assert sorted(lines[:3]) == ["executor", "pool", "thread"] and lines[3:] == ["exit handler"]
+        assert sorted(lines[:3]) == ["executor", "pool", "thread"]
+        assert lines[3:] == ["exit handler"]
     assert ("ZeroDivisionError" in result.err) == (end == "1 / 0")
     assert ("text\n" in result.err) == ("text" in end)
 

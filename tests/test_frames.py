@@ -143,7 +143,7 @@ WAITING = """
 
 
 @pytest.mark.parametrize(
-    "call, most",
+    ("call", "most"),
     [
         ("down, 0", 7_000),
         ("down, 7", 7_000),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
 import math
 import os
 import sys
@@ -189,7 +190,8 @@ def test_an_error_of_a_method_of_golib_has_no_frames_of_golib():
     ch = Chan()
     ch.close()
     error = go(ch.send, 1).exception()
-    assert isinstance(error, golib.SendOnClosed) and error.__traceback__ is None
+    assert isinstance(error, golib.SendOnClosed)
+    assert error.__traceback__ is None
 
 
 def test_a_thread_gets_the_gil_amid_a_storm_of_methods_of_golib():
@@ -244,7 +246,7 @@ def test_a_storm_of_methods_of_golib_lets_other_threads_run():
     golib.run(main)
     stop.set()
     thread.join()
-    assert max(b - a for a, b in zip(ticks, ticks[1:], strict=False)) < 1
+    assert max(b - a for a, b in itertools.pairwise(ticks)) < 1
 
 
 @pytest.mark.parametrize("bad", [None, 1, "f", object(), [], Boom()], ids=repr)
@@ -294,7 +296,7 @@ def test_a_smaller_stack_is_rounded_up(size):
 
 @pytest.mark.parametrize("size", [0, -1, (1 << 30) + 4096, 10**30, -(10**30)])
 def test_a_stack_size_outside_the_limits_is_a_value_error(size):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="stack_size must be"):
         spawn(int, stack_size=size)
 
 
@@ -456,7 +458,7 @@ def test_join_with_a_long_timeout_waits(timeout, place):
 def test_a_nan_timeout_is_a_value_error():
     g = go(int)
     for wait in (g.join, g.result, g.exception):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="timeout must not be nan"):
             wait(math.nan)
     g.join()
 

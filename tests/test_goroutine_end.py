@@ -55,7 +55,7 @@ def in_an_argument(last):
 
 
 def in_the_function(last):
-    return lambda value=last(): None, ()
+    return lambda value=last(): None, ()  # noqa: B008 - a default dies with its function
 
 
 def in_the_result(last):
@@ -232,7 +232,8 @@ def test_a_weak_references_callback_may_do_what_its_goroutine_may(deed):
     for _ in range(5):
         start()
     eventually(lambda: len(seen) == 5, what=seen)
-    assert seen == [DEEDS[deed]] * 5 and not any(ref() for ref in refs)
+    assert seen == [DEEDS[deed]] * 5
+    assert not any(ref() for ref in refs)
 
 
 def test_a_handle_that_its_panic_handler_keeps_is_whole(panics):
@@ -245,7 +246,10 @@ def test_a_handle_that_its_panic_handler_keeps_is_whole(panics):
     golib.spawn(bad, name="kept")
     eventually(lambda: kept)
     (g,) = kept
-    assert g.name == "kept" and g.done() and not g.cancel() and g.status() == "dead"
+    assert g.name == "kept"
+    assert g.done()
+    assert not g.cancel()
+    assert g.status() == "dead"
     with pytest.raises(Boom):
         g.join()
     golib.set_panic_handler(None)

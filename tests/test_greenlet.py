@@ -1,4 +1,4 @@
-"""greenlet in goroutines: each goroutine is to greenlet what a thread is. gevent and SQLAlchemy's asyncio part stand on it."""
+"""greenlet in goroutines: to greenlet each goroutine is a thread. gevent and SQLAlchemy's asyncio part build on it."""
 
 from __future__ import annotations
 
@@ -120,7 +120,8 @@ print(golib.go(body).join().dead)
 """
     )
     first, second = out.splitlines()
-    assert "different thread" in first and "{'" in first, out
+    assert "different thread" in first, out
+    assert "{'" in first, out
     assert second in ("True", "False")
 
 
@@ -328,7 +329,9 @@ def test_a_patched_standard_library_is_refused_with_advice(what: str) -> None:
     result = run_script(f"{patch}\nimport golib\ngolib.go(print)")
     assert result.rc == 1, result
     last = result.err.strip().splitlines()[-1]
-    assert last.startswith("RuntimeError: ") and what in last and "monkey-patch" in last, last
+    assert last.startswith("RuntimeError: "), last
+    assert what in last, last
+    assert "monkey-patch" in last, last
 
 
 @needs("sqlalchemy")

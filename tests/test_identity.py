@@ -299,7 +299,7 @@ def test_an_extension_module_that_cannot_be_loaded_says_why(tmp_path, monkeypatc
     (tmp_path / "golib_broken.so").write_text("no ELF")
     monkeypatch.syspath_prepend(str(tmp_path))
     go(int).join()  # from now on golib sees extension modules come
-    with pytest.raises(ImportError, match="golib_broken.so"):
+    with pytest.raises(ImportError, match=r"golib_broken\.so"):
         import golib_broken  # noqa: F401
 
 

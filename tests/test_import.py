@@ -77,7 +77,8 @@ def test_the_import_says_why_it_is_refused(
     result = run_script(f"import sys; {pretend}; import golib", env=sources)
     assert result.rc == 1
     last = result.err.splitlines()[-1]
-    assert last.startswith("ImportError: ") and last.endswith(said), result
+    assert last.startswith("ImportError: "), result
+    assert last.endswith(said), result
 
 
 @pytest.mark.parametrize("module", ["golib", "golib.sync", "golib._golib"])
@@ -135,7 +136,8 @@ def test_other_interpreters_are_refused_in_words(sources: dict[str, str]) -> Non
             continue
         done = run_command(python, "-c", "import golib", env=env)
         last = done.stderr.splitlines()[-1]
-        assert done.returncode == 1 and last.startswith("ImportError: golib "), (python, done)
+        assert done.returncode == 1, (python, done)
+        assert last.startswith("ImportError: golib "), (python, done)
         tried += 1
     if not tried:
         pytest.skip("this machine has no interpreter that golib refuses")

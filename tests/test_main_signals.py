@@ -1,4 +1,4 @@
-"""Signals while run's main goroutine sits in a C call, computes or waits: each program does what it does without golib."""
+"""Signals while run's main goroutine is in a C call, computes or waits: each program behaves as without golib."""
 
 from __future__ import annotations
 
@@ -129,7 +129,8 @@ WAITS = {
     "time.sleep": "return time.sleep(0.3)",
     "recv": "return golib.Chan(1).recv_ok.__self__ and golib.sleep(0.3)",
     "lock": "l = threading.Lock(); l.acquire(); return l.acquire(timeout=0.3)",
-    "socket": "a, b = socket.socketpair(); a.settimeout(0.3)\n    try: a.recv(1)\n    except TimeoutError: return 'late'",
+    "socket": "a, b = socket.socketpair(); a.settimeout(0.3)\n"
+    "    try: a.recv(1)\n    except TimeoutError: return 'late'",
     "code": "end = time.monotonic() + 0.3\n    while time.monotonic() < end: pass",
     "gosched": "end = time.monotonic() + 0.3\n    while time.monotonic() < end: golib.gosched()",
 }
@@ -140,7 +141,8 @@ WAITS = {
 def test_a_handler_runs_in_main_once_and_the_call_goes_on_or_raises(wait, does):
     programs = [HANDLERS.format(handler=does, wait=WAITS[wait], start=s) for s in STARTS.values()]
     run, plain = (run_script(program) for program in programs)
-    assert run == plain and run.rc == 0
+    assert run == plain
+    assert run.rc == 0
     assert f"[({int(signal.SIGALRM)}, True, True)] True" in run.out
 
 
@@ -442,7 +444,9 @@ def test_faulthandler_counts_down_in_main():
         golib.run(main)
         """
     )
-    assert result.rc == 0 and "Timeout" in result.out and "in main" in result.out
+    assert result.rc == 0
+    assert "Timeout" in result.out
+    assert "in main" in result.out
 
 
 def test_a_program_that_has_plans_with_sigurg_keeps_them():
@@ -490,7 +494,8 @@ def test_what_main_blocks_stays_pending_for_the_process():
             try:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
             except KeyboardInterrupt:
-                print("interrupted", sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])) == [signal.SIGUSR1, signal.SIGTERM])
+                blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+                print("interrupted", sorted(blocked) == [signal.SIGUSR1, signal.SIGTERM])
             signal.signal(signal.SIGUSR1, lambda n, f: seen.append(n))
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             os.kill(os.getpid(), signal.SIGUSR1)

@@ -11,8 +11,8 @@ from support import MIGRATE, finish, run_ok, start
 
 
 def test_the_first_walk_over_native_frames_runs_no_python_code() -> None:
-    # Below sorted() there are frames to walk. In the middle of the park the channel is locked: a thread that gets the GIL
-    # there spins for the lock for ever.
+    # Below sorted() there are frames to walk. In the middle of the park the channel is locked: a thread that gets the
+    # GIL there spins for the lock forever.
     out = run_ok(
         """
 import builtins, threading
@@ -109,7 +109,7 @@ def test_waits_under_x_perf_move(switch: str, tmp_path: pathlib.Path) -> None:
     result = finish(process)
     for name in (f"perf-{process.pid}.map", f"jit-{process.pid}.dump"):
         pathlib.Path("/tmp", name).unlink(missing_ok=True)
-    assert result.rc == 0 and result.err == "", result
+    assert (result.rc, result.err) == (0, ""), result
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12")

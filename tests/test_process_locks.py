@@ -94,7 +94,8 @@ def test_a_process_rlock_held_by_a_parked_goroutine_is_refused_to_others():
     def hold():
         with lock, lock:
             gate.recv()
-            assert lock._semlock._is_mine() and lock._semlock._count() == 2
+            assert lock._semlock._is_mine()
+            assert lock._semlock._count() == 2
 
     def other():
         assert not lock._semlock._is_mine()
@@ -106,7 +107,8 @@ def test_a_process_rlock_held_by_a_parked_goroutine_is_refused_to_others():
         return True
 
     g = parked(go(hold))
-    assert go(other).join() and Thread(other).join()
+    assert go(other).join()
+    assert Thread(other).join()
     waiter = go(lock.acquire)
     gate.send(1)
     g.join()

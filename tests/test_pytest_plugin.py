@@ -111,11 +111,9 @@ def test_a_failed_test_shows_the_exceptions_whose_handles_it_holds(run_tests):
     """
     out, counts = run_tests(code)
     assert counts == (1, 1, 0), out
-    assert (
-        "Captured goroutines call" in out
-        and "base 10: 'held'" in out
-        and "for another reason" in out
-    )
+    assert "Captured goroutines call" in out
+    assert "base 10: 'held'" in out
+    assert "for another reason" in out
 
 
 def test_an_exception_between_tests_is_told_at_the_end_and_fails_the_run(run_tests):
@@ -155,7 +153,9 @@ def test_what_leaks_do_is_a_setting(run_tests, mode, counts):
 
 def test_leaks_are_told_by_default_once_and_for_the_test_that_made_them(run_tests):
     out, counts = run_tests(LEAK + "def test_next(): pass")
-    assert counts == (2, 0, 0) and out.count("left behind") == 1 and "test_it.py::test_leak" in out
+    assert counts == (2, 0, 0)
+    assert out.count("left behind") == 1
+    assert "test_it.py::test_leak" in out
 
 
 def test_a_goroutine_that_ends_soon_or_belongs_to_a_wider_fixture_is_no_leak(run_tests):
@@ -194,15 +194,14 @@ def test_an_unknown_mode_is_refused(run_tests, tmp_path):
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False
     )
-    assert (
-        done.returncode == 4
-        and "golib_leaks must be one of error, warn, ignore, not 'loud'" in done.stderr
-    )
+    assert done.returncode == 4
+    assert "golib_leaks must be one of error, warn, ignore, not 'loud'" in done.stderr
 
 
 def test_the_plugin_can_be_left_out(run_tests):
     out, counts = run_tests(UNREAD, "-p", "no:golib")
-    assert "nobody read" not in out and counts[0] + counts[1] == 1
+    assert "nobody read" not in out
+    assert counts[0] + counts[1] == 1
 
 
 MARKED = """
@@ -391,5 +390,6 @@ def test_no_leaks_waits_in_a_cancelled_goroutine_too():
     raise_later = []
     g = golib.go(block)
     g.cancel()
-    assert g.exception() is None and raise_later
+    assert g.exception() is None
+    assert raise_later
     raise_later.clear()

@@ -1,4 +1,4 @@
-"""The READMEs. The code of the first one: each Python block is a program that runs; a text block after it is its output.
+"""The READMEs. In the first one each Python block is a program that runs; a text block after it is its output.
 
 A Rust block is one of examples/rust, which the crate's own tests run.
 """
@@ -33,7 +33,8 @@ def test_the_tests_readme_says_what_each_file_is_for() -> None:
     tests = ROOT / "tests"
     said = (tests / "README.md").read_text("utf-8")
     files = [path.name for path in tests.glob("test_*.py")]
-    assert files and [name for name in files if f"`{name}`" not in said] == []
+    assert files
+    assert [name for name in files if f"`{name}`" not in said] == []
 
 
 @pytest.mark.parametrize(

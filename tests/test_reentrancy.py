@@ -337,7 +337,8 @@ def test_another_goroutine_that_the_function_starts_waits_for_it():
     def work():
         g = golib.go(o.do, pytest.fail)
         golib.go(lambda: (golib.sleep(0.01), ch.send(g)))
-        assert ch.recv() is g and not g.done()
+        assert ch.recv() is g
+        assert not g.done()
         return g
 
     gs = []

@@ -1,4 +1,4 @@
-"""Importing golib more than once: after sys.modules was emptied, by reload(), in another interpreter, in the next one."""
+"""Importing golib again: after sys.modules was emptied, by reload(), in another interpreter, in the next one."""
 
 from __future__ import annotations
 
@@ -130,7 +130,8 @@ def test_other_interpreters_than_the_main_one_are_refused_in_words(order: str) -
     use = 'print(golib.run(lambda: golib.go(int, "5").join()))'
     out = run_ok(f"{INTERPRETERS}\n{ORDERS[order]}\n{use}\n")
     *lines, last = out.splitlines()
-    assert last == "5" and len(lines) == 12
+    assert last == "5"
+    assert len(lines) == 12
     assert set(lines) == {"golib works in the main interpreter only"}
 
 

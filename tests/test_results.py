@@ -42,7 +42,8 @@ def test_results_hash_and_compare_as_their_tuples_do(make):
         result, same = make(value), as_tuple(make, value)
         for _ in range(3):
             assert (result, hash(result)) == (same, hash(same))
-        assert {result: "here"}[same] == "here" and same in {result}
+        assert {result: "here"}[same] == "here"
+        assert same in {result}
 
 
 def test_results_of_operations_are_as_those_that_are_constructed(make):
@@ -54,8 +55,10 @@ def test_results_of_operations_are_as_those_that_are_constructed(make):
         copy.deepcopy(result),
         pickle.loads(pickle.dumps(result)),
     ):
-        assert other == result and type(other) is type(result)
-    assert repr(constructed) == repr(result) and result._asdict() == constructed._asdict()
+        assert other == result
+        assert type(other) is type(result)
+    assert repr(constructed) == repr(result)
+    assert result._asdict() == constructed._asdict()
     assert result._replace(value=2).value == 2
 
 

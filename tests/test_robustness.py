@@ -473,7 +473,8 @@ def test_a_kernel_without_guard_markers_and_no_mapping_to_spare_raises_memory_er
         timeout=120,
     )
     assert (result.rc, result.out) == (0, "True True usable\n"), result
-    assert "goroutines wait" in result.err and result.err.count("\n") == 1, result
+    assert "goroutines wait" in result.err, result
+    assert result.err.count("\n") == 1, result
 
 
 #: `limit(n)`: the OS gives this process's user no thread beyond n (root's are not counted).
@@ -535,7 +536,7 @@ def test_a_goroutine_is_refused_while_there_is_no_thread_at_all():
     )
     lines = result.out.splitlines()
     refused = "cannot start a thread for a goroutine: the OS refuses one more than 0: Resource temporarily"
-    assert result.rc == 0 and len(lines) == 4, result
+    assert (result.rc, len(lines)) == (0, 4), result
     assert all(line.startswith(refused) for line in lines[:3]), result
     assert lines[3] == "usable at once", result
     assert re.fullmatch(r"go-lib: no thread for sysmon: .*\n", result.err), result
@@ -586,7 +587,8 @@ def test_schedtrace_prints_a_line_every_so_often_also_while_nothing_runs(variabl
         r"SCHED \d+ms: gomaxprocs=2 idleprocs=\d threads=\d+ spinningthreads=\d idlethreads=\d+ "
         r"runqueue=\d+ \[\d+ \d+\] hostqueue=\d+"
     )
-    assert len(lines) >= 5 and all(re.fullmatch(form, line) for line in lines), lines
+    assert len(lines) >= 5, lines
+    assert all(re.fullmatch(form, line) for line in lines), lines
 
 
 def test_schedtrace_does_not_hide_a_deadlock():

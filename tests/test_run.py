@@ -300,7 +300,7 @@ def test_joining_mains_goroutine_from_a_thread():
     handles = Chan(1)
 
     def main():
-        handles.send([g for g in golib.runtime.goroutines() if g.status() == "running"][0])
+        handles.send(next(g for g in golib.runtime.goroutines() if g.status() == "running"))
         golib.sleep(0.05)
         return "value"
 

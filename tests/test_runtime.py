@@ -252,7 +252,7 @@ def test_set_max_threads_returns_the_previous_value():
 
 @pytest.mark.parametrize("bad", [0, -1, -(10**30)])
 def test_a_thread_limit_below_one_is_a_value_error(bad):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="the limit must be positive"):
         runtime.set_max_threads(bad)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 import time
@@ -27,7 +28,7 @@ def test_yielding_goroutines_take_turns(step):
 
         for g in [go(task, 0), go(task, 1)]:
             g.join()
-        return sum(a != b for a, b in zip(trace, trace[1:], strict=False))
+        return sum(a != b for a, b in itertools.pairwise(trace))
 
     assert under_run(main) >= 80  # of 99: a preemption may disturb the alternation now and then
 
@@ -77,7 +78,7 @@ def test_sleep_is_never_too_short(seconds, place):
 
 
 def test_nan_is_a_value_error(place):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="timeout must not be nan"):
         place(sleep, math.nan)
 
 

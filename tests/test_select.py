@@ -188,7 +188,7 @@ def test_a_parked_select_with_a_long_timeout_is_woken(timeout, place):
 
 
 def test_a_nan_timeout_is_a_value_error():
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="timeout must not be nan"):
         select(Chan(), timeout=math.nan)
 
 

@@ -711,7 +711,8 @@ def test_leaving_notify_context_cancels_it_and_restores_the_handlers():
     before = signal.getsignal(USR1)
     with golib.signal.notify_context(USR1) as ctx:
         assert signal.getsignal(USR1) is not before
-    assert ctx.is_done and signal.getsignal(USR1) is before
+    assert ctx.is_done
+    assert signal.getsignal(USR1) is before
 
 
 def test_notify_context_follows_the_ambient_context():

@@ -102,7 +102,7 @@ def test_below_zero_is_a_value_error(call):
 def test_a_refused_add_leaves_the_counter():
     wg = WaitGroup()
     wg.add(1)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="negative WaitGroup counter"):
         wg.add(-2)
     with pytest.raises(TimeoutError):
         wg.wait(0)
@@ -142,7 +142,7 @@ def test_wait_with_a_long_timeout_waits(timeout, place):
 
 
 def test_nan_is_a_value_error():
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="timeout must not be nan"):
         WaitGroup().wait(math.nan)
 
 
@@ -212,11 +212,11 @@ def test_acquire_and_release_are_threadings():
 
 def test_acquire_refuses_what_threading_refuses():
     m = Mutex()
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="for a non-blocking call"):
         m.acquire(False, 1)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="non-negative"):
         m.acquire(timeout=-2)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="timeout must not be nan"):
         m.acquire(timeout=math.nan)
     with pytest.raises(TypeError):
         m.acquire(timeout="1")

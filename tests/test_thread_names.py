@@ -304,7 +304,8 @@ def test_pytest_warns_of_an_uncaught_exception(tmp_path):
         "        golib.sleep(0.001)\n"
     )
     result = run_script(
-        f"import pytest, sys; sys.exit(pytest.main(['-p', 'no:golib', '-p', 'no:cacheprovider', '-q', {str(tmp_path)!r}]))"
+        "import pytest, sys\n"
+        f"sys.exit(pytest.main(['-p', 'no:golib', '-p', 'no:cacheprovider', '-q', {str(tmp_path)!r}]))"
     )
     assert result.rc == 0
     assert "PytestUnhandledThreadExceptionWarning: Exception in thread fail" in result.out

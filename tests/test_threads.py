@@ -293,7 +293,8 @@ def test_those_that_wait_for_a_stack_get_one_when_others_give_memory_back():
         timeout=60 * SLACK,
     )
     assert result.rc == 0, result
-    assert result.err.count("\n") == 1 and "goroutines wait: no memory" in result.err
+    assert result.err.count("\n") == 1
+    assert "goroutines wait: no memory" in result.err
 
 
 # -- the rate of new threads -------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The promises of ARCHITECTURE.md and of the style guide, as rules over the sources.
 
-Each rule yields findings; each finding is either mended or stands in tidy_exceptions.py with a reason. An exception that
-no finding needs any more fails too, so the table only ever says what is true.
+Each rule yields findings; each finding is either mended or listed in tidy_exceptions.py with a reason. An exception
+that no finding needs any more fails too, so the table is always true.
 
 `python tests/test_tidy.py --report` prints every rule with its findings and sizes; `make lint` runs the rules.
 """
@@ -153,7 +153,7 @@ _PAIRS = re.compile(r"\bpair(s|ed)? with\b", re.IGNORECASE)
 
 
 def unpaired_orderings() -> Iterator[Finding]:
-    """An ordering stronger than relaxed says what it pairs with: near it, at its function, or ("see the header") there."""
+    """An ordering stronger than relaxed says what it pairs with: near it, at its function, or in the header."""
     for path in rust():
         lines = text(path).splitlines()
         body = _without_tests(code(path))
@@ -174,8 +174,7 @@ def unpaired_orderings() -> Iterator[Finding]:
             near = re.sub(r"\s*\n\s*//[/!]?\s*", " ", "\n".join(around))
             if not (
                 _PAIRS.search(near)
-                or in_header
-                and re.search(r"\bsee the header\b", near, re.IGNORECASE)
+                or (in_header and re.search(r"\bsee the header\b", near, re.IGNORECASE))
             ):
                 yield Finding(path, found[1], line)
 

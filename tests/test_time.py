@@ -146,7 +146,8 @@ def test_timer_in_a_cycle_is_collected():
 
 def test_channels_of_a_timer_are_equal():
     timer = Timer(LONG)
-    assert timer.c == timer.c and hash(timer.c) == hash(timer.c)
+    assert timer.c == timer.c
+    assert hash(timer.c) == hash(timer.c)
 
 
 def test_timers_cost_no_goroutine():

@@ -7,7 +7,7 @@ import golib
 import pytest
 from golib import Chan, go
 
-from support import parked, run_ok
+from support import Boom, parked, run_ok
 
 KINDS = {
     "trace": (threading.settrace, sys.settrace, sys.gettrace),
@@ -145,9 +145,9 @@ def test_also_if_main_fails(kind):
 
     def main():
         set_mine(calls)
-        raise ValueError
+        raise Boom
 
-    with pytest.raises(ValueError):
+    with pytest.raises(Boom):
         golib.run(main)
     assert mine() is calls
 

@@ -125,7 +125,7 @@ def test_a_name_that_is_elsewhere_is_told(module, name, words):
 
 
 def test_any_other_name_is_an_ordinary_attribute_error():
-    with pytest.raises(AttributeError, match="^module 'golib' has no attribute 'nonsense'$"):
+    with pytest.raises(AttributeError, match=r"^module 'golib' has no attribute 'nonsense'$"):
         golib.nonsense  # noqa: B018
     with pytest.raises(ImportError, match="cannot import name 'nonsense' from 'golib'"):
         from golib import nonsense  # noqa: F401

@@ -1,7 +1,7 @@
 """Ends a test run that hangs, from a process of its own.
 
-A thread in the run's process, or a Python signal handler there, could wake a waiter, and would switch deadlock detection
-off. The run writes how many seconds the test may take, and 0 when it has ended.
+A thread in the run's process, or a Python signal handler there, could wake a waiter, and so would switch deadlock
+detection off. The run writes how many seconds the test may take, and 0 when it has ended.
 """
 
 from __future__ import annotations

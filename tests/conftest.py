@@ -13,6 +13,7 @@ import gc
 import importlib
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 
 import golib
 import golib.runtime
+import golib.signal
 import pytest
 
 from support import PLACES, Tracked
@@ -224,3 +226,14 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 def place(request: pytest.FixtureRequest) -> Any:
     """Calls a function from each place that a primitive works from: `place(fn, *args)`."""
     return PLACES[request.param]
+
+
+@pytest.fixture
+def same_handlers_after() -> Iterator[None]:
+    """Fails unless the test leaves the signal handlers as it found them, and `Deadlock` possible."""
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    yield
+    golib.signal.reset()
+    assert {number: signal.getsignal(number) for number in signal.valid_signals()} == before
+    with pytest.raises(golib.Deadlock):
+        golib.Chan().recv()

@@ -5,6 +5,7 @@ Nothing here sleeps "to let it run": `eventually` polls a state and fails with w
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import pathlib
@@ -117,6 +118,36 @@ def in_goroutine(fn: Callable[..., Any], *args: Any) -> Any:
 def under_run(fn: Callable[..., Any], *args: Any) -> Any:
     """Calls `fn` as the main goroutine of `golib.run`."""
     return golib.run(fn, *args)
+
+
+def full(value: Any = "v", capacity: int = 1) -> Any:
+    """A channel whose buffer has no room."""
+    ch = golib.Chan(capacity)
+    while ch.try_send(value):
+        pass
+    return ch
+
+
+def run_loop(main: Callable[[], Any]) -> Any:
+    """What a coroutine function returns, in an event loop of its own."""
+    return asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def kill(number: int) -> None:
+    """Sends this process a signal."""
+    os.kill(os.getpid(), number)
+
+
+class Gate:
+    """A call that says that it has begun, and ends when it is opened."""
+
+    def __init__(self) -> None:
+        self.begun, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, value: Any = None) -> Any:
+        self.begun.set()
+        assert self.opened.wait(20)
+        return value
 
 
 class Thread:
@@ -236,6 +267,22 @@ def run_ok(code: str, *args: str, env: dict[str, str] | None = None, timeout: fl
     result = run_script(code, *args, env=env, timeout=timeout)
     assert (result.rc, result.err) == (0, ""), result
     return result.out
+
+
+MEASURE = """
+    import gc, os, sys, time
+    import golib
+    from golib import Chan, go
+
+    def rss():
+        with open("/proc/self/statm") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    """
+
+
+def measuring(body: str) -> str:
+    """A script of `body` after common imports and `rss()`, the bytes of memory that the process has."""
+    return textwrap.dedent(MEASURE) + textwrap.dedent(body)
 
 
 def wait_line(process: subprocess.Popen[str], text: str, timeout: float = PATIENCE) -> None:

@@ -11,18 +11,7 @@ import golib
 import pytest
 from golib import Chan, ChanClosed, SendOnClosed, aio, go
 
-from support import PLACES, Boom, Thread, Tracked, eventually, parked, run_ok
-
-
-def run(main):
-    """A coroutine function's result, in a loop of its own."""
-    return asyncio.run(asyncio.wait_for(main(), 30))
-
-
-@pytest.fixture(params=sorted(PLACES))
-def place(request):
-    return PLACES[request.param]
-
+from support import Boom, Thread, Tracked, eventually, run_loop
 
 # -- asend, arecv, async for ---------------------------------------------------------------------
 
@@ -35,7 +24,7 @@ def test_arecv_takes_what_is_there_and_waits_for_what_is_not(place):
         go(ch.send, 2)
         return first, await ch.arecv()
 
-    assert place(run, main) == (1, 2)
+    assert place(run_loop, main) == (1, 2)
 
 
 def test_asend_puts_into_the_buffer_and_waits_for_a_receiver(place):
@@ -46,7 +35,7 @@ def test_asend_puts_into_the_buffer_and_waits_for_a_receiver(place):
         await ch.asend(2)
         return await g
 
-    assert place(run, main) == (1, 2)
+    assert place(run_loop, main) == (1, 2)
 
 
 def test_two_tasks_meet_on_an_unbuffered_channel():
@@ -55,7 +44,7 @@ def test_two_tasks_meet_on_an_unbuffered_channel():
         _, value = await asyncio.gather(ch.asend("x"), ch.arecv())
         return value
 
-    assert run(main) == "x"
+    assert run_loop(main) == "x"
 
 
 def test_async_for_receives_until_closed_and_drained():
@@ -70,7 +59,7 @@ def test_async_for_receives_until_closed_and_drained():
         go(feed)
         return [x async for x in ch]
 
-    assert run(main) == list(range(100))
+    assert run_loop(main) == list(range(100))
 
 
 def test_views_and_ends_have_the_async_methods():
@@ -83,7 +72,7 @@ def test_views_and_ends_have_the_async_methods():
         tx.close()
         return got, [x async for x in rx]
 
-    assert run(main) == (1, [2])
+    assert run_loop(main) == (1, [2])
 
 
 def test_closed_channel_raises_as_in_a_goroutine():
@@ -100,7 +89,7 @@ def test_closed_channel_raises_as_in_a_goroutine():
             await ch.asend(1)
         assert [x async for x in ch] == []
 
-    run(main)
+    run_loop(main)
 
 
 def test_send_that_waits_raises_when_the_channel_is_closed():
@@ -112,7 +101,7 @@ def test_send_that_waits_raises_when_the_channel_is_closed():
         with pytest.raises(SendOnClosed):
             await waiting
 
-    run(main)
+    run_loop(main)
 
 
 def test_cancelled_arecv_takes_nothing_and_leaves_no_goroutine():
@@ -129,7 +118,7 @@ def test_cancelled_arecv_takes_nothing_and_leaves_no_goroutine():
             await asyncio.sleep(0)
         assert not ch.try_send(1)
 
-    run(main)
+    run_loop(main)
 
 
 def test_cancelled_asend_has_not_sent():
@@ -143,7 +132,7 @@ def test_cancelled_asend_has_not_sent():
         del task
         assert ch.try_recv() is None
 
-    run(main)
+    run_loop(main)
     eventually(lambda: Tracked.alive == 0, what="the value is released")
 
 
@@ -155,7 +144,7 @@ def test_wait_for_times_out_around_arecv():
             async with asyncio.timeout(0.005):
                 await Chan().asend(1)
 
-    run(main)
+    run_loop(main)
 
 
 def test_no_value_is_lost_when_tasks_are_cancelled_at_any_moment():
@@ -185,7 +174,7 @@ def test_no_value_is_lost_when_tasks_are_cancelled_at_any_moment():
             except ChanClosed:
                 return got
 
-    assert run(main) == list(range(total))
+    assert run_loop(main) == list(range(total))
 
 
 def test_task_that_goes_on_with_a_result_is_cancelled_at_its_next_await():
@@ -209,7 +198,7 @@ def test_task_that_goes_on_with_a_result_is_cancelled_at_its_next_await():
             await running
         return steps
 
-    assert run(main) in (["value", "cancelled"], [])
+    assert run_loop(main) in (["value", "cancelled"], [])
 
 
 def test_timeout_that_the_operation_beat_does_not_cancel_later():
@@ -231,7 +220,7 @@ def test_timeout_that_the_operation_beat_does_not_cancel_later():
             await asyncio.sleep(0)  # a late cancellation would come here
         assert sent + received == 200
 
-    run(main)
+    run_loop(main)
 
 
 def test_hundred_loops_and_ten_threads_share_a_channel():
@@ -273,7 +262,7 @@ def test_await_gives_a_goroutines_value_or_raises_its_exception(place):
             g.cancel()
             await g
 
-    place(run, main)
+    place(run_loop, main)
 
 
 def test_many_tasks_may_await_one_goroutine():
@@ -289,7 +278,7 @@ def test_many_tasks_may_await_one_goroutine():
         ch.send("x")
         return await asyncio.gather(*tasks)
 
-    assert run(main) == ["x"] * 10
+    assert run_loop(main) == ["x"] * 10
 
 
 def test_cancelling_a_task_that_awaits_a_goroutine_leaves_the_goroutine_alone():
@@ -305,7 +294,7 @@ def test_cancelling_a_task_that_awaits_a_goroutine_leaves_the_goroutine_alone():
     async def _await(g):
         return await g
 
-    assert run(main) == "x"
+    assert run_loop(main) == "x"
 
 
 def test_to_goroutine_runs_blocking_code_beside_the_loop():
@@ -320,7 +309,7 @@ def test_to_goroutine_runs_blocking_code_beside_the_loop():
                 ch.send("x")
         return await receiving, ticks >= 5
 
-    assert run(main) == ("x", True)
+    assert run_loop(main) == ("x", True)
 
 
 def test_to_goroutine_has_the_tasks_contextvars():
@@ -332,7 +321,7 @@ def test_to_goroutine_has_the_tasks_contextvars():
         var.set("mine")
         return await aio.to_goroutine(var.get)
 
-    assert run(main) == "mine"
+    assert run_loop(main) == "mine"
 
 
 def test_cancelling_to_goroutine_cancels_the_goroutine():
@@ -352,7 +341,7 @@ def test_cancelling_to_goroutine_cancels_the_goroutine():
             await task
         return await left.arecv()
 
-    assert run(main) == "left"
+    assert run_loop(main) == "left"
 
 
 def test_a_timeout_lets_go_of_to_goroutine_as_of_to_thread():
@@ -369,7 +358,7 @@ def test_a_timeout_lets_go_of_to_goroutine_as_of_to_thread():
         return time.monotonic() - begin < 10
 
     try:
-        assert run(lambda: main(aio.to_goroutine))
+        assert run_loop(lambda: main(aio.to_goroutine))
     finally:
         gate.set()
 
@@ -388,7 +377,7 @@ def test_what_to_goroutine_was_let_go_of_is_not_reported():
             async with asyncio.timeout(0.01):
                 await aio.to_goroutine(work)
 
-    run(main)
+    run_loop(main)
     eventually(lambda: golib.num_goroutine() == 0)
 
 
@@ -399,203 +388,4 @@ def test_to_goroutine_refuses_what_is_no_function():
         with pytest.raises(TypeError):
             await aio.to_goroutine(main)
 
-    run(main)
-
-
-# -- run_async -----------------------------------------------------------------------------------
-
-
-def test_run_async_gives_the_result_or_raises(place):
-    async def answer():
-        await asyncio.sleep(0)
-        return 42
-
-    async def fail():
-        raise Boom
-
-    assert place(aio.run_async, answer()) == 42
-    with pytest.raises(Boom):
-        place(aio.run_async, fail())
-
-
-def test_goroutines_that_run_async_share_one_loop_and_wait_without_threads():
-    async def meet(barrier):
-        await barrier.wait()
-        return asyncio.get_running_loop()
-
-    barrier = asyncio.Barrier(50)
-    gs = [go(aio.run_async, meet(barrier)) for _ in range(50)]
-    assert len({g.join(timeout=20) for g in gs}) == 1
-
-
-def test_run_async_in_a_given_loop():
-    async def main():
-        loop = asyncio.get_running_loop()
-
-        async def which():
-            return asyncio.get_running_loop() is loop
-
-        g = go(lambda: aio.run_async(which(), loop=loop))
-        return await g
-
-    assert run(main) is True
-
-
-def test_run_async_in_its_own_loop_is_an_error():
-    async def inner():
-        pass
-
-    async def main():
-        with pytest.raises(RuntimeError, match="own thread"):
-            aio.run_async(inner(), loop=asyncio.get_running_loop())
-
-    run(main)
-
-
-def test_run_async_wants_a_coroutine():
-    with pytest.raises(TypeError):
-        aio.run_async(7)
-    with pytest.raises(TypeError):
-        aio.run_async(asyncio.sleep)
-
-
-def test_cancelled_goroutine_cancels_its_coroutine_and_waits_for_its_end():
-    ended = []
-
-    async def work(ready):
-        ready.set()
-        try:
-            await asyncio.sleep(30)
-        finally:
-            ended.append("coroutine")
-
-    ready = golib.sync.Event()
-    g = go(lambda: aio.run_async(work(ready)))
-    ready.wait()
-    parked(g)
-    g.cancel()
-    with pytest.raises(golib.Cancelled):
-        g.join(timeout=10)
-    assert ended == ["coroutine"]
-
-
-def test_timeout_ends_run_async():
-    with pytest.raises(TimeoutError), golib.timeout(0.005):
-        aio.run_async(asyncio.sleep(30))
-
-
-def test_asyncio_run_is_cancelled_in_the_middle_of_golib_operations_only():
-    async def main():
-        await asyncio.sleep(0.001)
-        return 1
-
-    def work():
-        with golib.timeout(0):
-            return asyncio.run(main())
-
-    # asyncio waits in its selector, which is no operation of golib's.
-    assert go(work).join(timeout=10) == 1
-
-
-def test_golibs_idle_loop_does_not_hide_a_deadlock_and_a_busy_one_does():
-    out = run_ok(
-        """
-        import asyncio
-        import golib
-        ch = golib.Chan()
-        async def nothing():
-            pass
-        async def later():
-            asyncio.get_running_loop().call_later(0.1, ch.try_send, 'timer')
-        async def task():
-            async def send():
-                await asyncio.sleep(0.1)
-                await ch.asend('task')
-            asyncio.get_running_loop().keep = asyncio.ensure_future(send())
-        def main():
-            for coro in (later, task):
-                golib.aio.run_async(coro())
-                print(ch.recv())
-            golib.aio.run_async(nothing())
-            try:
-                ch.recv()
-            except golib.Deadlock:
-                print('deadlock')
-        golib.run(main)
-        """
-    )
-    assert out == "timer\ntask\ndeadlock\n"
-
-
-def test_golibs_loop_is_not_idle_while_it_runs_the_last_of_what_is_ready():
-    out = run_ok(
-        """
-        import asyncio, time
-        import golib
-        async def own():
-            return asyncio.get_running_loop()
-        def wake(event):
-            time.sleep(0.08)  # asyncio's debug mode reports what takes longer than 0.1 s
-            event.set()
-        def main():
-            loop, event = golib.aio.run_async(own()), golib.sync.Event()
-            # In an iteration of its own: the first also reads from the pipe that wakes the loop.
-            loop.call_soon_threadsafe(loop.call_soon, wake, event)
-            event.wait()
-            print('woken')
-        golib.run(main)
-        """
-    )
-    assert out == "woken\n"
-
-
-def test_fork_in_a_program_with_golibs_loop_begins_anew():
-    out = run_ok(
-        """
-        import asyncio, os
-        import golib
-        async def f(): return 1
-        print(golib.aio.run_async(f()), flush=True)
-        pid = os.fork()
-        if pid == 0:
-            print(golib.aio.run_async(f()), flush=True)
-            os._exit(0)
-        os.waitpid(pid, 0)
-        """,
-        # From 3.12 on CPython warns of a fork beside a thread, here the loop's.
-        env={"PYTHONWARNINGS": "ignore::DeprecationWarning"},
-    )
-    assert out == "1\n1\n"
-
-
-def test_importing_golib_does_not_import_asyncio():
-    out = run_ok("import sys, golib, golib.aio; print('asyncio' in sys.modules)")
-    assert out == "False\n"
-
-
-def test_loop_closed_before_the_goroutine_answered_is_quiet():
-    run_ok(
-        """
-        import asyncio, golib
-        async def main():
-            asyncio.ensure_future(golib.Chan().arecv())
-            await asyncio.sleep(0.001)
-        asyncio.run(main())
-        """
-    )
-
-
-def test_threads_of_many_loops_meet_goroutines():
-    ch = Chan()
-
-    def loop_thread(n):
-        async def main():
-            return [await ch.arecv() for _ in range(n)]
-
-        return asyncio.run(main())
-
-    threads = [Thread(loop_thread, 25) for _ in range(4)]
-    for i in range(100):
-        ch.send(i)
-    assert sorted(x for t in threads for x in t.join()) == list(range(100))
-    assert threading.active_count() < 100
+    run_loop(main)

@@ -8,17 +8,9 @@ from collections import Counter
 
 import golib
 import pytest
-from golib import Chan, Select, Selected, SendOnClosed, go, nil, recv, select, send
+from golib import Chan, Select, Selected, SendOnClosed, go, recv, select, send
 
-from support import Thread, Tracked, eventually, parked, run_script
-
-
-def full(value="v", capacity=1):
-    ch = Chan(capacity)
-    while ch.try_send(value):
-        pass
-    return ch
-
+from support import Thread, Tracked, eventually, full, parked
 
 # -- ready cases -------------------------------------------------------------------------------
 
@@ -202,45 +194,6 @@ def test_a_timed_out_select_leaves_no_waiter_and_no_value():
     assert b.try_recv() is None
 
 
-# -- nothing, None, nil ------------------------------------------------------------------------
-
-
-def test_select_of_nothing_with_a_timeout_raises_timeout_error(place):
-    with pytest.raises(TimeoutError):
-        place(lambda: select(timeout=0.002))
-
-
-def test_select_of_nothing_with_default_returns_it():
-    assert select(default=True) == (-1, None, False)
-
-
-def test_select_of_only_disabled_cases_times_out():
-    with pytest.raises(TimeoutError):
-        select(None, nil, send(nil, 1), timeout=0.002)
-
-
-def test_a_disabled_case_keeps_its_index():
-    assert select(None, nil, full("x")) == (2, "x", True)
-
-
-def test_select_of_nothing_blocks_for_ever():
-    result = run_script(
-        """
-        from golib import go, select, nil
-        from support import parked
-        print(parked(go(select)).status())
-        parked(go(select, None, nil))
-        """
-    )
-    assert result == (0, "select (no cases)\n", "")
-
-
-def test_select_of_nothing_in_main_is_a_deadlock():
-    result = run_script("import golib; golib.run(golib.select)")
-    assert result.rc == 1
-    assert "all goroutines are asleep - deadlock!" in result.err
-
-
 # -- duplicates --------------------------------------------------------------------------------
 
 
@@ -372,111 +325,6 @@ def test_selects_over_common_channels_lose_and_double_nothing(rng):
     assert sorted(got) == list(range(values))
 
 
-# -- Select ------------------------------------------------------------------------------------
-
-
-def test_a_prepared_select_can_be_waited_for_again_and_again():
-    a, b = Chan(3), Chan(3)
-    s = Select(recv(a), recv(b))
-    for i in range(3):
-        a.send(i)
-        assert s.wait() == (0, i, True)
-        b.send(i)
-        assert s.wait() == (1, i, True)
-
-
-def test_a_prepared_select_parks_and_times_out(place):
-    a = Chan()
-    s = Select(recv(a), send(Chan(), 1))
-    with pytest.raises(TimeoutError):
-        place(lambda: s.wait(timeout=0.002))
-    with pytest.raises(TimeoutError):
-        s.wait(0)
-    g = parked(go(s.wait), "select")
-    a.send("x")
-    assert g.join() == (0, "x", True)
-
-
-def test_a_case_of_a_prepared_select_can_be_disabled_and_replaced():
-    a, b, c = full("a", 9), full("b", 9), full("c", 9)
-    s = Select(recv(a), recv(b))
-    s[0] = None
-    assert [s.wait() for _ in range(5)] == [(1, "b", True)] * 5
-    s[1] = None
-    with pytest.raises(TimeoutError):
-        s.wait(0)
-    s[0] = recv(c)
-    assert s.wait() == (0, "c", True)
-    s[1] = b
-    s[0] = None
-    assert s.wait() == (1, "b", True)
-
-
-def test_a_prepared_send_case_sends_its_value_each_time():
-    ch = Chan(3)
-    s = Select(send(ch, "x"))
-    for _ in range(3):
-        assert s.wait() == (0, None, True)
-    assert [ch.recv() for _ in range(3)] == ["x"] * 3
-
-
-def test_a_prepared_send_case_gets_the_next_value_by_assignment():
-    ch = Chan(3)
-    s = Select(send(ch, 0))
-    for i in range(3):
-        s[0] = send(ch, i)
-        s.wait()
-    assert [ch.recv() for _ in range(3)] == [0, 1, 2]
-
-
-def test_an_index_out_of_range_is_an_index_error():
-    s = Select(recv(Chan()))
-    for index in (1, 5, 10**30):
-        with pytest.raises(IndexError):
-            s[index] = None
-
-
-def test_a_prepared_select_refuses_what_is_no_case():
-    with pytest.raises(TypeError):
-        Select(1)
-    s = Select(recv(Chan()))
-    for bad in (1, "x", object()):
-        with pytest.raises(TypeError):
-            s[0] = bad
-    with pytest.raises(TypeError):
-        s["0"] = None
-
-
-def test_a_prepared_select_is_fair():
-    a, b = full(capacity=1), full(capacity=1)
-    s, seen = Select(recv(a), recv(b)), Counter()
-    for _ in range(1000):
-        index = s.wait().index
-        (a, b)[index].send("v")
-        seen[index] += 1
-    assert min(seen[0], seen[1]) > 370, seen
-
-
-def test_a_prepared_select_in_a_cycle_is_collected():
-    ch = Chan(1)
-    s = Select(recv(ch), send(ch, Tracked()))
-    ch.send([s, Tracked()])
-    del s, ch
-    gc.collect()
-    assert Tracked.alive == 0
-
-
-def test_a_prepared_select_may_be_used_by_several_goroutines_at_once():
-    a, b = Chan(), Chan()
-    s = Select(recv(a), recv(b))
-    waiters = [parked(go(s.wait)) for _ in range(4)]
-    for ch in (a, b, a, b):
-        ch.send(ch)
-    for g in waiters:
-        got = g.join()
-        assert got.value is (a, b)[got.index]
-
-
 # -- wrong use ---------------------------------------------------------------------------------
 
 
@@ -548,60 +396,3 @@ def test_select_over_thousands_of_rounds_leaves_nothing_behind():
         assert select(a, b) == (0, i, True)
     g.join()
     assert golib.select(a, b, default=True).index == -1
-
-
-# -- channels that are not there -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("missing", [None, recv(None), send(None, 1), golib.nil], ids=repr)
-def test_a_case_without_a_channel_is_disabled(missing, place):
-    def check():
-        ch = Chan(1)
-        ch.send("x")
-        assert select(missing, ch) == (1, "x", True)
-        assert select(missing, default=True) == (-1, None, False)
-        assert select(missing, send(ch, 1), biased=True).index == 1
-        with pytest.raises(TimeoutError):
-            select(missing, timeout=0.001)
-        s = Select(missing, ch)
-        assert s.wait() == (1, 1, True)
-        s[1] = missing
-        with pytest.raises(TimeoutError):
-            s.wait(timeout=0.001)
-        s[0] = send(ch, 2)
-        assert s.wait().index == 0
-
-    place(check)
-
-
-def test_the_idiom_of_gos_nil_channels():
-    """A fan-in that forgets each channel as it is drained, and sends only what it has."""
-    a, b, out = Chan(), Chan(), Chan(10)
-
-    def produce(ch, values):
-        with ch:
-            for value in values:
-                ch.send(value)
-
-    golib.go(produce, a, range(5)), golib.go(produce, b, range(5, 10))
-    ins, pending = [a, b], []
-    while ins[0] or ins[1] or pending:
-        index, value, ok = select(
-            recv(ins[0]), recv(ins[1]), send(out if pending else None, pending and pending[0])
-        )
-        if index == 2:
-            pending.pop(0)
-        elif ok:
-            pending.append(value)
-        else:
-            ins[index] = None
-    out.close()
-    assert sorted(out) == list(range(10))
-
-
-def test_a_disabled_case_says_what_it_is():
-    assert repr(recv(None)) == "golib.recv(None)"
-    assert repr(send(None, 1)) == "golib.send(None, 1)"
-    for wrong in (lambda: recv(1), lambda: send("x", 1), lambda: send()):
-        with pytest.raises(TypeError):
-            wrong()

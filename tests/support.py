@@ -273,15 +273,12 @@ MEASURE = """
     import gc, os, sys, time
     import golib
     from golib import Chan, go
-
-    def rss():
-        with open("/proc/self/statm") as f:
-            return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    from measures import rss
     """
 
 
 def measuring(body: str) -> str:
-    """A script of `body` after common imports and `rss()`, the bytes of memory that the process has."""
+    """A script of `body` after the imports that scripts about sizes share."""
     return textwrap.dedent(MEASURE) + textwrap.dedent(body)
 
 
@@ -300,6 +297,15 @@ def wait_line(process: subprocess.Popen[str], text: str, timeout: float = PATIEN
         else:
             line = b""
     finish(process, 0)
+
+
+def signal_at(process: subprocess.Popen[str], line: str, number: int = signal.SIGINT) -> float:
+    """Sends the script a signal as soon as it has written `line` and begun to wait; the time at which it was sent."""
+    wait_line(process, line)
+    time.sleep(0.1)  # no state tells from outside that the wait has begun
+    sent = time.monotonic()
+    process.send_signal(number)
+    return sent
 
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")

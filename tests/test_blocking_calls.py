@@ -14,35 +14,21 @@ import golib
 import pytest
 from golib import Chan, go, gosched
 
+from measures import longest_gap
 from support import CALL_SECONDS, SLACK, Thread, run_ok, under_run
 
 pytestmark = pytest.mark.hang(240 * SLACK)
 
 
-def longest_gap(other, seconds=CALL_SECONDS + 0.2):
+def gap_beside(other):
     """The longest gap between two ticks of a 1 ms ticker while `other()` runs in a goroutine."""
 
-    def main():
-        stop, gaps = [], []
-
-        def ticker():
-            last = time.perf_counter()
-            while not stop:
-                golib.sleep(0.001)
-                now = time.perf_counter()
-                gaps.append(now - last)
-                last = now
-
-        tick = go(ticker)
-        golib.sleep(0.02)
+    def call():
         task = go(other)
-        golib.sleep(seconds)
+        golib.sleep(CALL_SECONDS + 0.2)
         task.join()
-        stop.append(1)
-        tick.join()
-        return max(gaps)
 
-    return under_run(main)
+    return under_run(longest_gap, call)
 
 
 def test_two_hundred_goroutines_in_time_sleep_take_about_a_second():
@@ -56,7 +42,7 @@ def test_a_c_call_does_not_hold_up_a_ticker():
     import ctypes
 
     usleep = ctypes.CDLL(None).usleep
-    assert longest_gap(lambda: usleep(int(1e6 * CALL_SECONDS))) < 0.1 * SLACK
+    assert gap_beside(lambda: usleep(int(1e6 * CALL_SECONDS))) < 0.1 * SLACK
 
 
 BLOCK = bytes(20_000_000)
@@ -101,7 +87,7 @@ def _wait_for_a_lock():
 
 @pytest.mark.parametrize("name", list(BLOCKING))
 def test_a_blocking_call_blocks_only_its_own_thread(name):
-    assert longest_gap(BLOCKING[name]) < 0.15 * SLACK
+    assert gap_beside(BLOCKING[name]) < 0.15 * SLACK
 
 
 def test_a_cpu_bound_goroutine_is_preempted():
@@ -110,7 +96,7 @@ def test_a_cpu_bound_goroutine_is_preempted():
         while time.monotonic() < end:
             pass
 
-    assert longest_gap(hog) < 0.1 * SLACK
+    assert gap_beside(hog) < 0.1 * SLACK
 
 
 def test_several_cpu_bound_goroutines_share_the_interpreter():

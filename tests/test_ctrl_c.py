@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support import SLACK, Output, finish, start_script, wait_line
+from support import SLACK, Output, finish, signal_at, start_script, wait_line
 
 #: A goroutine that runs `bystander(wait)` notes what disturbs its wait.
 BYSTANDER = textwrap.dedent("""
@@ -73,11 +73,8 @@ WAITS = {
 def interrupt(code: str, seconds: float = 20) -> tuple[Output, float]:
     """Starts the script, presses Ctrl-C when it is ready, and returns how it ended and when."""
     process = start_script(code)
-    wait_line(process, "ready")
-    time.sleep(0.1)  # no state tells from outside that main has begun to wait
-    start = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    return finish(process, seconds), time.monotonic() - start
+    sent = signal_at(process, "ready")
+    return finish(process, seconds), time.monotonic() - sent
 
 
 @pytest.mark.parametrize("start", ["golib.run(main)", "main()"], ids=["run", "main thread"])
@@ -183,9 +180,7 @@ def test_ctrl_c_again_and_again_is_raised_each_time():
         """
     )
     for _ in range(5):
-        wait_line(process, "ready")
-        time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        signal_at(process, "ready")
     assert finish(process) == (0, "five\n", "")
 
 
@@ -226,7 +221,50 @@ def test_a_run_on_another_thread_does_not_see_ctrl_c():
             print(seen, flush=True)
         """
     )
-    wait_line(process, "ready")
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    signal_at(process, "ready")
     assert finish(process) == (0, "['undisturbed']\n", "")
+
+
+def test_a_second_ctrl_c_interrupts_the_clean_up():
+    process = start_script(
+        """
+        import golib, time
+        def main():
+            try:
+                try:
+                    print("ready", flush=True)
+                    time.sleep(30)
+                finally:
+                    print("cleaning", flush=True)
+                    time.sleep(30)
+            except KeyboardInterrupt as error:
+                print(type(error.__context__).__name__, flush=True)
+            time.sleep(0.05)
+            print("once each", flush=True)
+        golib.run(main)
+        """
+    )
+    for line in ("ready", "cleaning"):
+        signal_at(process, line)
+    assert finish(process) == (0, "KeyboardInterrupt\nonce each\n", "")
+
+
+def test_clean_up_may_take_longer_than_the_patience_with_calls_that_nothing_interrupts():
+    process = start_script(
+        """
+        import golib, time
+        def main():
+            try:
+                print("ready", flush=True)
+                time.sleep(30)
+            finally:
+                time.sleep(1.5)
+                print("cleaned", flush=True)
+        try:
+            golib.run(main)
+        except KeyboardInterrupt as error:
+            print(error.__traceback__.tb_next is not None)
+        """
+    )
+    signal_at(process, "ready")
+    assert finish(process) == (0, "cleaned\nTrue\n", "")

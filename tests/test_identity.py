@@ -13,6 +13,7 @@ import golib
 import pytest
 from golib import Chan, go, gosched
 
+from measures import most_inside
 from support import Thread, eventually, parked
 
 
@@ -98,38 +99,11 @@ def test_a_reused_ident_does_not_find_its_predecessors_thread():
 
 @pytest.mark.parametrize("kind", [threading.RLock, threading._PyRLock], ids=["C", "Python"])
 def test_an_rlock_excludes_goroutines_from_one_another(kind):
-    lock, inside, most = kind(), 0, 0
-
-    def task():
-        nonlocal inside, most
-        for _ in range(20):
-            with lock, lock:
-                inside += 1
-                most = max(most, inside)
-                gosched()
-                inside -= 1
-
-    for g in [go(task) for _ in range(10)]:
-        g.join()
-    assert most == 1
+    assert most_inside(kind(), depth=2) == 1
 
 
 def test_an_rlock_excludes_goroutines_and_threads():
-    lock, inside, most = threading.RLock(), 0, 0
-
-    def task():
-        nonlocal inside, most
-        for _ in range(50):
-            with lock:
-                inside += 1
-                most = max(most, inside)
-                time.sleep(0)
-                inside -= 1
-
-    tasks = [go(task) for _ in range(5)] + [Thread(task) for _ in range(3)]
-    for t in tasks:
-        t.join()
-    assert most == 1
+    assert most_inside(threading.RLock(), 5, 50, threads=3) == 1
 
 
 def test_an_rlock_is_recursive_in_its_goroutine_across_parks():

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support import SLACK, finish, run_ok, run_script, start_script, wait_line
+from support import SLACK, finish, run_ok, run_script, signal_at, start_script
 
 STARTS = {"run": "golib.run(main)", "plain": "main()"}
 
@@ -87,13 +87,10 @@ PROGRAM = textwrap.dedent("""
 @pytest.mark.parametrize("call", list(CALLS))
 def test_ctrl_c_interrupts_the_call_and_what_encloses_it_is_left_in_order(call):
     process = start_script(PROGRAM.format(call=CALLS[call], start=STARTS["run"]))
-    wait_line(process, "ready")
-    time.sleep(0.1)  # no state tells from outside that main has begun to wait
-    began = time.monotonic()
-    process.send_signal(signal.SIGINT)
+    sent = signal_at(process, "ready")
     result = finish(process, 20)
     assert result == (0, "finally True []\ninterrupted main\nonce []\n", "")
-    assert time.monotonic() - began < 0.6 * SLACK
+    assert time.monotonic() - sent < 0.6 * SLACK
 
 
 HANDLERS = textwrap.dedent("""
@@ -339,55 +336,6 @@ def test_asyncio_run_in_main_takes_ctrl_c_at_any_moment():
         timeout=120,
     )
     assert (result.rc, result.out) == (0, "{'KeyboardInterrupt'}\n")
-
-
-def test_a_second_ctrl_c_interrupts_the_clean_up():
-    process = start_script(
-        """
-        import golib, time
-        def main():
-            try:
-                try:
-                    print("ready", flush=True)
-                    time.sleep(30)
-                finally:
-                    print("cleaning", flush=True)
-                    time.sleep(30)
-            except KeyboardInterrupt as error:
-                print(type(error.__context__).__name__, flush=True)
-            time.sleep(0.05)
-            print("once each", flush=True)
-        golib.run(main)
-        """
-    )
-    for line in ("ready", "cleaning"):
-        wait_line(process, line)
-        time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-    assert finish(process) == (0, "KeyboardInterrupt\nonce each\n", "")
-
-
-def test_clean_up_may_take_longer_than_the_patience_with_calls_that_nothing_interrupts():
-    process = start_script(
-        """
-        import golib, time
-        def main():
-            try:
-                print("ready", flush=True)
-                time.sleep(30)
-            finally:
-                time.sleep(1.5)
-                print("cleaned", flush=True)
-        try:
-            golib.run(main)
-        except KeyboardInterrupt as error:
-            print(error.__traceback__.tb_next is not None)
-        """
-    )
-    wait_line(process, "ready")
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    assert finish(process) == (0, "cleaned\nTrue\n", "")
 
 
 def test_a_handler_runs_within_a_second_in_spite_of_a_call_that_nothing_interrupts():

@@ -5,34 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import textwrap
 
-import golib
 import pytest
 from golib import Chan, go, gosched
 
+from measures import most_inside
 from support import MIGRATE, Thread, parked, run_ok
 
 #: Its locks have no names and need no tracker process.
 FORK = multiprocessing.get_context("fork")
 #: multiprocessing keeps the memory of the first one, and a descriptor of it.
 _KEPT = FORK.Value("i"), FORK.Barrier(2)
-
-
-def most_inside(lock, goroutines=10, rounds=20) -> int:
-    """How many goroutines were ever inside `with lock` at once; they park there."""
-    inside = most = 0
-
-    def task():
-        nonlocal inside, most
-        for _ in range(rounds):
-            with lock:
-                inside += 1
-                most = max(most, inside)
-                gosched()
-                inside -= 1
-
-    for g in [go(task) for _ in range(goroutines)]:
-        g.join()
-    return most
 
 
 KINDS = {
@@ -72,20 +54,7 @@ def test_no_increment_of_a_shared_value_is_lost():
 
 
 def test_a_process_rlock_excludes_goroutines_and_threads():
-    lock, inside, most = FORK.RLock(), 0, 0
-
-    def task():
-        nonlocal inside, most
-        for _ in range(50):
-            with lock:
-                inside += 1
-                most = max(most, inside)
-                golib.sleep(0)
-                inside -= 1
-
-    for t in [go(task) for _ in range(5)] + [Thread(task) for _ in range(3)]:
-        t.join()
-    assert most == 1
+    assert most_inside(FORK.RLock(), 5, 50, threads=3) == 1
 
 
 def test_a_process_rlock_held_by_a_parked_goroutine_is_refused_to_others():
@@ -346,21 +315,9 @@ def test_a_lock_that_came_to_another_process_is_owned_by_goroutines_there(tmp_pa
     (tmp_path / "golib_spawned.py").write_text(
         textwrap.dedent(
             """
-            import golib
-            from golib import go, gosched
+            from measures import most_inside
             def child(lock, value):
-                inside = most = 0
-                def task():
-                    nonlocal inside, most
-                    for _ in range(20):
-                        with lock, lock:
-                            inside += 1
-                            most = max(most, inside)
-                            gosched()
-                            inside -= 1
-                for g in [go(task) for _ in range(5)]:
-                    g.join()
-                value.value = most
+                value.value = most_inside(lock, 5, depth=2)
             """
         )
     )

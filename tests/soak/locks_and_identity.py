@@ -9,7 +9,7 @@ import time
 
 import golib
 from golib import go
-from storm import scenario
+from storm import scenario, take_twice
 
 _rlock = threading.RLock()
 _python_rlock = threading._PyRLock()  # type: ignore[attr-defined]
@@ -36,12 +36,7 @@ def reentrant_locks(park, i, rng):
 @scenario()
 def private_reentrant_locks(park, i, rng):
     mine = threading.RLock()
-    with mine:
-        park()
-        with mine:
-            park()
-            assert go(mine.acquire, False).join() is False
-        park()
+    take_twice(mine, park)
     assert not mine._is_owned()
 
 

@@ -52,6 +52,16 @@ class Scenario:
         self.tolerance = tolerance
 
 
+def take_twice(mine: Any, park: Park) -> None:
+    """Takes a recursive lock at two depths and parks wherever it may hurt; another goroutine never gets it."""
+    with mine:
+        park()
+        with mine:
+            park()
+            assert golib.go(mine.acquire, False).join() is False
+        park()
+
+
 #: Between the blocks before (the most of rounds 3 and 4) and after (the least of the last two) lie
 #: this many rounds less than there are.
 UNCOUNTED_ROUNDS = 5

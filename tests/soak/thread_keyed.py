@@ -8,8 +8,7 @@ import sqlite3
 import warnings
 
 import golib
-from golib import go
-from storm import scenario
+from storm import scenario, take_twice
 
 _context = multiprocessing.get_context("fork")
 _recursive, _plain, _condition = _context.RLock(), _context.Lock(), _context.Condition()
@@ -48,13 +47,7 @@ def process_locks(park, i, rng):
 @scenario(goroutines=100)
 def private_process_locks(park, i, rng):
     mine = _context.RLock()
-    with mine:
-        park()
-        with mine:
-            park()
-            assert go(mine.acquire, False).join() is False
-        park()
-        assert mine._semlock._is_mine()
+    take_twice(mine, park)
     assert not mine._semlock._is_mine()
     park()
 

@@ -44,6 +44,12 @@ class Map(Generic[K, V]):
         #: An entry is deleted by taking its Ref out, which then becomes _GONE.
         self._refs: dict[K, Ref[V]] = {}
 
+    def _add(self, key: K, value: V) -> Ref[V] | None:
+        """Adds an entry. None; or the entry of whoever was first."""
+        fresh = Ref(value)
+        ref = self._refs.setdefault(key, fresh)
+        return None if ref is fresh else ref
+
     def load(self, key: K, default: V | None = None) -> V | None:
         """The value of key, or default.
 
@@ -62,14 +68,10 @@ class Map(Generic[K, V]):
 
     def load_or_store(self, key: K, value: V) -> tuple[V, bool]:
         """(the value of key, True), or (value, False) after it has been stored."""
-        fresh = None
         while True:
-            ref = self._refs.get(key)
+            ref = self._refs.get(key) or self._add(key, value)
             if ref is None:
-                fresh = fresh or Ref(value)
-                ref = self._refs.setdefault(key, fresh)
-                if ref is fresh:
-                    return value, False
+                return value, False
             found = ref.value
             if found is not _GONE:
                 return found, True
@@ -85,14 +87,10 @@ class Map(Generic[K, V]):
 
     def swap(self, key: K, value: V) -> tuple[V, bool] | tuple[None, bool]:
         """Sets the value of key; (the one before, True), or (None, False) if there was none."""
-        fresh = None
         while True:
-            ref = self._refs.get(key)
+            ref = self._refs.get(key) or self._add(key, value)
             if ref is None:
-                fresh = fresh or Ref(value)
-                ref = self._refs.setdefault(key, fresh)
-                if ref is fresh:
-                    return None, False
+                return None, False
             before = ref.value
             if before is not _GONE and ref.replace(before, value):
                 return before, True

@@ -8,18 +8,29 @@ that no finding needs any more fails too, so the table is always true.
 
 from __future__ import annotations
 
-import ast
+import builtins
 import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
-from tidy_exceptions import EXCEPTIONS
-
-ROOT = Path(__file__).resolve().parent.parent
+from tidy_exceptions import EXCEPTIONS, FOREIGN
+from tidy_sources import (
+    c,
+    closing_brace,
+    code,
+    comments,
+    functions,
+    lines_with,
+    python,
+    rust,
+    rust_and_tests,
+    sources,
+    text,
+    without_comments,
+    without_tests,
+)
 
 FILE_LINES = 500
 FUNCTION_LINES = 70
@@ -32,93 +43,6 @@ class Finding(NamedTuple):
     path: str
     key: str
     line: int
-
-
-# ---- the sources ----------------------------------------------------------------------------------------------------
-
-#: Comments, strings and character literals; lifetimes ('a) are none of them.
-_RUST_NOISE = re.compile(
-    r"""//[^\n]*|/\*.*?\*/|\bb?c?r(?P<hashes>\#*)".*?"(?P=hashes)|[bc]?"(?:\\.|[^"\\])*"|b?'(?:\\(?:x..|u\{[^}]*\}|.)|[^'\\])'""",
-    re.DOTALL,
-)
-_C_NOISE = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""", re.DOTALL)
-
-
-def sources(*patterns: str) -> list[str]:
-    """Paths below the project's root, sorted."""
-    found = (path for pattern in patterns for path in ROOT.glob(pattern))
-    return sorted(str(path.relative_to(ROOT)) for path in found if "target" not in path.parts)
-
-
-@cache
-def text(path: str) -> str:
-    return (ROOT / path).read_text(encoding="utf-8")
-
-
-def _blank(match: re.Match[str]) -> str:
-    return re.sub(r"[^\n]", " ", match.group())
-
-
-@cache
-def code(path: str) -> str:
-    """The text with comments and literals blanked, line for line."""
-    noise = _RUST_NOISE if path.endswith(".rs") else _C_NOISE
-    return noise.sub(_blank, text(path))
-
-
-def rust() -> list[str]:
-    """The sources; a file of unit tests alone is none."""
-    return [path for path in sources("rust/*/src/**/*.rs") if not path.endswith("/tests.rs")]
-
-
-def rust_and_tests() -> list[str]:
-    return sources("rust/**/*.rs", "loom_tests/src/**/*.rs")
-
-
-def c() -> list[str]:
-    return sources("rust/golib-py/cpython/**/*.[ch]")
-
-
-def python() -> list[str]:
-    return sources(
-        "python/**/*.py",
-        "python/**/*.pyi",
-        "tests/**/*.py",
-        "benches/python/*.py",
-        "examples/python/*.py",
-    )
-
-
-def lines_with(path: str, pattern: str) -> Iterator[tuple[int, str]]:
-    """(line number, what matched) in the code of `path`, its unit tests left out."""
-    body = _without_tests(code(path))
-    for found in re.finditer(pattern, body, re.MULTILINE):
-        yield body.count("\n", 0, found.start()) + 1, found.group()
-
-
-def _closing_brace(body: str, opening: int) -> int:
-    depth = 0
-    for at in re.finditer(r"[{}]", body[opening:]):
-        depth += 1 if at.group() == "{" else -1
-        if depth == 0:
-            return opening + at.start()
-    return len(body)
-
-
-def functions(path: str) -> Iterator[tuple[str, int, int]]:
-    """(name, first line, number of lines) of each function."""
-    if path.endswith((".py", ".pyi")):
-        for node in ast.walk(ast.parse(text(path))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield node.name, node.lineno, (node.end_lineno or 0) - node.lineno + 1
-        return
-    body = code(path)
-    head = r"\bfn (\w+)[^;{]*\{" if path.endswith(".rs") else r"^\w[\w *]*?\b(\w+)\([^;{}]*\)\s*\{"
-    for found in re.finditer(head, body, re.MULTILINE):
-        opening = found.end() - 1
-        last = _closing_brace(body, opening)
-        first = body.count("\n", 0, found.start()) + 1
-        yield found[1], first, body.count("\n", found.start(), last) + 1
 
 
 # ---- the rules ------------------------------------------------------------------------------------------------------
@@ -156,7 +80,7 @@ def unpaired_orderings() -> Iterator[Finding]:
     """An ordering stronger than relaxed says what it pairs with: near it, at its function, or in the header."""
     for path in rust():
         lines = text(path).splitlines()
-        body = _without_tests(code(path))
+        body = without_tests(code(path))
         heads = [(line, line + length) for _, line, length in functions(path)]
         in_header = bool(
             _PAIRS.search(
@@ -206,7 +130,7 @@ def assembly_outside_arch() -> Iterator[Finding]:
 
 
 def versions_outside_cpython() -> Iterator[Finding]:
-    """What differs between CPython's versions is in the `cpython` folders only."""
+    """Differences between CPython's versions are in the `cpython` folders only."""
     for path in rust():
         if "/cpython/" not in path:
             for line, name in lines_with(path, r"\bPy_3_\d+\b"):
@@ -264,18 +188,6 @@ def _layer(layers: list[list[str]], module: str) -> int:
     return next(height for height, layer in enumerate(layers) if best in layer)
 
 
-def _without_tests(body: str) -> str:
-    """Blanks `#[cfg(test)] mod …` bodies: a test may use what is above."""
-    for found in reversed(
-        list(re.finditer(r"#\[cfg\((?:all\()?test.*\n(?:\s*#\[.*\n)*\s*(?:pub )?mod \w+ \{", body))
-    ):
-        last = _closing_brace(body, found.end() - 1)
-        body = (
-            body[: found.start()] + re.sub(r"[^\n]", " ", body[found.start() : last]) + body[last:]
-        )
-    return body
-
-
 def _module_of(path: str) -> str:
     inside = path.partition("/src/")[2].removesuffix(".rs")
     return inside.replace("/", "::").removesuffix("::mod").removeprefix("lib")
@@ -308,10 +220,10 @@ class Import(NamedTuple):
 
 
 def _imports(path: str) -> Iterator[Import]:
-    body = _without_tests(code(path))
+    body = without_tests(code(path))
     own = [part for part in _module_of(path).split("::") if part]
     inline = [
-        (found.start(), _closing_brace(body, found.end() - 1))
+        (found.start(), closing_brace(body, found.end() - 1))
         for found in re.finditer(r"\bmod \w+ \{", body)
     ]
     children = set(re.findall(r"\bmod (\w+);", body))
@@ -328,7 +240,7 @@ def _imports(path: str) -> Iterator[Import]:
             depth = sum(begin < found.start() < end for begin, end in inline)
             base = own[: len(own) - max(0, begins.count("super") - depth)]
         if tree.endswith("{"):
-            tree = tree[:-1] + body[found.end() - 1 : _closing_brace(body, found.end() - 1) + 1]
+            tree = tree[:-1] + body[found.end() - 1 : closing_brace(body, found.end() - 1) + 1]
         for name in _expand(tree):
             target, _, alias = name.partition(" as ")
             module = "::".join([*base, target.strip()]).removesuffix("::self").removesuffix("::*")
@@ -349,6 +261,48 @@ def upward_imports() -> Iterator[Finding]:
                     yield Finding(path, "::".join(module.split("::")[:depth]), line)
 
 
+_NAMES = re.compile(r"`[&*]*([A-Za-z_][\w:.]*)(?:\([\w, ]*\))?!?`")
+_FILES = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|pyi|rs|c|h|md|toml))`")
+
+
+def _mentions(path: str, letter: str) -> bool:
+    """Whether the letter is in the file other than as a name that a comment speaks of."""
+    return re.search(rf"(?<!`)\b{letter}\b(?!`)", text(path)) is not None
+
+
+def unknown_names() -> Iterator[Finding]:
+    """A name in a comment exists: a file in the tree, any other word in its code (of one letter: in that file)."""
+    everywhere = {path: without_comments(path) for path in rust_and_tests() + c() + python()}
+    others = sources("**/*.toml", "docs/*.md", "Makefile", ".ci/*[!e]")
+    bodies = [body for path, body in everywhere.items() if not path.endswith("tidy_exceptions.py")]
+    known = set(dir(builtins)) | {
+        word for body in [*bodies, *map(text, others)] for word in re.findall(r"\w+", body)
+    }
+    paths = "/".join(["", *sources("[!.]*/**/*", "*.*", ".ci/*"), ""])
+    seen = set()
+    for path in everywhere:
+        for first, comment in comments(path):
+            for number, line in enumerate(comment.splitlines(), first):
+                if re.search(r"\bGo\b", line):
+                    continue  # names of Go's
+                files = [
+                    name for name in _FILES.findall(line) if f"/{name.strip('/')}/" not in paths
+                ]
+                words = [
+                    word
+                    for name in _NAMES.findall(_FILES.sub("", line))
+                    for word in re.findall(r"\w+", name)
+                    if word not in known
+                    or (name == word and len(word) == 1 and not _mentions(path, word))
+                ]
+                for name in files + words:
+                    seen.add(name)
+                    if name not in FOREIGN:
+                        yield Finding(path, name, number)
+    for name in FOREIGN.keys() - seen:
+        yield Finding("tests/tidy_exceptions.py", name, 1)
+
+
 RULES: list[Callable[[], Iterator[Finding]]] = [
     long_files,
     long_functions,
@@ -360,6 +314,7 @@ RULES: list[Callable[[], Iterator[Finding]]] = [
     versions_outside_cpython,
     python_in_the_crate,
     upward_imports,
+    unknown_names,
 ]
 
 
@@ -367,7 +322,7 @@ RULES: list[Callable[[], Iterator[Finding]]] = [
 
 
 def verdict(rule: Callable[[], Iterator[Finding]]) -> list[str]:
-    """What is wrong: findings without an exception, and exceptions without their findings."""
+    """The rule's errors: findings without an exception, and exceptions without their findings."""
     name = rule.__name__
     found: dict[tuple[str, str], list[int]] = {}
     for finding in rule():
@@ -397,8 +352,16 @@ def test_the_sources_keep_the_rule(rule: Callable[[], Iterator[Finding]]) -> Non
     assert not wrong, f"{rule.__doc__}\n" + "\n".join(wrong)
 
 
+def test_an_exception_that_is_no_longer_needed_fails(monkeypatch) -> None:
+    gone = ("python_in_the_crate", "rust/go-lib/src/lib.rs", "nothing")
+    monkeypatch.setitem(EXCEPTIONS, gone, (1, "it was mended"))
+    assert verdict(python_in_the_crate) == [
+        "rust/go-lib/src/lib.rs: nothing: the exception is no longer needed"
+    ]
+
+
 def import_graph(crate: str) -> dict[str, set[str]]:
-    """Which modules each module takes names from: those that define them, not those that pass them on."""
+    """The modules from which each module takes names: those that define them, not those that pass them on."""
     modules = {_module_of(path): path for path in sources(f"rust/{crate}/src/**/*.rs")}
     imports = {module: list(_imports(path)) for module, path in modules.items()}
     passed_on = {
@@ -421,7 +384,7 @@ def import_graph(crate: str) -> dict[str, set[str]]:
 
     graph = {}
     for module, path in modules.items():
-        body = _without_tests(code(path))
+        body = without_tests(code(path))
         names = {i.module for i in imports[module] if not i.is_shown}
         for i in imports[module]:
             # What a file reaches by way of a folder that it has imported.
@@ -433,7 +396,7 @@ def import_graph(crate: str) -> dict[str, set[str]]:
 
 
 def largest_circle(crate: str) -> list[str]:
-    """The modules of the largest group in which each imports each, be it through others."""
+    """The modules of the largest group in which each imports every other, directly or through others."""
     reached = {module: set(direct) for module, direct in import_graph(crate).items()}
     for middle in reached:
         for module in reached:
@@ -450,10 +413,10 @@ def unsafe_share(crate: str) -> tuple[int, int]:
     """(lines inside unsafe blocks and functions, lines that hold code)."""
     inside = total = 0
     for path in sources(f"rust/{crate}/src/**/*.rs"):
-        body = _without_tests(code(path))
+        body = without_tests(code(path))
         marked = bytearray(len(body))
         for found in re.finditer(r"\bunsafe\b(?: extern \S+)?(?: fn \w+[^;{]*)?\s*\{", body):
-            last = _closing_brace(body, found.end() - 1)
+            last = closing_brace(body, found.end() - 1)
             marked[found.start() : last] = b"x" * (last - found.start())
         at = 0
         for line in body.splitlines(keepends=True):

@@ -5,7 +5,7 @@
 //! has no use for (threads, assembly; a goroutine is a thread of the model). Run by `make loom`,
 //! which also checks that README.md's table has every model.
 //!
-//! A model says what it `Proves`, its `Bound` (preemptions per thread schedule; loom explores all
+//! A model says what it "Proves", its "Bound" (preemptions per thread schedule; loom explores all
 //! schedules with that many), and under `Fails without` what was removed from the source to see it
 //! fail. Weak memory is explored without a bound. A lost wake-up shows as loom's "deadlock".
 //!

@@ -143,7 +143,7 @@ fn strip_root(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-/// Debian's `/usr/include/<multiarch>/python3.x` beside `/usr/include/python3.x`.
+/// Debian's /usr/include/<multiarch>/python3.x beside /usr/include/python3.x.
 fn multiarch_dir(include: &Path) -> Option<PathBuf> {
     let target = std::env::var("TARGET").ok()?;
     let multiarch = target.replace("-unknown", "");

@@ -208,7 +208,7 @@ fn try_operations_against_a_send_and_a_close() {
 ///
 /// Bound: 2 threads, capacity 0; 4 preemptions.
 ///
-/// Fails without: `q.remove` after a wake that was no peer's; the claim in `dequeue_claimed` (a
+/// Fails without: `remove` after a wake that was no peer's; the claim in `dequeue_claimed` (a
 /// waiter that timed out gets a value).
 #[test]
 fn a_timeout_against_a_peer() {

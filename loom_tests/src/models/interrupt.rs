@@ -57,7 +57,7 @@ fn ended(result: Result<(), WaitError>) -> bool {
 ///
 /// Bound: 3 threads, capacity 0; 2 preemptions.
 ///
-/// Fails without: `q.remove` after a wake that was no peer's; the look at PENDING in `begin`.
+/// Fails without: `remove` after a wake that was no peer's; the look at PENDING in `begin`.
 #[test]
 fn a_send_is_interrupted_or_done() {
     explore("interrupt: send", 2, || {
@@ -280,7 +280,7 @@ fn a_notification_is_taken_or_goes_on() {
 ///
 /// Bound: 3 threads; 2 preemptions.
 ///
-/// Fails without: `q.remove` after a wake that was no peer's (the next `done` finds a waiter that is
+/// Fails without: `remove` after a wake that was no peer's (the next `done` finds a waiter that is
 /// gone); the look at PENDING in `begin`.
 #[test]
 fn a_wait_for_a_group_is_interrupted_or_done() {

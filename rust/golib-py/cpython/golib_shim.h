@@ -131,7 +131,7 @@ void golib_main_begin(PyThreadState *ts);
 /* The main thread is what it was again. */
 void golib_main_end(void);
 
-/* On the main thread: it may run what there is for it itself; until `give_again`. */
+/* On the main thread: it may run what there is for it itself, until `golib_main_give_again`. */
 void golib_main_take_back(void);
 void golib_main_give_again(void);
 

@@ -1,4 +1,4 @@
-//! `golib.sync`: the primitives whose waiting is the runtime's; the rest of them is `golib/sync`.
+//! `golib.sync`: the primitives whose waiting is the runtime's; the others are in `python/golib/sync`.
 //!
 //! | file | holds |
 //! |---|---|

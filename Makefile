@@ -30,7 +30,7 @@ help: ## list the tasks
 
 ## The environment and the build -------------------------------------------------------------------------------------
 
-# An interpreter without ensurepip gets its pip from another's.
+# An interpreter without ensurepip gets its pip from another one.
 $(py):
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 15) and "golib supports CPython 3.11 to 3.15, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV) > /dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
@@ -44,7 +44,7 @@ $(groups): $(VENV)/.group-%: pyproject.toml | $(py)
 	$(pip) -q install --group $*
 	@touch $@
 
-# The first build for another interpreter begins with a copy of the default one's: most of it knows no interpreter.
+# The first build for another interpreter starts from a copy of the default one's, most of which fits any interpreter.
 $(VENV)/.build: $(rust_sources) pyproject.toml | $(VENV)/.group-build
 	[ -e $(target_dir) ] || [ ! -e .venv/.build ] || cp -a --reflink=auto target/venv $(target_dir)
 	$(env) CARGO_TARGET_DIR=$(target_dir) maturin develop --release --quiet
@@ -62,7 +62,7 @@ demo: build $(VENV)/.group-demo ## the claim with times, beside a loop, threads 
 
 .PHONY: test
 test: test-rust test-seam ## all tests: Rust, loom, the C seam, Python
-# The model checker computes while the Python tests wait; its output comes after theirs.
+# The model checker computes while the Python tests wait; its output follows theirs.
 	nice $(MAKE) --no-print-directory loom > target/loom.log 2>&1 & loom=$$!; status=0; \
 	trap "kill $$loom" INT TERM; \
 	$(MAKE) --no-print-directory test-python || status=$$?; \
@@ -118,6 +118,7 @@ examples: build ## run every example
 
 ## Quality ------------------------------------------------------------------------------------------------------------
 
+python_sources := python tests examples benches docs .ci/summary
 shell_scripts = $(shell grep -lr '^#!.*sh$$' .ci)
 
 .PHONY: lint
@@ -127,8 +128,8 @@ lint: build $(VENV)/.group-lint $(VENV)/.group-test ## formatting, clippy, rustd
 	cargo fmt --check --all --manifest-path benches/rust/Cargo.toml
 	$(env) cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --package go-lib --package go-lib-macros
-	$(env) ruff format --check python tests examples benches docs
-	$(env) ruff check python tests examples benches docs
+	$(env) ruff format --check $(python_sources)
+	$(env) ruff check $(python_sources)
 	$(env) shellcheck $(shell_scripts)
 	$(py) tests/test_tidy.py
 	$(env) mypy
@@ -140,8 +141,8 @@ format: $(VENV)/.group-lint ## format the Rust and Python sources
 	cargo fmt
 	cargo fmt --manifest-path loom_tests/Cargo.toml
 	cargo fmt --all --manifest-path benches/rust/Cargo.toml
-	$(env) ruff format python tests examples benches docs
-	$(env) ruff check --fix python tests examples benches docs
+	$(env) ruff format $(python_sources)
+	$(env) ruff check --fix $(python_sources)
 
 ## Documentation ------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Goroutines, channels and select for Python, on a port of Go's scheduler.
+"""Goroutines, channels and select for Python, on a runtime modelled on Go's.
 
 >>> import golib
 >>> def main() -> int:
@@ -14,12 +14,12 @@ here works from goroutines and from ordinary threads alike; go() may be called f
 at any time. Importing starts no thread and patches nothing; patch() is asked for.
 """
 
-# First, as both files can be read by older Pythons too: it refuses in words where golib cannot work.
+# First: where golib cannot work, this says so. Older Pythons can read both files.
 from golib import _supported as _supported  # isort: split
 
 import typing as _typing
 
-# signal and time are not in __all__: a star import would hide the standard library's.
+# signal and time are left out of __all__: a star import would hide the standard library's.
 from golib import aio, context, runtime, sync
 from golib import signal as signal
 from golib import time as time
@@ -104,7 +104,7 @@ __all__ = [
 
 _supported.remember(__name__)
 
-if not _typing.TYPE_CHECKING:  # a type checker would take any name to be there
+if not _typing.TYPE_CHECKING:  # a type checker would believe that every name exists
 
     def __getattr__(name: str) -> object:
         from golib._words import missing

@@ -1,10 +1,10 @@
 """Goroutines and channels from asyncio: what the async methods of the compiled types do.
 
 # How a task waits
-An operation that would wait is made by a goroutine, which tells the task's loop how it ended. A task that is
-cancelled meanwhile has the goroutine cancelled and waits for its answer. If the operation had completed before, its
-result counts: the task goes on with it, so no value is lost, and the cancellation is raised by the task's next await
-instead, as golib's own would be.
+A goroutine performs an operation that would wait, and tells the task's loop how it ended. A task that is cancelled
+meanwhile cancels the goroutine and waits for its answer. If the operation had already completed, its result counts:
+the task continues with it, so no value is lost, and the task's next await raises the cancellation instead, just as
+golib's own would be raised by the next wait.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ async def _join(g: _golib.Goroutine[T]) -> T:
 
 
 async def in_goroutine(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
-    """Runs fn in a goroutine and waits for it in the manner of the header."""
+    """Runs fn in a goroutine and waits for it as the header says."""
     loop = asyncio.get_running_loop()
     g, answered = _start(loop, fn, args, kwargs)
     cancelled: asyncio.CancelledError | None = None
@@ -100,8 +100,8 @@ async def in_goroutine(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
 
 
 async def let_go(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
-    """Runs fn in a goroutine and waits for it. A task that is cancelled has the goroutine cancelled too, and waits no
-    longer than it takes to clean up; not at all if it is in a call that golib cannot end."""
+    """Runs fn in a goroutine and waits for it. A cancelled task cancels the goroutine too, and waits only until that
+    has cleaned up; not at all if the goroutine is in a call that golib cannot end."""
     g, answered = _start(asyncio.get_running_loop(), fn, args, kwargs)
     try:
         answer = await asyncio.shield(answered)
@@ -120,7 +120,7 @@ async def let_go(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         answer = None  # type: ignore[assignment]
 
 
-#: So many seconds a cancelled goroutine has to clean up.
+#: How many seconds a cancelled goroutine has to clean up.
 _CLEAN_UP = 0.1
 
 
@@ -130,7 +130,7 @@ def _start(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> tuple[_golib.Goroutine[None], asyncio.Future[_Answer]]:
-    """A goroutine of fn, and the future of its answer."""
+    """Starts a goroutine for fn; returns it and the future of its answer."""
     check(fn)
     answered: asyncio.Future[_Answer] = loop.create_future()
     name = getattr(fn, "__name__", None)
@@ -152,7 +152,7 @@ def _relay(
     try:
         loop.call_soon_threadsafe(_set, answered, answer)
     except RuntimeError:
-        pass  # the loop is closed: nobody waits any more
+        pass  # the loop is closed: nobody is waiting
     finally:
         del answer, answered  # they lead to the exception, and that to this frame
 
@@ -163,8 +163,8 @@ def _set(answered: asyncio.Future[_Answer], answer: _Answer) -> None:
 
 
 def _cancel_later(loop: asyncio.AbstractEventLoop) -> None:
-    """The running task has been cancelled and goes on with a result: cancels it at its next await, unless whoever
-    cancelled it (a timeout that ends in time after all) has taken that back."""
+    """Cancels the running task at its next await: it was cancelled, but continues with a result. Does nothing if
+    the canceller (a timeout that ended in time after all) has taken the cancellation back by then."""
     task = asyncio.current_task(loop)
     if task is None:
         return
@@ -203,7 +203,7 @@ def run_in_loop(coro: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | 
 
 
 class _Task:
-    """A coroutine in a loop, and who waits for it."""
+    """A coroutine in a loop, and the event on which its caller waits."""
 
     __slots__ = ("coro", "ended", "error", "loop", "task", "value")
 
@@ -239,7 +239,7 @@ class _Task:
             self.loop.call_soon_threadsafe(self._cancel)
             with _golib.shield():
                 self.ended.wait()
-            # Cancelled that came too late is raised by the next wait; KeyboardInterrupt would be lost.
+            # The next wait raises a Cancelled that came too late; a KeyboardInterrupt would be lost.
             if isinstance(self.error, asyncio.CancelledError) or not isinstance(error, Cancelled):
                 raise
         try:
@@ -251,12 +251,12 @@ class _Task:
 
 
 class _OwnLoop:
-    """golib's own event loop, in a thread of its own; begun by the first who needs it."""
+    """golib's own event loop, in a thread of its own, which the first caller starts."""
 
     def __init__(self) -> None:
-        #: No lock guards it: a finalizer that comes into running() may call it.
+        #: Not guarded by a lock: a finalizer that interrupts running() may call it.
         self._loop: Any = _golib.Ref(None)
-        #: Whether its thread waits for events: while it runs the last of what is ready, nothing else shows that.
+        #: Whether its thread waits for events. Nothing else tells while it runs the last ready callback.
         self._waits = False
 
     def running(self) -> asyncio.AbstractEventLoop:
@@ -267,7 +267,7 @@ class _OwnLoop:
             self._begin()
 
     def _begin(self) -> None:
-        """Starts a loop, unless another who does is faster."""
+        """Starts a loop, unless another caller is faster."""
         loop = asyncio.new_event_loop()
         self._watch(loop)
         thread = threading.Thread(target=self._run, args=(loop,), name="golib-asyncio", daemon=True)
@@ -282,7 +282,7 @@ class _OwnLoop:
             loop.call_soon_threadsafe(loop.stop)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Keeps `_waits` true to the facts. Another kind of loop than asyncio's own never tells that it waits."""
+        """Keeps `_waits` up to date. Loops other than asyncio's own never say that they wait."""
         if not isinstance(loop, asyncio.SelectorEventLoop):
             return
         own: Any = loop
@@ -301,7 +301,7 @@ class _OwnLoop:
         selector.select = wait
 
     def _idle_threads(self) -> int:
-        """How many threads of ours can wake nobody by themselves; asked before Deadlock is raised."""
+        """How many of golib's threads can wake nobody by themselves; asked before Deadlock is raised."""
         loop = self._loop.value
         if not self._waits or loop._ready or loop._scheduled or asyncio.all_tasks(loop):
             return 0
@@ -316,7 +316,7 @@ class _OwnLoop:
             loop.close()
 
     def forget(self) -> None:
-        """In a forked child its thread is not there."""
+        """Begins anew in a forked child, where the thread does not exist."""
         self.__init__()  # type: ignore[misc]
 
 

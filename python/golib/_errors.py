@@ -15,12 +15,12 @@ __all__ = [
     "SendOnClosed",
 ]
 
-#: What was here before importlib.reload().
+#: This module's names from before importlib.reload().
 _before = dict(globals())
 
 
 class AnyArguments:
-    """The `__signature__` of classes whose constructor is the one of BaseException, which shows none."""
+    """The `__signature__` of classes that have the constructor of BaseException, which shows none."""
 
     def __get__(self, instance: object, owner: type[BaseException]) -> object:
         if owner.__init__ not in (
@@ -69,11 +69,11 @@ class CloseOfClosed(ChanClosed):
 
 
 class Cancelled(BaseException):
-    """Raised in a goroutine that was cancelled, at its current or next blocking point, and at each
-    further one: clean up and let it pass, or clean up in `with golib.shield():` if that has to wait.
+    """Raised in a cancelled goroutine, at its current or next blocking point and at every later one.
+    Clean up and let it propagate; if the clean-up has to wait, do it in `with golib.shield():`.
 
-    It is a BaseException, so `except Exception` does not stop it. A goroutine that ends by it is not
-    reported; join() raises it.
+    It is a BaseException, so `except Exception` does not catch it. A goroutine that ends with it is
+    not reported; join() raises it.
 
     >>> g = golib.go(golib.sleep, 3600)
     >>> g.cancel()
@@ -84,7 +84,7 @@ class Cancelled(BaseException):
 
 
 class Goexit(BaseException):
-    """What goexit() raises: ends the goroutine, `finally` blocks run, join() returns None.
+    """What goexit() raises: it ends the goroutine, runs `finally` blocks, and join() returns None.
 
     >>> def work() -> None:
     ...     try:
@@ -97,12 +97,12 @@ class Goexit(BaseException):
 
 
 class Deadlock(RuntimeError):
-    """Everything waits for everything else: "all goroutines are asleep - deadlock!".
+    """Everything is waiting for everything else: "all goroutines are asleep - deadlock!".
 
     Raised in the main goroutine of run(), or in the main thread's blocking call; Go ends the
-    process there. `dump` shows all goroutines as they were, and is printed below the
-    traceback of one that nobody catches. It is not raised while anybody outside golib might wake a
-    waiter: another thread, also one of C that golib does not know, or a Python signal handler of the program's.
+    process instead. `dump` shows all goroutines as they were; an uncaught Deadlock prints it below
+    the traceback. It is not raised while something outside golib could wake a waiter: another
+    thread, even a C thread that golib does not know, or a Python signal handler of the program.
 
     >>> try:
     ...     golib.run(golib.Chan().recv)
@@ -123,7 +123,7 @@ class Deadlock(RuntimeError):
 class Canceled(Exception):
     """What a context's err() gives after its cancel function was called: "context canceled".
 
-    Go's context.Canceled. It is given, not raised; what a cancelled goroutine raises is Cancelled.
+    Go's context.Canceled. err() returns it and never raises it; a cancelled goroutine raises Cancelled.
     """
 
     def __init__(self, message: str = "context canceled") -> None:
@@ -140,7 +140,7 @@ class DeadlineExceeded(TimeoutError):
         super().__init__(message)
 
 
-# The compiled part raises the classes that it found first: they stay the ones.
+# The compiled part keeps raising the classes that it found first.
 globals().update({name: _before[name] for name in __all__ if name in _before})
 del _before
 
@@ -154,10 +154,10 @@ Canceled.__module__ = DeadlineExceeded.__module__ = "golib.context"
 
 
 def deadlock() -> Deadlock:
-    """The exception with the dump; called by the compiled part where the wait has just ended."""
+    """Makes the exception with the dump; the compiled part calls it where the wait has just ended."""
     from golib import _golib
 
-    waited = _golib._last_wait()  # first: what follows may wait, too
+    waited = _golib._last_wait()  # first, because what follows may wait too
     from golib._report import stacks_at_deadlock
 
     error = Deadlock(dump=stacks_at_deadlock(waited))

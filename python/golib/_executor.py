@@ -1,4 +1,4 @@
-"""golib.aio.Executor; concurrent.futures, which it needs, brings logging along."""
+"""golib.aio.Executor. In a module of its own, because concurrent.futures imports logging."""
 
 from __future__ import annotations
 
@@ -29,21 +29,20 @@ BrokenThreadPool = concurrent.futures.thread.BrokenThreadPool
 class Executor(concurrent.futures.ThreadPoolExecutor):
     """ThreadPoolExecutor with goroutines for threads: at most max_workers of them (None: as many as there are calls).
 
-    It is used as ThreadPoolExecutor is: submit, map, shutdown, `with`, wait() and as_completed(),
-    loop.run_in_executor(), loop.set_default_executor(). A worker makes one call after the other, so thread-locals serve
-    as they do in a pool of threads; it calls initializer(*initargs) first. Its name is thread_name_prefix and a number.
+    Use it like ThreadPoolExecutor: submit, map, shutdown, `with`, wait() and as_completed(), loop.run_in_executor(),
+    loop.set_default_executor(). A worker first calls initializer(*initargs), then makes one call after another, so
+    thread-locals work as they do in a pool of threads. Its name is thread_name_prefix and a number.
 
-    What differs: a call has the context variables of whoever submitted it; waiting in Future.result(),
-    Future.exception() or shutdown() parks a goroutine, and holds no OS thread; a call that ends by goexit() has the
-    result None; submit() may be called anywhere, also by finalizers and signal handlers. wait() and as_completed() are
-    the standard library's, and hold the OS thread of a goroutine that waits in them. Go has none; see WaitGroup.go and
-    Semaphore.
+    The differences: a call runs with its submitter's context variables. Future.result(), Future.exception() and
+    shutdown() park a goroutine without holding an OS thread. A call that ends by goexit() has the result None. submit()
+    may be called anywhere, even by finalizers and signal handlers. wait() and as_completed() are the standard
+    library's: a goroutine that waits in them holds its OS thread. Go has no executor; see WaitGroup.go and Semaphore.
 
-    Calls that are under way or queued are made before the interpreter exits, as the standard library's are; goroutines
-    of go() are not. A forked child begins with none.
+    Like the standard library's, the executor finishes running and queued calls before the interpreter exits; nobody
+    waits for the goroutines of go(). A forked child begins without calls.
 
     Raises: ValueError if max_workers is not positive; TypeError if initializer is not callable.
-    Cost: a worker is a goroutine; without max_workers, those beyond 32 end when they have nothing to do.
+    Cost: a goroutine for each worker; without max_workers, workers beyond 32 end when they are idle.
 
     >>> with golib.aio.Executor(2) as executor:
     ...     future = executor.submit(pow, 2, 10)
@@ -60,12 +59,12 @@ class Executor(concurrent.futures.ThreadPoolExecutor):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> None:
-        # Not ThreadPoolExecutor's own, whose threads and queue none of these methods uses.
+        # ThreadPoolExecutor's own __init__ is left out: no method here uses its threads or its queue.
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        # Private, but asked for by those who look at pools: so are the two below.
+        # Private, but read by code that inspects pools; so are the two properties below.
         self._max_workers: Any = max_workers
         name = thread_name_prefix or f"Executor-{self._numbers()}"
         self._pool = _Pool(max_workers, name, initializer, initargs)
@@ -85,9 +84,9 @@ class Executor(concurrent.futures.ThreadPoolExecutor):
         return call.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Takes no more calls, and waits for those that were submitted; a `with` block ends so.
+        """Refuses further calls and waits for those submitted, as the end of a `with` block does.
 
-        cancel_futures cancels those that have not begun.
+        With cancel_futures, calls that have not begun are cancelled.
 
         Blocks: the goroutine, or the OS thread, unless wait is false.
         Raises: RuntimeError if one of the executor's own calls would wait for itself.
@@ -113,20 +112,20 @@ class Executor(concurrent.futures.ThreadPoolExecutor):
     def __del__(self) -> None:
         pool = getattr(self, "_pool", None)
         if pool is not None:
-            pool.close()  # makes the calls that it has
+            pool.close()  # the workers still make the calls in the queue
 
 
 class _Pool:
-    """The workers of an executor, which know it and not the executor, and the calls that wait for them.
+    """An executor's workers and the calls that wait for them. Workers refer to the pool, never to the executor.
 
-    A call is queued first; then an idle worker is woken, or a new one started if there may be more. A worker that finds
-    the queue empty first enters itself among the idle ones, then looks at the queue once more. So one sees the other.
+    A submitter queues its call first, then wakes an idle worker or starts a new one if the limit allows. A worker that
+    finds the queue empty first lists itself as idle, then looks at the queue once more. So one of them sees the other.
 
-    Nothing is locked. Each step is one operation of a container in C, which neither another thread nor a finalizer or a
-    signal handler interrupts, so those may submit wherever they come.
+    Nothing is locked. Each step is one operation of a container in C, which no other thread, finalizer or signal
+    handler interrupts, so finalizers and signal handlers may submit at any point.
     """
 
-    #: Without a limit, so many idle workers are kept: what ThreadPoolExecutor has at most, unless told otherwise.
+    #: How many idle workers are kept if there is no limit: ThreadPoolExecutor's default limit.
     KEPT = min(32, (os.cpu_count() or 1) + 4)
 
     def __init__(
@@ -146,24 +145,24 @@ class _Pool:
         self.begin()
 
     def begin(self, forker: int = 0) -> None:
-        """Without calls; in a child that one of them forked, only its goroutine is there, with which the child ends."""
+        """Empties the pool. In a child that a call forked, only that call's goroutine lives; the child ends with it."""
         self.forker = forker
         self.queue: deque[_Call[Any]] = deque()
         self.idle: list[_golib.Event] = []
-        #: How many workers were begun, one more at each call; and one entry for each that has ended since.
+        #: The number of the next worker; and one entry for each worker that has ended.
         self.begun = itertools.count(1 + bool(forker)).__next__
         self.vacancies: list[None] = []
-        #: The goroutines that are in a call now.
+        #: The goroutines that are making a call.
         self.inside: set[int] = {forker} if forker else set()
-        #: Calls queued or under way, and workers; but for the forker's.
+        #: Calls queued or under way, and workers, without the forker's.
         self.calls = WaitGroup()
         self.staff = WaitGroup()
         self.workers: set[object] = set()
 
-    # -- whoever submits
+    # -- submitters
 
     def take(self, call: _Call[Any]) -> None:
-        """Has the call made."""
+        """Queues the call and sees that a worker makes it."""
         self.calls.add(1)  # first: shutdown() either refuses it or waits for it
         refusal = self.refusal()
         if refusal is not None:
@@ -174,11 +173,11 @@ class _Pool:
             self.see_to_it()
         except (MemoryError, RuntimeError):
             if self.workers:
-                return  # one of them will
+                return  # one of them will make it
             try:
                 self.queue.remove(call)
             except ValueError:
-                return  # one of them has
+                return  # a worker has taken it
             self.calls.done()
             raise
 
@@ -192,7 +191,7 @@ class _Pool:
         return None
 
     def see_to_it(self) -> None:
-        """There is a call in the queue: wakes a worker or starts one, unless all are busy; those will look again."""
+        """Wakes or starts a worker for a queued call. If all are busy, they look at the queue again by themselves."""
         try:
             self.idle.pop().set()
             return
@@ -215,7 +214,7 @@ class _Pool:
             raise
 
     def close(self) -> None:
-        """Lets the workers end when there is nothing to do any more."""
+        """Lets the workers end once the queue is empty."""
         self.closed = True
         try:
             while True:
@@ -236,11 +235,11 @@ class _Pool:
     # -- workers
 
     def work(self, worker: object) -> None:
-        """A worker's life; a goroutine."""
+        """The life of a worker; runs as a goroutine."""
         me, bell = _goid(), _golib.Event()
         try:
             if self.initializer is None or self.initialize():
-                # A cancelled goroutine cannot wait any more, so its next call would not be what was asked for.
+                # In a cancelled goroutine every wait raises, so it must not make another call.
                 while self.work_on(me) or self.rest(bell):
                     if _golib._is_cancelled() or me == self.forker:
                         break
@@ -266,7 +265,7 @@ class _Pool:
         return True
 
     def work_on(self, me: int) -> bool:
-        """Makes the first call of the queue; false if that is empty."""
+        """Makes the first call in the queue; returns False if there is none."""
         try:
             call = self.queue.popleft()
         except IndexError:
@@ -284,7 +283,7 @@ class _Pool:
         return True
 
     def rest(self, bell: _golib.Event) -> bool:
-        """The queue was empty: waits for a call; false if the worker may end."""
+        """Waits for a call after the queue was found empty; returns False if the worker may end."""
         if self.closed or (self.limit is None and len(self.idle) >= self.KEPT):
             return False
         self.idle.append(bell)
@@ -293,20 +292,20 @@ class _Pool:
                 self.idle.remove(bell)
                 return True
             except ValueError:
-                pass  # it is being woken
+                pass  # somebody is about to set the bell
         bell.wait()
         bell.clear()
         return True
 
     def dismiss(self, worker: object) -> None:
-        """One less."""
+        """Strikes a worker off."""
         self.workers.discard(worker)
         if self.limit is not None:
             self.vacancies.append(None)
         self.staff.done()
 
     def pass_on(self) -> None:
-        """A worker has ended, perhaps when it was to take a call."""
+        """Finds another worker for the call that a worker was perhaps woken for before it ended."""
         if not self.queue:
             return
         try:
@@ -322,16 +321,16 @@ class _Pool:
 
 
 class _Future(concurrent.futures.Future[T]):
-    """A future for which goroutines wait without an OS thread."""
+    """A future on which goroutines wait without holding an OS thread."""
 
     def __init__(self) -> None:
         super().__init__()
-        # All of its waits go by its condition. It locks twice when it shows itself in an error.
+        # All of its waits use its condition. Recursive: an error takes it again for the future's repr.
         self._condition: Any = Cond(threading.RLock())
 
 
 class _Call(Generic[T]):
-    """What was submitted."""
+    """A submitted call."""
 
     __slots__ = ("args", "context", "fn", "future", "kwargs")
 
@@ -340,7 +339,7 @@ class _Call(Generic[T]):
         self.fn = fn
         self.args = args
         self.kwargs = kwargs
-        #: A copy of the submitter's; None if that is empty.
+        #: A copy of the submitter's context variables; None if there are none.
         self.context: Context | None = _golib._copy_context()
 
     def run(self) -> None:
@@ -357,18 +356,18 @@ class _Call(Generic[T]):
         self.future.set_result(result)
 
     def fail(self, error: BaseException) -> None:
-        """It will not be made."""
+        """Ends the future of a call that will not be made."""
         if self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
     def cancel(self) -> None:
-        """It is not wanted any more."""
+        """Cancels the future of a call that has not begun."""
         self.future.cancel()
         self.future.set_running_or_notify_cancel()  # tells wait() and as_completed()
 
 
 def _goid() -> int:
-    """The caller's number, 0 on a thread."""
+    """The id of the calling goroutine; 0 on a thread."""
     g = _golib._current()
     return 0 if g is None else g.id
 
@@ -385,7 +384,7 @@ def _at_exit() -> None:
         try:
             pool.calls.wait()
         except Deadlock:
-            pass  # they would never end
+            pass  # those calls would never end
 
 
 def _after_fork_in_child() -> None:

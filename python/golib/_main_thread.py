@@ -1,7 +1,7 @@
-"""What only the main thread may do, done there for whoever asks. Under run() that is the main goroutine.
+"""Errands that only the main thread may run, run there for others. Under run() that is the main goroutine.
 
-Errands are run one after the other, never one inside another, so that they need no lock: a signal handler may ask
-for one while the main thread is in the middle of another.
+Errands run one after another and never one inside another, so they need no lock: a signal handler may ask for one
+while the main thread is in the middle of another.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from golib import _golib
 
 __all__ = ["forget", "handle_sigurg", "on_main_thread"]
 
-#: How often one who waits for the main thread makes it look.
+#: How many seconds a waiting caller lets pass before it disturbs the main thread again.
 _LOOK = 0.01
-#: After so many seconds in a call that nothing can interrupt, the main thread will not come.
+#: After how many seconds the main thread counts as stuck in a call that nothing can interrupt.
 _PATIENCE = 10.0
 
 
@@ -38,15 +38,14 @@ _asked = False  # the main thread has been told and has not come yet
 
 
 def on_main_thread(call: Callable[[], None]) -> None:
-    """Has the main thread call call(), which may be called again if it was interrupted.
+    """Makes the main thread call call(), which may be called again if it was interrupted.
 
-    In a signal handler that came into the middle of an errand it returns at once, and the call is made when the
-    handler has ended.
+    In a signal handler that has interrupted an errand it returns at once; the call is made when the handler has ended.
 
     Blocks: the goroutine, or the OS thread, until the main thread runs Python code or waits in golib.
-    Raises: what call raised; RuntimeError if the main thread does not come for ten seconds: it may be waiting for
-        us in a way that golib does not see.
-    Cancel: it is not left.
+    Raises: what call raised; RuntimeError if the main thread does not come within ten seconds: it may be waiting
+        for the caller in a way that golib does not see.
+    Cancel: not cancellable.
     """
     global _asked
     errand = _Errand(call)
@@ -57,7 +56,7 @@ def on_main_thread(call: Callable[[], None]) -> None:
         deadline = _golib._monotonic() + _PATIENCE
         while True:
             _asked = _asked or _golib._call_soon(_serve)
-            with _golib.shield():  # a cancelled goroutine may stop() too; it is short
+            with _golib.shield():  # a cancelled goroutine may call stop() too; the wait is short
                 if errand.done.wait(_LOOK):
                     break
             _disturb()
@@ -69,10 +68,10 @@ def on_main_thread(call: Callable[[], None]) -> None:
 
 
 def _serve() -> None:
-    """Does what there is to do; on the main thread."""
+    """Runs the errands; on the main thread."""
     global _asked, _busy
     _asked = False
-    # Whoever adds one while we are busy leaves it to us: look again after that.
+    # An errand added while this runs is left to it: look again afterwards.
     while _errands and not _busy:
         try:
             _busy = True
@@ -83,7 +82,7 @@ def _serve() -> None:
                     errand.call()
                 except Exception as error:
                     errand.error = error
-                except BaseException:  # of a signal handler: the errand is done the next time
+                except BaseException:  # from a signal handler: the errand runs the next time
                     errand.taken = False
                     raise
                 errand.done.set()
@@ -93,7 +92,7 @@ def _serve() -> None:
 
 
 def _disturb() -> None:
-    """Gets the main thread out of a call that a signal interrupts."""
+    """Interrupts the main thread's call, if a signal can."""
     if signal.getsignal(signal.SIGURG) is _on_sigurg:
         ident = threading.main_thread().ident
         if ident is not None:
@@ -101,7 +100,7 @@ def _disturb() -> None:
 
 
 def handle_sigurg() -> None:
-    """SIGURG makes the main thread serve, unless the program has its own plans with it."""
+    """Lets SIGURG make the main thread serve, unless the program uses that signal itself."""
     if signal.getsignal(signal.SIGURG) is signal.SIG_DFL:
         signal.signal(signal.SIGURG, _on_sigurg)
 
@@ -111,7 +110,7 @@ def _on_sigurg(signum: int, frame: FrameType | None) -> None:
 
 
 def forget() -> None:
-    """In a forked child: who asked is not there."""
+    """Forgets the errands in a forked child, where those who asked do not exist."""
     global _asked, _busy
     _errands.clear()
     _asked = _busy = False

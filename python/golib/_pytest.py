@@ -1,11 +1,11 @@
-"""The pytest plugin `golib`: a test fails by its goroutines' exceptions, and tells of those that it leaves behind.
+"""The pytest plugin `golib`: a goroutine's unread exception fails the test, and goroutines left behind are reported.
 
 | setting | values, the default first | says what happens to |
 |---|---|---|
 | `golib_exceptions` | `error`, `warn`, `ignore` | an exception that ended a goroutine and that nobody read |
 | `golib_leaks` | `warn`, `error`, `ignore` | a goroutine that a test started and that lives on after it |
 
-`ignore` leaves exceptions to golib's own report on stderr. A goroutine of a wider fixture is no leak.
+`ignore` leaves exceptions to golib's own report on stderr. A goroutine of a wider fixture does not count as a leak.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import golib
 import pytest
 from golib import _report, testing
 
-#: Seconds that a test's goroutines have to end after it.
+#: How many seconds after a test its goroutines may take to end.
 PATIENCE = 0.5
 
 MODES = ("error", "warn", "ignore")
@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _Watcher:
-    """Looks after each test's goroutines."""
+    """Checks each test's goroutines."""
 
     def __init__(self, exceptions: str, leaks: str) -> None:
         self._exceptions, self._leaks = exceptions, leaks
@@ -73,7 +73,7 @@ class _Watcher:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """A worker of pytest-xdist has ended."""
+        """Takes over the counts of a worker of pytest-xdist that has ended."""
         self._late += getattr(node, "workeroutput", {}).get("golib_late", [])
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -124,7 +124,7 @@ class _Watcher:
         return result
 
     def _held_by(self, failure: BaseException) -> list[str]:
-        """The exceptions whose handles a failed test holds. Its traceback would keep them until another test runs."""
+        """The exceptions whose handles a failed test holds: its traceback would keep them until another test runs."""
         if self._exceptions == "ignore":
             return []
         chain, texts = _chain(failure), []
@@ -148,14 +148,14 @@ class _Watcher:
             pytest.fail("\n\n".join(map(_text, errors)), pytrace=False)
 
     def _note_late(self) -> None:
-        """What came up since the last test: pytest had kept its handle, usually with a failed test's traceback."""
+        """Reports exceptions that came up since the last test, whose handles a failed test's traceback usually kept."""
         if self._exceptions != "ignore":
             for error in self._watch.take_uncaught():
                 self._late.append(f"after {self._last or 'the start'}: {_text(error)}")
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    """An exception and those that it came from."""
+    """An exception, its causes and its contexts."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)
@@ -182,7 +182,7 @@ def _under_run(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Functions, methods and unittest's test cases alike: pytest calls `obj` in the end."""
+    """Runs functions, methods and unittest's test cases alike: pytest calls `obj` in the end."""
     if item.get_closest_marker("golib") and isinstance(item, pytest.Function):
         item.obj = _under_run(item.obj)
     return (yield)
@@ -192,14 +192,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def _print_goroutines_at_timeouts(config: pytest.Config) -> None:
-    """Has pytest-timeout, if it is here, print the goroutines beside the threads."""
+    """Makes pytest-timeout, if installed, print the goroutines beside the threads."""
     if not config.pluginmanager.hasplugin("timeout"):
         return
     import pytest_timeout  # type: ignore[import-untyped, unused-ignore]
 
     dump = getattr(pytest_timeout, "dump_stacks", None)
     if dump is None or hasattr(dump, "__wrapped__"):
-        return  # a version that does it otherwise, or done already
+        return  # another version of pytest-timeout, or already done
 
     @functools.wraps(dump)
     def dump_stacks(terminal: Any) -> None:

@@ -1,6 +1,6 @@
 """Registries: dicts of the living instances of a class, for code that visits all of them.
 
-They hold them weakly. Anything may be added or die while one is walked, which a WeakSet does not stand.
+They hold the instances weakly. Unlike a WeakSet, a registry may be walked while anything is added or dies.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ __all__ = ["Registry", "add", "members"]
 
 T = TypeVar("T")
 
-#: By number: what is held may have any hash.
+#: By number, because a member may have any hash.
 Registry: TypeAlias = dict[int, weakref.ref[T]]
 
 
 def add(registry: Registry[T], member: T) -> None:
-    """Holds `member` as long as it lives."""
+    """Enters `member` for as long as it lives."""
     ref = _Ref(member, _forget)
     ref.key, ref.registry = id(ref), registry
     registry[ref.key] = ref
 
 
 def members(registry: Registry[T]) -> list[T]:
-    """Those that live now."""
+    """The members that are alive now."""
     return [member for ref in list(registry.values()) if (member := ref()) is not None]
 
 

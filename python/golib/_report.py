@@ -18,18 +18,18 @@ __all__ = ["all_stacks", "own_stack", "set_panic_handler", "stack_of"]
 _PanicHandler = Callable[["_golib.Goroutine[Any]", BaseException], None]
 _panic_handler: _PanicHandler | None = None
 
-#: Where there is no panic handler, the last of these takes what nobody reads. For golib.testing.
+#: Without a panic handler, the last of these gets the unread exceptions. For golib.testing.
 collectors: list[_PanicHandler] = []
 
 
 def set_panic_handler(fn: _PanicHandler | None) -> None:
-    """Sets what is called with the goroutine and its exception when nobody will read it.
+    """Sets the function that is called with a goroutine and its exception when nobody will read that.
 
     None restores the default, which prints both to stderr, or calls threading.excepthook if the
-    program has replaced that. The process goes on either way, unless the environment says
-    GOLIB_PANIC=exit; Go's ends.
+    program has replaced that. The process continues either way, unless the environment says
+    GOLIB_PANIC=exit; Go ends it.
 
-    Blocks: nothing. The handler itself may block; it runs where the exception was found to be
+    Blocks: nothing. The handler itself may block; it runs where the exception turned out to be
         unread, usually in the goroutine itself.
     Raises: TypeError if fn is neither callable nor None.
 
@@ -48,7 +48,7 @@ def set_panic_handler(fn: _PanicHandler | None) -> None:
 
 
 def uncaught(g: _golib.Goroutine[Any], error: BaseException) -> None:
-    """Reports an exception that nobody has read; called by the compiled part, once."""
+    """Reports an exception that nobody has read; the compiled part calls it once for each."""
     what = "the panic handler"
     try:
         if _panic_handler is not None:
@@ -69,12 +69,12 @@ def uncaught(g: _golib.Goroutine[Any], error: BaseException) -> None:
 
 
 def _hook_args(g: _golib.Goroutine[Any], error: BaseException) -> threading.ExceptHookArgs:
-    """What threading gives its hook."""
+    """The argument that threading gives its hook."""
     return threading.ExceptHookArgs((type(error), error, error.__traceback__, thread_of(g)))
 
 
 def end_of_child(error: BaseException | None) -> NoReturn:
-    """Ends a forked child with the goroutine that forked; called by the compiled part."""
+    """Ends a forked child when the goroutine that forked it has ended; called by the compiled part."""
     status = 0
     if isinstance(error, SystemExit):
         status = _exit_status(error)
@@ -109,7 +109,7 @@ def _panic_text(g: _golib.Goroutine[Any], error: BaseException) -> str:
 
 
 def format_error(error: BaseException) -> str:
-    """The traceback, whatever the exception's own text may raise."""
+    """The traceback, even if making the exception's own text raises."""
     try:
         return "".join(traceback.format_exception(error))
     except BaseException:
@@ -122,7 +122,7 @@ def _print(text: str) -> None:
             sys.stderr.write(text)
             sys.stderr.flush()
     except (OSError, ValueError):
-        pass  # there is nowhere left to say it
+        pass  # nowhere is left to report it
 
 
 def _flush() -> None:
@@ -173,7 +173,7 @@ def own_stack(frame: FrameType) -> str:
 
 
 def all_stacks() -> str:
-    """The dump of all goroutines, by number; one dump stands for those that are alike."""
+    """The dump of all goroutines, by number; those that are alike share one."""
     return _grouped(_by_number())
 
 
@@ -185,7 +185,7 @@ def _grouped(goroutines: list[_golib.Goroutine[Any]]) -> str:
 
 
 def _likeness(g: _golib.Goroutine[Any]) -> object:
-    """What two goroutines share whose dumps differ in nothing but their number and how long they have waited."""
+    """The key of a dump: the same for dumps that differ only in the number and in how long the goroutine has waited."""
     state = g._header().partition("[")[2].partition(",")[0].rstrip("]:")
     frame = g._frame()
     stack = tuple((at.f_code, line) for at, line in traceback.walk_stack(frame)) if frame else ()
@@ -211,7 +211,7 @@ def _by_number() -> list[_golib.Goroutine[Any]]:
 
 
 def stacks_at_deadlock(waited: str) -> str:
-    """The dump of all goroutines while the caller still waited, as `waited` says.
+    """The dump of all goroutines as they were while the caller waited, as `waited` says.
 
     The caller comes first, without golib's frames.
     """
@@ -230,7 +230,7 @@ def _is_ours(filename: str) -> bool:
     return filename == "<goroutine>" or os.path.dirname(filename).startswith(_PACKAGE)
 
 
-#: How many runs of numbers a dump names for goroutines that are alike.
+#: How many ranges of ids a dump lists for goroutines that are alike.
 MOST_RUNS = 20
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))

@@ -34,7 +34,7 @@ class Recv(NamedTuple, Generic[T]):
 class Selected(NamedTuple, Generic[V]):
     """What select() did.
 
-    `index` is the case's, -1 for the default. `value` is what was received, None for a send.
+    `index` is that of the case, -1 for the default. `value` is what was received, None for a send.
     `ok` is False for a receive from a closed channel and for the default.
 
     >>> ch = golib.Chan(1)
@@ -48,7 +48,7 @@ class Selected(NamedTuple, Generic[V]):
 
 
 class ChannelType(GenericAlias):
-    """`Chan[int]`: a type, which somebody may take for a channel."""
+    """`Chan[int]`: a type, which a caller may mistake for a channel."""
 
     def __getattribute__(self, name: str) -> Any:
         if name in _OF_CHANNELS:

@@ -17,14 +17,14 @@ T = TypeVar("T")
 def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Runs main(*args, **kwargs) as a goroutine, waits for it and returns its value.
 
-    Other goroutines go on when it returns, as daemons. Called on the main thread, main is the
-    main thread for Python: signal handlers are set and run in it, and KeyboardInterrupt is raised
-    in it, also inside a C call. In a goroutine run() just calls main. If the caller is cancelled
-    (golib.timeout), main is.
+    When it returns, other goroutines continue as daemons. If run() is called on the main thread,
+    Python takes main for that thread: signal handlers are set and run in it, and KeyboardInterrupt
+    is raised in it, even inside a C call. In a goroutine run() just calls main. Cancelling the
+    caller (golib.timeout) cancels main.
 
     Blocks: the goroutine that calls main, or the OS thread.
-    Raises: what main raised (the same object); TypeError as go(); KeyboardInterrupt when main sat
-        for a second in a call that cannot be interrupted, and that goroutine is abandoned.
+    Raises: what main raised (the same object); TypeError as go(); KeyboardInterrupt if main spends
+        a second in a call that cannot be interrupted; that goroutine is then abandoned.
 
     >>> golib.run(pow, 2, 10)
     1024
@@ -36,7 +36,7 @@ def run(main: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def check(fn: Any) -> None:
-    """Raises TypeError for what cannot be a goroutine."""
+    """Raises TypeError if `fn` cannot be a goroutine's function."""
     if callable(fn) and not _golib._is_async(fn):
         return
     from golib._words import refuse
@@ -47,7 +47,7 @@ def check(fn: Any) -> None:
 def main(fn: Callable[P, T]) -> Callable[P, T]:
     """A decorator: calling fn runs it under run().
 
-    It runs nothing by itself. Parameters and the return value pass through.
+    Decorating runs nothing. Parameters and the return value pass through.
 
     Raises: TypeError if fn is not callable or an async function.
 
@@ -69,10 +69,10 @@ def main(fn: Callable[P, T]) -> Callable[P, T]:
 def blocking(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Calls fn(*args, **kwargs), announced as a call that blocks: Go's entersyscall.
 
-    Only a hint: other goroutines may go on at once instead of after the scheduler has noticed, a
+    Only a hint: other goroutines may continue at once, not only when the scheduler has noticed, a
     fraction of a millisecond later. Calls that release the interpreter never need it.
 
-    Cost: below a microsecond beside the call itself.
+    Cost: less than a microsecond on top of the call.
 
     >>> import time
     >>> golib.blocking(time.sleep, 0.001)

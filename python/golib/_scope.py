@@ -1,4 +1,4 @@
-"""scope: goroutines that end before the block that started them does."""
+"""scope: goroutines that end before the block in which they were started."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from golib._errors import Cancelled, Goexit
 
 __all__ = ["Scope", "scope"]
 
-#: By which a block is left without having failed.
+#: Exceptions that leave a block without being its failure.
 _NO_FAILURES = (Cancelled, Goexit, GeneratorExit)
 
 
 class Scope(_golib.Group):
-    """What scope() returns: go(), try_go(), cancel() and ctx. See there."""
+    """What scope() returns; it has go(), try_go(), cancel() and ctx."""
 
     __slots__ = ("_cancelled",)
 
@@ -28,7 +28,7 @@ class Scope(_golib.Group):
     def cancel(self) -> None:
         """Cancels all goroutines of the scope, and the block itself where it waits.
 
-        A block that is left because of that raises nothing. Calling it again does nothing.
+        A block that ends because of this raises nothing. Calling it again does nothing.
 
         Blocks: nothing.
 
@@ -53,14 +53,14 @@ class Scope(_golib.Group):
         ) -> bool: ...
 
     else:
-        # Not Python code, which a signal can interrupt before its first instruction.
+        # Compiled: a signal can interrupt Python code before its first instruction.
         __enter__ = _golib.Group._enter
         __exit__ = _golib.Group._exit
 
     def _outcome(self, error: BaseException | None, late: BaseException | None) -> bool:
-        """Raises what the scope came to; true if the block's own exception is dealt with.
+        """Raises the scope's outcome; returns True if the block's own exception has been dealt with.
 
-        No goroutine of it runs any more. `error` left the block, `late` interrupted the wait for them.
+        All of its goroutines have ended. `error` left the block; `late` interrupted the wait for them.
         """
         own = [e for e in (error, late) if e is not None and not isinstance(e, _NO_FAILURES)]
         failures = own + self._errors()
@@ -76,14 +76,14 @@ class Scope(_golib.Group):
                 raise BaseExceptionGroup("unhandled exceptions in a scope", failures) from None
             if late is not None:
                 raise late
-            # Cancelled by cancel() alone it has done what was wished.
+            # Cancelled by cancel() alone, it ended as asked.
             return isinstance(error, Cancelled) and self._cancelled and not _golib._is_cancelled()
         finally:
             del self, own, failures, bare, error, late  # they hold this frame
 
 
 def _seen_here(error: BaseException) -> None:
-    """Begins the traceback of what interrupted the end of a block at that block: it has passed no Python code yet."""
+    """Starts the traceback of an exception that interrupted a block's end at that block: no Python frame has it yet."""
     block = sys._getframe(1).f_back
     if block is not None:
         tb = TracebackType(error.__traceback__, block, block.f_lasti, block.f_lineno)
@@ -91,16 +91,16 @@ def _seen_here(error: BaseException) -> None:
 
 
 def scope(*, limit: int | None = None, cancel_on_error: bool = True) -> Scope:
-    """A `with` block whose goroutines, started by its go(), have all ended when it is left.
+    """A `with` block that ends only when every goroutine started by its go() has ended.
 
-    The first that fails cancels the others and the block; with cancel_on_error=False they go on. With a
-    limit, go() waits while so many run. When all have ended, the failures (those of the block first,
-    then in the order of their ends) are raised together; cancelled ones do not count. If the block is
-    cancelled from outside, so are its goroutines. Go has golang.org/x/sync/errgroup for this.
+    The first failure cancels the others and the block; with cancel_on_error=False they continue. With a
+    limit, go() waits while that many are running. When all have ended, the failures (the block's first,
+    then in the order in which goroutines ended) are raised together; cancellations do not count. If the
+    block is cancelled from outside, so are its goroutines. Go has golang.org/x/sync/errgroup for this.
 
-    Blocks: the end of the block, the goroutine or OS thread, until all goroutines have ended. A second
-        Ctrl-C leaves them behind.
-    Raises: ExceptionGroup, also of a single failure; KeyboardInterrupt and SystemExit bare;
+    Blocks: at the end of the block, the goroutine or OS thread, until all goroutines have ended. A
+        second Ctrl-C leaves them behind.
+    Raises: ExceptionGroup, even for a single failure; KeyboardInterrupt and SystemExit as themselves;
         Cancelled if it was cancelled from outside; ValueError for a limit below 1.
 
     >>> with golib.scope() as s:

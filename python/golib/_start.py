@@ -1,4 +1,4 @@
-"""What the first goroutine sets going. Importing golib does none of this."""
+"""What the first goroutine sets up. Importing golib does none of this."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from golib._main_thread import handle_sigurg
 
 __all__ = ["started"]
 
-#: How long, in seconds, the end waits for goroutines that hold locks of logging's handlers.
+#: How many seconds the exit waits for goroutines that hold locks of logging's handlers.
 _PATIENCE = 0.2
 
 
@@ -23,7 +23,7 @@ def started() -> None:
     atexit.register(at_exit)
     _golib._hook_child(_golib._after_fork)
     _golib._hook_child(watch_end_of_process)
-    # CPython warns of any second OS thread; ours are made for a fork. It says no more of whose they are.
+    # CPython warns of every second OS thread, whoever made it; golib's are prepared for a fork.
     warnings.filterwarnings(
         "ignore",
         r"This process \(pid=\d+\) is multi-threaded, use of fork",
@@ -31,7 +31,7 @@ def started() -> None:
     )
     try:
         handle_signals()
-    except ValueError:  # not on the main thread: it does it as soon as it runs Python code
+    except ValueError:  # not on the main thread, which does it as soon as it runs Python code
         _golib._call_soon(handle_signals)
 
 
@@ -42,7 +42,7 @@ def handle_signals() -> None:
 
 
 def handle_sigquit() -> None:
-    """SIGQUIT prints all goroutines, unless the program has its own plans with it."""
+    """Lets SIGQUIT print all goroutines, unless the program uses that signal itself."""
     if signal.getsignal(signal.SIGQUIT) is signal.SIG_DFL:
         signal.signal(signal.SIGQUIT, on_sigquit)
 
@@ -58,16 +58,16 @@ def on_sigquit(signum: int, frame: FrameType | None) -> None:
 
 
 def at_exit() -> None:
-    """Called before whatever was registered before the first goroutine, while goroutines still run.
+    """Reports unread exceptions at exit, while goroutines still run and logging's handlers still work.
 
-    What reports exceptions is there: the handlers of logging, and others that flush at exit.
+    Exit handlers that were registered before the first goroutine run after it.
     """
     _golib._report_unread()
     spare_logging()
 
 
 def watch_end_of_process() -> None:
-    """In a forked child. One of multiprocessing's ends without the exit handlers, but with its own finalizers."""
+    """Prepares a forked child for its end: multiprocessing's children run its finalizers, but no exit handlers."""
     util = sys.modules.get("multiprocessing.util")
     if util is None:
         return
@@ -75,12 +75,12 @@ def watch_end_of_process() -> None:
     def register(_: object) -> None:
         util.Finalize(None, _golib._report_unread, exitpriority=-100)
 
-    # multiprocessing forgets the parent's finalizers first. It keeps this only as long as the object is alive.
+    # multiprocessing has forgotten the parent's finalizers by then. It keeps this one while the object is alive.
     util.register_after_fork(_golib._report_unread, register)
 
 
 def spare_logging() -> None:
-    """Keeps logging from waiting for a lock that nobody will give back."""
+    """Keeps logging from waiting for a lock that nobody will release."""
     logging = sys.modules.get("logging")
     if logging is None:
         return

@@ -1,7 +1,7 @@
 """Whether golib can work in this interpreter, found out before anything else of golib is imported.
 
-The compiled part refuses too (cpython/init.c, versions.h), but the name of its file says which interpreter it was built
-for, and others do not find it. This module is for those others; so it uses nothing that older ones cannot read.
+The compiled part refuses too (cpython/init.c, versions.h), but the name of its file says for which interpreter it was
+built, and other interpreters do not find it. This module is for them, so it uses only syntax that older ones can read.
 """
 
 import sys
@@ -14,7 +14,7 @@ NEWEST = (3, 15)
 
 
 def refusal(implementation: str, version: "tuple[int, int]", abiflags: str) -> str:
-    """Why golib refuses such an interpreter; nothing if it does not.
+    """Why golib refuses such an interpreter; empty if it does not.
 
     >>> refusal("cpython", (3, 13), "")
     ''
@@ -34,7 +34,7 @@ def refusal(implementation: str, version: "tuple[int, int]", abiflags: str) -> s
 def restore(package: ModuleType) -> None:
     """Puts golib's modules where they were when `package`, golib itself, was imported first.
 
-    The compiled part exists once in a process, and raises, returns and calls what it found in them then.
+    The compiled part exists once in a process; it still raises, returns and calls what it found in them then.
     """
     sys.modules[package.__name__] = package
     for module in list(vars(package).values()):
@@ -43,12 +43,12 @@ def restore(package: ModuleType) -> None:
 
 
 def remember(package: str) -> None:
-    """Notes golib, whose import has succeeded, for restore()."""
+    """Remembers golib, whose import has succeeded, for restore()."""
     sys.modules["golib._golib"]._package(sys.modules[package])
 
 
 def check() -> None:
-    """Raises ImportError unless golib can work here. If somebody has emptied sys.modules, has it imported as it was."""
+    """Raises ImportError unless golib can work here. Restores an earlier import if sys.modules has been emptied."""
     version = (sys.version_info[0], sys.version_info[1])
     why_not = refusal(sys.implementation.name, version, getattr(sys, "abiflags", ""))
     if why_not:
@@ -64,11 +64,11 @@ def check() -> None:
             name="golib",
         ) from error
     except ImportError as error:
-        # CPython's own refusal does not say whose.
+        # CPython's own refusal does not name the module.
         if "subinterpreters" in str(error):
             raise ImportError("golib works in the main interpreter only", name="golib") from error
         raise
-    # Not golib._golib: where golib was refused before, the module is there, but no attribute of the package.
+    # Not golib._golib: if golib was refused before, the module exists but is no attribute of the package.
     compiled = sys.modules["golib._golib"]
     compiled._check_interpreter()
     before = compiled._package(None)

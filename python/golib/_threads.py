@@ -1,7 +1,7 @@
-"""What threading knows of goroutines: the object that threading.current_thread() gives in one.
+"""Goroutines as threading sees them: the object that threading.current_thread() returns in one.
 
-For a thread that it did not start, current_thread() makes a dummy and enters it in a table. In a goroutine the dummy is
-one of golib's, which has the goroutine's name; it leaves the table at the goroutine's end.
+For a thread that threading did not start, current_thread() makes a dummy and enters it in a table. In a goroutine the
+dummy is golib's: it has the goroutine's name, and leaves the table at the goroutine's end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _Dummy: Any = _threading._DummyThread
 class GoroutineThread(_Dummy):  # type: ignore[misc]
     """A goroutine as threading shows it: a daemon thread that has been started.
 
-    Thread's own constructor takes several microseconds; what it sets is the same for all goroutines, and here.
+    Thread's own constructor takes several microseconds. What it sets is the same for all goroutines, and is set here.
     """
 
     _initialized = True
@@ -39,7 +39,7 @@ class GoroutineThread(_Dummy):  # type: ignore[misc]
     _name: str
 
     def __init__(self, g: _golib.Goroutine[Any] | None = None) -> None:
-        """Of a goroutine, or of the caller's, which is entered in threading's table."""
+        """Represents `g`, or the calling goroutine, which is then entered in threading's table."""
         of = g or _golib._current()
         assert of is not None
         self._goroutine: Callable[[], _golib.Goroutine[Any] | None] = weakref.ref(of)
@@ -58,12 +58,12 @@ class GoroutineThread(_Dummy):  # type: ignore[misc]
         if g is not None:
             g.name = self._name
 
-    #: Unlike Thread's, it leaves the OS thread's name alone.
+    #: Unlike Thread's, setting it leaves the OS thread's name alone.
     name = property(_Dummy.name.fget, _set_name)
 
     @property
     def native_id(self) -> int | None:
-        """The OS thread's that runs it now: only known in the goroutine itself."""
+        """The id of the OS thread that runs it now; known only in the goroutine itself."""
         return threading.get_native_id() if threading.get_ident() == self._ident else None
 
     def is_alive(self) -> bool:
@@ -128,29 +128,29 @@ class GoroutineThread(_Dummy):  # type: ignore[misc]
 
 
 def _nobody() -> None:
-    """A weak reference to what is gone."""
+    """A weak reference to an object that is gone."""
 
 
 def install() -> None:
-    """Before the first goroutine."""
+    """Replaces threading's dummy class; called before the first goroutine."""
     _Dummy.__new__ = _new
 
 
 def _new(cls: type[Any], *args: object) -> Any:
-    """Of the classes whose instances current_thread() makes."""
+    """The metaclass of the class that current_thread() calls."""
     if cls is _Dummy and _golib._in_goroutine():
         cls = GoroutineThread
     return object.__new__(cls)
 
 
 def renamed(g: _golib.Goroutine[Any], name: str) -> None:
-    """g.name was set; called by the compiled part."""
+    """Called by the compiled part after g.name was set."""
     thread = _threading._active.get(g._ident())
     if isinstance(thread, GoroutineThread):
         thread._name = name
 
 
 def thread_of(g: _golib.Goroutine[Any]) -> threading.Thread:
-    """The object that current_thread() gives in `g`, or one that looks like it."""
+    """The object that current_thread() returns in `g`, or one that looks like it."""
     thread: threading.Thread | None = _threading._active.get(g._ident())
     return GoroutineThread(g) if thread is None else thread

@@ -1,4 +1,4 @@
-"""Errors that say what to write instead. Imported when there is one to raise."""
+"""Errors that say what to write instead. Imported when one is raised."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 __all__ = ["missing", "refuse"]
 
-#: Where names of golib are looked for, in this order.
+#: The modules that are searched for a name, in this order.
 _MODULES = (
     "golib",
     "golib.sync",
@@ -20,7 +20,7 @@ _MODULES = (
     "golib.signal",
 )
 
-#: What other libraries and Go call what golib has under another name, in lower case without underscores.
+#: Names that other libraries and Go give to what golib has, in lower case without underscores.
 _ELSEWHERE = {
     "lock": "golib.sync.Mutex",
     "rlock": "golib.sync.Mutex, which its holder cannot lock twice",
@@ -53,7 +53,7 @@ _PLANNED = {
 
 
 def missing(module: str, name: str) -> AttributeError:
-    """For a module's `__getattr__`: where the name is, if golib has one like it."""
+    """The AttributeError for a module's `__getattr__`: it names the place of a similar name, if golib has one."""
     text = f"module {module!r} has no attribute {name!r}"
     if not name.startswith("_"):
         hint = _hint(module, name)
@@ -86,7 +86,7 @@ def _plain(name: str) -> str:
 
 
 def refuse(fn: Any) -> NoReturn:
-    """Raises TypeError for what cannot be a goroutine's function."""
+    """Raises TypeError if `fn` cannot be a goroutine's function."""
     if not callable(fn):
         raise TypeError(f"a goroutine needs a callable, not {_what(fn)}")
     kind = "async generator function" if inspect.isasyncgenfunction(_bare(fn)) else "async function"
@@ -105,7 +105,7 @@ def _bare(fn: Any) -> Any:
 def _what(thing: object) -> str:
     kind = type(thing).__name__
     if inspect.iscoroutine(thing):
-        thing.close()  # nobody can await it any more: no warning beside the error
+        thing.close()  # nobody can await it any more; the error suffices without a warning
         name = getattr(thing, "__qualname__", "f")
         return f"a coroutine: go(golib.aio.run_async, {name}(...)) waits for it in a goroutine"
     if inspect.isasyncgen(thing):

@@ -1,6 +1,6 @@
-"""golib.aio: goroutines for code that speaks concurrent.futures or asyncio.
+"""golib.aio: goroutines for code that uses concurrent.futures or asyncio.
 
-Importing it imports neither: what it needs is imported when it is first used.
+It imports neither before the first use.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def __getattr__(name: str) -> Any:
-    """Executor, when it is first named."""
+    """Imports Executor when it is first named."""
     if name == "Executor":
         return importlib.import_module("golib._executor").Executor
     from golib._words import missing
@@ -34,8 +34,8 @@ async def to_goroutine(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs)
 
     Blocks: the task.
     Raises: what fn raises; TypeError as golib.go().
-    Cancel: a cancelled task has the goroutine cancelled, gives it a tenth of a second to clean up, and lets go of it as
-        to_thread() does; at once if it is in a call of C, which golib cannot end. What it still comes to is lost.
+    Cancel: a cancelled task cancels the goroutine, gives it a tenth of a second to clean up, and then abandons it as
+        to_thread() does; at once if it is in a call of C, which golib cannot end. Its later outcome is lost.
 
     >>> import asyncio
     >>> asyncio.run(golib.aio.to_goroutine(pow, 2, 10))
@@ -49,14 +49,14 @@ async def to_goroutine(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs)
 def run_async(coro: Coroutine[Any, Any, T], *, loop: asyncio.AbstractEventLoop | None = None) -> T:
     """Runs a coroutine in an event loop, and waits for its result.
 
-    The loop is the given one, which must run in another thread or goroutine, else one of golib's own, shared by all
-    callers, whose thread the first call starts and which stays. asyncio.run() works in a goroutine too, with a loop for
-    that call alone.
+    A given loop must run in another thread or goroutine. Without one, all callers share a loop of golib's own, whose
+    thread the first call starts and which stays. asyncio.run() works in a goroutine too, with a loop for that call
+    alone.
 
-    Blocks: the goroutine, or the OS thread. While that loop has anything to do, nothing is a Deadlock.
+    Blocks: the goroutine, or the OS thread. While that loop has anything to do, no Deadlock is raised.
     Raises: what the coroutine raises; RuntimeError in the loop's own thread, which would wait for itself; TypeError if
         it is no coroutine.
-    Cancel: the coroutine is cancelled, and its end awaited. If it returns a value all the same, that counts.
+    Cancel: cancels the coroutine and waits for its end. If it returns a value nevertheless, that counts.
 
     >>> async def answer():
     ...     return 42

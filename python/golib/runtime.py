@@ -1,4 +1,4 @@
-"""golib.runtime: looking at the scheduler and talking to it."""
+"""golib.runtime: inspecting and tuning the scheduler."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def stack(all: bool = False) -> str:
     if all:
         return _report.all_stacks()
     frame = sys._getframe()
-    return _report.own_stack(frame.f_back or frame)  # it may be a goroutine's own function
+    return _report.own_stack(frame.f_back or frame)  # this function may be a goroutine's own
 
 
 def stats() -> dict[str, int]:
-    """Counters of the scheduler: Ps, threads, goroutines, hand-offs, and how many parks could move.
+    """Counters of the scheduler: Ps, threads, goroutines, hand-offs, and parks of goroutines that could move.
 
     >>> golib.runtime.stats()['goroutines'] == golib.num_goroutine()
     True
@@ -67,8 +67,8 @@ def stats() -> dict[str, int]:
 def set_max_threads(n: int, /) -> int:
     """Sets the maximum number of OS threads (default 10,000) and returns the previous limit.
 
-    When it is reached, goroutines wait until a thread is free, and a line on stderr says so, once. Threads beyond a
-    lower limit stay until they are idle. Go ends the process instead.
+    When it is reached, goroutines wait for a free thread, and one line on stderr says so. Threads beyond a lowered
+    limit stay until they are idle. Go ends the process instead.
 
     Raises: ValueError if n is not positive.
 
@@ -82,7 +82,7 @@ def set_max_threads(n: int, /) -> int:
 class lock_os_thread:  # noqa: N801 - it is used as a function
     """A context manager that keeps the goroutine on its OS thread; nests. Go's LockOSThread.
 
-    For C libraries that keep something per thread. While it waits its thread does nothing else.
+    For C libraries that keep something per thread. While the goroutine waits, its thread does nothing else.
 
     >>> import threading
     >>> def work() -> bool:
@@ -109,7 +109,7 @@ class lock_os_thread:  # noqa: N801 - it is used as a function
         _golib._unlock_os_thread()
 
 
-if not TYPE_CHECKING:  # a type checker would take any name to be there
+if not TYPE_CHECKING:  # a type checker would believe that every name exists
 
     def __getattr__(name: str) -> NoReturn:
         from golib._words import missing

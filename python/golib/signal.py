@@ -1,7 +1,7 @@
 """golib.signal: signals as values on channels, as Go's os/signal.
 
-Signals still go the standard library's way: a handler, which the main thread runs, sends them. It does so at once; in a
-call that no signal interrupts it does so after that.
+Signals still arrive as in the standard library: the main thread runs a handler, which sends them. It does so at once,
+or after the call that it is in if no signal interrupts that call.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ _Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | None
 
 
 class _Out(Protocol):
-    """What takes signals: a sending end, or a context."""
+    """A receiver of signals: a sending end, or a context."""
 
     def try_send(self, value: Any, /) -> bool: ...
 
 
-#: The kernel lets nobody catch these.
+#: Signals that the kernel lets nobody catch.
 _NEVER = {signal.SIGKILL, signal.SIGSTOP}
-#: Says that the program is broken; the instruction is repeated when a handler returns.
+#: Signals of a broken program: when a handler returns, the instruction is repeated.
 _FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
-#: Of a debugger, an abort() or a sandbox, and the runtime's own.
+#: Signals of a debugger, an abort() or a sandbox, and the runtime's own.
 _ONLY_BY_NAME = {signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS, signal.SIGURG}
 _ALL = signal.valid_signals() - _NEVER - _FAULTS - _ONLY_BY_NAME
 
-# Both are changed by the main thread only, entry by entry; its handler may read them at any moment.
-#: Who wants which signal.
+# Only the main thread changes these two, entry by entry; its handler may read them at any moment.
+#: The receivers of each signal.
 _wanted: dict[int, tuple[_Out, ...]] = {}
-#: Where we have set a handler: the one that was there before, and ours.
+#: For each signal with a handler of golib's: the handler from before, and golib's.
 _set: dict[int, tuple[_Handler, _Handler]] = {}
 
-_expecting = False  # a signal may wake somebody: nothing is a deadlock
+_expecting = False  # a signal may wake somebody, so nothing is a deadlock
 _fork_watched = False
 
 
 def notify(ch: Chan[Any] | SendChan[Any] | Sender[Any], *signals: int) -> None:
     """Sends the signals to ch from now on: Go's signal.Notify. No signals means all.
 
-    What is sent is a signal.Signals, or an int for one that has no name. A signal that finds no room and no receiver
-    is dropped, so give ch a buffer: one place if it is for one signal. Several channels may want a signal; each gets
-    it. As in Go, ch is kept until stop(ch), also if nobody else knows it any more; a closed channel gets nothing.
-    Nothing is a Deadlock meanwhile.
+    It sends a signal.Signals, or an int for a signal without a name. A signal that finds neither room nor a receiver
+    is dropped, so give ch a buffer: one place is enough for one signal. A signal goes to every channel that wants it.
+    As in Go, ch is kept until stop(ch), even if nothing else refers to it; a closed channel gets nothing. Until then
+    no Deadlock is raised.
 
-    All means: without SIGKILL and SIGSTOP, which nobody can catch, those that say that the program is broken
-    (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS), and SIGURG, by which golib wakes the main thread.
+    "All" leaves out SIGKILL and SIGSTOP, which nobody can catch; the signals of a broken program (SIGSEGV, SIGBUS,
+    SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS); and SIGURG, with which golib wakes the main thread.
 
-    A forked child begins without it, with the handlers from before: its parent's receivers are not there.
+    A forked child has the handlers from before notify(), because its parent's receivers do not exist there.
 
     Blocks: the goroutine, or the OS thread, until the main thread has set the handler, which it does as soon as it runs
         Python code, waits in golib or can be interrupted by a signal.
@@ -91,10 +91,10 @@ def _want(out: _Out, wanted: set[int]) -> None:
 
 
 def stop(ch: Chan[Any] | SendChan[Any] | Sender[Any]) -> None:
-    """Sends no more signals to ch: Go's signal.Stop. When it returns, ch gets none.
+    """Stops sending signals to ch: Go's signal.Stop. After it has returned, ch gets none.
 
-    A signal that no channel wants any more has the handler again that it had before notify(), unless the program has
-    set another one meanwhile. A handler that was not set by Python becomes the default.
+    A signal that no channel wants any more gets back the handler from before notify(), unless the program has set
+    another one meanwhile. A handler that was not set by Python becomes the default.
 
     Blocks: as notify().
     Raises: TypeError if ch cannot be sent to; ValueError if ch is nil; RuntimeError as notify().
@@ -124,7 +124,7 @@ class SignalReceived(Exception):
         self.signal = signal
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.signal,), self.__dict__  # of the text another would be made
+        return type(self), (self.signal,), self.__dict__  # the default would pass the text alone
 
 
 class NotifyContext:
@@ -165,7 +165,7 @@ class NotifyContext:
                 cancel()
 
     def try_send(self, signal: Any, /) -> bool:
-        """What a channel does in the handler."""
+        """What the handler calls to send to a channel."""
         cancel = self._cancel
         if cancel is not None:
             cancel(SignalReceived(signal))
@@ -175,9 +175,9 @@ class NotifyContext:
 def notify_context(*signals: int) -> NotifyContext:
     """A `with` block whose context one of the signals ends: Go's signal.NotifyContext. No signals means all.
 
-    The context comes from the ambient one and is not ambient itself: one waits for its done(), passes it on, or makes
-    it ambient by `with ctx:`. Its cause is a SignalReceived. After the block, in which nothing is a Deadlock, the
-    signals have their former handlers again, and the context is done.
+    The context is a child of the ambient one and not ambient itself: wait for its done(), pass it on, or make it
+    ambient by `with ctx:`. Its cause is a SignalReceived. No Deadlock is raised during the block. After it the signals
+    have their former handlers again, and the context is done.
 
     Blocks: entering and leaving, as notify() and stop().
     Raises: as notify().
@@ -217,7 +217,7 @@ def ignore(*signals: int) -> None:
 def reset(*signals: int) -> None:
     """Undoes notify() and ignore() for the signals: Go's signal.Reset. No signals means all.
 
-    They have the handlers again that they had before; Go, which knows none, has its defaults.
+    They get back the handlers from before; Go, which has no handlers, restores its defaults.
 
     Blocks: as notify().
     Raises: TypeError, ValueError and RuntimeError as notify().
@@ -242,7 +242,7 @@ def reset(*signals: int) -> None:
 
 
 def _end_of(ch: Chan[Any] | SendChan[Any] | Sender[Any]) -> _Out:
-    """What to send by: equal for a channel and its sending end."""
+    """The end to send with; the same for a channel and its sending end."""
     out = ch.sender if isinstance(ch, Chan) else ch
     if not isinstance(out, SendChan | Sender):
         raise TypeError(f"signals need a channel that can be sent to, not {type(ch).__name__}")
@@ -264,11 +264,11 @@ def _numbers(signals: Iterable[int]) -> set[int]:
     return numbers or {int(number) for number in _ALL}
 
 
-# -- on the main thread. Each may be interrupted by what a handler raises, and is then called again. -----------
+# -- on the main thread. What a handler raises may interrupt any of these, which is then called again. ---------
 
 
 def _deliver(signum: int, frame: FrameType | None) -> None:
-    """The handler. It may have come into the middle of anything, so it neither waits nor raises."""
+    """The handler. It may interrupt anything, so it neither waits nor raises."""
     try:
         value: int = signal.Signals(signum)
     except ValueError:
@@ -281,7 +281,7 @@ def _deliver(signum: int, frame: FrameType | None) -> None:
 
 
 def _handle(number: int, handler: _Handler) -> None:
-    """Sets our handler, and remembers the one before."""
+    """Sets golib's handler, and remembers the one before."""
     now = signal.getsignal(number)
     before, ours = _set.get(number, (now, handler))
     _set[number] = (before if now is ours else now, handler)
@@ -289,7 +289,7 @@ def _handle(number: int, handler: _Handler) -> None:
 
 
 def _set_wanted(number: int, channels: tuple[_Out, ...]) -> None:
-    """Without any channel, the handler from before comes back, unless ours is not there any more."""
+    """Restores the handler from before if no channel wants the signal and golib's handler is still set."""
     if channels:
         _wanted[number] = channels
         return
@@ -302,7 +302,7 @@ def _set_wanted(number: int, channels: tuple[_Out, ...]) -> None:
 
 
 def _expect() -> None:
-    """Tells the deadlock detector whether a signal may wake somebody."""
+    """Tells the deadlock detector whether a signal could wake a waiter."""
     global _expecting
     if _expecting is not bool(_wanted):
         _expecting = bool(_wanted)
@@ -323,7 +323,7 @@ def _watch_fork() -> None:
 
 
 def _before_fork() -> None:
-    """Blocks our signals, until the child has its handlers: CPython forgets what comes before that."""
+    """Blocks golib's signals until the child has its handlers: CPython forgets any that come before that."""
     _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, list(_wanted))
 
 
@@ -339,7 +339,7 @@ def _after_fork_in_child() -> None:
     _after_fork()
 
 
-if not TYPE_CHECKING:  # a type checker would take any name to be there
+if not TYPE_CHECKING:  # a type checker would believe that every name exists
 
     def __getattr__(name: str) -> NoReturn:
         from golib._words import missing

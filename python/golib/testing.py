@@ -1,4 +1,4 @@
-"""golib.testing: checks that a block leaves nothing behind. The pytest plugin `golib` does so for each test."""
+"""golib.testing: checks that a block leaves nothing behind, as the pytest plugin `golib` does for each test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GoroutineLeak(AssertionError):
         self.goroutines = goroutines or []
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Handles belong to their process: copies and pickles, as those of pytest-xdist, have none.
+        # Handles belong to their process: copies and pickles, such as those of pytest-xdist, have none.
         return type(self), self.args, {**self.__dict__, "goroutines": []}
 
 
@@ -32,7 +32,7 @@ class UncaughtInGoroutine(AssertionError):
 
 
 class GoroutineWarning(UserWarning):
-    """What the pytest plugin gives for a leak or an unread exception when its settings say `warn`."""
+    """The pytest plugin's warning of a leak or an unread exception, if its settings say `warn`."""
 
 
 _signed: Any
@@ -43,15 +43,15 @@ for _signed in (UncaughtInGoroutine, GoroutineWarning):
 class no_leaks(ContextDecorator):  # noqa: N801 - it is used as a function
     """A context manager, or decorator, that fails if the block leaves a goroutine or an unread exception behind.
 
-    Goroutines that end within `patience` seconds after the block are not left behind. Those that lived before it do not
-    count, and neither do golib's own. The check covers the whole process: a goroutine that another thread starts
-    meanwhile counts too. An exception that a panic handler gets is read.
+    A goroutine that ends within `patience` seconds after the block is not left behind. Goroutines from before the block
+    do not count, nor do golib's own. The check covers the whole process: a goroutine that another thread starts
+    meanwhile counts too. An exception passed to a panic handler counts as read.
 
     Blocks: the goroutine or the OS thread, up to `patience` seconds.
     Units: seconds.
     Raises: GoroutineLeak with each goroutine's stack and where it was created; UncaughtInGoroutine from an exception
         that nobody read; an ExceptionGroup if there is more than one to raise. If the block itself raises, its
-        exception goes on, with notes instead.
+        exception propagates, with the findings as notes.
     Source: goleak.VerifyNone
 
     >>> from golib.testing import no_leaks
@@ -100,45 +100,45 @@ class no_leaks(ContextDecorator):  # noqa: N801 - it is used as a function
 
 
 def leak_text(left: list[_golib.Goroutine[Any]]) -> str:
-    """How many goroutines there are, then each one's dump."""
+    """A line with the number of goroutines, then each one's dump."""
     many = "goroutine" if len(left) == 1 else "goroutines"
     return f"{len(left)} {many} left behind:\n\n" + "\n".join(_report.stack_of(g) for g in left)
 
 
 class Watch:
-    """Collects what goroutines leave from `start` to `stop`. Watches nest: the innermost one gets an exception."""
+    """Collects what goroutines leave between `start` and `stop`. Watches nest; the innermost one gets an exception."""
 
     def __init__(self) -> None:
         self._known: set[int] = set()
         self._uncaught: list[tuple[str, BaseException]] = []
 
     def start(self) -> None:
-        """Forgets the goroutines of today, and begins to collect."""
+        """Ignores the goroutines that exist, and begins to collect."""
         self.know_all()
         _report.collectors.append(self._collect)
 
     def stop(self) -> None:
-        """Collects no more."""
+        """Ends collecting."""
         _report.collectors.remove(self._collect)
 
     def know_all(self) -> None:
-        """The goroutines that live now may stay."""
+        """Ignores the goroutines that live now."""
         self._known.update(g.id for g in _golib.goroutines())
 
     def know(self, g: _golib.Goroutine[Any]) -> None:
-        """`g` is not new any more."""
+        """Ignores `g`."""
         self._known.add(g.id)
 
     def is_new(self, g: _golib.Goroutine[Any]) -> bool:
-        """Whether `g` has come since the last `know_all`."""
+        """Whether `g` was started after the last `know_all`."""
         return g.id not in self._known
 
     def know_since(self, before: set[int]) -> None:
-        """Those that have come since `before`, a set of numbers, may stay."""
+        """Ignores the goroutines that were started since `before`, a set of ids."""
         self._known.update(g.id for g in _golib.goroutines() if g.id not in before)
 
     def left_behind(self, patience: float) -> list[_golib.Goroutine[Any]]:
-        """The new goroutines that do not end within `patience` seconds, by number."""
+        """The new goroutines that do not end within `patience` seconds, by id."""
         end, pause = _golib._monotonic() + patience, 0.0
         while left := [g for g in _golib.goroutines() if g.id not in self._known]:
             if _golib._monotonic() >= end:
@@ -149,7 +149,7 @@ class Watch:
         return sorted(left, key=lambda g: g.id)
 
     def take_uncaught(self) -> list[Exception]:
-        """An exception for each that nobody has read so far."""
+        """An exception for each one that nobody has read so far."""
         gc.collect()  # a handle in a cycle reports when it is collected
         taken, self._uncaught = self._uncaught, []
         errors: list[Exception] = []

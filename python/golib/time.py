@@ -1,6 +1,6 @@
 """golib.time: timers and tickers that send to channels. Go's package time.
 
-Times are seconds of time.monotonic(). Timers are the runtime's: none of them costs a goroutine.
+Times are seconds of time.monotonic(). The runtime keeps the timers; none of them costs a goroutine.
 
 >>> done = golib.Chan()
 >>> golib.select(done, golib.time.after(0.001)).index
@@ -22,7 +22,7 @@ __all__ = ["Ticker", "Timer", "after", "after_func", "tick"]
 def after(seconds: float) -> RecvChan[float]:
     """The channel of a new Timer.
 
-    The timer lives as long as somebody refers to the channel.
+    The timer lives as long as the channel is referenced.
 
     Units, Raises, Cost: as Timer.
 
@@ -33,9 +33,9 @@ def after(seconds: float) -> RecvChan[float]:
 
 
 def tick(seconds: float) -> RecvChan[float]:
-    """The channel of a new Ticker, for one that is never stopped.
+    """The channel of a new Ticker that is never stopped.
 
-    The ticker lives as long as somebody refers to the channel.
+    The ticker lives as long as the channel is referenced.
 
     Units, Raises, Cost: as Ticker.
 
@@ -47,10 +47,10 @@ def tick(seconds: float) -> RecvChan[float]:
 
 
 def after_func(seconds: float, fn: Callable[..., object], /, *args: Any) -> _golib.Timer:
-    """Runs fn(*args) in a goroutine of its own after so many seconds.
+    """Runs fn(*args) in a goroutine of its own after `seconds` seconds.
 
-    The timer that it returns has no channel; its stop() is False once the goroutine has been started.
-    It fires also if nobody keeps it.
+    The returned timer has no channel; its stop() returns False once the goroutine has been started.
+    It fires even if nothing references it.
 
     Blocks: nothing.
     Units: seconds; 0 or less is now, inf never.
@@ -67,9 +67,9 @@ def after_func(seconds: float, fn: Callable[..., object], /, *args: Any) -> _gol
 class Ticker(_golib.Ticker):
     """Sends the time to its channel `c` every `seconds` seconds: Go's time.Ticker.
 
-    Ticks that nobody was there to receive are left out, but for the last. Iterating gives the ticks
-    until stop(); leaving a `with` block stops. One that nobody refers to any more, nor to its channel,
-    is collected.
+    Of the ticks that nobody has received, only the last is kept. Iterating yields the ticks until
+    stop(); leaving a `with` block stops the ticker. It is collected once neither it nor its channel is
+    referenced.
 
     Units: seconds.
     Raises: ValueError if they are not positive.
@@ -85,7 +85,7 @@ class Ticker(_golib.Ticker):
 
     __slots__ = ("_stopped",)
 
-    #: Closed by stop(), for those who iterate.
+    #: Closed by stop(), to end iterations.
     _stopped: Chan[None]
 
     def __new__(cls, seconds: float) -> Self:
@@ -94,7 +94,7 @@ class Ticker(_golib.Ticker):
         return self
 
     def stop(self) -> bool:
-        """Stops it, and ends iterations; True if it was ticking. The channel is not closed.
+        """Stops it and ends iterations; returns True if it was ticking. The channel is not closed.
 
         Blocks: nothing.
         """
@@ -104,7 +104,7 @@ class Ticker(_golib.Ticker):
         return ticked
 
     def reset(self, seconds: float) -> bool:
-        """Begins anew with this interval; what stop() would have returned.
+        """Begins anew with this interval; returns what stop() would have returned.
 
         Blocks: nothing.
         Raises: ValueError if the interval is not positive; then nothing has changed.
@@ -137,7 +137,7 @@ class Ticker(_golib.Ticker):
         self.stop()
 
 
-if not TYPE_CHECKING:  # a type checker would take any name to be there
+if not TYPE_CHECKING:  # a type checker would believe that every name exists
 
     def __getattr__(name: str) -> NoReturn:
         from golib._words import missing

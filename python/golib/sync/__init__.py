@@ -1,7 +1,7 @@
-"""golib.sync: waiting for others, and keeping them out.
+"""golib.sync: waiting for other goroutines, and keeping them out.
 
-Everything here works from goroutines, which are parked, and from ordinary threads, which block. Names
-from Go raise TimeoutError; names borrowed from threading keep its signatures and results.
+Everything here works from goroutines, which park, and from ordinary threads, which block. Classes
+named as in Go raise TimeoutError; those named as in threading keep its signatures and results.
 
 >>> wg = golib.sync.WaitGroup()
 >>> for i in range(3):
@@ -53,7 +53,7 @@ for _class in (
 del _class
 
 
-if not _typing.TYPE_CHECKING:  # a type checker would take any name to be there
+if not _typing.TYPE_CHECKING:  # a type checker would believe that every name exists
 
     def __getattr__(name: str) -> object:
         from golib._words import missing

@@ -1,4 +1,4 @@
-"""Cond and Barrier: waiting for what a lock guards."""
+"""Cond and Barrier: waiting for a change of what a lock guards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Lock(Protocol):
-    """What Cond needs of its lock: Mutex, threading.Lock and threading.RLock have it."""
+    """What Cond needs of its lock; Mutex, threading.Lock and threading.RLock have it."""
 
     def acquire(self) -> bool: ...
     def release(self) -> None: ...
@@ -27,9 +27,9 @@ class Lock(Protocol):
 class Cond:
     """A condition variable: Go's sync.Cond, with the methods of threading.Condition.
 
-    Waiters go on in the order in which they came. The lock is a Mutex unless another is given. Nobody
-    is woken for nothing, but the condition may have changed again by the time the lock is taken: wait
-    in a loop, or with wait_for(). Notifying does not need the lock (threading's does).
+    Waiters are woken in the order in which they came. The lock is a Mutex unless another is given.
+    There are no spurious wake-ups, but the condition may have changed again by the time the lock is
+    taken: wait in a loop, or with wait_for(). Notifying does not need the lock (threading's does).
 
     >>> cond, items = golib.sync.Cond(), []
     >>> def take():
@@ -48,7 +48,7 @@ class Cond:
 
     def __init__(self, lock: Lock | None = None) -> None:
         self.lock: Any = Mutex() if lock is None else lock
-        #: In the order of coming. Who takes a waiter out wakes it.
+        #: In the order of arrival. Whoever takes a waiter out must wake it.
         self._waiters: OrderedDict[Event, None] = OrderedDict()
 
     def acquire(self, *args: Any, **kwargs: Any) -> bool:
@@ -72,12 +72,12 @@ class Cond:
         self.lock.__exit__(kind, error, tb)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Gives the lock up, waits to be notified and takes it again; False after timeout.
+        """Releases the lock, waits for a notification and takes the lock again; returns False after timeout.
 
         Blocks: the goroutine, or the OS thread.
-        Units: timeout in seconds; 0 or less does not wait, None waits for ever.
+        Units: timeout in seconds; 0 or less does not wait, None waits forever.
         Raises: RuntimeError if the lock is not held.
-        Cancel: a wait that ended otherwise has taken no notification; the lock is held again.
+        Cancel: a cancelled wait has taken no notification; the lock is held again.
         """
         waiter = Event()
         self._waiters[waiter] = None
@@ -91,29 +91,29 @@ class Cond:
             notified = waiter._wait_notified(timeout) or not self._leave(waiter)
         except BaseException:
             if not self._leave(waiter):
-                self.notify()  # it came when we had given up: it is the next one's
+                self.notify()  # the notification came after the wait was given up: it is for the next waiter
             raise
         finally:
             try:
                 self._take_again(held)
             except BaseException:
                 if notified:
-                    self.notify()  # nor do we use it now
+                    self.notify()  # nor is it used now
                 raise
         return notified
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
-        """Waits until predicate() is true; its last value, which is false only after timeout.
+        """Waits until predicate() is true; returns its last value, which is false only after timeout.
 
         Blocks: the goroutine, or the OS thread.
-        Units: timeout in seconds, for all waits together; None waits for ever.
-        Raises: what predicate raises; the lock is held then.
+        Units: timeout in seconds, for all waits together; None waits forever.
+        Raises: what predicate raises, with the lock held.
         """
         deadline = None
         if timeout is not None:
             try:
                 deadline = _golib._monotonic() + timeout
-            except OverflowError:  # of an int that no float can hold
+            except OverflowError:  # an int too large for a float
                 deadline = _golib._monotonic() if timeout < 0 else None
         value = predicate()
         while not value:
@@ -125,7 +125,7 @@ class Cond:
         return value
 
     def notify(self, n: int = 1) -> None:
-        """Lets up to n waiters go on, those that have waited longest.
+        """Wakes up to n waiters, those that have waited longest.
 
         Blocks: nothing.
         """
@@ -145,14 +145,14 @@ class Cond:
         self.notify(1)
 
     def notify_all(self) -> None:
-        """Lets all go on who wait now: Go's Broadcast.
+        """Wakes all current waiters: Go's Broadcast.
 
         Blocks: nothing.
         """
         self.notify(len(self._waiters))
 
     def _leave(self, waiter: Event) -> bool:
-        """Takes a waiter out; False: it was notified."""
+        """Takes a waiter out; returns False if it has been notified."""
         try:
             del self._waiters[waiter]
         except KeyError:
@@ -162,12 +162,12 @@ class Cond:
     def _give_up(self) -> Any:
         save = getattr(self.lock, "_release_save", None)
         if save is not None:
-            return save()  # an RLock, however often it is held
+            return save()  # an RLock, which may be held several times
         self.lock.release()
         return None
 
     def _take_again(self, held: Any) -> None:
-        """Locks again, whatever is raised meanwhile: that is raised afterwards."""
+        """Locks again; an exception that is raised meanwhile is raised afterwards."""
         try:
             self._lock(held)
         except Deadlock:
@@ -181,7 +181,7 @@ class Cond:
                 except Deadlock:
                     raise
                 except BaseException:
-                    pass  # KeyboardInterrupt again: the first is raised
+                    pass  # a second KeyboardInterrupt; the first one is raised
             raise
 
     def _lock(self, held: Any) -> None:
@@ -192,10 +192,10 @@ class Cond:
 
 
 class Barrier(threading.Barrier):
-    """Lets its waiters go on when there are so many of them: threading.Barrier for goroutines.
+    """Holds its waiters until `parties` of them have come: threading.Barrier for goroutines.
 
-    Signature, results and errors (threading.BrokenBarrierError) are threading's. So is the lock that is held while
-    `action` runs: an action that calls wait(), reset() or abort() waits for itself. Go has none.
+    Signature, results and errors (threading.BrokenBarrierError) are threading's. As there, a lock is held while
+    `action` runs: an action that calls wait(), reset() or abort() waits for itself. Go has no barrier.
 
     >>> barrier = golib.sync.Barrier(2)
     >>> g = golib.go(barrier.wait)
@@ -210,5 +210,5 @@ class Barrier(threading.Barrier):
         timeout: float | None = None,
     ) -> None:
         super().__init__(parties, action, timeout)
-        # All of threading's waits go by its condition.
+        # All waits of threading.Barrier use its condition.
         self._cond: Any = Cond()

@@ -1,9 +1,9 @@
 """Map and Pool: Go's, for goroutines and threads alike.
 
 # No lock
-Keys and values bring code of their own: `__hash__`, `__eq__`, `__del__`. It may use the object whose operation runs it,
-and so may a finalizer or a signal handler at any point between two instructions. A lock would then wait for itself. So
-each step here is one call of C that leaves the object whole, and what was taken out is dropped after it.
+Keys and values have code of their own: `__hash__`, `__eq__`, `__del__`. It may use the object whose operation runs it,
+and so may a finalizer or a signal handler between any two instructions. A lock would then wait for itself. So each
+step here is one call of C that leaves the object whole; what it removes is dropped afterwards.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
-#: What a Ref refers to after its entry was deleted: whoever found it before looks again.
+#: The value of a Ref whose entry was deleted: a caller that had found it looks again.
 _GONE: Any = object()
 
 
 class Map(Generic[K, V]):
-    """A dict whose compound operations nobody can come between: Go's sync.Map.
+    """A dict with atomic compound operations: Go's sync.Map.
 
-    A plain dict does where single reads and writes are enough. It holds no lock: finalizers, comparisons and signal
-    handlers may use the map in whose operation they run. A value that is replaced or deleted is dropped after that.
+    A plain dict suffices for single reads and writes. The map holds no lock: finalizers, comparisons and signal
+    handlers may use the map in whose operation they run. A replaced or deleted value is dropped after the operation.
 
     >>> m = golib.sync.Map[str, int]()
     >>> m.load_or_store('a', 1), m.load_or_store('a', 2)
@@ -41,17 +41,17 @@ class Map(Generic[K, V]):
     __slots__ = ("__weakref__", "_refs")
 
     def __init__(self) -> None:
-        #: An entry is deleted by taking its Ref out, which then becomes _GONE.
+        #: To delete an entry, its Ref is taken out and then set to _GONE.
         self._refs: dict[K, Ref[V]] = {}
 
     def _add(self, key: K, value: V) -> Ref[V] | None:
-        """Adds an entry. None; or the entry of whoever was first."""
+        """Adds an entry. Returns None; or, if another caller was first, that caller's entry."""
         fresh = Ref(value)
         ref = self._refs.setdefault(key, fresh)
         return None if ref is fresh else ref
 
     def load(self, key: K, default: V | None = None) -> V | None:
-        """The value of key, or default.
+        """Returns the value of key, or default.
 
         Raises: TypeError if key is not hashable.
         """
@@ -67,7 +67,7 @@ class Map(Generic[K, V]):
         self.swap(key, value)
 
     def load_or_store(self, key: K, value: V) -> tuple[V, bool]:
-        """(the value of key, True), or (value, False) after it has been stored."""
+        """Returns (the value of key, True); or stores value and returns (value, False)."""
         while True:
             ref = self._refs.get(key) or self._add(key, value)
             if ref is None:
@@ -77,7 +77,7 @@ class Map(Generic[K, V]):
                 return found, True
 
     def load_and_delete(self, key: K) -> tuple[V, bool] | tuple[None, bool]:
-        """(the value of key, True) after it has been deleted; (None, False) if there is none."""
+        """Deletes key and returns (its value, True); (None, False) if there was none."""
         ref = self._refs.pop(key, None)
         return (None, False) if ref is None else (ref.swap(_GONE), True)
 
@@ -86,7 +86,7 @@ class Map(Generic[K, V]):
         self.load_and_delete(key)
 
     def swap(self, key: K, value: V) -> tuple[V, bool] | tuple[None, bool]:
-        """Sets the value of key; (the one before, True), or (None, False) if there was none."""
+        """Sets the value of key; returns (the previous value, True), or (None, False) if there was none."""
         while True:
             ref = self._refs.get(key) or self._add(key, value)
             if ref is None:
@@ -96,7 +96,7 @@ class Map(Generic[K, V]):
                 return before, True
 
     def compare_and_swap(self, key: K, old: V, new: V) -> bool:
-        """Sets the value of key to new if it is there and equal to old; says whether it did."""
+        """Sets the value of key to new if it exists and equals old; returns whether it did."""
         while (ref := self._refs.get(key)) is not None:
             found = ref.value
             if found is _GONE:
@@ -109,9 +109,9 @@ class Map(Generic[K, V]):
         return False
 
     def range(self, fn: Callable[[K, V], object]) -> None:
-        """Calls fn(key, value) for what is there now, until it returns False.
+        """Calls fn(key, value) for each current entry, until fn returns False.
 
-        fn may use the map; what it changes is not seen by this call.
+        fn may use the map; this call does not see what it changes.
         """
         items = iter(_items(self._refs))
         for key, value in zip(items, items, strict=True):
@@ -127,9 +127,9 @@ class Map(Generic[K, V]):
 
 
 class Pool(Generic[T]):
-    """Things to be used again, any of them: Go's sync.Pool.
+    """A pool of interchangeable objects to reuse: Go's sync.Pool.
 
-    What was not used for two full collections of the garbage collector is let go of.
+    Objects that were not used between two full garbage collections are dropped.
 
     >>> buffers = golib.sync.Pool(new=lambda: bytearray(4096))
     >>> buffer = buffers.get()
@@ -151,7 +151,7 @@ class Pool(Generic[T]):
             gc.callbacks.append(_collected)
 
     def get(self) -> T | None:
-        """Something from the pool, else new(), else None.
+        """Returns an object from the pool, else new(), else None.
 
         Blocks: nothing, unless new() does.
         """
@@ -163,7 +163,7 @@ class Pool(Generic[T]):
         return None if self._new is None else self._new()
 
     def put(self, item: T) -> None:
-        """Gives item to the pool; None is ignored.
+        """Puts item into the pool; None is ignored.
 
         Blocks: nothing.
         """
@@ -175,7 +175,7 @@ _pools: Registry[Pool[Any]] = {}
 
 
 def _collected(phase: str, info: dict[str, int]) -> None:
-    """After a full collection: what nobody has used since the last one goes."""
+    """After a full collection, drops what nobody has used since the previous one."""
     if phase == "stop" and info.get("generation") == 2:
         for pool in members(_pools):
             pool._old, pool._items = pool._items, []

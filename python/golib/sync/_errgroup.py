@@ -1,4 +1,4 @@
-"""ErrGroup: goroutines of which the first failure counts."""
+"""ErrGroup: goroutines whose first failure cancels the others."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["ErrGroup"]
 
 
 class ErrGroup(_golib.Group):
-    """Goroutines that work on one thing: Go's golang.org/x/sync/errgroup.
+    """A group of goroutines that work on one task: Go's golang.org/x/sync/errgroup.
 
-    The first that fails cancels `ctx`, the context under which all of them run, and wait() raises its
-    exception. Unlike scope() it is no block: nobody is awaited unless wait() is called.
+    The first failure cancels `ctx`, the context under which all of them run, and wait() raises it.
+    Unlike scope() this is no block: nothing waits for the goroutines unless wait() is called.
 
     Raises: ValueError for a limit below 1.
 
@@ -36,7 +36,7 @@ class ErrGroup(_golib.Group):
     def wait(self) -> None:
         """Waits for all, cancels ctx, and raises the first failure if there was one.
 
-        What ended by Cancelled has not failed. Calling it again raises the same exception.
+        A goroutine that ended with Cancelled has not failed. Calling it again raises the same exception.
 
         Blocks: the goroutine, or the OS thread.
         """

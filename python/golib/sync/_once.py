@@ -1,9 +1,9 @@
-"""Once, once, once_value and SingleFlight: done by the first, awaited by the others.
+"""Once, once, once_value and SingleFlight: the first caller runs the function, the others wait for it.
 
 # Calls from within
 The function may call the object that runs it, and so may a finalizer or a signal handler that interrupts the function.
-Such a call would wait for itself, so it raises RuntimeError. The call that makes a caller the one to run the function
-(`Ref.replace`, `dict.setdefault`) also records the caller, so there is no instruction at which this could be missed.
+Such a call would wait for itself, so it raises RuntimeError. One call of C (`Ref.replace`, `dict.setdefault`) both
+chooses the caller that runs the function and records it, so no interruption goes unnoticed.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ K = TypeVar("K", bound=Hashable)
 
 
 def _me() -> int:
-    """A number for the caller, be it a goroutine or a thread."""
+    """A number that identifies the calling goroutine or thread."""
     g = _golib._current()
     return -threading.get_ident() if g is None else g.id
 
 
 def _check(by: int, me: int) -> None:
-    """Raises RuntimeError if `me` would wait for a run of its own."""
+    """Raises RuntimeError if `me` would wait for its own run."""
     if by == me:
         raise RuntimeError("sync: called again by what it runs, which would wait for itself")
 
 
 class _Run:
-    """Somebody's run of the function."""
+    """A caller's run of the function."""
 
     __slots__ = ("_by", "_running")
 
@@ -51,7 +51,7 @@ class _Run:
         self._running.unlock()
 
     def wait_for(self, other: _Run) -> None:
-        """Waits for the end of the run of another."""
+        """Waits for the end of another caller's run."""
         _check(other._by, self._by)
         with other._running:
             pass
@@ -73,12 +73,12 @@ class Once:
         self._run: Ref[Any] = Ref(None)
 
     def do(self, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Calls fn(*args, **kwargs), unless some call has been made before; returns when that has ended.
+        """Calls fn(*args, **kwargs) unless an earlier call was made; returns when that has ended.
 
-        A call that raises counts, as in Go; the exception is raised in its caller.
+        A call that raises counts, as in Go; its caller gets the exception.
 
         Blocks: the goroutine, or the OS thread, while another runs fn.
-        Raises: RuntimeError if fn calls do(), or a finalizer or signal handler that comes into it; Go's hangs then.
+        Raises: RuntimeError if fn, or a finalizer or signal handler that interrupts it, calls do(); Go hangs there.
         """
         if self._done:
             return
@@ -95,9 +95,9 @@ class Once:
 
 
 class _Result(Generic[T]):
-    """What a call came to, once it has ended with a value or an Exception.
+    """The outcome of a call that has ended with a value or an Exception.
 
-    KeyboardInterrupt, Cancelled and the like are about who made the call, not about its result.
+    KeyboardInterrupt, Cancelled and the like concern the caller, and are no outcome.
     """
 
     __slots__ = ("error", "known", "traceback", "value")
@@ -110,7 +110,7 @@ class _Result(Generic[T]):
         self.known = False
 
     def keep(self, fn: Callable[..., T], args: Any, kwargs: Any) -> None:
-        """Calls fn and keeps what comes of it."""
+        """Calls fn and keeps the outcome."""
         try:
             self.value = fn(*args, **kwargs)
             self.error = self.traceback = None
@@ -120,7 +120,7 @@ class _Result(Generic[T]):
         del self  # the exception holds this frame: it must not hold the exception
 
     def get(self) -> T:
-        """The value, or the same exception each time, with its own traceback."""
+        """Returns the value, or raises the same exception each time, with its own traceback."""
         if self.error is not None:
             try:
                 raise self.error.with_traceback(self.traceback)
@@ -132,8 +132,8 @@ class _Result(Generic[T]):
 def once_value(fn: Callable[P, T]) -> Callable[P, T]:
     """A decorator: fn is called once, and all calls return its value, or raise the same exception.
 
-    Go's sync.OnceValue. The first call's arguments count. On a method it is once for all instances. A
-    call that is ended from outside (KeyboardInterrupt, Cancelled) does not count.
+    Go's sync.OnceValue. The first call's arguments count. A decorated method is called once for all
+    instances. A call that was ended from outside (KeyboardInterrupt, Cancelled) does not count.
 
     Blocks: the goroutine, or the OS thread, while another runs fn.
     Raises: what fn raises; RuntimeError as Once.do().
@@ -157,7 +157,7 @@ def once_value(fn: Callable[P, T]) -> Callable[P, T]:
                 if run.replace(None, mine) and not result.known:
                     result.keep(fn, args, kwargs)
             finally:
-                # If it was interrupted, one of those that wait runs it.
+                # If the call was interrupted, one of the waiters makes it.
                 if run.replace(mine, None):
                     mine.end()
             other = run.value
@@ -171,7 +171,8 @@ def once_value(fn: Callable[P, T]) -> Callable[P, T]:
 def once(fn: Callable[P, object]) -> Callable[P, None]:
     """A decorator: fn is called once; all calls return None, or raise the same exception.
 
-    Go's sync.OnceFunc. The first call's arguments count. On a method it is once for all instances.
+    Go's sync.OnceFunc. The first call's arguments count. A decorated method is called once for all
+    instances.
 
     Blocks: the goroutine, or the OS thread, while another runs fn.
 
@@ -191,7 +192,7 @@ def once(fn: Callable[P, object]) -> Callable[P, None]:
 
 
 class SingleFlight(Generic[K, T]):
-    """Work by key: who comes while it is done waits for its result instead of doing it again.
+    """Work by key: a caller that comes while it is under way waits for its result instead of repeating it.
 
     Go's golang.org/x/sync/singleflight.
 
@@ -206,11 +207,11 @@ class SingleFlight(Generic[K, T]):
         self._calls: dict[K, tuple[Event, _Result[T], int]] = {}
 
     def do(self, key: K, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """fn(*args, **kwargs), or what the call for the same key that is under way comes to.
+        """Returns fn(*args, **kwargs), or the outcome of the call for the same key that is under way.
 
         Blocks: the goroutine, or the OS thread, while another does the work.
-        Raises: what fn raises, in all who wait for it (the same object); RuntimeError if fn calls do() for its own key,
-            or a finalizer or signal handler that comes into it.
+        Raises: what fn raises, the same object in every caller that waits for it; RuntimeError if fn, or a finalizer or
+            signal handler that interrupts it, calls do() for the same key.
         """
         me = _me()
         mine = call = (Event(), _Result[T](), me)
@@ -222,7 +223,7 @@ class SingleFlight(Generic[K, T]):
                 ended.wait()
                 if result.known:
                     return result.get()
-                # Its caller was interrupted: the next one does the work.
+                # Its caller was interrupted: this one does the work.
             ended, result, by = mine
             try:
                 result.keep(fn, args, kwargs)
@@ -230,7 +231,7 @@ class SingleFlight(Generic[K, T]):
                 try:
                     other = self._calls.pop(key, mine)
                     if other is not mine:
-                        self._calls.setdefault(key, other)  # it came after a forget()
+                        self._calls.setdefault(key, other)  # entered after a forget()
                     del other
                 finally:
                     ended.set()
@@ -240,7 +241,7 @@ class SingleFlight(Generic[K, T]):
             del mine, call, result
 
     def forget(self, key: K) -> None:
-        """Has the next call for key do the work itself, also while one is under way.
+        """Makes the next call for key do the work itself, even while one is under way.
 
         Blocks: nothing.
         """

@@ -1,4 +1,4 @@
-"""RWMutex: its core is compiled; here is what a `with` block for readers needs."""
+"""RWMutex: its core is compiled; the `with` block for readers is here."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ __all__ = ["RWMutex", "ReadLock"]
 class RWMutex(_golib.RWMutex):
     """Many readers or one writer: Go's sync.RWMutex.
 
-    `with rw:` writes, `with rw.read():` reads. A waiting writer stops new readers, and a writer that
-    ends lets in the readers that wait, so nobody starves. It has no owner: any goroutine may unlock.
+    `with rw:` locks for writing, `with rw.read():` for reading. A waiting writer keeps new readers out,
+    and a writer that unlocks lets the waiting readers in, so nobody starves. The lock has no owner: any
+    goroutine may unlock it.
 
     >>> rw = golib.sync.RWMutex()
     >>> with rw.read():
@@ -38,7 +39,7 @@ class RWMutex(_golib.RWMutex):
 
 
 class ReadLock:
-    """What RWMutex.read() returns: entering locks for reading, leaving ends it. It may be used again."""
+    """What RWMutex.read() returns: entering locks for reading, leaving unlocks. It may be used again."""
 
     __slots__ = ("_rw",)
 

@@ -1,4 +1,4 @@
-"""WaitGroup: its core is compiled, what calls user code is here."""
+"""WaitGroup: its core is compiled; the method that calls user code is here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ P = ParamSpec("P")
 
 
 class WaitGroup(_golib.WaitGroup):
-    """Waits for a number of things to be done: Go's sync.WaitGroup.
+    """Waits for a number of tasks to end: Go's sync.WaitGroup.
 
     It may be used again after each wait, and from goroutines and threads alike.
 
@@ -28,9 +28,9 @@ class WaitGroup(_golib.WaitGroup):
     __slots__ = ()
 
     def go(self, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Adds one, runs fn(*args, **kwargs) as a goroutine, and is done when it ends.
+        """Runs fn(*args, **kwargs) as a goroutine, and counts it until it ends.
 
-        An exception of fn is reported as that of any goroutine whose handle nobody holds.
+        An exception of fn is reported like that of any goroutine whose handle nobody holds.
 
         Blocks: nothing.
         Raises: as golib.go(); then nothing was added.

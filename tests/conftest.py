@@ -1,9 +1,9 @@
 """The frame around every test: random order, a hang watchdog, and the footprint check.
 
-After every test that passed, the process must be as it was before it: no goroutine, no thread state
-with a frame, no file descriptor, no golib object and no `Tracked` value more; a bounded number of OS
-threads; no exception that nobody asked for; no OS thread that golib does not know. A test that hangs
-prints all goroutines and ends the run (`watchdog.py`).
+A test that passed must leave the process as it found it: no additional goroutine, thread state with a
+frame, file descriptor, golib object or `Tracked` value; no more than a bounded number of OS threads; no
+unexpected exception; no OS thread that golib does not know. A test that hangs prints all goroutines and
+ends the run (`watchdog.py`).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Starts what keeps something for good, so that it is not taken for a leak of the first test: the
+    """Starts everything that keeps something forever, lest it count as a leak of the first test: the
     runtime, its alarms, and ctypes, whose libffi may keep a descriptor."""
     importlib.import_module("ctypes")
 
@@ -91,8 +91,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     golib.run(warm_up)
     golib.time.Timer(3600).stop()  # the goroutine that acts on alarms stays
-    golib.aio.run_async(asyncio.sleep(0))  # golib's own event loop, too
-    golib.aio.Executor(1).shutdown()  # its module is imported then
+    golib.aio.run_async(asyncio.sleep(0))  # starts golib's own event loop
+    golib.aio.Executor(1).shutdown()  # imports its module
     golib.go(int).join()
     for _ in range(2):  # the servants of the alarms: one that acts, one that waits meanwhile
         with golib.timeout(0.001, raises=False):
@@ -119,7 +119,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 class Footprint(NamedTuple):
-    """What a test may not leave more of."""
+    """Counts that a test must not raise."""
 
     goroutines: int
     thread_states: int
@@ -155,8 +155,8 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     _panics.clear()
     golib.set_panic_handler(lambda g, error: _panics.append((g, error)))
     gc.collect()
-    # What is alive now is of earlier tests and of pytest, which keeps every report: the collector and
-    # the footprint need not look at it in each of thousands of tests.
+    # Whatever is alive now belongs to earlier tests and to pytest, which keeps every report. Freezing it
+    # spares the collector and the footprint a look at it in each of thousands of tests.
     gc.freeze()
     item.stash[_footprint] = Footprint.now()
     return (yield)
@@ -207,7 +207,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture
 def panics() -> Iterator[list[tuple[Any, BaseException]]]:
-    """What was reported to the panic handler during the test; asking for it makes reports legal."""
+    """The reports to the panic handler during the test; a test that takes this fixture may cause some."""
     global _panics_wanted
     _panics_wanted = True
     yield _panics

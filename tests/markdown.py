@@ -25,7 +25,7 @@ class Block(NamedTuple):
     output: str | None
 
     def run(self) -> str | None:
-        """Runs the program; what it wrote, if the file says anything about that."""
+        """Runs the program and compares its output, if the file shows any."""
         output = run_ok(self.code)
         return None if self.output is None else output
 

@@ -1,4 +1,4 @@
-"""What tests and the scripts that they start measure in the same way. Imports little: scripts load it."""
+"""Measurements that tests share with the scripts that they start. It imports little, because scripts load it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests share: waiting for a state, the places a call can come from, scripts in a subprocess.
+"""Helpers of the tests: waiting for a state, the places a call can come from, scripts in a subprocess.
 
 Nothing here sleeps "to let it run": `eventually` polls a state and fails with what it saw.
 """
@@ -27,7 +27,7 @@ import pytest
 #: How long a state may take on a busy machine before it counts as "never".
 PATIENCE = 20.0
 
-#: Whether the process runs on a machine so small that timing bounds are widened.
+#: The factor by which timing bounds are widened on a slow or busy machine.
 SLACK = float(os.environ.get("GOLIB_TEST_SLACK", "1"))
 #: How long a call blocks beside which others are timed, in seconds. It exceeds any gap allowed beside it.
 CALL_SECONDS = 0.3 * SLACK
@@ -129,7 +129,7 @@ def full(value: Any = "v", capacity: int = 1) -> Any:
 
 
 def run_loop(main: Callable[[], Any]) -> Any:
-    """What a coroutine function returns, in an event loop of its own."""
+    """Runs a coroutine function in an event loop of its own and returns its result."""
     return asyncio.run(asyncio.wait_for(main(), 30))
 
 
@@ -151,7 +151,7 @@ class Gate:
 
 
 class Thread:
-    """A thread whose value or exception `join` hands over."""
+    """A thread whose `join` returns its function's value or raises its exception."""
 
     def __init__(self, fn: Callable[..., Any], *args: Any) -> None:
         self._value: Any = None
@@ -167,7 +167,7 @@ class Thread:
 
     def join(self, timeout: float = PATIENCE) -> Any:
         deadline = time.monotonic() + timeout
-        # In slices: CPython's main thread sees a signal that comes as it enters the call when that ends.
+        # In slices: a signal that arrives as CPython's main thread enters the call is handled only when the call ends.
         while self._thread.is_alive() and time.monotonic() < deadline:
             self._thread.join(0.01)
         if self._thread.is_alive():
@@ -193,7 +193,7 @@ PLACES = {"main": on_main, "goroutine": in_goroutine, "thread": on_thread, "run"
 
 
 class Output(NamedTuple):
-    """How a script ended and what it wrote."""
+    """A script's exit status and output."""
 
     rc: int
     out: str
@@ -300,7 +300,7 @@ def wait_line(process: subprocess.Popen[str], text: str, timeout: float = PATIEN
 
 
 def signal_at(process: subprocess.Popen[str], line: str, number: int = signal.SIGINT) -> float:
-    """Sends the script a signal as soon as it has written `line` and begun to wait; the time at which it was sent."""
+    """Sends the script a signal when it has written `line` and begun to wait; returns the time of sending."""
     wait_line(process, line)
     time.sleep(0.1)  # no state tells from outside that the wait has begun
     sent = time.monotonic()
@@ -312,7 +312,7 @@ needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C 
 
 
 def extension_module(source: str, name: str, into: pathlib.Path) -> str:
-    """Compiles an extension module, perhaps one of a package; the folder to import it from."""
+    """Compiles an extension module, perhaps one of a package; returns the folder to import it from."""
     *package, last = name.split(".")
     folder = into.joinpath(*package)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Channels and goroutines from asyncio, and coroutines from goroutines."""
+"""Channels and goroutines from asyncio."""
 
 from __future__ import annotations
 

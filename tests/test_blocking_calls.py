@@ -1,4 +1,4 @@
-"""Calls that block in C with the interpreter released, and code that never lets go of it."""
+"""Calls that block in C with the GIL released, and code that never releases it."""
 
 from __future__ import annotations
 

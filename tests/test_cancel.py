@@ -1,4 +1,4 @@
-"""Goroutine.cancel, and cancellation beside locks, runs, signals, forks and exits."""
+"""Goroutine.cancel, and cancellation beside locks."""
 
 from __future__ import annotations
 

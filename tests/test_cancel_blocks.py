@@ -312,7 +312,7 @@ def test_nested_shields_are_left_one_by_one(place):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_blocks_nest_in_any_order(seed, rng, place):
-    """What is cancelled shows exactly where no shield lies between."""
+    """A cancellation shows exactly where no shield lies in between."""
 
     def down(depth, visible):
         def look():

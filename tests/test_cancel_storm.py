@@ -24,7 +24,7 @@ def is_an_end(error: BaseException) -> bool:
 
 
 class World:
-    """What the workers share, and the books that they keep about it."""
+    """The objects that the workers share, and their records of the operations."""
 
     def __init__(self, rng: random.Random, ends_wanted: int) -> None:
         self.rng = rng
@@ -51,7 +51,7 @@ class World:
     def over(self) -> bool:
         return self.ends >= self.ends_wanted
 
-    # -- the operations: what returned has happened, what raised has not
+    # -- the operations: one that returned has happened, one that raised has not
 
     def send(self, r: random.Random) -> None:
         value = next(self.values)
@@ -186,7 +186,7 @@ class World:
             self.step(r)
 
     def mortal(self, seed: int) -> None:
-        """One that is cancelled as a whole: it begins anew as another goroutine."""
+        """A worker that is cancelled as a whole and begins anew as another goroutine."""
         r = random.Random(seed)
         while not self.over:
             g = go(self.life, r.random())
@@ -211,7 +211,7 @@ class World:
             golib.sleep(r.choice([0, 0, 0.00005, 0.0005]))
 
     def patient(self) -> None:
-        """Takes what is put, is never cancelled, and is woken only by a notification that nobody lost."""
+        """Takes everything that is put; it is never cancelled, so a lost notification would leave it waiting."""
         while True:
             with self.cond:
                 self.cond.wait_for(lambda: self.items)

@@ -1,4 +1,4 @@
-"""Cancellation at every blocking operation, and at those that need not wait."""
+"""Cancellation at every blocking operation."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from support import Thread, eventually, parked
 
 # -- every operation that waits ----------------------------------------------------------------
 #
-# A wait is made anew for each test: what waits for ever, and what must hold afterwards, when it has
-# left nothing in any queue.
+# Each test makes its wait anew: a call that waits forever, and a check that it has left nothing in
+# any queue.
 
 Wait = tuple[Callable[[], Any], Callable[[], None]]
 WAITS: dict[str, Callable[[], Wait]] = {}
@@ -263,7 +263,7 @@ def with_semaphore():
 
 
 def done_by_another(make_do):
-    """The work is under way elsewhere; afterwards it ends, and its result is found."""
+    """Waits for work that is under way elsewhere; afterwards the work ends, and its result is found."""
 
     def make():
         do, gate = make_do(), Chan()

@@ -1,4 +1,4 @@
-"""Every state of a channel × every operation, from every place: what the contract says happens.
+"""Every state of a channel × every operation, from every place: the outcome is the contract's.
 
 `OUTCOMES` is the contract as a table. A state is made by a function in `STATES`; an operation is a
 function in `OPERATIONS`; `Blocks` means that the plain form parks, the try form reports "would

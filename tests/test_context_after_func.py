@@ -1,4 +1,4 @@
-"""golib.context.after_func: who is called, when, and what stop() keeps from it."""
+"""golib.context.after_func: which functions are called, when, and which stop() prevents."""
 
 from __future__ import annotations
 

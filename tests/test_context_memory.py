@@ -1,4 +1,4 @@
-"""What contexts keep alive, and what a finalizer may do with them."""
+"""Contexts and memory: what they keep alive, and what a finalizer may do with them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_contexts_in_cycles_are_collected():
 
 
 def test_the_collector_takes_a_chain_whose_middle_goes_first():
-    """The middle holds what is above; the node below is in the list of that one until it dies itself."""
+    """A middle node holds the one above; a node below stays in the list of that one until it dies itself."""
 
     class Maker:  # no object of the collector's: it dies with the middle, and takes the memory just freed
         __slots__ = ()
@@ -154,7 +154,7 @@ def test_a_finalizer_of_what_is_dropped_by_a_cancel_may_do_anything():
 
 
 def test_a_finalizer_that_waits_does_not_stop_the_deadlines():
-    """What a deadline drops may have a finalizer that waits for another deadline."""
+    """A deadline may drop an object whose finalizer waits for another deadline."""
 
     class Waits:
         def __del__(self):

@@ -10,7 +10,7 @@ import pytest
 
 from support import SLACK, Output, finish, signal_at, start_script, wait_line
 
-#: A goroutine that runs `bystander(wait)` notes what disturbs its wait.
+#: A goroutine that runs `bystander(wait)` records any exception in its wait.
 BYSTANDER = textwrap.dedent("""
     import golib, os, sys, threading, time
     from golib import Chan, go

@@ -198,7 +198,7 @@ def closed():
 
 
 def left_over(call):
-    """How many of the exceptions that leave `call` live on after they were caught."""
+    """How many exceptions that leave `call` are still alive after they were caught."""
     refs = []
 
     def caught(error):

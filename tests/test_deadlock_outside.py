@@ -1,4 +1,4 @@
-"""No Deadlock while somebody whom golib does not know may wake a waiter; Deadlock once he is gone."""
+"""No Deadlock while a thread that golib does not know may wake a waiter; Deadlock once it is gone."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_the_documentation_shows_code() -> None:
 
 
 def examples(module: str) -> list[str]:
-    """The examples of what the module exports, and of its methods, as programs that test themselves."""
+    """The examples in the docstrings of the module's names and their methods, as programs that test themselves."""
     mod = importlib.import_module(module)
     return [
         name
@@ -77,8 +77,8 @@ def examples(module: str) -> list[str]:
     ]
 
 
-#: Prints which of a module's names have an example that fails, and all that failed. Each name in a child of its own, as
-#: if in a fresh interpreter: what takes long there is the imports, and nothing of golib has started yet.
+#: Prints which of a module's names have a failing example, and all failures. Each name runs in a forked child, which is
+#: like a fresh interpreter without the imports' cost: nothing of golib has started yet.
 TRY_ALL = """
 import doctest, os, sys, golib, {module}
 
@@ -102,7 +102,7 @@ for name in {names!r}:
 
 @functools.cache
 def outcomes(module: str) -> tuple[dict[str, str], str]:
-    """What became of each name's examples ("0" is well), and the whole output or why there is none."""
+    """The outcome of each name's examples ("0" is success), and the whole output or why there is none."""
     try:
         out = run_ok(TRY_ALL.format(module=module, names=examples(module)))
     except AssertionError as error:
@@ -119,7 +119,7 @@ def test_the_example_in_the_docstring_is_true(module: str, name: str) -> None:
 
 
 def test_the_examples_of_compiled_methods_are_true() -> None:
-    """doctest's own finder does not see what is not a Python function."""
+    """doctest's own finder sees only Python functions."""
     out = run_ok(
         """
         import doctest

@@ -104,7 +104,7 @@ def test_every_exception_is_tried_here():
                 assert value in tried, value
 
 
-# -- what a goroutine has come to --------------------------------------------------------------
+# -- how a goroutine ended ---------------------------------------------------------------------
 
 
 def test_the_repr_of_an_ended_goroutine_tells_how_it_ended():

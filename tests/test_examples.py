@@ -126,7 +126,7 @@ SLOW_INDEX_TREE = """
 
 
 def on_terminal(program: str, *args: str) -> tuple[str, str]:
-    """Runs a program whose stderr is a terminal; what that showed, and its short output."""
+    """Runs a program whose stderr is a terminal; returns what that showed, and the short output."""
     ours, its = os.openpty()
     try:
         process = subprocess.Popen(

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.hang(240 * SLACK)
 #: How often each state is tried in the default run; the slow test does it 500 times in all.
 ROUNDS = int(os.environ.get("GOLIB_EXIT_ROUNDS", "3"))
 
-#: What a goroutine is doing when the interpreter exits.
+#: Activities of a goroutine while the interpreter exits.
 STATES = {
     "receiving": "Chan().recv()",
     "sending": "Chan().send(object())",
@@ -140,7 +140,7 @@ RETURNS = """
 @pytest.mark.parametrize("call", list(C_CALLS))
 @pytest.mark.parametrize("moment", list(MOMENTS))
 def test_a_c_call_that_returns_while_the_interpreter_ends_does_no_harm(moment, call):
-    first = list(MOMENTS).index(moment) + list(C_CALLS).index(call)  # few rounds see all ends, too
+    first = list(MOMENTS).index(moment) + list(C_CALLS).index(call)  # even few rounds see all ends
     for i in range(first, first + ROUNDS):
         end, rc, err = list(ENDS.values())[i % len(ENDS)]
         code = RETURNS.format(
@@ -153,7 +153,7 @@ def test_a_c_call_that_returns_while_the_interpreter_ends_does_no_harm(moment, c
         assert run_script(code) == (rc, "returned\n", err), end
 
 
-#: What daemon threads do again and again, always about to come back from a wait.
+#: Loops of daemon threads that are always about to return from a wait.
 WAITS_OF_THREADS = {
     "sleep": "golib.sleep(0.0003)",
     "recv": "ch.try_recv() or select(ch, timeout=0.0003)",

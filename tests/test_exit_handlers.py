@@ -1,4 +1,4 @@
-"""What runs at the end of the program: exit handlers use golib as ever, and what nobody has read is reported there."""
+"""The end of the program: exit handlers use golib as before, and unread exceptions are reported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from support import SLACK, run_ok, run_script
 
 pytestmark = pytest.mark.hang(240 * SLACK)
 
-# -- golib in what runs at exit ------------------------------------------------------------------------
+# -- golib in code that runs at exit -------------------------------------------------------------------
 
 PROGRAM = """
     import atexit, os, sys, threading, weakref
@@ -46,7 +46,7 @@ HANDLERS = {
     "weakref.finalize": {"before_import": "weakref.finalize(Last, late)"},
 }
 
-#: What is called -> what comes of it.
+#: Call -> outcome.
 CALLS = {
     "golib.sleep(0.01)": "None",
     "Chan().recv(timeout=0.01)": "TimeoutError: receive timed out after 0.01 s",

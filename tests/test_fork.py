@@ -1,4 +1,4 @@
-"""fork: only the forking goroutine lives on in the child, and the runtime starts afresh there."""
+"""fork: only the forking goroutine continues in the child, where the runtime starts afresh."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A forked child: nothing of the parent's runs there, and it begins, is signalled and ends as a thread's child does."""
+"""A forked child: the parent's goroutines do not run in it; it begins, gets signals and ends like a thread's child."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support import SLACK, run_ok, run_script
 
 pytestmark = pytest.mark.hang(240 * SLACK)
 
-#: What calls `program()`, which forks.
+#: Ways to call `program()`, which forks.
 STARTS = {
     "main": "program()",
     "run": "golib.run(program)",
@@ -170,7 +170,7 @@ def test_every_way_to_fork_leaves_a_fresh_runtime(fork, start):
             say("status", wait(pid), os.read(out, 100).decode())
         """
     if "ctypes" in fork:
-        # CPython does not make the GIL anew in such a child: nobody may be about to take it, with golib or without.
+        # CPython does not remake the GIL in such a child: no thread may be about to take it, with golib or without.
         body = body.replace("others()", "go(Chan().recv)\n            golib.sleep(0.01)")
     assert run_ok(script(body, start)) == "status 3 works\n"
 
@@ -301,7 +301,7 @@ ENDS = {
 }
 
 
-# What an executor's call raises is its future's.
+# An executor's future holds what its call raises.
 @pytest.mark.parametrize("start", ["run", "goroutine"])
 @pytest.mark.parametrize("end", list(ENDS))
 def test_a_child_waits_for_its_threads_and_runs_its_exit_handlers(end, start):

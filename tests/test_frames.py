@@ -1,4 +1,4 @@
-"""Where Python's frames lie: what calls cost at any depth, and what deep goroutines that wait cost."""
+"""Where Python's frames lie: the cost of calls at any depth, and of deep goroutines that wait."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ class Program(RuleBasedStateMachine):
             else:
                 assert expected == ("got", *got)
 
-    # -- what must hold after each
+    # -- invariants after each
 
     @invariant()
     def every_channel_is_as_modelled(self) -> None:
@@ -307,7 +307,7 @@ def test_random_concurrent_programs_conserve_values_and_order(run, rng):
                 if how == 0:
                     value, ok = live[c].recv_ok(
                         0.01
-                    )  # not for ever: the senders may all be elsewhere
+                    )  # not forever: the senders may all be elsewhere
                 elif how == 1:
                     value, ok = live[c].recv_ok(r.choice([0, 1e-5, 1e-3]))
                 elif how == 2:

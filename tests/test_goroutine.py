@@ -1,4 +1,4 @@
-"""go, spawn and the handle: values, exceptions, status, stack, names, life time."""
+"""go and spawn: values, exceptions, join."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_an_error_of_a_method_of_golib_has_no_frames_of_golib():
 
 
 def test_a_thread_gets_the_gil_amid_a_storm_of_methods_of_golib():
-    """They are called without an eval loop, which would see that somebody asks for the GIL."""
+    """They are called without an eval loop, which would notice a request for the GIL."""
     n, left = 300_000, []
     r, w = os.pipe()
     interval = sys.getswitchinterval()
@@ -225,7 +225,7 @@ def test_a_thread_gets_the_gil_amid_a_storm_of_methods_of_golib():
 
 
 def test_a_storm_of_methods_of_golib_lets_other_threads_run():
-    """Between two of them no Python code runs that would look whether somebody asks for the GIL."""
+    """Between two of them no Python code runs that would notice a request for the GIL."""
     ticks, stop = [], threading.Event()
 
     def tick():

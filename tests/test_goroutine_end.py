@@ -30,7 +30,7 @@ class Last:
         self.fn()
 
 
-# -- who may die at a goroutine's end -------------------------------------------------------------
+# -- objects that die at a goroutine's end ---------------------------------------------------------
 
 
 def in_a_local(last):
@@ -187,7 +187,7 @@ def test_a_destructor_at_the_end_may_do_what_its_goroutine_may(where, deed):
         del fn, args, g
     eventually(lambda: len(seen) == 5, what=seen)
     assert seen == [DEEDS[deed]] * 5
-    # A goroutine may have ended before its handle was let go of: then what the handle holds dies with that.
+    # If a goroutine ended before its handle was dropped, the objects that the handle holds die with the handle.
     assert all(me) or where in (in_the_result, in_the_exceptions_frames)
 
 

@@ -1,4 +1,4 @@
-"""What uses a thread's ident from outside: _current_frames, faulthandler, pthread_kill."""
+"""Users of a thread's ident: _current_frames, faulthandler, pthread_kill."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_faulthandler_shows_goroutines():
 
 @pytest.mark.parametrize("enabled", ["first", "later"])
 def test_a_segmentation_fault_in_a_goroutine_reaches_faulthandler(enabled):
-    """golib's handler is for stacks that overflow; what faults elsewhere is none of its business."""
+    """golib's handler is for stacks that overflow; it leaves other faults alone."""
     result = run_script(
         f"""
         import ctypes, faulthandler, golib

@@ -1,4 +1,4 @@
-"""Thread identity follows the goroutine: get_ident, RLock, current_thread, faulthandler, import locks."""
+"""Thread identity follows the goroutine: get_ident, RLock, current_thread, import locks."""
 
 from __future__ import annotations
 
@@ -271,6 +271,6 @@ def test_goroutines_may_import_each_others_modules_in_a_circle(tmp_path, monkeyp
 def test_an_extension_module_that_cannot_be_loaded_says_why(tmp_path, monkeypatch):
     (tmp_path / "golib_broken.so").write_text("no ELF")
     monkeypatch.syspath_prepend(str(tmp_path))
-    go(int).join()  # from now on golib sees extension modules come
+    go(int).join()  # from now on golib notices imports of extension modules
     with pytest.raises(ImportError, match=r"golib_broken\.so"):
         import golib_broken  # noqa: F401

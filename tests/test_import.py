@@ -1,4 +1,4 @@
-"""Importing golib where it cannot work: refused in words, by a file that any Python 3 can read."""
+"""Importing golib where it cannot work: a message says why, from a file that any Python 3 can read."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from support import SLACK, finish, run_ok, run_script, signal_at, start_script
 
 STARTS = {"run": "golib.run(main)", "plain": "main()"}
 
-#: What blocks in C, from one statement; each ends by a signal only.
+#: Statements that block in C until a signal comes.
 CALLS = {
     "time.sleep": "time.sleep(60)",
     "select": "select.select([], [], [], 60)",

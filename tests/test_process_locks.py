@@ -13,7 +13,7 @@ from support import MIGRATE, Thread, parked, run_ok
 
 #: Its locks have no names and need no tracker process.
 FORK = multiprocessing.get_context("fork")
-#: multiprocessing keeps the memory of the first one, and a descriptor of it.
+#: multiprocessing keeps the memory of the first of each, and its descriptor.
 _KEPT = FORK.Value("i"), FORK.Barrier(2)
 
 
@@ -251,7 +251,7 @@ def test_a_subclass_of_the_builtin_lock_is_owned_by_goroutines():
 
 # -- beside processes --------------------------------------------------------------------------
 
-#: `task` runs in ten goroutines at once, and what they return is printed.
+#: Runs `task` in ten goroutines at once and prints what they return.
 MIGRATING = """
     import multiprocessing, os, sys
     import golib

@@ -57,7 +57,7 @@ def run_tests(tmp_path):
 
 @pytest.fixture
 def no_panic_handler(monkeypatch):
-    """Takes out the handler by which conftest.py collects what nobody reads."""
+    """Removes the handler with which conftest.py collects unread exceptions."""
     monkeypatch.setattr(golib._report, "_panic_handler", None)
 
 

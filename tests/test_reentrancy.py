@@ -1,6 +1,6 @@
-"""Objects of golib used by what may come into their own operations: finalizers, comparisons, signal handlers.
+"""Objects of golib used by code that interrupts their own operations: finalizers, comparisons, signal handlers.
 
-None of them may find a lock held by the very code that it interrupted: it would wait for ever.
+None of it may find a lock held by the very code that it interrupted: it would wait forever.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def test_signal_handlers_use_the_object_in_whose_operation_they_come(where):
     assert run_ok(OPERATIONS + SIGNALS + START, where).split("\n") == [*NAMES, ""]
 
 
-# -- what they see ---------------------------------------------------------------------------------
+# -- the state that they find ----------------------------------------------------------------------
 
 
 class Key:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.hang(120 * SLACK)
 
 # -- the same interpreter ------------------------------------------------------------------------------
 
-#: What a program has of golib, and whether that is what golib does.
+#: Which golib objects a program holds, and whether golib still uses the same ones.
 CHECK = """
 import golib, golib.aio, golib.context, golib.sync, sys
 def check(golib):

@@ -1,4 +1,4 @@
-"""Recv and Selected, as operations return them: tuples like any other, whatever became of the ones before."""
+"""Recv and Selected, as operations return them: tuples like any other, whatever happened to earlier ones."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_fields_without_an_item_are_missing(make):
 
     fields = kind._fields
     for cls in (kind, Sub):
-        # Beside many others, so that what lies behind them is no zeros.
+        # Among many others, so that the memory behind them is not zero.
         short = [tuple.__new__(cls, range(i % len(fields))) for i in range(100)]
         for result in short:
             for i, name in enumerate(fields):

@@ -1,4 +1,4 @@
-"""Numbers and limits: many goroutines, deep recursion, long chains, little memory, few threads."""
+"""Large numbers: many goroutines, deep recursion, long chains, memory over many rounds."""
 
 from __future__ import annotations
 

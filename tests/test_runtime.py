@@ -168,7 +168,7 @@ def test_the_dump_is_safe_while_goroutines_run_and_end():
         g.join()
 
 
-#: What ten goroutines at once return that run `task`, each free to move but for its locks.
+#: Prints what ten concurrent goroutines that run `task` return; only their locks keep them from moving.
 LOCKED = """
     import golib
     from golib import go

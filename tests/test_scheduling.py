@@ -1,4 +1,4 @@
-"""gosched, sleep, gomaxprocs, num_goroutine, blocking: who runs when, and for how long they wait."""
+"""gosched, sleep, gomaxprocs, num_goroutine, blocking: the order of goroutines and the length of waits."""
 
 from __future__ import annotations
 

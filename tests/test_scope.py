@@ -1,4 +1,4 @@
-"""golib.scope: joins, its own cancel(), limits, what it keeps alive."""
+"""golib.scope: joins, its own cancel(), limits, memory."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_somebody_elses_member_is_awaited_too_or_refused(rng):
             for _ in range(rng.randint(0, 10)):
                 golib.gosched()
         left = len(ended)
-        other.join()  # a thread may not have noted yet what it started last
+        other.join()  # a thread may not have recorded its latest goroutine yet
         assert left == len(ended) == len(started)
         assert len(started) + len(refused) == n
 

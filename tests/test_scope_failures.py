@@ -1,4 +1,4 @@
-"""golib.scope: what a failure ends, and the group that is raised."""
+"""golib.scope: what a failure cancels, and the group that is raised."""
 
 from __future__ import annotations
 

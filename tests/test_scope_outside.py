@@ -1,4 +1,4 @@
-"""golib.scope: what ends it from outside: cancellation, generators, signals, the end of the process."""
+"""golib.scope ended from outside: by cancellation, generators, signals, the end of the process."""
 
 from __future__ import annotations
 

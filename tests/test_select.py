@@ -1,4 +1,4 @@
-"""select and Select: readiness, waiting, fairness, disabled cases, and no trace of a losing case."""
+"""select: readiness, waiting, fairness, wrong use, and no trace of a losing case."""
 
 from __future__ import annotations
 

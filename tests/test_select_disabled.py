@@ -72,7 +72,7 @@ def test_a_case_without_a_channel_is_disabled(missing, place):
 
 
 def test_the_idiom_of_gos_nil_channels():
-    """A fan-in that forgets each channel as it is drained, and sends only what it has."""
+    """A fan-in that drops each drained channel, and offers a send only while it has a value."""
     a, b, out = Chan(), Chan(), Chan(10)
 
     def produce(ch, values):

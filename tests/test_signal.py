@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("same_handlers_after")
 
 
 def got(ch):
-    """What ch has once the handler has run, which is asked for in every place."""
+    """Receives from ch what the handler sends, in whatever place this runs."""
     return ch.recv(20)
 
 
@@ -351,7 +351,7 @@ def test_a_handler_in_the_middle_of_a_change_has_its_own_made_after_it(monkeypat
 
     def interrupted(number, handler):
         monkeypatch.undo()
-        notify(other, USR2)  # as a handler would that comes at this moment
+        notify(other, USR2)  # as a handler at this moment would
         assert signal.getsignal(USR2) is signal.SIG_DFL
         set_handler(number, handler)
 

@@ -1,4 +1,4 @@
-"""sqlite3 in goroutines: connections follow them, or keep them on their thread where that is asked for."""
+"""sqlite3 in goroutines: connections follow them, or keep them on their thread if asked to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_sqlite3_connection_follows_the_goroutine_that_made_it():
     assert all(g.join() for g in [go(task, i) for i in range(20)])
 
 
-#: `task` runs in ten goroutines at once, and what they return is printed.
+#: Runs `task` in ten goroutines at once and prints what they return.
 SQLITE = """
     import sqlite3
     import golib

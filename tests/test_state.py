@@ -1,4 +1,4 @@
-"""What Python keeps per thread is kept per goroutine, across parks and beside others."""
+"""State that Python keeps per thread is kept per goroutine, across parks and beside others."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_schedtrace_does_not_hide_a_deadlock():
 
 
 def test_schedtrace_does_not_hide_a_deadlock_that_another_threads_end_makes():
-    """sysmon, which nobody tells of that end, looks again and again: also if a line is due before."""
+    """Nothing tells sysmon of that end, so it looks again and again, even if a line is due earlier."""
     result = run_script(
         """
         import golib, threading

@@ -275,7 +275,7 @@ def test_a_mutex_excludes(rng):
 
 
 def test_no_waiter_starves():
-    """A waiter gets the mutex although another one takes it back at once, again and again."""
+    """A waiter gets the mutex although another goroutine keeps retaking it at once."""
     m, stop = Mutex(), []
 
     def greedy():

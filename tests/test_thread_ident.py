@@ -1,4 +1,4 @@
-"""Extension modules that ask the C API in which thread they are: they are told the goroutine."""
+"""Extension modules that ask the C API for the thread's ident get the goroutine's."""
 
 from __future__ import annotations
 

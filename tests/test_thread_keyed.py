@@ -1,6 +1,6 @@
-"""What C code of the standard library keys by OS thread, beside RLocks and sqlite3: buffered files, Tcl, warnings.
+"""State that C code of the standard library keeps per OS thread, beside RLocks and sqlite3: files, Tcl, warnings.
 
-Each goroutine must find what a thread would find: exclusion from the others, and what it owns across parks.
+A goroutine must find what a thread would find: exclusion from the others, and everything it owns, across parks.
 """
 
 from __future__ import annotations
@@ -309,7 +309,7 @@ def test_a_tcl_interpreter_left_behind_does_not_abort_the_exit():
     assert result == (0, "", "")
 
 
-# -- what follows the goroutine by its thread state --------------------------------------------
+# -- state that follows the goroutine by its thread state --------------------------------------
 
 
 def test_ctypes_keeps_errno_per_goroutine():

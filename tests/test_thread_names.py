@@ -1,4 +1,4 @@
-"""What threading shows of goroutines: names, current_thread(), enumerate(), excepthook."""
+"""Goroutines as threading shows them: names, current_thread(), enumerate(), excepthook."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_a_child_forked_by_a_goroutine_has_a_main_thread():
 
 @pytest.fixture
 def hooked(monkeypatch):
-    """What a replaced threading.excepthook was given."""
+    """The argument that a replaced threading.excepthook was given."""
     seen = []
     monkeypatch.setattr(threading, "excepthook", seen.append)
     golib.set_panic_handler(None)

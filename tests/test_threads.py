@@ -1,4 +1,4 @@
-"""OS threads, address space and stacks: what the runtime takes, and what it gives back."""
+"""OS threads, address space and stacks: how much the runtime takes and gives back."""
 
 from __future__ import annotations
 
@@ -339,7 +339,7 @@ def test_calls_that_block_at_once_get_threads_as_fast_as_threads_start():
 
 
 def test_a_ticker_keeps_its_beat_while_a_thousand_calls_block():
-    """With threads it is late by 20 to 40 ms; behind all that begin it would be by 100 ms and more."""
+    """With threads a tick is 20 to 40 ms late; one that waits for all starts would be 100 ms late and more."""
     run_ok(
         script(
             f"""

@@ -57,7 +57,7 @@ def program(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    """What `python ARGUMENTS` writes; it must end well."""
+    """Runs `python ARGUMENTS`, which must succeed, and returns its output."""
     result = support.finish(support.start([sys.executable, *arguments]))
     assert result.rc == 0, result
     return result.out + result.err
@@ -82,7 +82,7 @@ def test_coverage_counts_the_lines_of_goroutines_and_of_main(program, tmp_path, 
 
 
 def pdb(program, *commands):
-    """What pdb writes that is given commands as a user would type them."""
+    """The output of pdb for commands typed as by a user."""
     script = f"""
         import io, pdb, sys
         sys.argv = ["pdb", {program!r}]
@@ -126,7 +126,7 @@ def test_pdb_can_be_entered_in_a_goroutine(tmp_path):
 
 
 class Debugger:
-    """A client of debugpy: what an editor is."""
+    """A client of debugpy, as an editor is one."""
 
     def __init__(self, program):
         self.requests = 0
@@ -212,7 +212,7 @@ def test_viztracer_records_the_calls_of_goroutines(program, tmp_path):
     run("-m", "viztracer", "--quiet", "-o", "trace.json", program)
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     calls = {e["name"].partition(" ")[0] for e in events if "program.py" in e["name"]}
-    # Not how often: it keeps its stack of calls for each OS thread, where those of goroutines are mixed.
+    # Not how often: it keeps a stack of calls per OS thread, which mixes those of goroutines.
     assert calls >= {"crawl", "leaf", "helper", "main"}
 
 

@@ -17,7 +17,7 @@ KINDS = {
 
 @pytest.fixture(params=list(KINDS))
 def kind(request):
-    """The functions of one kind; whatever a test sets is taken back."""
+    """The functions of one kind; the fixture undoes whatever a test sets."""
     for_threads, set_mine, mine = KINDS[request.param]
     before = mine()
     yield KINDS[request.param]
@@ -26,7 +26,7 @@ def kind(request):
 
 
 class Calls:
-    """A function that notes the names of the functions that are called."""
+    """A function that records the names of the functions that are called."""
 
     def __init__(self):
         self.names = []

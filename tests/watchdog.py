@@ -20,7 +20,7 @@ STEP = 5.0
 
 
 class Watchdog:
-    """The run's side."""
+    """The end of the connection that the test run holds."""
 
     def __init__(self, stderr: int) -> None:
         self._process = subprocess.Popen(
@@ -32,7 +32,7 @@ class Watchdog:
         )
 
     def watch(self, seconds: float) -> None:
-        """Ends the run if the next call does not come in time; 0: there is no hurry."""
+        """Ends the run unless the next call comes within `seconds`; 0 means no limit."""
         assert self._process.stdin is not None
         os.write(self._process.stdin.fileno(), f"{seconds}\n".encode())
 
@@ -58,7 +58,7 @@ def main(run: int) -> None:
 
 
 def end(run: int) -> None:
-    """Has golib print all goroutines, faulthandler all threads, and kills what is left."""
+    """Makes golib print all goroutines and faulthandler all threads, then kills the processes that are left."""
     children = [
         int(pid)
         for task in Path(f"/proc/{run}/task").iterdir()

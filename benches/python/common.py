@@ -1,10 +1,10 @@
-"""What every peer shares: sizes, checks, the ticker's arithmetic, memory readings.
+"""Shared by all peers: sizes, checks, the ticker's arithmetic, memory readings.
 
 A peer is a module `peer_<name>.py` that defines the functions named in `SIZES`
 (and those in `workloads.EXTRAS` that make sense for it). Each takes n, does the whole
-workload including starting and ending its own loop, checks what was delivered,
+workload including starting and ending its own loop, checks the delivered values,
 and returns None (run.py times the call) or a dict of named figures.
-A workload that a library cannot do is simply not defined.
+A peer does not define a workload that its library cannot do.
 """
 
 import ctypes

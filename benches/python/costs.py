@@ -1,4 +1,4 @@
-"""What single operations cost, beside what they are compared with: in one process, the sides taking turns.
+"""Costs of single operations beside those of comparable ones: in one process, the sides taking turns.
 
     .venv/bin/python benches/python/costs.py [--smoke]
 
@@ -140,7 +140,7 @@ def thread_ping(n: int) -> None:
     asyncio.run(main())
 
 
-#: (row, what it is, per how many of n, what it is beside, at most: a ratio, or microseconds).
+#: (row, operation, per how many of n, compared operation, target: at most this ratio, or microseconds).
 ROWS: list[tuple[str, Loop, int, tuple[str, Loop] | None, float | None]] = [
     ("lock + unlock", lock_unlock, 1, ("a method call", method_call), 2.0),
     ("timeout block", timeout_block, 1, None, 1.0),

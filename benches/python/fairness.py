@@ -1,7 +1,7 @@
 """Do ordinary Python threads get their turn beside goroutines?
 
-Two goroutines yield in a loop, which never lets go of the interpreter by itself; one ordinary thread computes, another
-sleeps 1 ms at a time. What the sleeper waits for is CPython's switch interval, once for each that wants to run.
+Two goroutines yield in a loop, which never releases the GIL by itself; one ordinary thread computes, another sleeps
+1 ms at a time. The sleeper waits for CPython's switch interval, once for each competitor.
 
     fairness.py [SECONDS]
 """

@@ -1,4 +1,4 @@
-"""What ordinary libraries cost in a goroutine beside a thread: CPU time of the process, servers on this machine.
+"""Costs of ordinary libraries in a goroutine and in a thread: CPU time of the process, with servers on this machine.
 
     .venv/bin/python benches/python/libraries.py [--smoke] [--only logging,psycopg] [--workers 1,8]
 

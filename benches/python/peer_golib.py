@@ -76,7 +76,7 @@ def prodcons(n):
 
 
 def prodcons_iterated(n):
-    """As runloom's program has it: the consumer iterates over the channel, which ends with its close."""
+    """As in runloom's program: the consumer iterates over the channel until that is closed."""
 
     def main():
         ch = Chan(CAPACITY)

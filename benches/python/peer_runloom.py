@@ -25,7 +25,7 @@ sched_yield = (
 
 
 def run(main):
-    """Run main as the first fiber until every fiber has ended; what main returned."""
+    """Run main as the first fiber until every fiber has ended; return its result."""
     result = []
     errors = []
 

@@ -1,4 +1,4 @@
-"""The Markdown tables of what run.py measured: every figure by peer, and golib's ratios beside the targets."""
+"""Markdown tables of run.py's measurements: every figure by peer, and golib's ratios beside the targets."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def show(x: float) -> str:
 
 
 def best(cell: dict[str, Any] | None, *figures: str) -> float | None:
-    """The best run's sum of the figures; None if that was not measured."""
+    """The sum of the figures in the best run; None if it was not measured."""
     if not cell or "error" in cell or any(f not in cell["runs"][0] for f in figures):
         return None
     return min(sum(run[f] for f in figures) for run in cell["runs"])
 
 
 def cell_text(peer: str, workload: str, cell: dict[str, Any] | None, figure: str) -> str:
-    """Best (median), with n where it is less than what golib gets."""
+    """Best (median), with n where it is less than golib's."""
     if cell is None:
         return "—"
     if "error" in cell:

@@ -1,10 +1,10 @@
 """Measures golib beside its Python peers in one run, and prints the tables.
 
     run.py [--peers a,b] [--workloads x,y] [--repeat 3] [--missing] [--smoke] [--json FILE]
-    run.py --table FILE          only the tables of what FILE holds
+    run.py --table FILE          only the tables of the results in FILE
 
-The peers take turns, each in a process of its own that calls the workload three times, under a lock that keeps two runs
-on one machine apart; the best call counts. Peers that are not installed are left out. Results are merged into FILE,
+The peers take turns, each in a process of its own that calls the workload three times; the best call counts. A lock
+keeps two runs on one machine apart. Peers that are not installed are left out. Results are merged into FILE,
 so that a cell can be measured again alone. `--python LABEL=PATH` (repeated) measures other interpreters; by default the
 one that runs this.
 """
@@ -74,7 +74,7 @@ def measure_here(peer: str, workload: str, divisor: int) -> None:
         if time.perf_counter() - began > ENOUGH_SECONDS:
             break
     print(json.dumps({"n": n, "runs": runs}), flush=True)
-    os._exit(0)  # a library's own exit is not what is measured
+    os._exit(0)  # a library's exit is not measured
 
 
 # -- in the runner -----------------------------------------------------------------------------

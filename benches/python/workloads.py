@@ -1,4 +1,4 @@
-"""What is measured: the workloads, their variants, the names of their figures, and the targets."""
+"""The workloads, their variants, the names of their figures, and the targets."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def base(workload: str) -> str:
 
 
 class Faster(NamedTuple):
-    """golib's figure is to be `least` times smaller than the best of `peers`."""
+    """golib's figure must be `least` times smaller than the best of `peers`."""
 
     workload: str
     figure: str
@@ -78,7 +78,7 @@ class Faster(NamedTuple):
 
 
 class Within(NamedTuple):
-    """The sum of golib's figures is to be at most `most`."""
+    """The sum of golib's figures must be at most `most`."""
 
     workload: str
     figures: tuple[str, ...]
@@ -115,5 +115,5 @@ TARGETS: list[Faster | Within] = [
     Within("fairness", ("sleep_p99_ms",), 30),
     Within("offload", ("call_us",), 1),
 ]
-#: On one core's time against two cores': golib with itself.
+#: One core's time against that of two: golib beside itself.
 PARALLEL_LEAST = 1.9

@@ -6,8 +6,9 @@ One goroutine walks the tree into a channel. N goroutines take paths from it, re
 `open().read()`, hash them and count identifiers. Reports, problems and a ticker meet in one select. Nothing here is
 asynchronous, and no call is wrapped: a worker that blocks in the kernel, or hashes without the GIL, holds up nobody.
 
-Binary files count as files and bytes but have no identifiers; they, and what cannot be read, are listed. DIR is the
-interpreter's standard library by default. `--check` does it all again in a plain loop and exits with 1 if that differs.
+Binary files count as files and bytes but have no identifiers; they are listed, as is whatever cannot be read. DIR is
+the interpreter's standard library by default. `--check` repeats the work in a plain loop and exits with 1 if the
+results differ.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from golib import Chan, SendOnClosed, go, select
 from golib.sync import WaitGroup
 
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
-#: Below DIR, these hold caches and what others installed: they change while we look, and are not its own.
+#: Folders for caches and installed packages: they change during the run, and are not part of the tree.
 SKIPPED = frozenset({"__pycache__", "site-packages", "dist-packages"})
 TICK_SECONDS = 0.1
 LISTED = 10
@@ -39,7 +40,7 @@ COMMONEST = 20
 
 
 class Report(NamedTuple):
-    """What one file holds; `words` is None for a binary file."""
+    """The contents of one file; `words` is None for a binary file."""
 
     path: str
     size: int
@@ -56,7 +57,7 @@ class Problem(NamedTuple):
 
 @dataclass
 class Index:
-    """What a tree holds; two of the same tree are equal, whatever the order of the reports."""
+    """The contents of a tree; two indexes of one tree are equal, whatever the order of the reports."""
 
     digests: dict[str, str] = field(default_factory=dict)
     size: int = 0
@@ -119,7 +120,9 @@ def index_concurrently(root: str, workers: int, on_tick: Callable[[Index], None]
     """The tree's index, made by one walking goroutine and `workers` reading ones."""
     paths = Chan[str](4 * workers)
     reports = Chan[Report](workers)
-    problems = Chan[Problem]()  # unbuffered: when its senders have ended, all was received
+    problems = Chan[
+        Problem
+    ]()  # unbuffered: when its senders have ended, everything has been received
     ticks = Chan[None](1)
     senders = WaitGroup()
 
@@ -207,7 +210,7 @@ def print_index(index: Index, limit: int | None) -> None:
 
 
 def differences(ours: Index, theirs: Index) -> list[str]:
-    """What differs between two indexes of one tree, in words; empty if they are equal."""
+    """Describes the differences between two indexes of one tree; empty if they are equal."""
     changed = sorted(
         path
         for path in ours.digests.keys() | theirs.digests.keys()

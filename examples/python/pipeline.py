@@ -1,4 +1,4 @@
-"""Stages joined by channels: numbers -> squares -> sum. Each stage closes what it sends to."""
+"""Stages joined by channels: numbers -> squares -> sum. Each stage closes its output."""
 
 from collections.abc import Callable, Iterable
 

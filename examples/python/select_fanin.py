@@ -1,4 +1,4 @@
-"""One select over several producers, with a timeout; a channel that ended is disabled by None."""
+"""One select over several producers, with a timeout; None disables a channel that has ended."""
 
 import golib
 from golib import Chan, RecvChan, go, select

@@ -1,4 +1,4 @@
-"""The executors that the tests here compare, and what keeps one busy."""
+"""Fixtures: the executors that the tests here compare, and a call that keeps one busy."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def gate():
 
 @pytest.fixture
 def busy(make, gate):
-    """An executor for one call at a time, which is under way; and its future."""
+    """An executor for one call at a time, busy with a call, and the future of that call."""
     executor = make(1)
     future = executor.submit(gate, "first")
     assert gate.begun.wait(20)

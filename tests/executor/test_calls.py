@@ -1,6 +1,6 @@
-"""golib.aio.Executor: what the standard library's executors promise, shown of ThreadPoolExecutor first.
+"""golib.aio.Executor: it keeps the promises of the standard library's executors.
 
-A test that takes the fixture `make` runs against both; below are those of golib's alone.
+A test that takes the fixture `make` also runs with ThreadPoolExecutor.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What golib's executor alone promises: its workers are goroutines."""
+"""golib.aio.Executor: promises that the standard library's executors do not make."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_finalizer_may_submit_wherever_it_comes():
     def storm():
         for _ in range(300):
             Late()
-            executor.submit(int)  # the collector comes somewhere in it
+            executor.submit(int)  # the collector runs somewhere in here
 
     futures = []
     thresholds = gc.get_threshold()

@@ -67,7 +67,7 @@ def scopes_under_sorted_keys(park, i, rng):
 @scenario()
 def cancellations_at_every_depth(park, i, rng):
     class Manager:
-        # In a shield: a rendezvous that is cancelled halfway would leave the one who answers waiting.
+        # In a shield: a rendezvous cancelled halfway would leave the answering side waiting.
         def __enter__(self):
             with golib.shield():
                 park()
@@ -115,7 +115,7 @@ def cancelled_goroutines_clean_up(park, i, rng):
     g.cancel()
     error = g.exception()
     assert isinstance(error, Cancelled)
-    # Cancelled before its first step it has none of it done.
+    # If it was cancelled before its first step, it has done none of them.
     assert trace in ([], ["out", 2, 1, 0])
 
 

@@ -35,7 +35,7 @@ _writing = golib.sync.Mutex()
 
 
 def _generation() -> int:
-    """A new module for each thirty imports. Whole before anybody learns its name."""
+    """A new module for every thirty imports. It is complete before its name is known."""
     global _imports
     with _writing:
         generation, k = divmod(_imports, 30)

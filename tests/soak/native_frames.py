@@ -343,7 +343,7 @@ def _full(value):
 
 
 class Sized:
-    """`len()` of it is a switch."""
+    """Its `len()` switches goroutines."""
 
     def __init__(self):
         self.n = 2

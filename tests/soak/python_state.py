@@ -1,4 +1,4 @@
-"""Scenarios: what Python keeps per thread, under parks."""
+"""Scenarios: state that Python keeps per thread, across parks."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def take_twice(mine: Any, park: Park) -> None:
         park()
 
 
-#: Between the blocks before (the most of rounds 3 and 4) and after (the least of the last two) lie
-#: this many rounds less than there are.
+#: Rounds that are not counted between the blocks before (the most of rounds 3 and 4) and after (the least of
+#: the last two).
 UNCOUNTED_ROUNDS = 5
 
 #: Blocks that the interpreter's free lists and new thread states may keep: they fill in the first rounds,
@@ -76,7 +76,7 @@ def scenario(
 ) -> Callable[[Body], Body]:
     """Registers a body; `tolerance` is how many blocks may be allocated more after the last rounds.
 
-    There are so many rounds that a leak of one block a goroutine shows as twice `KEPT_FOR_REUSE`.
+    The rounds suffice for a leak of one block per goroutine to show as twice `KEPT_FOR_REUSE`.
     """
     rounds = rounds or max(8, UNCOUNTED_ROUNDS + 2 * KEPT_FOR_REUSE // goroutines)
     tolerance = KEPT_FOR_REUSE if tolerance is None else tolerance

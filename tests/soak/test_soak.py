@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).parent
 
 pytestmark = pytest.mark.hang(100 * SLACK)
 
-#: Rounds of each storm; by default so many that the last ones show a leak.
+#: Rounds of each storm; by default enough for the last ones to show a leak.
 ROUNDS = os.environ.get("GOLIB_SOAK_ROUNDS")
 
 #: Scenario -> the library that it needs.

@@ -1,4 +1,4 @@
-"""Scenarios: what C code keys by OS thread, held or used across parks."""
+"""Scenarios: state that C code keeps per OS thread, held or used across parks."""
 
 from __future__ import annotations
 

@@ -262,6 +262,47 @@ def test_ten_thousand_random_programs_do_what_the_model_says():
     run_state_machine_as_test(Program, settings=options)
 
 
+def sends(r: random.Random, channels: list[Any], c: int, value: Any) -> bool:
+    """Sends `value` to channel `c`, or to any of them, by an operation chosen at random; whether it did."""
+    how = r.randrange(5)
+    try:
+        if how == 0:
+            channels[c].send(value)
+        elif how == 1:
+            channels[c].send(value, r.choice([0, 1e-5, 1e-3]))
+        elif how == 2:
+            return bool(channels[c].try_send(value))
+        elif how == 3:
+            golib.select(*(golib.send(ch, value) for ch in channels))
+        else:
+            case = golib.send(channels[c], value)
+            golib.select(case, golib.nil, None, timeout=r.choice([0, 1e-4]))
+    except TimeoutError:
+        return False
+    return True
+
+
+def receive(r: random.Random, channels: list[Any], live: set[int]) -> tuple[int, Any, bool] | None:
+    """Receives from one of the `live` channels by an operation chosen at random: (its index, value, ok)."""
+    c = r.choice(sorted(live))
+    how = r.randrange(5)
+    try:
+        if how == 0:
+            return c, *channels[c].recv_ok(0.01)  # not forever: the senders may all be elsewhere
+        if how == 1:
+            return c, *channels[c].recv_ok(r.choice([0, 1e-5, 1e-3]))
+        if how == 2:
+            result = channels[c].try_recv()
+            return None if result is None else (c, *result)
+        cases = [ch if i in live else None for i, ch in enumerate(channels)]
+        if how == 3:
+            return golib.select(*cases)
+        receives = [None if ch is None else golib.recv(ch) for ch in cases]
+        return golib.Select(*receives).wait(r.choice([0, 1e-4, None]))
+    except TimeoutError:
+        return None
+
+
 @pytest.mark.parametrize("run", range(12))
 def test_random_concurrent_programs_conserve_values_and_order(run, rng):
     """Any number of goroutines and threads, every operation, timeouts and losing cases.
@@ -277,58 +318,22 @@ def test_random_concurrent_programs_conserve_values_and_order(run, rng):
     def sender(me: int, seed: int) -> None:
         r = random.Random(seed)
         for i in range(60):
-            value, c = (me, i), r.randrange(len(channels))
-            how = r.randrange(5)
-            try:
-                if how == 0:
-                    channels[c].send(value)
-                elif how == 1:
-                    channels[c].send(value, r.choice([0, 1e-5, 1e-3]))
-                elif how == 2:
-                    if not channels[c].try_send(value):
-                        continue
-                elif how == 3:
-                    golib.select(*(golib.send(ch, value) for ch in channels))
-                else:
-                    golib.select(
-                        golib.send(channels[c], value), golib.nil, None, timeout=r.choice([0, 1e-4])
-                    )
-            except TimeoutError:
-                continue
-            sent[me].append(value)
+            if sends(r, channels, r.randrange(len(channels)), (me, i)):
+                sent[me].append((me, i))
 
     def receiver(me: int, seed: int) -> None:
         r = random.Random(seed)
-        live = dict(enumerate(channels))
+        live = set(range(len(channels)))
         while live:
-            c = r.choice(list(live))
-            how = r.randrange(5)
-            try:
-                if how == 0:
-                    value, ok = live[c].recv_ok(
-                        0.01
-                    )  # not forever: the senders may all be elsewhere
-                elif how == 1:
-                    value, ok = live[c].recv_ok(r.choice([0, 1e-5, 1e-3]))
-                elif how == 2:
-                    result = live[c].try_recv()
-                    if result is None:
-                        golib.gosched()
-                        continue
-                    value, ok = result
-                elif how == 3:
-                    c, value, ok = golib.select(*(live.get(i) for i in range(len(channels))))
-                else:
-                    c, value, ok = golib.Select(
-                        *(golib.recv(live[i]) if i in live else None for i in range(len(channels)))
-                    ).wait(r.choice([0, 1e-4, None]))
-            except TimeoutError:
+            received = receive(r, channels, live)
+            if received is None:
                 golib.gosched()
                 continue
+            c, value, ok = received
             if ok:
                 got[me].append((c, value))
             else:
-                del live[c]
+                live.remove(c)
 
     def launch(fn: Any, i: int) -> Any:
         return (Thread if rng.random() < 0.2 else go)(fn, i, rng.getrandbits(32))

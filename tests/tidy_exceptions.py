@@ -59,13 +59,4 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
         1,
         "one switch over operand kinds",
     ),
-    ("long_functions", "tests/soak/python_state.py", "constructors_properties_and_decorators"): (
-        1,
-        "a table of cases, or one program that a test walks through",
-    ),
-    (
-        "long_functions",
-        "tests/test_fuzz.py",
-        "test_random_concurrent_programs_conserve_values_and_order",
-    ): (1, "a table of cases, or one program that a test walks through"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Names in comments that exist elsewhere, and whose they are.
+#: Patterns of names in comments that exist elsewhere, and whose they are.
 FOREIGN: dict[str, str] = {
     "Grunning": "Go's",
     "IP_TTL": "the kernel's",
@@ -10,11 +10,11 @@ FOREIGN: dict[str, str] = {
     "SCase": "of an earlier version",
     "SetMaxStack": "Go's",
     "TCP_NODELAY": "the kernel's",
-    "pthread_exit": "the C library's",
+    "pthread_*": "the C library's",
     "pure": "an option of asm!",
     "reflect": "Go's",
     "runnext": "Go's",
-    "tp_traverse": "CPython's",
+    "tp_*": "CPython's",
     "usr/bin": "Debian's",
     "x/sync/errgroup": "Go's",
 }

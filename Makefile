@@ -130,7 +130,7 @@ lint: build $(VENV)/.group-lint $(VENV)/.group-test ## formatting, clippy, rustd
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --package go-lib --package go-lib-macros
 	$(env) ruff format --check $(python_sources)
 	$(env) ruff check $(python_sources)
-	$(env) shellcheck $(shell_scripts)
+	$(env) shellcheck --severity=warning $(shell_scripts)
 	$(py) tests/test_tidy.py
 	$(env) mypy
 	$(env) python -m mypy.stubtest golib --mypy-config-file pyproject.toml \

@@ -1,4 +1,4 @@
-"""The documentation as a reader meets it: the built pages in a headless Chromium. `make test-site` builds and tries them.
+"""The documentation as a reader sees it: the built pages in a headless Chromium. Run by `make test-site`.
 
 Needs the folder of the pages in GOLIB_SITE, and Chromium; skipped with a word elsewhere.
 """
@@ -89,7 +89,8 @@ def test_the_copy_button_copies_the_code_and_not_its_output(page: browser.Page, 
     copied = page.wait_until(
         "window.copied || (navigator.clipboard.readText().then(t => window.copied = t), '')"
     )
-    assert copied.startswith("import golib") and "g.join()" in copied
+    assert copied.startswith("import golib")
+    assert "g.join()" in copied
     assert "[0, 1, 4" not in copied
 
 
@@ -142,5 +143,6 @@ def test_pages_can_be_looked_at(page: browser.Page, site: str) -> None:
     for name in ("index", "reference/sync"):
         page.open(f"{site}{name}.html")
         picture = page.screenshot()
-        assert picture.startswith(b"\x89PNG") and len(picture) > 20_000
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) > 20_000
         Path(str(SITE), f"{name.replace('/', '-')}.png").write_bytes(picture)

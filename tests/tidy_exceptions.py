@@ -11,7 +11,6 @@ FOREIGN: dict[str, str] = {
     "SetMaxStack": "Go's",
     "TCP_NODELAY": "the kernel's",
     "pthread_*": "the C library's",
-    "pure": "an option of asm!",
     "reflect": "Go's",
     "runnext": "Go's",
     "tp_*": "CPython's",

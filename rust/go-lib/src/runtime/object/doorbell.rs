@@ -6,7 +6,7 @@ use crate::runtime::object::g::{Kind, G};
 /// G that runs nothing. To ready it is to call `ring`.
 #[repr(C)]
 pub struct Doorbell {
-    /// First: a G with a null `m` is the one of a doorbell.
+    /// First: a G without an M is the one of a doorbell.
     g: G,
     ring: unsafe fn(*mut ()),
     arg: *mut (),

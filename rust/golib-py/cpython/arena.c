@@ -8,8 +8,8 @@
  * Newer releases of CPython keep one chunk in each state (GOLIB_CACHES_CHUNK). It goes into the list too at a goroutine's
  * end: states are pooled.
  *
- * Rejected: a larger first chunk in the goroutine's stack. What a deep call touched there would stay with the goroutine
- * until its end; a chunk goes back when the call returns.
+ * Rejected: a larger first chunk in the goroutine's stack. Pages that a deep call touched there would stay with the
+ * goroutine until its end; a chunk is returned when the call returns.
  *
  * # Invariant
  * The list is used with the main interpreter's GIL held. Other interpreters may have a GIL of their own, and CPython frees

@@ -1,19 +1,20 @@
 /* The outermost call of a goroutine.
  *
- * The movability test (movable.c) counts on the shape of this: golib_call, CPython's helpers, one eval loop that runs a
- * Python function, entered the same way each time. A callable of any other kind is therefore called from a Python
- * function of ours: `go(con.execute, q)` then has sqlite's frames above an eval loop, where the walk sees them.
+ * The movability test (movable.c) counts on the shape of this: golib_call, CPython's helpers, one eval loop that runs
+ * a Python function, entered the same way each time. A callable of any other kind is therefore called from a Python
+ * function of golib's: `go(con.execute, q)` then has sqlite's frames above an eval loop, where the walk sees them.
  *
- * A function of this library needs no eval loop below it: `go(wg.done)`, `go(ch.send, x)`. Nothing foreign is between it
- * and golib_call, and what an eval loop does besides it does when there is something to do. Builtins that are patched
- * (patch.h) are functions of this library too: what they call sees our frame below it, which pins.
+ * A function of this library needs no eval loop below it: `go(wg.done)`, `go(ch.send, x)`. Nothing foreign is between
+ * it and golib_call, and what an eval loop does besides it does when there is something to do. Patched builtins
+ * (patch.h) are functions of this library too: whatever they call has a frame of this library below it, which pins.
  */
 #include "hooks.h"
 #include "internal.h"
 #include "movable.h"
 
-/* What calls everything that is no Python function: without arguments, with positional ones, with any. Tracebacks, dumps
- * and profilers show these functions, so there are some under the name of each thing called, as far as the table goes. */
+/* The Python functions that call any other callable: without arguments, with positional ones, with any. Tracebacks,
+ * dumps and profilers show these functions, so there are some under the name of each thing called, as far as the table
+ * goes. */
 enum { BARE, ARGS, ANY, SHAPES, NAME_BYTES = 32, NAMES = 128, PROBES = 4 };
 typedef struct {
     char name[NAME_BYTES];
@@ -41,8 +42,9 @@ static int is_own(PyObject *fn)
     return 0;
 }
 
-/* It may be called as it is. Not in run()'s main goroutine, where exceptions that signal handlers raise may have to be
- * picked up afterwards, nor if the eval loop has something to see to: GIL requests, exceptions from outside, collections. */
+/* It needs no such function. Not in run()'s main goroutine, where exceptions that signal handlers raise may have to be
+ * picked up afterwards, nor if the eval loop has something to see to: GIL requests, exceptions from outside,
+ * collections. */
 static int needs_no_loop(PyThreadState *ts, PyObject *fn)
 {
     return is_own(fn) && !golib_eval_is_wanted(ts) && golib_ident_is_goroutine(ts->thread_id);
@@ -73,7 +75,7 @@ int golib_call_init(void)
     return anonymous.functions[ANY] ? 0 : -1;
 }
 
-/* What `fn` is called without its module: a builtin's own name, that of a class, or of another thing's class. */
+/* The name of `fn` without its module: that of a builtin or a class, else that of its class. */
 static const char *short_name(PyObject *fn)
 {
     const char *name = PyCFunction_Check(fn) ? ((PyCFunctionObject *)fn)->m_ml->ml_name

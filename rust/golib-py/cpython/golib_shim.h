@@ -69,7 +69,7 @@ int golib_ts_retire(PyThreadState *ts);
  * be armed again, whatever golib_ts_retire says. */
 int golib_ts_drop(PyThreadState *ts);
 
-/* Empties a state that is refilled each time it is emptied: what is left lives for ever. */
+/* Empties a state that is refilled each time it is emptied; what is left is never freed. */
 void golib_ts_abandon(PyThreadState *ts);
 
 /* All of that for a goroutine without anything else to drop: 1 or 0 as golib_ts_retire. */
@@ -154,8 +154,8 @@ int golib_finalizing(void);
 
 /* ---- vars.c: context variables ---- */
 
-/* What a goroutine spawned now should start with: *out is a new reference to a copy of the current context, or NULL
- * when there is none or it is empty. 0, or -1 with an exception set. GIL held. */
+/* The context variables for a goroutine that is spawned now: *out is a new reference to a copy of the current context,
+ * or NULL when there is none or it is empty. 0, or -1 with an exception set. GIL held. */
 int golib_vars_copy(PyObject **out);
 
 /* Makes `ctx` (stolen, may be NULL) the context of `ts`. GIL held. */
@@ -190,8 +190,8 @@ typedef struct golib_caller {
  * calls it. May run Python code (an importer's), which the walks never do. */
 void golib_movable_prepare(void);
 
-/* May the goroutine of `ts`, now inside an entry of ours with this frame record, go on on another OS thread? Not without
- * one (both addresses NULL). */
+/* Whether the goroutine of `ts`, now inside an entry with this frame record, may resume on another OS thread. Without
+ * a record (both addresses NULL) it may not. */
 int golib_may_migrate(PyThreadState *ts, void *frame_address, void *return_address);
 
 /* How often the answer was yes by the short cut, after a whole walk, no. For tests. */
@@ -217,7 +217,8 @@ void golib_movable_counts(uint64_t out[3]);
 
 /* ---- identity.c ---- */
 
-/* What the identity patches ask of the runtime. Any member may be NULL. All are called with the GIL held, but for `state`. */
+/* The runtime's functions for the identity patches. Any member may be NULL. All except `state` are called with the GIL
+ * held. */
 typedef struct golib_runtime {
     /* The running goroutine took (+) or gave back (-) locks that CPython keys by OS thread. While it holds any, it
      * keeps its M when it parks. A no-op on an ordinary thread. */
@@ -251,7 +252,8 @@ int golib_identity_install(void);
  * exception set. GIL held. */
 int golib_fork_hook_child(PyObject *hook);
 
-/* After golib_ts_retire, still on the goroutine's own stack: what libraries keep for the goroutine on its OS thread ends. */
+/* Ends the state that libraries keep for the goroutine on its OS thread; called after golib_ts_retire, still on the
+ * goroutine's own stack. */
 void golib_identity_leave(PyThreadState *ts);
 
 /* The attached state has an entry in threading._active, from 3.13 on: 0, or -1 with an exception set. */

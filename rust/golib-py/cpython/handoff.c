@@ -1,11 +1,11 @@
 /* The hand-off of the GIL while an OS thread goes from one goroutine to the next.
  *
  * # Requests to drop the GIL (3.13+)
- * A waiter reads last_holder and sets the bit under gil->mutex, while we move last_holder without it. So the request may
- * land in a state that has just been swapped out. `from` is looked at again after last_holder has moved: a bit found
- * there is handed on to `to` (nobody has released the GIL in between, so the waiter still waits). What slips through even
- * that is found when the state comes back: then nobody may be waiting any more, so the GIL is released without CPython's
- * forced switch (which would wait for a taker for ever) and a taker gets a bounded time.
+ * A waiter reads last_holder and sets the bit under gil->mutex, while we move last_holder without it. So the request
+ * may land in a state that has just been swapped out. `from` is looked at again after last_holder has moved: a bit
+ * found there is handed on to `to` (nobody has released the GIL in between, so the waiter still waits). A request that
+ * slips through even that is found when the state returns: by then nobody may be waiting any more, so the GIL is
+ * released without CPython's forced switch (which would wait forever for a taker), and a taker gets a bounded time.
  *
  * # Manners
  * CPython's GIL is unfair to a thread that wants it often and briefly: a waiter that asks goes back to the end of the
@@ -77,7 +77,7 @@ __attribute__((cold)) void golib_handoff(PyThreadState *from, PyThreadState *to)
         sit_out(gil, start, 1);
     golib_ts_attach(to);    /* take_gil clears the stale request */
     if (golib_gil_waiters(gil) && gil->switch_number - start > 1) {
-        /* Who waits at this instant asked before the last holder let go, and we were faster. */
+        /* A waiter at this instant asked before the last holder released the GIL, and this thread was faster. */
         start = gil->switch_number;
         golib_ts_detach(to);
         sit_out(gil, start, 1);

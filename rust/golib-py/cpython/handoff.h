@@ -4,11 +4,11 @@
 
 #include "slot.h"
 
-/* What a swap remembers about the others; guarded by the GIL. */
+/* A swap's record of the other threads; guarded by the GIL. */
 struct golib_manners {
     /* gil->switch_number as we left it. A difference: the eval loop has released the GIL and taken it again since. */
     unsigned long seen_switches;
-    /* Swaps since such a difference was noticed: whoever has just lost the GIL takes a while to queue again. */
+    /* Swaps since such a difference was noticed: a thread that has just lost the GIL takes a while to queue again. */
     unsigned looks;
     /* When a waiter was first seen, CLOCK_MONOTONIC; 0: none is. */
     uint64_t waiting_since_ns;
@@ -56,7 +56,7 @@ static inline int golib_gil_has_stale_request(PyThreadState *to)
 #endif
 }
 
-/* What take_gil would tell `to`, and a swap does not. */
+/* The news that take_gil would pass to `to`, and a swap does not. */
 static inline int golib_gil_has_news(PyThreadState *to)
 {
 #if GOLIB_DROP_BIT_IN_STATE

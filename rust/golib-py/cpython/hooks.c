@@ -1,8 +1,8 @@
-/* Trace and profile functions: what threads get from threading.settrace() and setprofile(), goroutines get too.
+/* Trace and profile functions: goroutines get those of threading.settrace() and setprofile(), as threads do.
  *
- * A new goroutine begins with the functions that threading has for new threads. The main goroutine of a run() goes on with
- * those of run()'s caller instead, whatever set them (sys.settrace, a profiler in C), and leaves the caller with its own:
- * to a tracer the two look like one thread that called main.
+ * A new goroutine begins with the functions that threading has for new threads. The main goroutine of a run() instead
+ * continues with those of run()'s caller, however they were set (sys.settrace, a profiler in C), and leaves its own to
+ * the caller: to a tracer the two look like one thread that called main.
  *
  * # Cost
  * threading keeps its functions in two globals. Nobody looks them up as long as the module's dict does not change: until
@@ -27,7 +27,7 @@ typedef struct functions {
     PyObject *trace_arg, *profile_arg;  /* owned, may be NULL */
 } functions;
 
-/* What a main goroutine takes from its caller, and then what it leaves to it. */
+/* The functions that a main goroutine takes from its caller, and then those that it leaves to it. */
 typedef struct inheritance {
     struct inheritance *next;
     const void *owner;      /* the goroutine's handle, which the caller holds; not dereferenced */
@@ -106,8 +106,8 @@ static void release(functions *f)
     Py_XDECREF(old.profile_arg);
 }
 
-/* Gives the attached state these functions, unless it has them. An exception that is set stays. What it had is dropped
- * afterwards: 3.11 allows one PyEval_SetTrace in the process at a time, and a destructor may wait. */
+/* Gives the attached state these functions, unless it has them. An exception that is set stays. The previous ones are
+ * dropped afterwards: 3.11 allows one PyEval_SetTrace in the process at a time, and a destructor may wait. */
 static void apply(PyThreadState *ts, const functions *f)
 {
     PyObject *kind, *value, *tb;
@@ -201,7 +201,7 @@ void golib_hooks_end(PyThreadState *ts, const void *owner)
         mine->f = functions_of(ts);
         mine->ended = 1;
     }
-    apply(ts, &none);   /* what follows is golib's own */
+    apply(ts, &none);   /* golib's own frames follow */
 }
 
 int golib_hooks_lend(const void *owner)
@@ -213,7 +213,7 @@ int golib_hooks_lend(const void *owner)
         return -1;
     }
     i->owner = owner;
-    if (!ts->tracing)   /* what a tracer calls is not traced */
+    if (!ts->tracing)   /* a tracer's calls are not traced */
         i->f = functions_of(ts);
     i->next = inheritances;
     inheritances = i;

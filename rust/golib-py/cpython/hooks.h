@@ -21,8 +21,9 @@ static inline int golib_hooks_wanted(const PyThreadState *ts)
 /* Finds threading's functions; 0, or -1 with an exception set. */
 int golib_hooks_install(void);
 
-/* Before a goroutine's function, if golib_hooks_wanted; behind it, if that was so or it has some. `owner` is its handle. What
- * is not visible (golib's own function, which has no frames) gets none of threading's. An exception that is set stays. */
+/* Before a goroutine's function, if golib_hooks_wanted; behind it, if that was so or it has some. `owner` is its
+ * handle. A goroutine without Python frames (of a function of golib's own) gets none of threading's. An exception that
+ * is set stays. */
 __attribute__((cold, noinline)) void golib_hooks_begin(PyThreadState *ts, const void *owner, int is_visible);
 __attribute__((cold, noinline)) void golib_hooks_end(PyThreadState *ts, const void *owner);
 

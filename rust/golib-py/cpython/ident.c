@@ -1,9 +1,10 @@
-/* The idents of goroutines: what threading.get_ident() returns in one.
+/* The idents of goroutines, which threading.get_ident() returns in them.
  *
- * An ident must never be an OS thread's, and who takes it for one should not crash. CPython's fault handler asks the C
- * library for the name of every thread that it prints (3.14+), and glibc reads the thread's number from a record at that
- * address. So idents are odd (a pthread_t is an aligned address), and they are addresses in a mapping of zeros that nobody
- * writes: glibc finds a thread without a number there and gives up. It costs address space; memory only where it is read.
+ * An ident must never equal an OS thread's, and code that takes it for one should not crash. CPython's fault handler
+ * asks the C library for the name of every thread that it prints (3.14+), and glibc reads the thread's number from a
+ * record at that address. So idents are odd (a pthread_t is an aligned address), and they are addresses in a mapping
+ * of zeros that nobody writes: glibc finds a thread without a number there and gives up. It costs address space;
+ * memory only where it is read.
  *
  * The mapping comes with the first goroutine and grows with their number: a byte each, doubled in place as long as the
  * addresses behind it are free and the process may have them. Where it cannot grow, and at 64 GiB, idents come round
@@ -14,7 +15,7 @@
 #include <sys/mman.h>
 
 enum {
-    /* Larger than any C library's record of a thread: what is read behind the last ident. */
+    /* The bytes behind the last ident that may be read: more than any C library's record of a thread. */
     RECORD_BYTES = 64 * 1024,
     /* Without a mapping: the idents of some live goroutines may be equal, but none crashes. */
     LEAST_BYTES = 64 * 1024,

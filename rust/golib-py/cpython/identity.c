@@ -1,8 +1,9 @@
-/* What CPython keys by OS thread, made to follow the goroutine.
+/* State that CPython keys by OS thread, made to follow the goroutine.
  *
- * A goroutine's thread state has an ident of its own. _thread.get_ident() returns it instead of the OS thread's, and with
- * it threading, importlib's module locks and Python's own RLock follow the goroutine. What C code keys by OS thread is in
- * the other files identity_*.c; identity_modules.c sees modules come, identity_fork.c has what a forked child needs.
+ * A goroutine's thread state has an ident of its own. _thread.get_ident() returns it instead of the OS thread's, and
+ * with it threading, importlib's module locks and Python's own RLock follow the goroutine. The other files
+ * identity_*.c do the same for state that C code keys by OS thread; identity_modules.c notices imports of modules,
+ * identity_fork.c has the hooks for forked children.
  *
  * # Invariants
  * 1. Nothing is patched before the first go(); then all or nothing.

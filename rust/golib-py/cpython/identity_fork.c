@@ -1,7 +1,7 @@
 /* Forks: the goroutine that forked is the child's main thread for threading, too.
  *
- * A child that a thread forked ends as its main thread does: threading waits for the other threads first, if it finds its
- * own main thread alive. What it finds there for a goroutine is a dummy, or the parent's main thread.
+ * A child that a thread forked ends as its main thread does: threading waits for the other threads first, if it finds
+ * its own main thread alive. For a goroutine it finds a dummy there, or the parent's main thread.
  *
  * golib's hooks in the child come directly behind threading's, so that what a program registered before finds golib usable.
  */

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of glibc; what C++ libraries register by. */
+/* glibc's function with which C++ libraries register destructors. */
 extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
 
 /* The thread-local storage of one library on one thread. */
@@ -58,7 +58,8 @@ static int find_storage(struct dl_phdr_info *library, size_t size, void *arg)
     for (int i = 0; at && i < library->dlpi_phnum; i++) {
         const ElfW(Phdr) *ph = &library->dlpi_phdr[i];
         if (ph->p_type == PT_TLS && (size_t)(search->object - at) < ph->p_memsz) {
-            *search->found = (storage){(char *)at, ph->p_memsz, (const char *)library->dlpi_addr + ph->p_vaddr, ph->p_filesz};
+            const char *image = (const char *)library->dlpi_addr + ph->p_vaddr;
+            *search->found = (storage){(char *)at, ph->p_memsz, image, ph->p_filesz};
             return 1;
         }
     }

@@ -1,18 +1,19 @@
 /* Seeing modules come that are written in C: most are imported after the first go().
  *
- * The importer makes such a module in two steps. _imp.create_dynamic loads its library: what that imports by name can then
- * be replaced (imports.c). Once exec_dynamic or exec_builtin has returned, the module has everything that it will have, and
- * nobody has used it yet. Modules that were imported before the first go() are found in the process and in sys.modules.
+ * The importer makes such a module in two steps. _imp.create_dynamic loads its library, whose imports by name can then
+ * be replaced (imports.c). Once exec_dynamic or exec_builtin has returned, the module has everything that it will
+ * have, and nobody has used it yet. Modules that were imported before the first go() are found in the process and in
+ * sys.modules.
  */
 #include "imports.h"
 #include "patch.h"
 
 #include <string.h>
 
-/* ---- what they import ---- */
+/* ---- their imports ---- */
 
-/* What the C API says who is running, to libraries that let the same thread in twice: fastrlock, h5py, SemLock. It only
- * ever compares. Called with or without the GIL. */
+/* The C API's answer to which thread is running, for libraries that let the same thread in twice: fastrlock, h5py,
+ * SemLock. It only ever compares. Called with or without the GIL. */
 static unsigned long thread_ident(void)
 {
     PyThreadState *ts = golib_runtime_table->state ? golib_runtime_table->state() : NULL;
@@ -54,8 +55,8 @@ static void ctypes_ready(PyObject *module)
 
 /* ---- when they are complete ---- */
 
-/* Who is told of which module, in the main interpreter. No import fails for our sake: an exception that is left set is
- * dropped. */
+/* The functions that are told of each module, in the main interpreter. No import fails for our sake: an exception that
+ * is left set is dropped. */
 static const struct {
     const char *name;
     void (*ready)(PyObject *module);
@@ -72,7 +73,7 @@ enum { N_WATCHED = sizeof watched / sizeof *watched };
 static void tell(PyObject *module)
 {
     if (PyInterpreterState_Get() != PyInterpreterState_Main())
-        return;     /* what is patched in the module's types, and what the patches keep, is the main interpreter's */
+        return;     /* the patched types and the patches' state belong to the main interpreter */
     const char *name = PyModule_Check(module) ? PyModule_GetName(module) : NULL;
     for (int i = 0; name && i < N_WATCHED; i++) {
         if (!strcmp(name, watched[i].name))

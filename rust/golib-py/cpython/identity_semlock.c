@@ -1,12 +1,13 @@
 /* The locks of multiprocessing: _multiprocessing.SemLock, which compares its owner with the OS thread.
  *
- * | kind | who asks for the owner | so |
+ * | kind | asks for the owner | so |
  * |---|---|---|
  * | recursive (RLock, and the lock of Value, Array, Condition) | acquire and release | it is counted like threading.RLock (identity_locks.c): a goroutine that parks while it holds one keeps its M, and the owner stays right |
  * | plain (Lock, Semaphore) | _is_mine() alone, for Condition and repr | another goroutine may release it, so it cannot keep the M: the goroutine that took it last is remembered |
  *
- * The goroutine that took a recursive one is remembered too. What the main thread took before run() the main goroutine may
- * give back, having its ident where the module is told idents (identity_modules.c); that was not counted.
+ * The goroutine that took a recursive one is remembered too. A lock that the main thread took before run() may be
+ * released by the main goroutine, which has the main thread's ident for this module (identity_modules.c); such a lock
+ * was not counted.
  */
 #include "patch.h"
 

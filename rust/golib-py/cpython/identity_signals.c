@@ -1,9 +1,9 @@
-/* Signals: what takes the ident of a thread, and what sends to the own process.
+/* Signals: functions that take the ident of a thread, and functions that send to the own process.
  *
- * signal.pthread_kill and time.pthread_getcpuclockid hand the ident to the C library, which dies by SIGSEGV of a
- * goroutine's: they get the OS thread that runs the goroutine now, or raise ProcessLookupError when none does.
- * A program with one thread has had its signal when os.kill returns; so has run()'s main goroutine, though the kernel gives
- * it to another thread. What raise_signal and interrupt_main note wakes the main thread, wherever they are called.
+ * signal.pthread_kill and time.pthread_getcpuclockid hand the ident to the C library, which crashes on a goroutine's:
+ * they get the OS thread that runs the goroutine now, or raise ProcessLookupError when none does. A program with one
+ * thread has had its signal when os.kill returns; so has run()'s main goroutine, though the kernel gives it to another
+ * thread. A signal noted by raise_signal or interrupt_main wakes the main thread, wherever they are called.
  */
 #include "patch.h"
 
@@ -92,8 +92,8 @@ static uint64_t own_mask(void)
 
 static golib_patch patch_mask;
 
-/* What the main goroutine blocks, its process shall not get: all threads that may run it, or that get the process's signals
- * while it is parked, do as its own. */
+/* A signal that the main goroutine blocks must not be delivered to the process: every thread that may run it, or that
+ * gets the process's signals while it is parked, blocks the signal as well. */
 static PyObject *mask_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
     const golib_runtime *runtime = golib_runtime_table;

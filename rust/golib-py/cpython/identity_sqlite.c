@@ -54,7 +54,7 @@ static void dealloc(PyObject *self)
     original_dealloc(self);
 }
 
-/* Locks the goroutine to its thread. What fails leaves it locked until it ends. */
+/* Locks the goroutine to its thread. A call that fails leaves the goroutine locked until it ends. */
 static void hold_for(PyObject *connection)
 {
     golib_pin(1);
@@ -102,7 +102,7 @@ static int init(PyObject *self, PyObject *args, PyObject *kw)
     int result = original_init(self, args, all ? all : kw);
     Py_XDECREF(all);
     if (result == 0) {
-        let_go(self);   /* what an earlier __init__ of it held */
+        let_go(self);   /* the lock taken by its earlier __init__ */
         if (check > 0)
             hold_for(self);
     }
@@ -131,7 +131,7 @@ void golib_sqlite_ready(PyObject *module)
     PyObject *class = PyObject_GetAttrString(module, "Connection");
     PyObject *method = class && PyType_Check(class) ? PyObject_GetAttrString(class, "__init__") : NULL;
     PyTypeObject *type = (PyTypeObject *)class;
-    /* Of an unknown kind, it stays as it is, and checks. */
+    /* A connection of an unknown kind is left alone, and checks. */
     if (method && type->tp_init != init && Py_IS_TYPE(method, &PyWrapperDescr_Type) &&
         ((PyWrapperDescrObject *)method)->d_wrapped == (void *)type->tp_init && golib_patch_find(&patch_close, class) == 0) {
         golib_patch_apply(&patch_close);

@@ -69,7 +69,7 @@ static void dealloc(PyObject *app)
     PyErr_Restore(type, value, traceback);
 }
 
-/* Locks the goroutine to its thread. What fails leaves it locked until it ends. */
+/* Locks the goroutine to its thread. A call that fails leaves the goroutine locked until it ends. */
 static PyObject *made(PyObject *app)
 {
     unsigned long long goroutine = app ? golib_current_goroutine() : 0;

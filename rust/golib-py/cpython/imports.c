@@ -1,4 +1,4 @@
-/* What loaded libraries import by name, replaced in place.
+/* The imports by name of loaded libraries, replaced in place.
  *
  * A shared library calls a function of another one through a word of its own, which the dynamic linker has filled. Another
  * address in that word replaces the function for this library alone. A few libraries import what is asked for here; to find
@@ -28,7 +28,7 @@ typedef struct {
     const struct dl_phdr_info *info;
     const ElfW(Sym) *symbols;
     const char *names;
-    size_t n_undefined;     /* what it imports is among the first so many symbols */
+    size_t n_undefined;     /* its imports are among the first symbols, up to this number */
     struct { const ElfW(Rela) *begin; size_t bytes; } tables[2];
     ElfW(Addr) relro_begin, relro_end;      /* read-only since it was relocated */
 } library;
@@ -80,7 +80,7 @@ static int write_word(const library *lib, ElfW(Addr) word, void *value)
     int sealed = word >= (lib->relro_begin & ~(page_bytes - 1)) && word < lib->relro_end;
     if (sealed && mprotect((void *)page, page_bytes, PROT_READ | PROT_WRITE) != 0)
         return 0;
-    /* Release: who reads it on another thread calls what the value points to, which is code. */
+    /* Release: another thread that reads the value calls the code to which it points. */
     __atomic_store_n((void **)word, value, __ATOMIC_RELEASE);
     if (sealed)
         mprotect((void *)page, page_bytes, PROT_READ);

@@ -1,4 +1,4 @@
-/* What loaded libraries import by name, replaced in place (imports.c). */
+/* The imports by name of loaded libraries, replaced in place (imports.c). */
 #ifndef GOLIB_IMPORTS_H
 #define GOLIB_IMPORTS_H
 
@@ -9,8 +9,8 @@ typedef struct golib_import {
     int replaced;           /* in so many places */
 } golib_import;
 
-/* Replaces the imports of every library that was loaded since the last call, but for the interpreter and this library. The
- * same table each time. GIL held. */
+/* Replaces the imports of every library loaded since the last call, except the interpreter and this library. The same
+ * table each time. GIL held. */
 void golib_imports_replace(golib_import *imports, int n);
 
 #endif

@@ -12,7 +12,8 @@ int golib_check_interpreter(void)
     return -1;
 }
 
-/* Py_Finalize() was called since the import: what we keep of the interpreter is gone, and so are our threads' states. */
+/* Py_Finalize() was called after the import: everything kept of the interpreter is gone, and so are the threads'
+ * states. */
 static int interpreter_is_gone;
 
 static void at_end_of_interpreter(void)

@@ -22,7 +22,7 @@ int golib_swap_init(void);
 void golib_bind(PyThreadState *ts);
 /* The state bound to this OS thread, or NULL. */
 PyThreadState *golib_bound(void);
-/* Returns after gil->mutex was free once: whoever read last_holder before is done with it. */
+/* Returns after gil->mutex was free once: any thread that had read last_holder before has finished with it. */
 void golib_gil_settle(PyInterpreterState *interp);
 /* Keeps freed chunks of Python frames for reuse; idempotent. GIL held. */
 void golib_arena_install(void);
@@ -47,7 +47,7 @@ extern golib_main_record golib_main;
 /* In a forked child: its only thread, on which `ts` is attached, is the main thread, and the goroutine of `ts` stays on it. */
 void golib_main_after_fork(PyThreadState *ts);
 
-/* `golib_main.state` goes on, attached on this OS thread; or it is about to leave it. */
+/* `golib_main.state` resumes, attached on this OS thread; or it is about to leave the thread. */
 static inline void golib_main_comes(void)
 {
     golib_main.thread = (unsigned long)pthread_self();

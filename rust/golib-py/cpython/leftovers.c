@@ -1,4 +1,4 @@
-/* A goroutine's end: what it left in its thread state is dropped, and the state is pooled or freed.
+/* A goroutine's end: its thread state is emptied, then pooled or freed.
  *
  * Dropping a reference may run Python code: a __del__, a weak reference's callback. That code may wait, and it may put
  * something into the state again. So it runs on the goroutine's own stack, round after round until nothing is left
@@ -35,7 +35,7 @@ static inline int has_leftovers(const PyThreadState *ts)
     return any != 0;
 }
 
-/* What cannot be dropped from outside: a state in the middle of something. */
+/* Whether the state is in the middle of something, so that it cannot be emptied from outside. */
 static inline int is_whole(const PyThreadState *ts)
 {
     const _PyStackChunk *chunk = ts->datastack_chunk;
@@ -69,8 +69,8 @@ static int has_run_asyncio(PyThreadState *ts)
 static void drop_locals(PyThreadState *ts)
 {
 #if PY_VERSION_HEX >= 0x030d0000
-    /* CPython makes key and sentinel together when it finds no key: whoever touches a local while the sentinel's weakref
-     * callbacks take the values out must find neither, as at a thread's end (PyThreadState_Clear). */
+    /* CPython makes key and sentinel together when it finds no key: code that touches a local while the sentinel's
+     * weakref callbacks remove the values must find neither, as at a thread's end (PyThreadState_Clear). */
     Py_CLEAR(ts->threading_local_key);
     Py_CLEAR(ts->threading_local_sentinel);
 #endif
@@ -155,8 +155,8 @@ int golib_ts_retire(PyThreadState *ts)
 static void drop_locals_for_good(PyThreadState *ts)
 {
 #if PY_VERSION_HEX >= 0x030d0000
-    /* The key's text is made of the state's address, so a later state could find under it what is left behind here. What
-     * is put into a local from now on goes under a name that does not come again. */
+    /* The key's text is made of the state's address, so a later state could find under it what is left behind here.
+     * Values put into a local from now on go under a key that is never used again. */
     static unsigned long long abandoned;
     PyObject *sentinel = ts->threading_local_sentinel, *key = ts->threading_local_key;
     if (!sentinel)
@@ -178,7 +178,8 @@ static void drop_locals_for_good(PyThreadState *ts)
 void golib_ts_abandon(PyThreadState *ts)
 {
     drop_locals_for_good(ts);
-    /* What is left stays alive for ever, as what a __del__ puts into a thread's local at the thread's end. */
+    /* Values that are left stay alive forever, like those that a __del__ puts into a thread's local at the thread's
+     * end. */
     PyErr_Clear();
     golib_identity_forget(ts);
     ts->dict = NULL;

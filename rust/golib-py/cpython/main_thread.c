@@ -1,4 +1,4 @@
-/* Who is CPython's main thread.
+/* Which OS thread is CPython's main thread.
  *
  * CPython runs signal handlers, and what Py_AddPendingCall leaves, on one OS thread: _PyRuntime.main_thread. While run() is
  * under way on it, that thread waits in golib and runs no Python code; the main goroutine stands in for it. main_thread is
@@ -19,8 +19,8 @@
 
 golib_main_record golib_main;
 
-/* The eval loop of `ts` is now the one that is told. Whoever is told at this instant by the old state has written before
- * what there is to tell (SeqCst, with the order of CPython's C handler: it writes, then reads main_tstate). */
+/* The eval loop of `ts` is now the one that is told. A teller that still reads the old state has already written what
+ * it tells (SeqCst, with the order of CPython's C handler: it writes, then reads main_tstate). */
 static void tell_from_now_on(PyThreadState *ts)
 {
 #if GOLIB_DROP_BIT_IN_STATE

@@ -7,10 +7,11 @@
  * | a frame of | verdict |
  * |---|---|
  * | golib_call | the end: the goroutine may move |
- * | the interpreter | goes on, unless the function is on the list of tls_scan.c |
- * | this library otherwise (a function that called back, a patched builtin) | pins: Rust may keep what is the thread's |
- * | `-X perf`'s trampolines | goes on |
- * | any other library, JIT code, what cannot be walked | pins |
+ * | the interpreter | movable, unless the function is on the list of tls_scan.c |
+ * | this library otherwise (a function that called back, a patched builtin) | pins: Rust may keep state of the thread
+ *   |
+ * | `-X perf`'s trampolines | movable |
+ * | any other library, JIT code, code that cannot be walked | pins |
  *
  * # The short cut
  * golib_call enters its eval loop in one way only (call.c), so the native frames from there to the top of the stack always
@@ -43,7 +44,7 @@ static struct {
     const golib_range *immovable;
     int n_immovable;
     golib_range end;        /* golib_call */
-    golib_range eval[MOST_PARTS];   /* the eval loop; what is rarely used lies apart, in some builds nearly all of it */
+    golib_range eval[MOST_PARTS];   /* the eval loop; rarely used parts lie apart, in some builds nearly all of it */
     int n_eval;
     ptrdiff_t room;         /* from the outermost eval loop's CFA to the top of the stack; 0: not known */
 } places;
@@ -108,7 +109,7 @@ static verdict judge(const void *pc)
 
 #if GOLIB_HAS_PERF_ARENAS && defined(__x86_64__)
 
-/* A frame of `-X perf`'s trampolines, which are in no table: what follows the call tells how it is left. */
+/* A frame of `-X perf`'s trampolines, which are in no table: the code after the call shows how it is left. */
 static int trampoline_step(const uint8_t *ret, golib_step *step)
 {
     static const uint8_t add_and_return[] = {0x48, 0x83, 0xc4, 0x08, 0xc3}, pop_and_return[] = {0x5d, 0xc3};
@@ -227,7 +228,7 @@ int golib_may_migrate(PyThreadState *ts, void *frame_address, void *return_addre
 {
     const golib_caller *frame = frame_address;
     if (GOLIB_UNLIKELY(!frame || golib_owns_warnings(ts))) {
-        counts[PINNED]++;   /* nobody knows who called, or the thread's lock is held */
+        counts[PINNED]++;   /* the caller is unknown, or the thread's lock is held */
         return 0;
     }
     const known *k = place_of(return_address);

@@ -9,7 +9,7 @@
 /* How to get from one frame to its caller's, at one return address. The CFA (canonical frame address) is the stack pointer
  * before the call; "fp" is the frame pointer register, which compilers also use for other things. */
 typedef struct golib_step {
-    uint8_t from_fp;        /* the CFA is counted from fp, not from the callee's CFA (= our stack pointer at the call) */
+    uint8_t from_fp;        /* the CFA is counted from fp, not from the callee's CFA */
     uint8_t fp_saved;       /* fp was saved at CFA + fp_at; otherwise it is unchanged */
     int32_t cfa_off;
     int32_t fp_at;
@@ -46,8 +46,9 @@ int golib_library_of(const void *address, golib_library *out);
 /* Its executable segments; count of them, at most `most`. */
 int golib_text_of(const void *address, golib_range *out, int most);
 
-/* The functions of the interpreter that may not be left to another OS thread while they run. Sets *ranges (sorted, lives
- * for ever); returns their number, or -1 if that cannot be found out: then everything pins. GIL held, no lock: it may run Python code. */
+/* The functions of the interpreter that may not be left to another OS thread while they run. Sets *ranges (sorted,
+ * never freed); returns their number, or -1 if they cannot be found, in which case everything pins. GIL held, no lock:
+ * it may run Python code. */
 int golib_scan_immovable(const golib_range **ranges);
 
 /* Every way in which the library around an address gets thread-local addresses is one that the scan follows. GIL held. For
@@ -56,7 +57,7 @@ int golib_scan_knows(const void *address);
 
 /* ---- x86_insn.c ---- */
 
-/* What one instruction does to a set of registers that hold a thread-local address. */
+/* The effect of one instruction on a set of registers that hold a thread-local address. */
 typedef struct golib_insn {
     int length;             /* 0: not understood */
     enum { GOLIB_NEXT, GOLIB_CALL, GOLIB_JUMP, GOLIB_BRANCH, GOLIB_END, GOLIB_UNKNOWN_JUMP } flow;

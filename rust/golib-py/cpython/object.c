@@ -1,4 +1,4 @@
-/* What the Python types of the extension ask of CPython's private layouts. */
+/* Access to CPython's private layouts for the extension's Python types. */
 #include "internal.h"
 #include "object.h"
 
@@ -63,7 +63,8 @@ static int is_partial(PyObject *fn)
     return !PyFunction_Check(fn) && !strcmp(Py_TYPE(fn)->tp_name, "functools.partial");
 }
 
-/* What `fn` is a partial of, or `fn` itself: a new reference, or NULL with an exception. */
+/* The function of which `fn` is a partial, or `fn` itself: a new reference, or NULL with an
+ * exception. */
 static PyObject *without_partials(PyObject *fn)
 {
     Py_INCREF(fn);

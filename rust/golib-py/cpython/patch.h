@@ -1,5 +1,5 @@
 /* Replacing a builtin in place: the PyMethodDef that a builtin function or method descriptor points to gets another
- * function of the same flags. Whoever has imported the builtin, or specialised a call to it, gets the new one.
+ * function of the same flags. Code that has imported the builtin, or specialised a call to it, gets the new one.
  *
  * A PyMethodDef carries no data, so every patched builtin needs functions of its own, one per way of passing arguments,
  * because that differs between CPython's versions. GOLIB_WRAP writes them for the common case: call the original, then look
@@ -101,7 +101,7 @@ static inline void golib_nothing_before(PyObject *self)
     (void)self;
 }
 
-/* The running goroutine's number; 0 on an ordinary thread, and in a sub-interpreter: what the patches keep belongs to the
+/* The running goroutine's number; 0 on an ordinary thread, and in a sub-interpreter: the patches' state belongs to the
  * main interpreter, and another may have a GIL of its own. */
 static inline unsigned long long golib_current_goroutine(void)
 {
@@ -110,7 +110,7 @@ static inline unsigned long long golib_current_goroutine(void)
     return golib_runtime_table->goroutine();
 }
 
-/* The running goroutine took (+) or gave back (-) what C keys by OS thread. */
+/* The running goroutine took (+) or released (-) a lock or object that C keys by OS thread. */
 static inline void golib_pin(int delta)
 {
     if (delta && golib_runtime_table->pin)
@@ -135,7 +135,7 @@ void golib_greenlet_ready(PyObject *module);
 
 /* In place of __cxa_thread_atexit, for greenlet. */
 int golib_greenlet_registers(void (*destroy)(void *), void *object, void *library);
-/* golib can tell who uses greenlets; known before golib_greenlet_ready. */
+/* Whether golib can tell which goroutines use greenlets; known before golib_greenlet_ready. */
 void golib_greenlet_known(int known);
 
 /* Sets the hooks of identity_fork.c; 0, or -1 with an exception set. */

@@ -177,7 +177,7 @@ int golib_swap_is_direct(void)
     return 1;
 }
 
-/* The slot belongs to whoever holds the GIL; the caller must. */
+/* The slot belongs to the holder of the GIL, which the caller must be. */
 PyThreadState *golib_ts_current(void)
 {
     return __atomic_load_n(golib_slot(), __ATOMIC_RELAXED);

@@ -1,7 +1,7 @@
 /* Which thread state is attached: attach, detach, and the cheap swap.
  *
- * PyThreadState_Swap costs 50 ns from 3.12 on, because it releases and retakes the GIL. While an OS thread goes from one
- * goroutine to the next nothing of that is needed: golib_ts_swap writes the same fields that detach and attach would
+ * PyThreadState_Swap costs 50 ns from 3.12 on, because it releases and retakes the GIL. None of that is needed while
+ * an OS thread goes from one goroutine to the next: golib_ts_swap writes the same fields that detach and attach would
  * leave behind, and goes the long way (handoff.c) only when somebody has asked for something.
  *
  * # What a swap must keep (CPython's detach + attach, less the GIL)
@@ -48,7 +48,8 @@ void golib_thread_restore(PyThreadState *ts)
 
 /* ---- the swap ---- */
 
-/* What detach and attach would leave behind. `from` first, so that the compiler merges the stores to its bits. */
+/* The fields as detach and attach would leave them. `from` first, so that the compiler merges the stores to its bits.
+ */
 static inline __attribute__((always_inline)) void swap_stores(struct _gil_runtime_state *gil, PyThreadState *from,
                                                               PyThreadState *to)
 {

@@ -59,7 +59,7 @@ typedef struct {
 static const char *const getter_names[] = {"__tls_get_addr", "__errno_location", NULL};
 static const char *const ident_names[] = {"pthread_self", "PyThread_get_thread_ident", "PyThread_get_thread_ident_ex", NULL};
 
-/* What returns a thread-local address; what says which thread this is. */
+/* Functions that return a thread-local address, and those that say which thread this is. */
 static callees getters = {.names = getter_names};
 static callees idents = {
     .names = ident_names,

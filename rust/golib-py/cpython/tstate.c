@@ -1,10 +1,10 @@
 /* One thread state per goroutine: making and arming it, and its first chunk of Python frames.
  *
  * # The first datastack chunk
- * CPython keeps Python frames in chunks of 16 KiB that it maps one by one. A goroutine's first chunk lies in the top page
- * of its C stack instead, so that a parked goroutine costs one page, and two system calls less. CPython never frees the
- * root chunk while the state lives; it would when the state is cleared (invariant 4 of golib_shim.h). Ours is told from
- * CPython's by its size. What a state holds at its goroutine's end is in leftovers.c.
+ * CPython keeps Python frames in chunks of 16 KiB that it maps one by one. A goroutine's first chunk lies in the top
+ * page of its C stack instead, so that a parked goroutine costs one page, and two system calls less. CPython never
+ * frees the root chunk while the state lives; it would when the state is cleared (invariant 4 of golib_shim.h). Ours
+ * is told from CPython's by its size. leftovers.c empties a state at its goroutine's end.
  */
 #include "internal.h"
 
@@ -21,7 +21,7 @@ enum {
 };
 
 #if GOLIB_HAS_C_RECURSION
-/* What CPython gives a new state. */
+/* The values that CPython gives a new state. */
 static int c_recursion_limit;
 #endif
 
@@ -110,7 +110,7 @@ char *golib_ts_arm(PyThreadState *ts, char *stack_lo, char *stack_hi)
     chunk->size = CHUNK_BYTES;
     chunk->top = 0;
     ts->datastack_chunk = chunk;
-    ts->datastack_top = &chunk->data[1];    /* CPython leaves the root's first word free, so as never to pop the root */
+    ts->datastack_top = &chunk->data[1];    /* CPython leaves the root's first word free, never to pop the root */
     ts->datastack_limit = (PyObject **)stack_hi;
     return (char *)((uintptr_t)top & ~(uintptr_t)15);
 }

@@ -1,8 +1,9 @@
-/* What differs between CPython 3.11 and 3.15, under one set of names.
+/* The differences between CPython 3.11 and 3.15, under one set of names.
  *
- * What can have one name for all versions has it here. The other `#if PY_VERSION_HEX`s stand where the difference is only
- * a step of something (the fields of a state to be looked at and cleared, an exception handed over). A new minor version
- * starts with this file: compile, read what moved, look at every other `#if`, run cpython/tests (make test-seam).
+ * Everything that can have one name for all versions has it here. The other `#if PY_VERSION_HEX`s stand where the
+ * difference is only a step of something (the fields of a state to be looked at and cleared, an exception handed
+ * over). A new minor version starts with this file: compile, read what moved, look at every other `#if`, run
+ * cpython/tests (make test-seam).
  *
  * | | 3.11 | 3.12 | 3.13 | 3.14 | 3.15 |
  * |---|---|---|---|---|---|
@@ -116,7 +117,8 @@ static inline int golib_main_calls(PyInterpreterState *interp)
 #endif
 }
 
-/* A signal has come whose handler has not run. 3.11 keeps that to itself; what it tells the eval loop may be older. */
+/* Whether a signal has come whose handler has not run. 3.11 keeps that private; its flag for the eval loop may be
+ * older. */
 static inline int golib_tripped(void)
 {
 #if GOLIB_HAS_TLS_SLOT
@@ -140,7 +142,7 @@ static inline void golib_tell_main(PyThreadState *ts)
 }
 #else
 #define GOLIB_TELLS(ts) ((ts)->interp)
-#define GOLIB_MAIN_ATTACHED(ts) golib_tell_main((ts)->interp)    /* the flag may have been computed for somebody else */
+#define GOLIB_MAIN_ATTACHED(ts) golib_tell_main((ts)->interp)    /* the flag may be of another state */
 static inline void golib_tell_main(PyInterpreterState *interp)
 {
     if (__atomic_load_n((int *)&_PyRuntime.ceval.signals_pending, __ATOMIC_RELAXED) | golib_main_calls(interp))

@@ -477,7 +477,7 @@ static PyObject *h_stack(PyObject *self, PyObject *bytes)
     Py_RETURN_NONE;
 }
 
-/* Makes run(1) return with all goroutines parked for ever. */
+/* Makes run(1) return with all goroutines parked forever. */
 static PyObject *h_stop(PyObject *self, PyObject *x)
 {
     (void)self;

@@ -1,4 +1,4 @@
-//! What the Python types of the extension ask of CPython's private layouts (`cpython/object.c`).
+//! Access to CPython's private layouts for the extension's Python types (`cpython/object.c`).
 
 use std::os::raw::c_int;
 

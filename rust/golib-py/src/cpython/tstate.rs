@@ -162,7 +162,7 @@ impl ThreadState {
         unsafe { ffi::golib_ts_drop(self.as_ptr()) != 0 }
     }
 
-    /// Empties a state that is refilled each time it is emptied: what is left lives for ever.
+    /// Empties a state that is refilled each time it is emptied; what is left is never freed.
     ///
     /// # Safety
     /// As [`drop_leftovers`](Self::drop_leftovers).

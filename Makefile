@@ -119,6 +119,7 @@ examples: build ## run every example
 ## Quality ------------------------------------------------------------------------------------------------------------
 
 python_sources := python tests examples benches docs .ci/summary
+c_sources = $(shell find rust .ci -name '*.[ch]')
 shell_scripts = $(shell grep -lr '^#!.*sh$$' .ci)
 
 .PHONY: lint
@@ -128,6 +129,7 @@ lint: build $(VENV)/.group-lint $(VENV)/.group-test ## formatting, clippy, rustd
 	cargo fmt --check --all --manifest-path benches/rust/Cargo.toml
 	$(env) cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --package go-lib --package go-lib-macros
+	$(env) clang-format --dry-run --Werror $(c_sources)
 	$(env) ruff format --check $(python_sources)
 	$(env) ruff check $(python_sources)
 	$(env) shellcheck --severity=warning $(shell_scripts)
@@ -137,10 +139,11 @@ lint: build $(VENV)/.group-lint $(VENV)/.group-test ## formatting, clippy, rustd
 		$(if $(wildcard tests/stubtest-allowlist.txt),--allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist)
 
 .PHONY: format
-format: $(VENV)/.group-lint ## format the Rust and Python sources
+format: $(VENV)/.group-lint ## format the Rust, C and Python sources
 	cargo fmt
 	cargo fmt --manifest-path loom_tests/Cargo.toml
 	cargo fmt --all --manifest-path benches/rust/Cargo.toml
+	$(env) clang-format -i $(c_sources)
 	$(env) ruff format $(python_sources)
 	$(env) ruff check --fix $(python_sources)
 

@@ -54,8 +54,4 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
         1,
         "a table of cases, or one program that a test walks through",
     ),
-    ("long_functions", "rust/golib-py/cpython/x86_insn.c", "read_operands"): (
-        1,
-        "one switch over operand kinds",
-    ),
 }

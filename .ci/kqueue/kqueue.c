@@ -12,8 +12,9 @@
  *
  * Invariants:
  * 1. `lock` guards everything but waiting in epoll.
- * 2. A descriptor has one entry in the epoll instance, edge-triggered, for the filters that it has. The entry's data are
- *    its number and `generation`, which grows when the last filter is deleted: an event of an older one is dropped.
+ * 2. A descriptor has one entry in the epoll instance, edge-triggered, for the filters that it has. The entry's data
+ *    are its number and `generation`, which grows when the last filter is deleted: an event of an older one is
+ *    dropped.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,19 +1,20 @@
 /* Memory for Python's frames, kept for the next use.
  *
- * CPython keeps Python frames in chunks of 16 KiB. A call that does not fit the current chunk maps another one, and its return
- * unmaps it: 10 us for what otherwise takes 30 ns, at each call across that edge. A thread's first edge is a hundred calls
- * deep; a goroutine's first chunk is small (tstate.c), so its edge lies where ordinary programs work. Chunks come from the
- * allocator of arenas, so a few of those that are freed are kept there, for all goroutines and threads.
+ * CPython keeps Python frames in chunks of 16 KiB. A call that does not fit the current chunk maps another one, and
+ * its return unmaps it: 10 us for what otherwise takes 30 ns, at each call across that edge. A thread's first edge is
+ * a hundred calls deep; a goroutine's first chunk is small (tstate.c), so its edge lies where ordinary programs work.
+ * Chunks come from the allocator of arenas, so a few of those that are freed are kept there, for all goroutines and
+ * threads.
  *
- * Newer releases of CPython keep one chunk in each state (GOLIB_CACHES_CHUNK). It goes into the list too at a goroutine's
- * end: states are pooled.
+ * Newer releases of CPython keep one chunk in each state (GOLIB_CACHES_CHUNK). It goes into the list too at a
+ * goroutine's end: states are pooled.
  *
  * Rejected: a larger first chunk in the goroutine's stack. Pages that a deep call touched there would stay with the
  * goroutine until its end; a chunk is returned when the call returns.
  *
  * # Invariant
- * The list is used with the main interpreter's GIL held. Other interpreters may have a GIL of their own, and CPython frees
- * the last chunk of a thread state without one: they go by.
+ * The list is used with the main interpreter's GIL held. Other interpreters may have a GIL of their own, and CPython
+ * frees the last chunk of a thread state without one: they go by.
  */
 #include "internal.h"
 

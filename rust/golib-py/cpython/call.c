@@ -137,8 +137,8 @@ typedef struct {
     PyObject *kwnames;
 } arguments;
 
-/* `first` (may be NULL), then args, then the values of kwargs (may be NULL): borrowed, kwargs is not changed meanwhile.
- * 0, or -1 with an exception set. */
+/* `first` (may be NULL), then args, then the values of kwargs (may be NULL): borrowed, kwargs is not changed
+ * meanwhile. 0, or -1 with an exception set. */
 static int lay_out(arguments *a, PyObject *first, PyObject *args, PyObject *kwargs)
 {
     Py_ssize_t n_args = PyTuple_GET_SIZE(args), n_kw = kwargs ? PyDict_GET_SIZE(kwargs) : 0, at = 0, pos = 0, name = 0;

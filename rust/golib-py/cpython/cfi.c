@@ -62,6 +62,7 @@ static int64_t sleb(const uint8_t **p)
 /* Size of a pointer in encoding `enc`; 0: variable or unknown. */
 static int encoded_size(uint8_t enc)
 {
+    /* clang-format off */
     switch (enc & 0x0f) {
     case 0x00: return (int)sizeof(void *);
     case 0x02: case 0x0a: return 2;
@@ -69,6 +70,7 @@ static int encoded_size(uint8_t enc)
     case 0x04: case 0x0c: return 8;
     default: return 0;
     }
+    /* clang-format on */
 }
 
 static uint64_t read_sized(const uint8_t *p, int size)
@@ -195,11 +197,14 @@ static int run(machine *m, const entry *e, const uint8_t *p, const uint8_t *end,
     while (p < end) {
         uint8_t op = *p++;
         uint64_t low = op & 0x3f, reg, advance = 0;
+        /* clang-format off */
         switch (op >> 6) {
         case 1: advance = low; goto moved;
         case 2: set_rule(r, low, AT_CFA, (int64_t)uleb(&p) * e->data_align); continue;
         case 3: restore_rule(m, low); continue;
         }
+        /* clang-format on */
+        /* clang-format off */
         switch (op) {
         case 0x00: break;                                                           /* nop */
         case 0x02: advance = read_sized(p, 1); p += 1; goto moved;
@@ -233,6 +238,7 @@ static int run(machine *m, const entry *e, const uint8_t *p, const uint8_t *end,
         case 0x2e: uleb(&p); break;                                                 /* size of pushed arguments */
         default: return 0;
         }
+        /* clang-format on */
         continue;
     moved:
         loc += advance * e->code_align;

@@ -5,9 +5,9 @@
  * this one.
  *
  * # Words
- * attached   a thread state is attached when it is the current one of an OS thread that holds the GIL.
- * bound      CPython remembers per OS thread the state that PyGILState_* should use (a TSS key). From 3.12 on the state
- *            carries a bit that says so, and CPython writes that bit into whatever state was bound last. Hence:
+ * attached   a thread state is attached when it is the current one of an OS thread that holds the GIL. bound
+ * CPython remembers per OS thread the state that PyGILState_* should use (a TSS key). From 3.12 on the state carries a
+ * bit that says so, and CPython writes that bit into whatever state was bound last. Hence:
  *
  * # Invariants
  * 1. A goroutine's state is bound to an OS thread only while it is attached there: detach and delete unbind it, so no
@@ -49,10 +49,10 @@ int golib_atexit_last(void);
  * exception set. */
 PyThreadState *golib_ts_new(void);
 
-/* Before a goroutine's first run on the stack [stack_lo, stack_hi): puts the state's first datastack chunk at the top of
- * the stack and tells CPython where the stack ends. stack_hi is page-aligned, stack_lo is the first usable byte above
- * the guard. Returns the address (16-byte aligned) below which the C stack may start. The state must be new, or have
- * passed golib_ts_retire; it must not be attached. */
+/* Before a goroutine's first run on the stack [stack_lo, stack_hi): puts the state's first datastack chunk at the top
+ * of the stack and tells CPython where the stack ends. stack_hi is page-aligned, stack_lo is the first usable byte
+ * above the guard. Returns the address (16-byte aligned) below which the C stack may start. The state must be new, or
+ * have passed golib_ts_retire; it must not be attached. */
 char *golib_ts_arm(PyThreadState *ts, char *stack_lo, char *stack_hi);
 
 /* The ident that threading.get_ident(), sys._current_frames() and faulthandler show for this state. */
@@ -61,12 +61,12 @@ unsigned long golib_ts_ident(PyThreadState *ts);
 
 /* ---- leftovers.c: the end of a goroutine; its state is attached, on its own stack ---- */
 
-/* If nothing is left in the state, takes its ident away: 1: as good as new, may be armed for another goroutine; 0: delete
- * it. -1: something is left, and nothing was done. Runs no Python code. */
+/* If nothing is left in the state, takes its ident away: 1: as good as new, may be armed for another goroutine; 0:
+ * delete it. -1: something is left, and nothing was done. Runs no Python code. */
 int golib_ts_retire(PyThreadState *ts);
 
-/* Drops what is left in the state. That may run Python code, which may wait and fill the state again. 0: the state must not
- * be armed again, whatever golib_ts_retire says. */
+/* Drops what is left in the state. That may run Python code, which may wait and fill the state again. 0: the state
+ * must not be armed again, whatever golib_ts_retire says. */
 int golib_ts_drop(PyThreadState *ts);
 
 /* Empties a state that is refilled each time it is emptied; what is left is never freed. */
@@ -75,21 +75,22 @@ void golib_ts_abandon(PyThreadState *ts);
 /* All of that for a goroutine without anything else to drop: 1 or 0 as golib_ts_retire. */
 int golib_ts_scrub(PyThreadState *ts);
 
-/* Frees the attached state, which is retired, and releases the GIL; nothing is bound to this OS thread afterwards. Runs no
- * Python code. */
+/* Frees the attached state, which is retired, and releases the GIL; nothing is bound to this OS thread afterwards.
+ * Runs no Python code. */
 void golib_ts_delete_current(PyThreadState *ts);
 
 /* Frees a detached state, which is new or retired; the GIL is held with another one. */
 void golib_ts_delete(PyThreadState *ts);
 
-/* Takes the in-stack chunk out of one state, or of all states except `except` (may be NULL), so that CPython can delete
- * them. Frames that are still in use there stay readable as long as the stack is mapped. GIL held. */
+/* Takes the in-stack chunk out of one state, or of all states except `except` (may be NULL), so that CPython can
+ * delete them. Frames that are still in use there stay readable as long as the stack is mapped. GIL held. */
 void golib_ts_unlink_chunk(PyThreadState *ts);
 void golib_ts_unlink_all(PyThreadState *except);
 
 /* ---- ident.c ---- */
 
-/* The ident for goroutine number `goid`: never a pthread_t, but safe to be taken for one that is only read. GIL held. */
+/* The ident for goroutine number `goid`: never a pthread_t, but safe to be taken for one that is only read. GIL held.
+ */
 unsigned long golib_ident_of(uint64_t goid);
 /* That of a state that no goroutine has: no thread's and no goroutine's, as safe as the others. Needs nothing. */
 unsigned long golib_ident_of_nobody(void);
@@ -101,16 +102,16 @@ int golib_ident_is_goroutine(unsigned long ident);
  * (3.11-3.13: pthread_exit; later: hangs). */
 void golib_ts_attach(PyThreadState *ts);
 
-/* Releases the GIL and leaves no state bound to this OS thread. For an OS thread that has a state of its own (every one
- * that Python started), use golib_thread_save/restore instead: they keep the binding. */
+/* Releases the GIL and leaves no state bound to this OS thread. For an OS thread that has a state of its own (every
+ * one that Python started), use golib_thread_save/restore instead: they keep the binding. */
 void golib_ts_detach(PyThreadState *ts);
 
 /* PyEval_SaveThread / PyEval_RestoreThread for the OS thread's own state; restore binds it again. */
 PyThreadState *golib_thread_save(void);
 void golib_thread_restore(PyThreadState *ts);
 
-/* `from` is attached; `to` is afterwards, on the same OS thread. Usually a few stores; honours requests to drop the GIL,
- * so other threads may have run in between. `from` must not be attached elsewhere before this returns. */
+/* `from` is attached; `to` is afterwards, on the same OS thread. Usually a few stores; honours requests to drop the
+ * GIL, so other threads may have run in between. `from` must not be attached elsewhere before this returns. */
 void golib_ts_swap(PyThreadState *from, PyThreadState *to);
 
 /* The same if a few stores will do, without giving the GIL up: 1. 0: somebody wants something; nothing was done. */
@@ -164,15 +165,14 @@ void golib_ts_set_vars(PyThreadState *ts, PyObject *ctx);
 /* ---- call.c ---- */
 
 /* fn(*args, **kwargs) as the outermost call of a goroutine; `ts` is attached, its ident set. args is a tuple, kwargs a
- * dict or NULL. `owner` stands for the goroutine in hooks.c.
- * There is nothing to unwind between here and the eval loop, or the function of this library, so a forced unwinding may
- * pass (rule: no landing pads). */
+ * dict or NULL. `owner` stands for the goroutine in hooks.c. There is nothing to unwind between here and the eval
+ * loop, or the function of this library, so a forced unwinding may pass (rule: no landing pads). */
 PyObject *golib_call(PyThreadState *ts, const void *owner, PyObject *fn, PyObject *args, PyObject *kwargs);
 
 /* ---- hooks.c: trace and profile functions ---- */
 
-/* The goroutine `owner` will begin with the functions of the calling thread: 0, or -1 with an exception set. Later take_back
- * gives the thread those with which it ended, if it has. GIL held, the thread's own state attached. */
+/* The goroutine `owner` will begin with the functions of the calling thread: 0, or -1 with an exception set. Later
+ * take_back gives the thread those with which it ended, if it has. GIL held, the thread's own state attached. */
 int golib_hooks_lend(const void *owner);
 void golib_hooks_take_back(const void *owner);
 /* In a forked child: only `owner` (may be NULL) is still there. */
@@ -186,8 +186,8 @@ typedef struct golib_caller {
     void *ret;      /* the caller's return address */
 } golib_caller;
 
-/* Finds out what the walks need to know, with the GIL held and no lock; the answer is no until then. golib_identity_install
- * calls it. May run Python code (an importer's), which the walks never do. */
+/* Finds out what the walks need to know, with the GIL held and no lock; the answer is no until then.
+ * golib_identity_install calls it. May run Python code (an importer's), which the walks never do. */
 void golib_movable_prepare(void);
 
 /* Whether the goroutine of `ts`, now inside an entry with this frame record, may resume on another OS thread. Without
@@ -200,20 +200,31 @@ void golib_movable_counts(uint64_t out[3]);
 /* Entries in C (Rust has its own macro). Files that use these are compiled without sibling calls: the record must stay
  * on the stack while `target` runs. */
 #define GOLIB_HERE ((const golib_caller *)__builtin_frame_address(0))
-#define GOLIB_ENTRY_O(name, target)                                                                                 \
-    PyObject *target(PyObject *, PyObject *, const golib_caller *);                                                 \
-    PyObject *name(PyObject *self, PyObject *arg) { return target(self, arg, GOLIB_HERE); }
+#define GOLIB_ENTRY_O(name, target)                                                                                    \
+    PyObject *target(PyObject *, PyObject *, const golib_caller *);                                                    \
+    PyObject *name(PyObject *self, PyObject *arg)                                                                      \
+    {                                                                                                                  \
+        return target(self, arg, GOLIB_HERE);                                                                          \
+    }
 #define GOLIB_ENTRY_NOARGS(name, target) GOLIB_ENTRY_O(name, target)
-#define GOLIB_ENTRY_FASTCALL(name, target)                                                                          \
-    PyObject *target(PyObject *, PyObject *const *, Py_ssize_t, const golib_caller *);                              \
-    PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t n) { return target(self, args, n, GOLIB_HERE); }
-#define GOLIB_ENTRY_KEYWORDS(name, target)                                                                          \
-    PyObject *target(PyObject *, PyObject *const *, Py_ssize_t, PyObject *, const golib_caller *);                  \
-    PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw)                               \
-    { return target(self, args, n, kw, GOLIB_HERE); }
-#define GOLIB_ENTRY_ITERNEXT(name, target)                                                                          \
-    PyObject *target(PyObject *, const golib_caller *);                                                             \
-    PyObject *name(PyObject *self) { return target(self, GOLIB_HERE); }
+#define GOLIB_ENTRY_FASTCALL(name, target)                                                                             \
+    PyObject *target(PyObject *, PyObject *const *, Py_ssize_t, const golib_caller *);                                 \
+    PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t n)                                                \
+    {                                                                                                                  \
+        return target(self, args, n, GOLIB_HERE);                                                                      \
+    }
+#define GOLIB_ENTRY_KEYWORDS(name, target)                                                                             \
+    PyObject *target(PyObject *, PyObject *const *, Py_ssize_t, PyObject *, const golib_caller *);                     \
+    PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw)                                  \
+    {                                                                                                                  \
+        return target(self, args, n, kw, GOLIB_HERE);                                                                  \
+    }
+#define GOLIB_ENTRY_ITERNEXT(name, target)                                                                             \
+    PyObject *target(PyObject *, const golib_caller *);                                                                \
+    PyObject *name(PyObject *self)                                                                                     \
+    {                                                                                                                  \
+        return target(self, GOLIB_HERE);                                                                               \
+    }
 
 /* ---- identity.c ---- */
 
@@ -245,11 +256,12 @@ typedef struct golib_runtime {
 
 void golib_set_runtime(const golib_runtime *runtime);
 
-/* Makes the builtins that CPython keys by OS thread follow the goroutine; idempotent. 0, or -1 with an exception set. */
+/* Makes the builtins that CPython keys by OS thread follow the goroutine; idempotent. 0, or -1 with an exception set.
+ */
 int golib_identity_install(void);
 
-/* Has `hook` called in every forked child, directly behind threading's own hook and earlier ones of these. 0, or -1 with an
- * exception set. GIL held. */
+/* Has `hook` called in every forked child, directly behind threading's own hook and earlier ones of these. 0, or -1
+ * with an exception set. GIL held. */
 int golib_fork_hook_child(PyObject *hook);
 
 /* Ends the state that libraries keep for the goroutine on its OS thread; called after golib_ts_retire, still on the

@@ -9,11 +9,12 @@
  *
  * # Manners
  * CPython's GIL is unfair to a thread that wants it often and briefly: a waiter that asks goes back to the end of the
- * queue, so beside two threads that never wait for anything a sleeper's 1 ms becomes 10 to 30 ms at the median and 100 ms
- * in the tail (measured with threads alone, all versions). Goroutines are one of the two. So the OS thread that swaps
- * goroutines gives the GIL up by itself shortly before a waiter's patience ends (GIVE_PERCENT of the switch interval), and
- * queues again only after each of those who waited has had it (sit_out); also when the eval loop was asked first and got
- * the GIL back before them (seen_switches), and it lets a waiter pass that it overtook at the holder's release.
+ * queue, so beside two threads that never wait for anything a sleeper's 1 ms becomes 10 to 30 ms at the median and 100
+ * ms in the tail (measured with threads alone, all versions). Goroutines are one of the two. So the OS thread that
+ * swaps goroutines gives the GIL up by itself shortly before a waiter's patience ends (GIVE_PERCENT of the switch
+ * interval), and queues again only after each of those who waited has had it (sit_out); also when the eval loop was
+ * asked first and got the GIL back before them (seen_switches), and it lets a waiter pass that it overtook at the
+ * holder's release.
  *
  * Rejected: broadcasting gil->cond (the winner is random, the tail stays).
  */
@@ -25,7 +26,8 @@ struct golib_manners golib_manners;
 
 enum { MOST_LOOKS = 10000, GIVE_PERCENT = 80 };
 
-/* GIL not held: returns when it has changed hands `turns` times since `start`, is free, or they have had their time. */
+/* GIL not held: returns when it has changed hands `turns` times since `start`, is free, or they have had their time.
+ */
 static void sit_out(struct _gil_runtime_state *gil, unsigned long start, unsigned turns)
 {
     enum { POLL_US = 100, SLACK_US = 1000, FREE_POLLS = 2 };

@@ -5,8 +5,8 @@
  * the caller: to a tracer the two look like one thread that called main.
  *
  * # Cost
- * threading keeps its functions in two globals. Nobody looks them up as long as the module's dict does not change: until
- * 3.11 the dict has a version, later ones tell a watcher. So a start without functions costs a comparison.
+ * threading keeps its functions in two globals. Nobody looks them up as long as the module's dict does not change:
+ * until 3.11 the dict has a version, later ones tell a watcher. So a start without functions costs a comparison.
  *
  * # Invariants
  * 1. golib_hooks_seen equals *golib_hooks_version only if both globals were None when last looked at and no run()'s

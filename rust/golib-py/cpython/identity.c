@@ -30,17 +30,23 @@ static void complain(const char *name, PyObject *found)
 {
     PyObject *module = PyObject_GetAttrString(found, "__module__");
     const char *text = module && PyUnicode_Check(module) ? PyUnicode_AsUTF8(module) : NULL;
-    const char *who = !text ? NULL : !strncmp(text, "gevent", 6) ? "gevent" : !strncmp(text, "eventlet", 8) ? "eventlet" : NULL;
+    const char *who = !text                           ? NULL
+                      : !strncmp(text, "gevent", 6)   ? "gevent"
+                      : !strncmp(text, "eventlet", 8) ? "eventlet"
+                                                      : NULL;
     PyErr_Clear();
     if (who)
-        PyErr_Format(PyExc_RuntimeError,
-                     "golib: %s has monkey-patched the standard library (%s is not the builtin that it was, but %s.%s), and "
-                     "goroutines need it as it is. Leave the monkey-patching out: in a goroutine a call that blocks lets the "
-                     "others run without it. %s itself, unpatched, works in goroutines",
-                     who, name, text, name, who);
+        PyErr_Format(
+            PyExc_RuntimeError,
+            "golib: %s has monkey-patched the standard library (%s is not the builtin that it was, but %s.%s), and "
+            "goroutines need it as it is. Leave the monkey-patching out: in a goroutine a call that blocks lets the "
+            "others run without it. %s itself, unpatched, works in goroutines",
+            who, name, text, name, who);
     else
-        PyErr_Format(PyExc_RuntimeError, "golib: %s is not the builtin that it was: %R; something in this program has "
-                     "monkey-patched the standard library, which goroutines need as it is", name, found);
+        PyErr_Format(PyExc_RuntimeError,
+                     "golib: %s is not the builtin that it was: %R; something in this program has "
+                     "monkey-patched the standard library, which goroutines need as it is",
+                     name, found);
     Py_XDECREF(module);
 }
 
@@ -75,7 +81,9 @@ int golib_patch_find(golib_patch *patch, PyObject *holder)
     }
     int way = def->ml_flags & WAYS, known = 0;
     switch (way) {
-    case METH_NOARGS: case METH_O: case METH_VARARGS: known = patch->two != NULL; break;
+    case METH_NOARGS:
+    case METH_O:
+    case METH_VARARGS: known = patch->two != NULL; break;
     case METH_VARARGS | METH_KEYWORDS: known = patch->three != NULL; break;
     case METH_FASTCALL: known = patch->fast != NULL; break;
     case METH_FASTCALL | METH_KEYWORDS: known = patch->fast_kw != NULL; break;
@@ -144,8 +152,8 @@ static char ident_was_seen;
 /* Later versions have no such field; they mark the state's dict, which little else uses. */
 static PyObject *name_mark;
 #endif
-/* Made once: CPython's method cache keeps each name it was asked for by its address, and this is asked at the end of every
- * goroutine. */
+/* Made once: CPython's method cache keeps each name it was asked for by its address, and this is asked at the end of
+ * every goroutine. */
 static PyObject *name_threading, *name_active;
 
 static PyObject *get_ident(PyObject *module, PyObject *unused)

@@ -3,7 +3,8 @@
  * A child that a thread forked ends as its main thread does: threading waits for the other threads first, if it finds
  * its own main thread alive. For a goroutine it finds a dummy there, or the parent's main thread.
  *
- * golib's hooks in the child come directly behind threading's, so that what a program registered before finds golib usable.
+ * golib's hooks in the child come directly behind threading's, so that what a program registered before finds golib
+ * usable.
  */
 #include "patch.h"
 
@@ -13,8 +14,9 @@ static PyObject *threading_module(void)
     return modules ? PyDict_GetItemString(modules, "threading") : NULL;
 }
 
-/* Before a fork: gives the goroutine its entry in threading's table. In the child threading looks itself up there; from 3.13
- * on, what it makes when it finds nothing must have the OS thread's ident (an assertion says so on stderr). */
+/* Before a fork: gives the goroutine its entry in threading's table. In the child threading looks itself up there;
+ * from 3.13 on, what it makes when it finds nothing must have the OS thread's ident (an assertion says so on stderr).
+ */
 static PyObject *before_fork(PyObject *self, PyObject *unused)
 {
     PyObject *threading = threading_module();
@@ -30,8 +32,8 @@ static PyObject *before_fork(PyObject *self, PyObject *unused)
 
 #if GOLIB_DUMMIES_STAY
 
-/* Later versions of threading do this themselves: the dummy becomes a main thread, with the lock that threading gives back
- * at the process's end. */
+/* Later versions of threading do this themselves: the dummy becomes a main thread, with the lock that threading gives
+ * back at the process's end. */
 static int revive(PyObject *threading, PyObject *thread)
 {
     PyObject *lock = PyObject_GetAttrString(thread, "_tstate_lock");
@@ -117,7 +119,8 @@ int golib_forks_watch(void)
     static PyMethodDef child = {"in_child", in_child, METH_NOARGS, NULL};
     PyObject *os = PyImport_ImportModule("os");
     PyObject *watch = os ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
-    PyObject *hook = watch ? PyCFunction_New(&before, NULL) : NULL, *second = hook ? PyCFunction_New(&child, NULL) : NULL;
+    PyObject *hook = watch ? PyCFunction_New(&before, NULL) : NULL,
+             *second = hook ? PyCFunction_New(&child, NULL) : NULL;
     PyObject *none = PyTuple_New(0), *how = second ? Py_BuildValue("{s:O}", "before", hook) : NULL;
     PyObject *done = none && how ? PyObject_Call(watch, none, how) : NULL;
     int failed = !done || golib_fork_hook_child(second) < 0;

@@ -1,18 +1,19 @@
-/* greenlet keeps which greenlet runs in a C++ thread-local variable. A goroutine that has used it stays on its OS thread, and
- * has that thread to itself, until it ends; then the thread's state of greenlet ends too. So each goroutine is to greenlet
- * what a thread is: greenlets of one cannot be switched to in another, nor once it has ended (greenlet.error).
+/* greenlet keeps which greenlet runs in a C++ thread-local variable. A goroutine that has used it stays on its OS
+ * thread, and has that thread to itself, until it ends; then the thread's state of greenlet ends too. So each
+ * goroutine is to greenlet what a thread is: greenlets of one cannot be switched to in another, nor once it has ended
+ * (greenlet.error).
  *
  * # How it is seen
- * C++ makes a thread-local variable on the thread's first use of it, and registers how to destroy it at the thread's end,
- * by __cxa_thread_atexit. That import of greenlet's is replaced (identity_modules.c), so every way of using greenlets is
- * seen, gevent's and SQLAlchemy's C code included, and none costs anything after the first.
+ * C++ makes a thread-local variable on the thread's first use of it, and registers how to destroy it at the thread's
+ * end, by __cxa_thread_atexit. That import of greenlet's is replaced (identity_modules.c), so every way of using
+ * greenlets is seen, gevent's and SQLAlchemy's C code included, and none costs anything after the first.
  *
  * # Why not moved along
  * What lies on the stack of a greenlet that waits, in greenlet's own functions, may be the variable's address.
  *
  * # At the goroutine's end
- * The variable is destroyed, as at a thread's end, and greenlet's thread-local storage gets its first contents back: the
- * next goroutine on this thread that uses greenlets makes the variable anew, and is seen.
+ * The variable is destroyed, as at a thread's end, and greenlet's thread-local storage gets its first contents back:
+ * the next goroutine on this thread that uses greenlets makes the variable anew, and is seen.
  */
 #include "patch.h"
 

@@ -1,7 +1,8 @@
 /* Locks whose owner is an OS thread: _thread.RLock and the import lock.
  *
- * Their C code compares the owner with the OS thread. A goroutine that parks while it holds one keeps its M to itself, so
- * the owner stays right; all that is needed is to count: +1 for each time it is taken, -1 for each time it is given back.
+ * Their C code compares the owner with the OS thread. A goroutine that parks while it holds one keeps its M to itself,
+ * so the owner stays right; all that is needed is to count: +1 for each time it is taken, -1 for each time it is given
+ * back.
  */
 #include "patch.h"
 
@@ -69,7 +70,8 @@ GOLIB_WRAP(rlock_reinit, "_at_fork_reinit", 1, forget_hold, as_it_is);
 GOLIB_WRAP(import_acquire, "acquire_lock", 0, golib_nothing_before, taken);
 GOLIB_WRAP(import_release, "release_lock", 0, golib_nothing_before, given_back);
 
-/* _acquire_restore((count, owner)) would make the OS thread of the save the owner; the goroutine may have moved since. */
+/* _acquire_restore((count, owner)) would make the OS thread of the save the owner; the goroutine may have moved since.
+ */
 static golib_patch rlock_restore;
 
 static PyObject *restore(PyObject *self, PyObject *arg)
@@ -79,7 +81,8 @@ static PyObject *restore(PyObject *self, PyObject *arg)
     int count = count_of(state);
     if (!count)
         return golib_call_two(&rlock_restore, self, arg);   /* and raises */
-    PyObject *here = Py_BuildValue(wrapped ? "((Ok))" : "(Ok)", PyTuple_GET_ITEM(state, 0), PyThread_get_thread_ident());
+    PyObject *here =
+        Py_BuildValue(wrapped ? "((Ok))" : "(Ok)", PyTuple_GET_ITEM(state, 0), PyThread_get_thread_ident());
     if (!here)
         return NULL;
     PyObject *result = golib_call_two(&rlock_restore, self, here);
@@ -91,8 +94,8 @@ static PyObject *restore(PyObject *self, PyObject *arg)
 
 static golib_patch rlock_restore = {.name = "_acquire_restore", .two = restore};
 
-static golib_patch *const of_rlock[] = {&rlock_acquire, &rlock_enter, &rlock_release, &rlock_exit, &rlock_release_save,
-                                        &rlock_reinit, &rlock_restore};
+static golib_patch *const of_rlock[] = {&rlock_acquire,      &rlock_enter,  &rlock_release, &rlock_exit,
+                                        &rlock_release_save, &rlock_reinit, &rlock_restore};
 static golib_patch *const of_imp[] = {&import_acquire, &import_release};
 
 enum { N_RLOCK = sizeof of_rlock / sizeof *of_rlock, N_IMP = sizeof of_imp / sizeof *of_imp };

@@ -61,11 +61,13 @@ static const struct {
     const char *name;
     void (*ready)(PyObject *module);
 } watched[] = {
+    /* clang-format off */
     {"_ctypes", ctypes_ready},
     {"_multiprocessing", golib_semlock_ready},
     {"_sqlite3", golib_sqlite_ready},
     {"_tkinter", golib_tkinter_ready},
     {"greenlet._greenlet", golib_greenlet_ready},
+    /* clang-format on */
 };
 
 enum { N_WATCHED = sizeof watched / sizeof *watched };

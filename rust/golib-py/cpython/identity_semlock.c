@@ -158,8 +158,8 @@ static void dealloc(PyObject *self)
 
 /* ---- installing ---- */
 
-static golib_patch *const patches[] = {&patch_acquire, &patch_enter, &patch_release, &patch_exit, &patch_after_fork,
-                                       &patch_is_mine};
+static golib_patch *const patches[] = {&patch_acquire, &patch_enter,      &patch_release,
+                                       &patch_exit,    &patch_after_fork, &patch_is_mine};
 
 enum { N_PATCHES = sizeof patches / sizeof *patches };
 

@@ -1,10 +1,10 @@
 /* sqlite3 refuses a connection on another OS thread than the one that made it. A goroutine moves, so there
- * check_same_thread defaults to False; an explicit True keeps the goroutine on its thread until it ends or the connection
- * is closed, or collected in the goroutine itself: nobody else can give its hold back.
+ * check_same_thread defaults to False; an explicit True keeps the goroutine on its thread until it ends or the
+ * connection is closed, or collected in the goroutine itself: nobody else can give its hold back.
  *
  * All ways to a connection (connect(), a factory of it, Connection and its subclasses called directly, __init__ called
- * again) lead through Connection's tp_init, which is what is replaced: in the slot, in the descriptor that super() finds,
- * and in the slots of subclasses that exist already.
+ * again) lead through Connection's tp_init, which is what is replaced: in the slot, in the descriptor that super()
+ * finds, and in the slots of subclasses that exist already.
  */
 #include "patch.h"
 
@@ -133,7 +133,8 @@ void golib_sqlite_ready(PyObject *module)
     PyTypeObject *type = (PyTypeObject *)class;
     /* A connection of an unknown kind is left alone, and checks. */
     if (method && type->tp_init != init && Py_IS_TYPE(method, &PyWrapperDescr_Type) &&
-        ((PyWrapperDescrObject *)method)->d_wrapped == (void *)type->tp_init && golib_patch_find(&patch_close, class) == 0) {
+        ((PyWrapperDescrObject *)method)->d_wrapped == (void *)type->tp_init &&
+        golib_patch_find(&patch_close, class) == 0) {
         golib_patch_apply(&patch_close);
         original_init = type->tp_init;
         original_dealloc = type->tp_dealloc;

@@ -1,5 +1,5 @@
-/* Tcl's interpreters belong to the OS thread that made them: calls from others are refused or sent to it, and the process
- * is aborted where one is deleted on another ("async handler deleted by the wrong thread").
+/* Tcl's interpreters belong to the OS thread that made them: calls from others are refused or sent to it, and the
+ * process is aborted where one is deleted on another ("async handler deleted by the wrong thread").
  *
  * A goroutine that makes one (tkinter.Tk, tkinter.Tcl) stays on its thread until it ends or until the interpreter is
  * deleted in it. One that is dropped on another thread afterwards (a collector's, the main thread's at exit) cannot be
@@ -62,9 +62,11 @@ static void dealloc(PyObject *app)
             golib_pin(-1);
     }
     else if (!is_finalizing() &&
-             PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
-                              "the Tcl interpreter that goroutine %llu made was dropped on another thread, where it cannot "
-                              "be deleted: it stays in memory; drop it in the goroutine that made it", o.goroutine) < 0)
+             PyErr_WarnFormat(
+                 PyExc_RuntimeWarning, 1,
+                 "the Tcl interpreter that goroutine %llu made was dropped on another thread, where it cannot "
+                 "be deleted: it stays in memory; drop it in the goroutine that made it",
+                 o.goroutine) < 0)
         PyErr_WriteUnraisable(NULL);
     PyErr_Restore(type, value, traceback);
 }

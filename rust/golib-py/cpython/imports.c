@@ -1,8 +1,8 @@
 /* The imports by name of loaded libraries, replaced in place.
  *
- * A shared library calls a function of another one through a word of its own, which the dynamic linker has filled. Another
- * address in that word replaces the function for this library alone. A few libraries import what is asked for here; to find
- * that out costs a look at the names of all that a library imports.
+ * A shared library calls a function of another one through a word of its own, which the dynamic linker has filled.
+ * Another address in that word replaces the function for this library alone. A few libraries import what is asked for
+ * here; to find that out costs a look at the names of all that a library imports.
  */
 #include "internal.h"
 #include "imports.h"
@@ -29,7 +29,10 @@ typedef struct {
     const ElfW(Sym) *symbols;
     const char *names;
     size_t n_undefined;     /* its imports are among the first symbols, up to this number */
-    struct { const ElfW(Rela) *begin; size_t bytes; } tables[2];
+    struct {
+        const ElfW(Rela) *begin;
+        size_t bytes;
+    } tables[2];
     ElfW(Addr) relro_begin, relro_end;      /* read-only since it was relocated */
 } library;
 

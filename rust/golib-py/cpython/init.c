@@ -27,12 +27,14 @@ static int watch_end_of_interpreter(void)
 {
     static int watched;
     if (interpreter_is_gone) {
-        PyErr_SetString(PyExc_ImportError, "golib cannot be imported again after Py_Finalize(): one process can use it in "
-                                           "one interpreter only");
+        PyErr_SetString(PyExc_ImportError,
+                        "golib cannot be imported again after Py_Finalize(): one process can use it in "
+                        "one interpreter only");
         return -1;
     }
     if (!watched && Py_AtExit(at_end_of_interpreter) < 0) {
-        PyErr_SetString(PyExc_ImportError, "golib needs one of the functions that Py_AtExit() takes, and all are in use");
+        PyErr_SetString(PyExc_ImportError,
+                        "golib needs one of the functions that Py_AtExit() takes, and all are in use");
         return -1;
     }
     watched = 1;
@@ -60,8 +62,9 @@ int golib_shim_init(void)
 #if PY_VERSION_HEX >= 0x030d0000
     ptrdiff_t growth = golib_state_growth();
     if (growth % (ptrdiff_t)sizeof(void *) != 0 || growth < -MOST_GROWTH || growth > MOST_GROWTH) {
-        PyErr_Format(PyExc_ImportError, "this golib was built for CPython %s and does not know the thread states of %.10s",
-                     PY_VERSION, Py_GetVersion());
+        PyErr_Format(PyExc_ImportError,
+                     "this golib was built for CPython %s and does not know the thread states of %.10s", PY_VERSION,
+                     Py_GetVersion());
         return -1;
     }
 #endif

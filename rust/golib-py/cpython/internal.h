@@ -44,7 +44,8 @@ typedef struct golib_main_record {
 
 extern golib_main_record golib_main;
 
-/* In a forked child: its only thread, on which `ts` is attached, is the main thread, and the goroutine of `ts` stays on it. */
+/* In a forked child: its only thread, on which `ts` is attached, is the main thread, and the goroutine of `ts` stays
+ * on it. */
 void golib_main_after_fork(PyThreadState *ts);
 
 /* `golib_main.state` resumes, attached on this OS thread; or it is about to leave the thread. */

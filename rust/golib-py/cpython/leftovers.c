@@ -79,8 +79,8 @@ static void drop_locals(PyThreadState *ts)
     Py_CLEAR(ts->dict);
 }
 
-/* Trace and profile functions. Their objects are dropped afterwards: 3.11 allows one PyEval_SetTrace in the process at a
- * time, and a destructor may wait. */
+/* Trace and profile functions. Their objects are dropped afterwards: 3.11 allows one PyEval_SetTrace in the process at
+ * a time, and a destructor may wait. */
 static void drop_hooks(PyThreadState *ts)
 {
     PyObject *trace = ts->c_traceobj, *profile;

@@ -1,18 +1,18 @@
 /* Which OS thread is CPython's main thread.
  *
- * CPython runs signal handlers, and what Py_AddPendingCall leaves, on one OS thread: _PyRuntime.main_thread. While run() is
- * under way on it, that thread waits in golib and runs no Python code; the main goroutine stands in for it. main_thread is
- * whatever OS thread that goroutine runs on, so that its calls are interrupted, run handlers and raise what these raise, and
- * signal.signal() works in it, as in a plain program. From 3.13 on a signal is told to the state main_tstate: the
- * goroutine's, from run()'s beginning to its end.
+ * CPython runs signal handlers, and what Py_AddPendingCall leaves, on one OS thread: _PyRuntime.main_thread. While
+ * run() is under way on it, that thread waits in golib and runs no Python code; the main goroutine stands in for it.
+ * main_thread is whatever OS thread that goroutine runs on, so that its calls are interrupted, run handlers and raise
+ * what these raise, and signal.signal() works in it, as in a plain program. From 3.13 on a signal is told to the state
+ * main_tstate: the goroutine's, from run()'s beginning to its end.
  *
- * The kernel still delivers a process's signals to its first thread. That one wakes from its wait and disturbs the goroutine
- * (golib-py/src/module/run.rs).
+ * The kernel still delivers a process's signals to its first thread. That one wakes from its wait and disturbs the
+ * goroutine (golib-py/src/module/run.rs).
  *
  * # Invariants
  * 1. golib_main and main_thread are written with the GIL held.
- * 2. While golib_main.state is set, main_thread is the OS thread on which that state is attached, or was when C code on that
- *    thread gave the GIL up; the thread that waits in run() if there is none, or while that has its part back.
+ * 2. While golib_main.state is set, main_thread is the OS thread on which that state is attached, or was when C code
+ *    on that thread gave the GIL up; the thread that waits in run() if there is none, or while that has its part back.
  * 3. So no other goroutine ever runs on main_thread: it is given back before another state is attached there.
  */
 #include "internal.h"

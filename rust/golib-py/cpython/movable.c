@@ -1,8 +1,8 @@
 /* May a goroutine resume on another OS thread?
  *
- * Only if every native frame between our entry and golib_call may. The frames are walked by their return addresses: each
- * address leads to a step (how far to the next return address) and a verdict, both found on first sight (.eh_frame, and
- * where the address lies) and kept in a table, so that a known frame costs a hash and two loads.
+ * Only if every native frame between our entry and golib_call may. The frames are walked by their return addresses:
+ * each address leads to a step (how far to the next return address) and a verdict, both found on first sight
+ * (.eh_frame, and where the address lies) and kept in a table, so that a known frame costs a hash and two loads.
  *
  * | a frame of | verdict |
  * |---|---|
@@ -14,9 +14,10 @@
  * | any other library, JIT code, code that cannot be walked | pins |
  *
  * # The short cut
- * golib_call enters its eval loop in one way only (call.c), so the native frames from there to the top of the stack always
- * take the same room. An eval loop's frame that ends exactly there is the outermost one: nothing foreign can be above it.
- * The room is learnt from the first walk that reaches golib_call; the top is known by the in-stack datastack chunk.
+ * golib_call enters its eval loop in one way only (call.c), so the native frames from there to the top of the stack
+ * always take the same room. An eval loop's frame that ends exactly there is the outermost one: nothing foreign can be
+ * above it. The room is learnt from the first walk that reaches golib_call; the top is known by the in-stack datastack
+ * chunk.
  */
 #include "internal.h"
 #include "movable.h"
@@ -33,8 +34,8 @@ typedef struct {
     uint8_t verdict;
 } known;
 
-/* Guarded by the GIL. An entry of another address in the same place is overwritten. Code of a verdict other than PIN is
- * never unloaded, so an entry stays true. */
+/* Guarded by the GIL. An entry of another address in the same place is overwritten. Code of a verdict other than PIN
+ * is never unloaded, so an entry stays true. */
 static known table[TABLE_SIZE];
 
 static struct {
@@ -54,8 +55,8 @@ static inline int is_in(const void *p, const golib_range *range)
     return (const uint8_t *)p >= range->begin && (const uint8_t *)p < range->end;
 }
 
-/* At the first go() rather than at import: it looks at every byte of the interpreter's code. And not later: a walk is made
- * in the middle of a park, with the lock of what is waited for held, where no Python code may run. */
+/* At the first go() rather than at import: it looks at every byte of the interpreter's code. And not later: a walk is
+ * made in the middle of a park, with the lock of what is waited for held, where no Python code may run. */
 void golib_movable_prepare(void)
 {
     if (places.ready)

@@ -1,13 +1,14 @@
-/* The parts of the movability test: loaded objects (libraries.c), rules for stepping from frame to frame (cfi.c), the parts of a function (parts.c),
- * and which functions of the interpreter keep thread-local addresses (tls_scan.c, x86_insn.c). */
+/* The parts of the movability test: loaded objects (libraries.c), rules for stepping from frame to frame (cfi.c), the
+ * parts of a function (parts.c), and which functions of the interpreter keep thread-local addresses (tls_scan.c,
+ * x86_insn.c). */
 #ifndef GOLIB_MOVABLE_H
 #define GOLIB_MOVABLE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* How to get from one frame to its caller's, at one return address. The CFA (canonical frame address) is the stack pointer
- * before the call; "fp" is the frame pointer register, which compilers also use for other things. */
+/* How to get from one frame to its caller's, at one return address. The CFA (canonical frame address) is the stack
+ * pointer before the call; "fp" is the frame pointer register, which compilers also use for other things. */
 typedef struct golib_step {
     uint8_t from_fp;        /* the CFA is counted from fp, not from the callee's CFA */
     uint8_t fp_saved;       /* fp was saved at CFA + fp_at; otherwise it is unchanged */
@@ -25,8 +26,8 @@ int golib_cfi_function(const void *pc, golib_range *out);
 /* The step at pc (the call's own bytes, one before the return address). 0: cannot be told. */
 int golib_cfi_step(const void *pc, golib_step *out);
 
-/* The parts of the function around pc, which the compiler may have split: those that it jumps into. Count of them, the first
- * being where pc is; 0 if nothing is known. */
+/* The parts of the function around pc, which the compiler may have split: those that it jumps into. Count of them, the
+ * first being where pc is; 0 if nothing is known. */
 int golib_parts_of(const void *pc, golib_range *out, int most);
 
 /* ---- libraries.c ---- */
@@ -51,8 +52,8 @@ int golib_text_of(const void *address, golib_range *out, int most);
  * it may run Python code. */
 int golib_scan_immovable(const golib_range **ranges);
 
-/* Every way in which the library around an address gets thread-local addresses is one that the scan follows. GIL held. For
- * tests; the scan asks it of the interpreter. */
+/* Every way in which the library around an address gets thread-local addresses is one that the scan follows. GIL held.
+ * For tests; the scan asks it of the interpreter. */
 int golib_scan_knows(const void *address);
 
 /* ---- x86_insn.c ---- */

@@ -8,8 +8,8 @@ typedef struct _object PyObject;
  * which called this. */
 void golib_trashcan(PyObject *op, void (*dealloc)(PyObject *), void (*body)(PyObject *));
 
-/* The code that runs now, `skip` Python frames below the newest: a new reference and the offset of its instruction; NULL
- * if there is none. */
+/* The code that runs now, `skip` Python frames below the newest: a new reference and the offset of its instruction;
+ * NULL if there is none. */
 PyObject *golib_origin(int skip, int *lasti);
 
 /* A function or method defined by `async def`. */
@@ -18,7 +18,8 @@ int golib_is_async(PyObject *fn);
 /* The qualified name of a Python function or method, a new reference; NULL (no exception) for other callables. */
 PyObject *golib_qualname(PyObject *fn);
 
-/* The name of the module of a Python function, of a method or of a partial of either, a new reference; NULL (no exception)
+/* The name of the module of a Python function, of a method or of a partial of either, a new reference; NULL (no
+ * exception)
    for other callables. */
 PyObject *golib_module_of(PyObject *fn);
 

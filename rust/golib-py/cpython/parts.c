@@ -1,8 +1,8 @@
-/* The parts of a function. Compilers split functions into what is used often and what is rarely used, and lay the parts far
- * from each other; each has an entry of its own in .eh_frame, and the parts jump into each other.
+/* The parts of a function. Compilers split functions into what is used often and what is rarely used, and lay the
+ * parts far from each other; each has an entry of its own in .eh_frame, and the parts jump into each other.
  *
- * Where a jump out of a part lands in the middle of things, that is where a frame exists already, it lands in another part;
- * at a function's start it is a call whose own frame is gone.
+ * Where a jump out of a part lands in the middle of things, that is where a frame exists already, it lands in another
+ * part; at a function's start it is a call whose own frame is gone.
  */
 #include "internal.h"
 #include "movable.h"

@@ -1,9 +1,9 @@
 /* Replacing a builtin in place: the PyMethodDef that a builtin function or method descriptor points to gets another
  * function of the same flags. Code that has imported the builtin, or specialised a call to it, gets the new one.
  *
- * A PyMethodDef carries no data, so every patched builtin needs functions of its own, one per way of passing arguments,
- * because that differs between CPython's versions. GOLIB_WRAP writes them for the common case: call the original, then look
- * at the result. */
+ * A PyMethodDef carries no data, so every patched builtin needs functions of its own, one per way of passing
+ * arguments, because that differs between CPython's versions. GOLIB_WRAP writes them for the common case: call the
+ * original, then look at the result. */
 #ifndef GOLIB_PATCH_H
 #define GOLIB_PATCH_H
 
@@ -29,8 +29,8 @@ typedef struct golib_patch {
     struct golib_patch *next;
 } golib_patch;
 
-/* Looks the builtin up in a module or type, and chooses the wrapper. 0, or -1 with an exception set: it is missing, is no
- * builtin, or takes its arguments in a way for which there is no wrapper. */
+/* Looks the builtin up in a module or type, and chooses the wrapper. 0, or -1 with an exception set: it is missing, is
+ * no builtin, or takes its arguments in a way for which there is no wrapper. */
 int golib_patch_find(golib_patch *patch, PyObject *holder);
 /* Swaps the function, for as long as the interpreter lives. */
 void golib_patch_apply(golib_patch *patch);
@@ -59,40 +59,44 @@ static inline PyObject *golib_call_fast_kw(const golib_patch *p, PyObject *self,
     return ((golib_fast_kw)(void (*)(void))p->original)(self, args, n, kwnames);
 }
 
-/* Defines the patch `id` for the builtin `name_`: BEFORE(self) runs first, AFTER(self, result) gets the result (NULL on
- * error) and returns it. */
-#define GOLIB_WRAP_SELF(id, name_, optional_, BEFORE, AFTER)                                                        \
-    static golib_patch id;                                                                                          \
-    static PyObject *id##_two(PyObject *self, PyObject *arg)                                                        \
-    {                                                                                                               \
-        BEFORE(self);                                                                                               \
-        return AFTER(self, golib_call_two(&id, self, arg));                                                         \
-    }                                                                                                               \
-    static PyObject *id##_three(PyObject *self, PyObject *args, PyObject *kw)                                       \
-    {                                                                                                               \
-        BEFORE(self);                                                                                               \
-        return AFTER(self, golib_call_three(&id, self, args, kw));                                                  \
-    }                                                                                                               \
-    static PyObject *id##_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)                                 \
-    {                                                                                                               \
-        BEFORE(self);                                                                                               \
-        return AFTER(self, golib_call_fast(&id, self, args, n));                                                    \
-    }                                                                                                               \
-    static PyObject *id##_fast_kw(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)           \
-    {                                                                                                               \
-        BEFORE(self);                                                                                               \
-        return AFTER(self, golib_call_fast_kw(&id, self, args, n, kwnames));                                        \
-    }                                                                                                               \
-    static golib_patch id = {.name = name_, .optional = optional_, .two = id##_two, .three = id##_three,            \
-                             .fast = id##_fast, .fast_kw = id##_fast_kw}
+/* Defines the patch `id` for the builtin `name_`: BEFORE(self) runs first, AFTER(self, result) gets the result (NULL
+ * on error) and returns it. */
+#define GOLIB_WRAP_SELF(id, name_, optional_, BEFORE, AFTER)                                                           \
+    static golib_patch id;                                                                                             \
+    static PyObject *id##_two(PyObject *self, PyObject *arg)                                                           \
+    {                                                                                                                  \
+        BEFORE(self);                                                                                                  \
+        return AFTER(self, golib_call_two(&id, self, arg));                                                            \
+    }                                                                                                                  \
+    static PyObject *id##_three(PyObject *self, PyObject *args, PyObject *kw)                                          \
+    {                                                                                                                  \
+        BEFORE(self);                                                                                                  \
+        return AFTER(self, golib_call_three(&id, self, args, kw));                                                     \
+    }                                                                                                                  \
+    static PyObject *id##_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)                                    \
+    {                                                                                                                  \
+        BEFORE(self);                                                                                                  \
+        return AFTER(self, golib_call_fast(&id, self, args, n));                                                       \
+    }                                                                                                                  \
+    static PyObject *id##_fast_kw(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)              \
+    {                                                                                                                  \
+        BEFORE(self);                                                                                                  \
+        return AFTER(self, golib_call_fast_kw(&id, self, args, n, kwnames));                                           \
+    }                                                                                                                  \
+    static golib_patch id = {.name = name_,                                                                            \
+                             .optional = optional_,                                                                    \
+                             .two = id##_two,                                                                          \
+                             .three = id##_three,                                                                      \
+                             .fast = id##_fast,                                                                        \
+                             .fast_kw = id##_fast_kw}
 
 /* The same with AFTER(result). */
-#define GOLIB_WRAP(id, name_, optional_, BEFORE, AFTER)                                                             \
-    static PyObject *id##_after(PyObject *self, PyObject *result)                                                   \
-    {                                                                                                               \
-        (void)self;                                                                                                 \
-        return AFTER(result);                                                                                       \
-    }                                                                                                               \
+#define GOLIB_WRAP(id, name_, optional_, BEFORE, AFTER)                                                                \
+    static PyObject *id##_after(PyObject *self, PyObject *result)                                                      \
+    {                                                                                                                  \
+        (void)self;                                                                                                    \
+        return AFTER(result);                                                                                          \
+    }                                                                                                                  \
     GOLIB_WRAP_SELF(id, name_, optional_, BEFORE, id##_after)
 
 /* For BEFORE. */
@@ -141,8 +145,8 @@ void golib_greenlet_known(int known);
 /* Sets the hooks of identity_fork.c; 0, or -1 with an exception set. */
 int golib_forks_watch(void);
 
-/* Until 3.12 threading leaves a dummy thread in its table when an unknown thread asks who it is, and Thread objects have a
- * lock that their state releases. */
+/* Until 3.12 threading leaves a dummy thread in its table when an unknown thread asks who it is, and Thread objects
+ * have a lock that their state releases. */
 #define GOLIB_DUMMIES_STAY (PY_VERSION_HEX < 0x030d0000)
 
 /* Takes the mark "its ident was asked for" from a state: true if it had it. CPython takes that field for its own. */

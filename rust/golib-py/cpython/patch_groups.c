@@ -38,11 +38,11 @@ PyObject *golib_original(const golib_invocation *call)
     }
 }
 
-PyObject *golib_call_original(const golib_parking *p, const golib_invocation *like, PyObject *self, PyObject *const *args,
-                              Py_ssize_t n)
+PyObject *golib_call_original(const golib_parking *p, const golib_invocation *like, PyObject *self,
+                              PyObject *const *args, Py_ssize_t n)
 {
-    golib_invocation call = {.p = p, .self = self, .args = args, .n = n, .packed = n ? args[0] : NULL,
-                             .cls = like ? like->cls : NULL};
+    golib_invocation call = {
+        .p = p, .self = self, .args = args, .n = n, .packed = n ? args[0] : NULL, .cls = like ? like->cls : NULL};
     if (!(p->patch.flags & METH_VARARGS))
         return golib_original(&call);
     call.packed = PyTuple_New(n);
@@ -98,7 +98,8 @@ static PyObject *holder_of(const golib_parking *p)
         holder = instance ? Py_NewRef((PyObject *)Py_TYPE(instance)) : NULL;
         Py_XDECREF(instance);
         Py_XDECREF(name);
-    } else if (module)
+    }
+    else if (module)
         holder = p->type ? PyObject_GetAttrString(module, p->type) : Py_NewRef(module);
     Py_XDECREF(module);
     return holder;

@@ -1,8 +1,8 @@
 /* Builtins that block, replaced in place so that on a goroutine they park: what golib.patch() switches on and off.
  *
- * A group (patch_time.c, patch_socket.c, …) is a table of entries. GOLIB_PARKS writes an entry for each way in which CPython
- * may pass the arguments, since that differs between its versions; each entry leaves its frame record for the movability
- * test, and calls the body:
+ * A group (patch_time.c, patch_socket.c, …) is a table of entries. GOLIB_PARKS writes an entry for each way in which
+ * CPython may pass the arguments, since that differs between its versions; each entry leaves its frame record for the
+ * movability test, and calls the body:
  *
  *     static PyObject *body(golib_invocation *call, const golib_caller *record)
  *     {
@@ -17,8 +17,8 @@
  *    original stays known for that reason, too.
  * 2. On an ordinary thread, and in another interpreter, a body calls the original and touches nothing of ours.
  * 3. A group is looked for and probed as a whole before anything of it changes.
- * 4. A body keeps nothing across a wait that belongs to its OS thread. errno is one such thing: the compiler may keep its
- *    address. A system call is made in a function that is not inlined, and returns -errno.
+ * 4. A body keeps nothing across a wait that belongs to its OS thread. errno is one such thing: the compiler may keep
+ *    its address. A system call is made in a function that is not inlined, and returns -errno.
  * 5. The identity patches (identity.c) come first, so they lie below these and stay when these are taken back.
  */
 #ifndef GOLIB_PATCH_GROUPS_H
@@ -49,9 +49,10 @@ typedef struct golib_invocation {
 
 /* Calls what the builtin did before, with the arguments as they came. */
 PyObject *golib_original(const golib_invocation *call);
-/* Calls another builtin's original, or the same with other positional arguments. `like` gives the class for METH_METHOD. */
-PyObject *golib_call_original(const golib_parking *p, const golib_invocation *like, PyObject *self, PyObject *const *args,
-                              Py_ssize_t n);
+/* Calls another builtin's original, or the same with other positional arguments. `like` gives the class for
+ * METH_METHOD. */
+PyObject *golib_call_original(const golib_parking *p, const golib_invocation *like, PyObject *self,
+                              PyObject *const *args, Py_ssize_t n);
 /* Positional argument `at`, or the keyword `name` (may be NULL); NULL if it is not given. Borrowed. */
 PyObject *golib_argument(const golib_invocation *call, Py_ssize_t at, const char *name);
 /* How many keyword arguments there are. */
@@ -63,47 +64,57 @@ static inline void golib_came_by_two(golib_invocation *call, const golib_parking
     if (p->patch.flags == METH_O) {
         call->args = &call->packed;
         call->n = 1;
-    } else if (p->patch.flags == METH_VARARGS) {
+    }
+    else if (p->patch.flags == METH_VARARGS) {
         call->args = ((PyTupleObject *)arg)->ob_item;
         call->n = PyTuple_GET_SIZE(arg);
     }
 }
 
 /* Writes the entries of the builtin `name_` of `module_` (and `type_`), whose body is `body`. */
-#define GOLIB_PARKS(id, module_, type_, name_, body, optional_, detail_)                                            \
-    static golib_parking id;                                                                                        \
-    static PyObject *id##_two(PyObject *self, PyObject *arg)                                                        \
-    {                                                                                                               \
-        golib_invocation call;                                                                                      \
-        golib_came_by_two(&call, &id, self, arg);                                                                   \
-        return body(&call, GOLIB_HERE);                                                                             \
-    }                                                                                                               \
-    static PyObject *id##_three(PyObject *self, PyObject *args, PyObject *kw)                                       \
-    {                                                                                                               \
-        golib_invocation call = {.p = &id, .self = self, .packed = args, .kw = kw,                                  \
-                                 .args = ((PyTupleObject *)args)->ob_item, .n = PyTuple_GET_SIZE(args)};            \
-        return body(&call, GOLIB_HERE);                                                                             \
-    }                                                                                                               \
-    static PyObject *id##_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)                                 \
-    {                                                                                                               \
-        golib_invocation call = {.p = &id, .self = self, .args = args, .n = n};                                     \
-        return body(&call, GOLIB_HERE);                                                                             \
-    }                                                                                                               \
-    static PyObject *id##_fast_kw(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw)                \
-    {                                                                                                               \
-        golib_invocation call = {.p = &id, .self = self, .args = args, .n = n, .kw = kw};                           \
-        return body(&call, GOLIB_HERE);                                                                             \
-    }                                                                                                               \
-    static PyObject *id##_method(PyObject *self, PyTypeObject *cls, PyObject *const *args, Py_ssize_t n,            \
-                                 PyObject *kw)                                                                      \
-    {                                                                                                               \
-        golib_invocation call = {.p = &id, .self = self, .args = args, .n = n, .kw = kw, .cls = cls};               \
-        return body(&call, GOLIB_HERE);                                                                             \
-    }                                                                                                               \
-    static golib_parking id = {.patch = {.name = name_, .optional = optional_, .two = id##_two,                     \
-                                         .three = id##_three, .fast = id##_fast, .fast_kw = id##_fast_kw,           \
-                                         .method = id##_method},                                                    \
-                               .module = module_, .type = type_, .detail = detail_}
+#define GOLIB_PARKS(id, module_, type_, name_, body, optional_, detail_)                                               \
+    static golib_parking id;                                                                                           \
+    static PyObject *id##_two(PyObject *self, PyObject *arg)                                                           \
+    {                                                                                                                  \
+        golib_invocation call;                                                                                         \
+        golib_came_by_two(&call, &id, self, arg);                                                                      \
+        return body(&call, GOLIB_HERE);                                                                                \
+    }                                                                                                                  \
+    static PyObject *id##_three(PyObject *self, PyObject *args, PyObject *kw)                                          \
+    {                                                                                                                  \
+        golib_invocation call = {.p = &id,                                                                             \
+                                 .self = self,                                                                         \
+                                 .packed = args,                                                                       \
+                                 .kw = kw,                                                                             \
+                                 .args = ((PyTupleObject *)args)->ob_item,                                             \
+                                 .n = PyTuple_GET_SIZE(args)};                                                         \
+        return body(&call, GOLIB_HERE);                                                                                \
+    }                                                                                                                  \
+    static PyObject *id##_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)                                    \
+    {                                                                                                                  \
+        golib_invocation call = {.p = &id, .self = self, .args = args, .n = n};                                        \
+        return body(&call, GOLIB_HERE);                                                                                \
+    }                                                                                                                  \
+    static PyObject *id##_fast_kw(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw)                   \
+    {                                                                                                                  \
+        golib_invocation call = {.p = &id, .self = self, .args = args, .n = n, .kw = kw};                              \
+        return body(&call, GOLIB_HERE);                                                                                \
+    }                                                                                                                  \
+    static PyObject *id##_method(PyObject *self, PyTypeObject *cls, PyObject *const *args, Py_ssize_t n, PyObject *kw) \
+    {                                                                                                                  \
+        golib_invocation call = {.p = &id, .self = self, .args = args, .n = n, .kw = kw, .cls = cls};                  \
+        return body(&call, GOLIB_HERE);                                                                                \
+    }                                                                                                                  \
+    static golib_parking id = {.patch = {.name = name_,                                                                \
+                                         .optional = optional_,                                                        \
+                                         .two = id##_two,                                                              \
+                                         .three = id##_three,                                                          \
+                                         .fast = id##_fast,                                                            \
+                                         .fast_kw = id##_fast_kw,                                                      \
+                                         .method = id##_method},                                                       \
+                               .module = module_,                                                                      \
+                               .type = type_,                                                                          \
+                               .detail = detail_}
 
 /* ---- groups ---- */
 
@@ -115,12 +126,14 @@ typedef struct golib_group {
     int (*probe)(void);
     void (*applied)(void);      /* the entries have been swapped */
     void (*taken_back)(void);   /* they are CPython's again */
-    void (*in_child)(void);     /* in a forked child, before CPython has done anything there: no Python object may be touched */
+    void (*in_child)(
+        void);     /* in a forked child, before CPython has done anything there: no Python object may be touched */
 } golib_group;
 
 #define GOLIB_GROUP_CALLS(table) .calls = table, .n_calls = sizeof(table) / sizeof *(table)
 
-/* Patches these groups (a sequence of str) and those patched before stay; all or nothing. 0, or -1 with an exception set. */
+/* Patches these groups (a sequence of str) and those patched before stay; all or nothing. 0, or -1 with an exception
+ * set. */
 int golib_groups_apply(PyObject *names);
 /* Every pointer as it was before. */
 void golib_groups_take_back(void);
@@ -172,7 +185,8 @@ static inline int golib_on_goroutine(void)
 
 static inline void golib_lot_wake(const void *address, int n)
 {
-    if (GOLIB_UNLIKELY(__atomic_load_n(golib_waits_table->lot_count, __ATOMIC_RELAXED) != 0) && golib_in_main_interpreter())
+    if (GOLIB_UNLIKELY(__atomic_load_n(golib_waits_table->lot_count, __ATOMIC_RELAXED) != 0) &&
+        golib_in_main_interpreter())
         golib_waits_table->lot_wake(address, n);
 }
 

@@ -72,8 +72,8 @@ void golib_bind(PyThreadState *ts)
 
 ptrdiff_t golib_slot_offset;
 
-/* Looks for the word of CPython's TLS block that holds `now`, holds `other` while that one is current, and nothing while
- * none is. The word that keeps `other` then is the bound state. */
+/* Looks for the word of CPython's TLS block that holds `now`, holds `other` while that one is current, and nothing
+ * while none is. The word that keeps `other` then is the bound state. */
 static void find_slots(PyThreadState *now, PyThreadState *other)
 {
     enum { MOST = 16, FARTHEST = 65536 };

@@ -43,9 +43,10 @@ static inline PyThreadState **golib_slot(void)
 #endif
 
 #if !GOLIB_BOUND_IN_SLOT
-/* Byte offset from the thread pointer of the word in which glibc keeps the value of CPython's key, the same in every thread
- * for the first keys of a process; 0: not known. A swap writes it (pthread_setspecific: 35 instructions and a call through
- * the PLT); the first bind on an OS thread goes through glibc, which notes there that the key is in use. */
+/* Byte offset from the thread pointer of the word in which glibc keeps the value of CPython's key, the same in every
+ * thread for the first keys of a process; 0: not known. A swap writes it (pthread_setspecific: 35 instructions and a
+ * call through the PLT); the first bind on an OS thread goes through glibc, which notes there that the key is in use.
+ */
 extern ptrdiff_t golib_tss_offset GOLIB_OURS;
 #endif
 

@@ -8,7 +8,8 @@
  * 1. the current-state slot, `state`, `active`, `holds_gil`; the binding (PyGILState_Check compares the two).
  * 2. gil->last_holder: a waiter that times out puts its request into last_holder's eval_breaker (3.13+). switch_number
  *    stays: waiters ask only if it has not changed, so bumping it here would starve them.
- * 3. the copy of the instrumentation version in eval_breaker, and pending calls (3.13+); async exceptions (3.11, 3.12).
+ * 3. the copy of the instrumentation version in eval_breaker, and pending calls (3.13+); async exceptions (3.11,
+ *    3.12).
  *
  * Rejected: taking gil->mutex at each swap (25 ns).
  */
@@ -91,8 +92,9 @@ int golib_ts_swap_at_once(PyThreadState *from, PyThreadState *to)
     struct _gil_runtime_state *gil = golib_gil(from->interp);
     unsigned long switches = __atomic_load_n(&gil->switch_number, __ATOMIC_RELAXED);
     /* One sum and one branch: all of it is nearly always 0. */
-    uint64_t reasons = (uint64_t)golib_gil_is_asked(from) | (uint64_t)golib_gil_has_stale_request(to) | (uint64_t)golib_gil_has_news(to) |
-                       golib_gil_waiters(gil) | golib_manners.waiting_since_ns | (switches ^ golib_manners.seen_switches);
+    uint64_t reasons = (uint64_t)golib_gil_is_asked(from) | (uint64_t)golib_gil_has_stale_request(to) |
+                       (uint64_t)golib_gil_has_news(to) | golib_gil_waiters(gil) | golib_manners.waiting_since_ns |
+                       (switches ^ golib_manners.seen_switches);
     if (GOLIB_UNLIKELY(reasons || !golib_swap_is_direct()))
         return 0;
     swap_stores(gil, from, to);

@@ -1,11 +1,12 @@
 /* Which functions of the interpreter must not be left to another OS thread while they run.
  *
  * 1. Those that keep a thread-local address (of the current state, of errno) in a saved register or in memory across a
- *    call: after the call they would use the old thread's variable. Compilers do that where the address is worth keeping:
- *    in shared builds of 3.12+, where it takes a call to find. Found by following each such address through the machine
- *    code until it is dead; a function in which that cannot be followed counts too.
- * 2. Those that ask which OS thread they run on: _io's buffered objects hold a lock that remembers it while they call the
- *    raw object. Found by their types, and by the calls that ask. The eval loop asks too (3.11), but keeps no answer.
+ *    call: after the call they would use the old thread's variable. Compilers do that where the address is worth
+ *    keeping: in shared builds of 3.12+, where it takes a call to find. Found by following each such address through
+ *    the machine code until it is dead; a function in which that cannot be followed counts too.
+ * 2. Those that ask which OS thread they run on: _io's buffered objects hold a lock that remembers it while they call
+ *    the raw object. Found by their types, and by the calls that ask. The eval loop asks too (3.11), but keeps no
+ *    answer.
  *
  * Found once, at the first go(): a few milliseconds for the bytes of the interpreter's text.
  */
@@ -17,8 +18,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_RANGES = 4096, MOST_STATES = 2048, MOST_TEXTS = 8, MOST_SLOTS = 16, MOST_OWN = 2,
-       MOST_ASKERS = 512, MOST_PARTS = 32 };
+enum {
+    MOST_RANGES = 4096,
+    MOST_STATES = 2048,
+    MOST_TEXTS = 8,
+    MOST_SLOTS = 16,
+    MOST_OWN = 2,
+    MOST_ASKERS = 512,
+    MOST_PARTS = 32
+};
 
 static struct {
     golib_range ranges[MOST_RANGES];
@@ -57,17 +65,20 @@ typedef struct {
 } callees;
 
 static const char *const getter_names[] = {"__tls_get_addr", "__errno_location", NULL};
-static const char *const ident_names[] = {"pthread_self", "PyThread_get_thread_ident", "PyThread_get_thread_ident_ex", NULL};
+static const char *const ident_names[] = {"pthread_self", "PyThread_get_thread_ident", "PyThread_get_thread_ident_ex",
+                                          NULL};
 
 /* Functions that return a thread-local address, and those that say which thread this is. */
 static callees getters = {.names = getter_names};
 static callees idents = {
     .names = ident_names,
-    .own = {(const void *)PyThread_get_thread_ident,
+    .own =
+        {
+            (const void *)PyThread_get_thread_ident,
 #if PY_VERSION_HEX >= 0x030d0000
             (const void *)PyThread_get_thread_ident_ex,
 #endif
-    },
+        },
 };
 
 struct module_search {
@@ -97,8 +108,8 @@ static int is_name_of(const callees *these, const char *name)
     return 0;
 }
 
-/* Fills the slots from the relocations of the module around an address. Not known are descriptors of thread-local variables
- * (-mtls-dialect=gnu2), and the address of a function that returns one where it is data. */
+/* Fills the slots from the relocations of the module around an address. Not known are descriptors of thread-local
+ * variables (-mtls-dialect=gnu2), and the address of a function that returns one where it is data. */
 static int find_slots(struct dl_phdr_info *module, size_t size, void *arg)
 {
     struct module_search *search = arg;
@@ -116,7 +127,10 @@ static int find_slots(struct dl_phdr_info *module, size_t size, void *arg)
         return 0;
     const ElfW(Sym) *symbols = NULL;
     const char *names = NULL;
-    struct { const ElfW(Rela) *begin; size_t bytes; } tables[2] = {{NULL, 0}, {NULL, 0}};
+    struct {
+        const ElfW(Rela) *begin;
+        size_t bytes;
+    } tables[2] = {{NULL, 0}, {NULL, 0}};
     for (const ElfW(Dyn) *d = dynamic; d->d_tag != DT_NULL; d++) {
         switch (d->d_tag) {     /* glibc has relocated the addresses in here */
         case DT_SYMTAB: symbols = (const ElfW(Sym) *)d->d_un.d_ptr; break;
@@ -200,22 +214,25 @@ static int address_made_at(const uint8_t *p, const golib_range *text, const uint
     if (*p == 0xe8 || (p[0] == 0xff && p[1] == 0x15))
         return calls_one(&getters, p, text, next) ? 0 : -1;
     /* mov %fs:0, %reg and add %fs:0, %reg */
-    if (p[0] == 0x64 && (p[1] & 0xfb) == 0x48 && (p[2] == 0x8b || p[2] == 0x03) && (p[3] & 0xc7) == 0x04 && p[4] == 0x25 &&
-        !p[5] && !p[6] && !p[7] && !p[8]) {
+    if (p[0] == 0x64 && (p[1] & 0xfb) == 0x48 && (p[2] == 0x8b || p[2] == 0x03) && (p[3] & 0xc7) == 0x04 &&
+        p[4] == 0x25 && !p[5] && !p[6] && !p[7] && !p[8]) {
         *next = p + 9;
         return ((p[3] >> 3) & 7) | ((p[1] & 4) ? 8 : 0);
     }
     return -1;
 }
 
-/* rbx, rbp, r12 to r15: they outlive a call. rdi, rsi, rdx, rcx, r8, r9: they hand the address on, and the callee may keep
- * it; its frame lies above ours as long as it runs, so pinning us pins it. */
+/* rbx, rbp, r12 to r15: they outlive a call. rdi, rsi, rdx, rcx, r8, r9: they hand the address on, and the callee may
+ * keep it; its frame lies above ours as long as it runs, so pinning us pins it. */
 #define LIVE_ACROSS_CALL (0xf028u | 0x03c6u)
 
 /* Follows an address in `reg` from `at` until it is dead. 1: it outlives a call, or cannot be followed. */
 static int is_kept(const uint8_t *at, int reg, const golib_range *text)
 {
-    static struct { const uint8_t *at; uint16_t tainted; } states[MOST_STATES];
+    static struct {
+        const uint8_t *at;
+        uint16_t tainted;
+    } states[MOST_STATES];
     int n = 0, done = 0;
     states[n].at = at;
     states[n++].tainted = (uint16_t)(1u << reg);
@@ -365,8 +382,8 @@ static void add_function(const void *function, golib_range *into, int *n, int mo
         (*n)++;
 }
 
-/* The functions of bufferedio.c: those that its types name, and what lies between them where they lie close together (the
- * helpers that the named ones call; the compiler keeps a file's functions together). */
+/* The functions of bufferedio.c: those that its types name, and what lies between them where they lie close together
+ * (the helpers that the named ones call; the compiler keeps a file's functions together). */
 static int scan_buffered(void)
 {
     enum { MOST = 512, CLOSE = 4096 };

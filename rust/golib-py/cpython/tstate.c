@@ -11,11 +11,11 @@
 #include <dlfcn.h>
 
 enum {
-    /* Room for the frames of a goroutine that waits ten calls deep. The rest of the page is for its C frames: select with a
-     * timeout takes the most (2.5 KiB, measured without link-time optimization). */
+    /* Room for the frames of a goroutine that waits ten calls deep. The rest of the page is for its C frames: select
+     * with a timeout takes the most (2.5 KiB, measured without link-time optimization). */
     CHUNK_BYTES = 1504,
-    /* The hungriest recursion there is, nested sorted(key=...), takes 1.7 KiB a level of 3.11's one limit and up to 4 KiB
-     * a level of the later versions' limit for C (measured). 3.11's default limit of 1000 then fits 2 MiB. */
+    /* The hungriest recursion there is, nested sorted(key=...), takes 1.7 KiB a level of 3.11's one limit and up to 4
+     * KiB a level of the later versions' limit for C (measured). 3.11's default limit of 1000 then fits 2 MiB. */
     C_LEVEL_BYTES = 4 * 1024,
     WHOLE_RECURSION_BYTES = 2 * 1024 * 1024,
 };
@@ -149,8 +149,9 @@ static void in_forking_parent(void)
         golib_runtime_table->before_fork();
 }
 
-/* fork() runs this in the child before CPython deletes the other threads' states there, which runs finalizers, and before
- * any hook of os.register_at_fork(). Until CPython has made the GIL anew there, no other thread may ask for it. */
+/* fork() runs this in the child before CPython deletes the other threads' states there, which runs finalizers, and
+ * before any hook of os.register_at_fork(). Until CPython has made the GIL anew there, no other thread may ask for it.
+ */
 static void in_forked_child(void)
 {
     if (golib_runtime_table->after_fork)

@@ -58,8 +58,9 @@
 
 #if PY_VERSION_HEX >= 0x030d0000
 
-/* How much longer the public part of a thread state is in the running interpreter than in the headers that this was compiled
- * with. Patch releases lengthen it (a chunk at its end came into 3.13 and 3.14), and a wheel meets all of them. */
+/* How much longer the public part of a thread state is in the running interpreter than in the headers that this was
+ * compiled with. Patch releases lengthen it (a chunk at its end came into 3.13 and 3.14), and a wheel meets all of
+ * them. */
 static inline ptrdiff_t golib_state_growth(void)
 {
     return (ptrdiff_t)_PyRuntime.debug_offsets.thread_state.size - (ptrdiff_t)sizeof(PyThreadState);
@@ -102,8 +103,9 @@ static inline int golib_eval_is_wanted(PyThreadState *ts)
 #endif
 }
 
-/* Signals and what Py_AddPendingCall leaves are for the main thread. Until 3.12 the flag by which the eval loop sees them is
- * the interpreter's, computed by whichever thread looked last; from 3.13 on it is a bit of one state, main_tstate. */
+/* Signals and what Py_AddPendingCall leaves are for the main thread. Until 3.12 the flag by which the eval loop sees
+ * them is the interpreter's, computed by whichever thread looked last; from 3.13 on it is a bit of one state,
+ * main_tstate. */
 static inline int golib_main_calls(PyInterpreterState *interp)
 {
 #if GOLIB_DROP_BIT_IN_STATE
@@ -135,8 +137,8 @@ static inline int golib_tripped(void)
 #define GOLIB_MAIN_ATTACHED(ts) ((void)(ts))
 static inline void golib_tell_main(PyThreadState *ts)
 {
-    uintptr_t bits = (golib_tripped() ? _PY_SIGNALS_PENDING_BIT : 0u) |
-                     (golib_main_calls(ts->interp) ? _PY_CALLS_TO_DO_BIT : 0u);
+    uintptr_t bits =
+        (golib_tripped() ? _PY_SIGNALS_PENDING_BIT : 0u) | (golib_main_calls(ts->interp) ? _PY_CALLS_TO_DO_BIT : 0u);
     if (bits)
         __atomic_fetch_or(&ts->eval_breaker, bits, __ATOMIC_RELAXED);
 }
@@ -171,8 +173,8 @@ static inline pthread_key_t golib_tss_key(void)
 #define GOLIB_SET_HOLDS_GIL(ts, v) ((ts)->_status.holds_gil = (v))
 #endif
 
-/* Does this OS thread own the lock of the warnings module? C code holds that while it calls showwarning, which any caller
- * of PyErr_WarnEx may lead to; it is recursive and compares OS threads. Earlier versions have no such lock. */
+/* Does this OS thread own the lock of the warnings module? C code holds that while it calls showwarning, which any
+ * caller of PyErr_WarnEx may lead to; it is recursive and compares OS threads. Earlier versions have no such lock. */
 static inline int golib_owns_warnings(const PyThreadState *ts)
 {
 #if PY_VERSION_HEX >= 0x030e0000
@@ -195,8 +197,9 @@ static inline void golib_mark_bound(PyThreadState *ts, int bound)
 #endif
 }
 
-/* Under `-X perf` (3.12+) each Python function's eval loop is called from a few instructions of its own, copied into blocks of
- * memory. CPython keeps the blocks in a list until it ends; the record's type is private to a file of its. */
+/* Under `-X perf` (3.12+) each Python function's eval loop is called from a few instructions of its own, copied into
+ * blocks of memory. CPython keeps the blocks in a list until it ends; the record's type is private to a file of its.
+ */
 #if PY_VERSION_HEX >= 0x030c0000 && defined(PY_HAVE_PERF_TRAMPOLINE)
 struct golib_perf_arena {
     const uint8_t *begin, *next_free;

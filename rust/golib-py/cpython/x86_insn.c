@@ -1,9 +1,9 @@
 /* Decodes x86-64 instructions as far as it takes to follow a thread-local address through a function.
  *
  * Lengths of everything that compilers emit for C; effects only on "tainted" registers, erring towards taint: an
- * instruction that is not known to clear a register leaves it tainted, one that is not known to be harmless with a tainted
- * operand counts as a spill, and a byte that is not understood has length 0. Each error pins a goroutine that could have
- * moved, never the other way round.
+ * instruction that is not known to clear a register leaves it tainted, one that is not known to be harmless with a
+ * tainted operand counts as a spill, and a byte that is not understood has length 0. Each error pins a goroutine that
+ * could have moved, never the other way round.
  */
 #include "internal.h"
 #include "movable.h"
@@ -44,6 +44,7 @@ static int immediate_1(const operands *o, const uint8_t *modrm)
         return 0;
     if (op >= 0x84 && op <= 0x99)
         return 0;
+    /* clang-format off */
     switch (op) {
     case 0x63: case 0x9b: case 0x9c: case 0x9d: case 0xa4: case 0xa5: case 0xa6: case 0xa7: case 0xaa: case 0xab:
     case 0xac: case 0xad: case 0xae: case 0xaf: case 0xc3: case 0xc9: case 0xcc: case 0xd0: case 0xd1: case 0xd2:
@@ -64,6 +65,7 @@ static int immediate_1(const operands *o, const uint8_t *modrm)
     default:
         return -1;
     }
+    /* clang-format on */
 }
 
 static int has_modrm_1(uint8_t op)
@@ -79,6 +81,7 @@ static int immediate_0f(uint8_t op)
 {
     if (op >= 0x80 && op <= 0x8f)
         return 4;
+    /* clang-format off */
     switch (op) {
     case 0x70: case 0x71: case 0x72: case 0x73: case 0xa4: case 0xac: case 0xba: case 0xc2: case 0xc4: case 0xc5:
     case 0xc6:
@@ -86,6 +89,7 @@ static int immediate_0f(uint8_t op)
     default:
         return 0;
     }
+    /* clang-format on */
 }
 
 static int has_modrm_0f(uint8_t op)
@@ -94,22 +98,17 @@ static int has_modrm_0f(uint8_t op)
              (op >= 0xc8 && op <= 0xcf));
 }
 
-/* Reads prefixes, opcode, modrm, displacement and immediate. Returns the length, 0 if not understood; *imm is where the
- * immediate starts. */
-static int read_operands(const uint8_t *at, const uint8_t *end, operands *o, const uint8_t **imm)
+/* Reads prefixes and the opcode, at most 13 bytes; NULL: not understood. */
+static const uint8_t *read_opcode(const uint8_t *at, operands *o)
 {
     const uint8_t *p = at;
-    memset(o, 0, sizeof *o);
-    o->base = o->index = o->embedded = -1;
-    if (end - at < 16)
-        return 0;
     for (;; p++) {
         if (*p == 0x66)
             o->opsize = 1;
         else if (*p != 0xf2 && *p != 0xf3 && *p != 0x2e && *p != 0x3e && *p != 0x64 && *p != 0x65 && *p != 0xf0)
             break;
         if (p - at > 8)
-            return 0;
+            return NULL;
     }
     if ((*p & 0xf0) == 0x40)
         o->rex = *p++;
@@ -121,54 +120,73 @@ static int read_operands(const uint8_t *at, const uint8_t *end, operands *o, con
             p += 2;
         }
         else {
-            o->rex = ((p[1] & 0x80) ? 0 : 4) | ((p[1] & 0x40) ? 0 : 2) | ((p[1] & 0x20) ? 0 : 1) | ((p[2] & 0x80) ? 8 : 0);
+            o->rex =
+                ((p[1] & 0x80) ? 0 : 4) | ((p[1] & 0x40) ? 0 : 2) | ((p[1] & 0x20) ? 0 : 1) | ((p[2] & 0x80) ? 8 : 0);
             o->map = p[1] & 0x1f;
             p += 3;
         }
         if (o->map < 1 || o->map > 3)
-            return 0;
+            return NULL;
         o->op = *p++;
+        return p;
     }
-    else {
+    o->op = *p++;
+    if (o->op == 0x0f) {
+        o->map = 1;
         o->op = *p++;
-        if (o->op == 0x0f) {
-            o->map = 1;
+        if (o->op == 0x38 || o->op == 0x3a) {
+            o->map = o->op == 0x38 ? 2 : 3;
             o->op = *p++;
-            if (o->op == 0x38 || o->op == 0x3a) {
-                o->map = o->op == 0x38 ? 2 : 3;
-                o->op = *p++;
-            }
         }
     }
+    return p;
+}
+
+/* Reads modrm, the bytes that it announces, and the displacement; returns their end. */
+static const uint8_t *read_modrm(const uint8_t *p, operands *o)
+{
+    uint8_t m = *p++;
+    o->mod = m >> 6;
+    o->reg = ((m >> 3) & 7) | ((o->rex & 4) ? 8 : 0);
+    o->rm = (m & 7) | ((o->rex & 1) ? 8 : 0);
+    if (o->mod == 3)
+        return p;
+    o->base = o->rm;
+    if ((m & 7) == 4) {
+        uint8_t sib = *p++;
+        o->base = (sib & 7) | ((o->rex & 1) ? 8 : 0);
+        o->index = ((sib >> 3) & 7) | ((o->rex & 2) ? 8 : 0);
+        if (o->index == 4)
+            o->index = -1;
+        if ((sib & 7) == 5 && o->mod == 0) {
+            o->base = -1;
+            p += 4;
+        }
+    }
+    else if ((m & 7) == 5 && o->mod == 0) {
+        o->base = -1;   /* relative to the next instruction */
+        p += 4;
+    }
+    return p + (o->mod == 1 ? 1 : o->mod == 2 ? 4 : 0);
+}
+
+/* Reads prefixes, opcode, modrm, displacement and immediate. Returns the length, 0 if not understood; *imm is where
+ * the immediate starts. */
+static int read_operands(const uint8_t *at, const uint8_t *end, operands *o, const uint8_t **imm)
+{
+    memset(o, 0, sizeof *o);
+    o->base = o->index = o->embedded = -1;
+    if (end - at < 16)
+        return 0;
+    const uint8_t *p = read_opcode(at, o);
+    if (!p)
+        return 0;
     o->has_modrm = o->map == 0 ? has_modrm_1(o->op) : o->map == 1 ? has_modrm_0f(o->op) : 1;
     const uint8_t *modrm = p;
-    if (o->has_modrm) {
-        uint8_t m = *p++;
-        o->mod = m >> 6;
-        o->reg = ((m >> 3) & 7) | ((o->rex & 4) ? 8 : 0);
-        o->rm = (m & 7) | ((o->rex & 1) ? 8 : 0);
-        if (o->mod != 3) {
-            o->base = o->rm;
-            if ((m & 7) == 4) {
-                uint8_t sib = *p++;
-                o->base = (sib & 7) | ((o->rex & 1) ? 8 : 0);
-                o->index = ((sib >> 3) & 7) | ((o->rex & 2) ? 8 : 0);
-                if (o->index == 4)
-                    o->index = -1;
-                if ((sib & 7) == 5 && o->mod == 0) {
-                    o->base = -1;
-                    p += 4;
-                }
-            }
-            else if ((m & 7) == 5 && o->mod == 0) {
-                o->base = -1;   /* relative to the next instruction */
-                p += 4;
-            }
-            p += o->mod == 1 ? 1 : o->mod == 2 ? 4 : 0;
-        }
-    }
-    else if (o->map == 0 && ((o->op >= 0x50 && o->op <= 0x5f) || (o->op >= 0x90 && o->op <= 0x97) ||
-                             (o->op >= 0xb0 && o->op <= 0xbf)))
+    if (o->has_modrm)
+        p = read_modrm(p, o);
+    else if (o->map == 0 &&
+             ((o->op >= 0x50 && o->op <= 0x5f) || (o->op >= 0x90 && o->op <= 0x97) || (o->op >= 0xb0 && o->op <= 0xbf)))
         o->embedded = (o->op & 7) | ((o->rex & 1) ? 8 : 0);
     int immediate = o->map == 0 ? immediate_1(o, modrm) : o->map == 1 ? immediate_0f(o->op) : o->map == 3 ? 1 : 0;
     if (immediate < 0)
@@ -256,6 +274,7 @@ static void effects_1(const operands *o, golib_insn *in, uint16_t t)
         in->tainted = with(t, o->embedded, 0);
         return;
     }
+    /* clang-format off */
     switch (op) {
     case 0x63: case 0x8a:
         in->tainted = op == 0x63 ? with(t, o->reg, in_rm) : t;
@@ -289,6 +308,7 @@ static void effects_1(const operands *o, golib_insn *in, uint16_t t)
         if (in_reg || in_rm || has(t, o->embedded) || has(t, RAX))
             in->spilled = 1;
     }
+    /* clang-format on */
 }
 
 static const uint8_t *relative(const uint8_t *imm, int size)

@@ -1,6 +1,6 @@
 /* A scheduler of two hundred lines to try the shim without the rest of golib: `harness.go(fn, *args)`, `gosched()`,
- * `run(ms)`. With one M goroutines are swapped on one OS thread; with more, every movable goroutine is handed to the next
- * M at each gosched. No timers, no exit handling; x86_64 only. See run.py. */
+ * `run(ms)`. With one M goroutines are swapped on one OS thread; with more, every movable goroutine is handed to the
+ * next M at each gosched. No timers, no exit handling; x86_64 only. See run.py. */
 #include "internal.h"
 #include "movable.h"
 
@@ -43,7 +43,9 @@ static M *__attribute__((noinline)) getm(void)
 
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cv[MS];
-static struct { G *head, *tail; } q[MS];
+static struct {
+    G *head, *tail;
+} q[MS];
 static int ms = 1;
 static long live, migrations, pinned;
 static uint64_t ids;
@@ -422,9 +424,9 @@ static PyObject *h_check(PyObject *self, PyObject *x)
 {
     PyGILState_STATE state = PyGILState_Ensure();
     M *m = getm();
-    int ok = state == PyGILState_LOCKED && PyGILState_GetThisThreadState() == PyThreadState_Get() && PyGILState_Check() &&
-             golib_ts_current() == PyThreadState_Get() && golib_gil_locked() && !golib_finalizing() &&
-             (!m || !m->cur || m->cur->ts == PyThreadState_Get());
+    int ok = state == PyGILState_LOCKED && PyGILState_GetThisThreadState() == PyThreadState_Get() &&
+             PyGILState_Check() && golib_ts_current() == PyThreadState_Get() && golib_gil_locked() &&
+             !golib_finalizing() && (!m || !m->cur || m->cur->ts == PyThreadState_Get());
     PyGILState_Release(state);
     (void)self;
     (void)x;
@@ -438,9 +440,9 @@ static PyObject *h_stats(PyObject *self, PyObject *x)
     (void)x;
     golib_movable_counts(c);
     return Py_BuildValue("{s:i,s:K,s:K,s:K,s:l,s:l,s:i,s:i,s:k}", "direct", golib_swap_is_direct(), "quick",
-                         (unsigned long long)c[0], "walked", (unsigned long long)c[1], "pinned", (unsigned long long)c[2],
-                         "migrations", migrations, "live", live, "deleted", strict, "pool", npool, "os",
-                         (unsigned long)pthread_self());
+                         (unsigned long long)c[0], "walked", (unsigned long long)c[1], "pinned",
+                         (unsigned long long)c[2], "migrations", migrations, "live", live, "deleted", strict, "pool",
+                         npool, "os", (unsigned long)pthread_self());
 }
 
 static void runtime_pin(int delta)
@@ -459,7 +461,8 @@ static unsigned long runtime_pthread_of(unsigned long ident)
     M *m = getm();
     return m && m->cur && golib_ts_ident(m->cur->ts) == ident ? (unsigned long)pthread_self() : 0;
 }
-static const golib_runtime runtime = {.pin = runtime_pin, .goroutine = runtime_goroutine, .pthread_of = runtime_pthread_of};
+static const golib_runtime runtime = {
+    .pin = runtime_pin, .goroutine = runtime_goroutine, .pthread_of = runtime_pthread_of};
 
 static PyObject *h_holds(PyObject *self, PyObject *x)
 {

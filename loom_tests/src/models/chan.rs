@@ -39,8 +39,8 @@ pub(super) fn assert_quiet(c: &Chan) {
     assert!(c.header.recv_must_wait(), "a sender is left");
 }
 
-/// Proves: values go from sender to receiver once, in order, with what was written to them;
-/// whoever parks is readied, whether the other comes before, during or after the park; nothing is
+/// Proves: values go from sender to receiver once, in order, with what was written to them; a
+/// parked side is readied, whether the other comes before, during or after the park; nothing is
 /// left in the channel.
 ///
 /// Bound: 2 threads, capacities 0, 1 and 2, 2 values; 3 preemptions.
@@ -90,7 +90,7 @@ fn two_senders_and_a_receiver() {
             world.enter();
             let first = recv(&c);
             let second = if cap == 0 { recv(&c) } else { None };
-            // With a buffer one receive lets both senders go on.
+            // With a buffer, one receive lets both senders continue.
             for s in senders {
                 s.join().unwrap();
             }
@@ -204,7 +204,7 @@ fn try_operations_against_a_send_and_a_close() {
 }
 
 /// Proves: of a send and a receive that may time out both happen or neither; a value that was not
-/// passed is given back; whoever timed out left no waiter behind.
+/// passed is given back; a side that timed out left no waiter behind.
 ///
 /// Bound: 2 threads, capacity 0; 4 preemptions.
 ///

@@ -37,7 +37,7 @@ fn the_first_failure_ends_the_work_and_is_the_result() {
 }
 
 /// Proves: a limit of one excludes: the second goroutine runs after the first has given its permit
-/// back, sees what it did, and nobody waits for ever.
+/// back, sees what it did, and nobody waits forever.
 ///
 /// Bound: 3 threads; 2 preemptions.
 ///

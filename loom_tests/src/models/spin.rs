@@ -2,7 +2,7 @@
 //!
 //! An M that finds nothing goes through the real `find::sleep`; a submitter makes work visible and
 //! goes through the real `runqput_any`, `wakep`, `wake_host`, `arm_timer`. If both miss each other
-//! the M sleeps for ever, which loom reports as a deadlock.
+//! the M sleeps forever, which loom reports as a deadlock.
 
 use std::sync::Arc;
 

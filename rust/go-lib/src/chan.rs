@@ -1,7 +1,7 @@
 //! Channels: `chan(cap)` gives a [`Sender`] and a [`Receiver`], which may be cloned and shared.
 //!
 //! Goroutines and ordinary threads use the same operations: a goroutine that waits is parked, a
-//! thread blocks itself. The channel closes when it is told to or when its last sender is dropped.
+//! thread blocks itself. The channel closes on `close` or when its last sender is dropped.
 //!
 //! ```
 //! use go_lib::chan::chan;
@@ -64,7 +64,7 @@ pub(crate) fn timer_chan() -> (Receiver<Instant>, Arc<TimeTimer>) {
     let timer = TimeTimer::new();
     let shared = Arc::new(Shared {
         chan: hchan(1),
-        // The timer, for ever: the channel is never closed.
+        // The timer, forever: the channel is never closed.
         senders: AtomicUsize::new(1),
         timer: Some(Collected(timer.clone())),
     });
@@ -79,7 +79,7 @@ pub(crate) fn never<T>() -> Receiver<T> {
     Receiver { shared: Arc::new(Shared { chan: hchan(0), senders, timer: None }) }
 }
 
-/// What [`chan`] makes its ends of.
+/// The parts of which [`chan`] makes its ends.
 fn hchan<T>(cap: usize) -> Hchan<T> {
     match Hchan::try_new(cap) {
         Ok(chan) => chan,
@@ -363,7 +363,7 @@ impl<T> Receiver<T> {
     }
 }
 
-/// What both sides tell about their channel.
+/// Queries that both ends have.
 macro_rules! both_sides {
     ($side:ident) => {
         impl<T> $side<T> {

@@ -64,7 +64,7 @@ macro_rules! __go_call {
     }};
 }
 
-/// What `go!(f(args))` does with what `f` returned: a closure is called (`go!(worker(rx))` with a
+/// Handles the result of `f` in `go!(f(args))`: a closure is called (`go!(worker(rx))` with a
 /// `worker` that makes one), anything else is dropped. Method resolution chooses: it tries `Call`,
 /// which needs no reference, first.
 #[doc(hidden)]
@@ -133,7 +133,7 @@ fn spawn_at<R>(
 /// Runs `f` as a goroutine and waits for it on the calling thread; its value.
 ///
 /// Starts the runtime with `GOMAXPROCS` processors (default: the CPUs this process may use). The
-/// runtime stays for later `run`s, also concurrent ones. Other goroutines go on when it returns.
+/// runtime stays for later `run`s, also concurrent ones. Other goroutines continue when it returns.
 /// Inside a goroutine `f` is simply called.
 ///
 /// Blocks: the calling thread. Panics: with `f`'s payload if `f` panics.
@@ -224,7 +224,7 @@ pub fn num_goroutine() -> usize {
     proc::stats::num_goroutine()
 }
 
-/// Runs `f`, which blocks in the kernel, and lets this goroutine's processor go on meanwhile.
+/// Runs `f`, which blocks in the kernel, while this goroutine's processor runs others.
 ///
 /// Ordinary blocking calls are noticed too, some milliseconds later.
 ///

@@ -1,4 +1,4 @@
-//! What happens when a goroutine panics: it ends, the handler is told, the process goes on.
+//! A goroutine that panics ends; the handler is told, and the process continues.
 
 use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -20,7 +20,7 @@ pub struct GoroutinePanic {
     pub goid: u64,
     /// Where it was created.
     pub created_at: Option<&'static std::panic::Location<'static>>,
-    /// What `panic!` was given.
+    /// The argument of `panic!`.
     pub payload: Box<dyn Any + Send>,
 }
 
@@ -42,7 +42,7 @@ impl GoroutinePanic {
 }
 
 /// Sets what is called, with the payload, when a goroutine panics. The default prints the payload,
-/// the goroutine's number and where it was created; the process goes on either way (Go would end
+/// the goroutine's number and where it was created; the process continues either way (Go would end
 /// it).
 ///
 /// The handler runs in the goroutine that panicked, after its destructors. It is not called for

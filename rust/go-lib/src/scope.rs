@@ -5,7 +5,7 @@
 //!    borrow: its function, and its result unless a handle has it.
 //! 2. A handle cannot leave the scope: `'scope` is invariant, and whatever the closure returns must
 //!    be valid for any `'scope`.
-//! 3. So a goroutine may be told that its borrows live for ever: they outlive it.
+//! 3. So a goroutine's borrows may be declared `'static`: they outlive it.
 //!
 //! Go: none; a WaitGroup
 
@@ -24,7 +24,7 @@ use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc::newproc::newproc_go;
 use crate::runtime::proc::throw;
 
-/// What the goroutines of a scope share.
+/// The state that the goroutines of a scope share.
 struct Running {
     group: WaitGroupCore,
     /// Goroutines that panicked and whose payload nobody has taken.
@@ -165,7 +165,7 @@ impl<'scope> Scope<'scope, '_> {
             match self.running.group.wait(Wait::Block) {
                 Ok(()) => return,
                 Err(WaitError::Interrupted) => {}
-                // Going on would let them use a frame that is gone.
+                // Continuing would let them use a frame that is gone.
                 Err(e) => throw(&format!("scope: {e}")),
             }
         }
@@ -194,7 +194,7 @@ pub struct ScopedJoinHandle<'scope, R> {
 }
 
 impl<R> ScopedJoinHandle<'_, R> {
-    /// Waits until the goroutine has ended; what it returned.
+    /// Waits until the goroutine has ended; returns its result.
     ///
     /// Blocks: the goroutine or the OS thread.
     ///

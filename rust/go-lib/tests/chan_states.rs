@@ -38,7 +38,7 @@ trait Element: Send + 'static {
     /// Its number; 0 of what has no room for one.
     fn number(&self) -> u64;
 
-    /// What its number becomes on the way.
+    /// What becomes of its number on the way.
     fn seen(number: u64) -> u64 {
         number
     }
@@ -72,7 +72,7 @@ impl Element for Aligned {
     }
 }
 
-/// What came of an operation.
+/// The outcome of an operation.
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     Sent,
@@ -84,7 +84,7 @@ enum Seen {
     Panicked(String),
 }
 
-/// What the channel answers, however it is asked.
+/// The channel's answer to every kind of query.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Answer {
     Proceeds,
@@ -253,7 +253,7 @@ fn recvs<T: Element>() -> Vec<Operation<T>> {
     ]
 }
 
-/// A channel: its capacity, how many values it has, if it is closed, and who waits there.
+/// A channel: its capacity, the number of its values, whether it is closed, and its waiters.
 #[derive(Clone, Copy, Debug)]
 struct State {
     cap: usize,
@@ -301,7 +301,7 @@ impl State {
 /// The number of the value that the operation has to send.
 const OURS: u64 = 9;
 
-/// Does `op` in `state`, and checks what comes of it, of who waits and of every value.
+/// Does `op` in `state`, and checks its outcome, the waiters and every value.
 fn check<T: Element>(op: &Operation<T>, sending: bool, state: State, kind: Kind, waiter: Kind) {
     let (tx, rx) = chan::<T>(state.cap);
     (1..=state.len as u64).for_each(|i| tx.send(T::new(i)));
@@ -349,7 +349,7 @@ fn check<T: Element>(op: &Operation<T>, sending: bool, state: State, kind: Kind,
                 "chan receive"
             };
             let peer = start_waiting(kind, reason, call);
-            // What it waits for comes.
+            // The event that it waits for comes.
             if sending {
                 let before = state.len as u64 + u64::from(state.waits.is_some());
                 (1..=before).for_each(|i| assert_eq!(got(rx.recv()), Seen::Received(T::seen(i))));
@@ -358,7 +358,7 @@ fn check<T: Element>(op: &Operation<T>, sending: bool, state: State, kind: Kind,
                 }
                 (peer.join(), Seen::Sent)
             } else {
-                // Who has waited longer has its value first.
+                // The longest waiter gets its value first.
                 (0..1 + state.waits.map_or(0, |_| 1)).for_each(|i| tx.send(T::new(20 + i)));
                 let i = state.waits.map_or(20, |_| 21);
                 (peer.join(), Seen::Received(T::seen(i)))
@@ -366,7 +366,7 @@ fn check<T: Element>(op: &Operation<T>, sending: bool, state: State, kind: Kind,
         }
     };
     assert_eq!(seen, expected);
-    // Who waited had its turn, or has it now.
+    // The waiters had their turn, or have it now.
     let proceeds = answer == Answer::Proceeds;
     let rest = |rx: &Receiver<T>| match rx.try_recv_ok() {
         Ok(v) => got(v),
@@ -391,7 +391,7 @@ fn check<T: Element>(op: &Operation<T>, sending: bool, state: State, kind: Kind,
         };
         assert_eq!(peer.join(), expected);
     }
-    // What is left is there, in order.
+    // The remaining values are there, in order.
     _ = tx.close_ok();
     let mut left: Vec<u64> = match (sending, answer, op.no, state.waits) {
         (_, _, _, Some("chan receive")) => vec![],
@@ -412,8 +412,8 @@ fn check<T: Element>(op: &Operation<T>, sending: bool, state: State, kind: Kind,
     assert_eq!(rest(&rx), Seen::End);
 }
 
-/// All of it for one type of element; in `full` also on one processor, and beside who is of the other
-/// kind.
+/// All of it for one type of element; with `full` also on one processor, and beside peers of the
+/// other kind.
 fn check_all<T: Element>(full: bool) {
     quiet_panics();
     let full = full && !emulated();

@@ -1,4 +1,4 @@
-//! What must not compile does not, and says why. That does not depend on the CPU, and takes a compiler
+//! Programs that must not compile fail with the right message. That does not depend on the CPU, and takes a compiler
 //! beside the test, which one that is cross-built has not.
 #![cfg(all(target_arch = "x86_64", not(golib_kqueue)))]
 

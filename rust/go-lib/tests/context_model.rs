@@ -1,5 +1,5 @@
-//! Contexts against a model: trees of random shape, of which it is known who has ended, why, by when
-//! each ends, which values it sees and which calls have run.
+//! Contexts against a model: trees of random shape, for which the model knows which contexts have
+//! ended, why, by when each ends, which values it sees and which calls have run.
 
 mod common;
 
@@ -25,10 +25,10 @@ enum Cancel {
 
 /// A context and what must be true of it.
 struct Node {
-    /// None: nobody has it any more, but for its children.
+    /// None: nothing refers to it any more, except its children.
     ctx: Option<(Context, Cancel)>,
     parent: Option<usize>,
-    /// Whose end is its own: itself, one above, or nobody.
+    /// The context whose end is its own: itself, one above, or none.
     owner: Option<usize>,
     ended: Option<(ContextError, String)>,
     deadline: Option<Instant>,
@@ -177,7 +177,7 @@ impl Tree {
                 self.calls.push(Call { stop, of: self.nodes[i].owner, state, ran });
             }
             11 if self.nodes.iter().any(|n| n.parent == Some(i)) => {
-                // It goes on: those below keep it.
+                // It stays: those below keep it.
                 self.nodes[i].ctx = None;
             }
             _ if !self.calls.is_empty() => {
@@ -270,7 +270,7 @@ fn of_a_tree_of_deadlines_each_node_ends_by_the_earliest_above_it() {
                 assert_eq!(cause(ctx).unwrap().to_string(), "context deadline exceeded");
             }
         }
-        // Those without one go on.
+        // Those without one continue.
         assert!(nodes.iter().all(|(ctx, by)| ctx.is_done() == by.is_some()));
     });
 }

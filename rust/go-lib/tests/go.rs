@@ -183,7 +183,7 @@ fn a_result_that_panics_in_its_drop_does_not_keep_the_scope() {
             assert_eq!(p.message(), "the result's");
             told2.fetch_add(1, Ordering::SeqCst);
         });
-        // Whoever has it last drops it: the goroutine, if the handle is gone first.
+        // Its last holder drops it: the goroutine, if the handle is gone first.
         let (tx, rx) = chan(0);
         scope(|s| {
             drop(s.go(|| {

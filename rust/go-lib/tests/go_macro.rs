@@ -90,7 +90,7 @@ fn what_a_call_returns_is_dropped_in_the_goroutine() {
 
 #[test]
 fn the_macros_names_are_not_ours() {
-    // Whatever the expansions call their own things, and what they use of the prelude.
+    // The names in the expansions, and their uses of the prelude.
     #[allow(dead_code, reason = "in the way")]
     enum Traps {
         Some,

@@ -1,5 +1,5 @@
-//! Goroutines of a host, whose interpreter is a lock: what one finds that follows another directly, on
-//! its own stack or, new, on that of one that has ended.
+//! Goroutines of a host, whose interpreter is a lock: the state in which one finds itself that
+//! follows another directly, on its own stack or, when new, on that of one that has ended.
 
 mod common;
 
@@ -14,7 +14,7 @@ use go_lib::debug::set_max_stack;
 use go_lib::runtime::embedder::{self, Embedder};
 use go_lib::sync::WaitGroup;
 
-/// What the host makes for each stack, once.
+/// The state that the host makes once for each stack.
 struct State {
     lo: usize,
     hi: usize,
@@ -85,7 +85,7 @@ fn swap(from: *mut (), to: *mut ()) {
 }
 
 unsafe extern "C-unwind" fn main(host: *mut (), state: *mut ()) -> bool {
-    // SAFETY: what `spawn` and `bind` made.
+    // SAFETY: the pointers that `spawn` and `bind` made.
     unsafe { Box::from_raw(host.cast::<Job>())(&*state.cast()) };
     true
 }
@@ -220,7 +220,7 @@ fn under_set_max_stack_each_runs_on_a_stack_of_its_size_and_none_is_lost() {
         [false, false, true, true, true, false][i % 6]
     }
     /// Runs goroutines of which some have small stacks; while they follow one another `limit` is in
-    /// force. What each found: (its number, its stack's size, whether it ran there).
+    /// force. Each one's findings: (its number, its stack's size, whether it ran there).
     fn round(limit: usize) -> Vec<(usize, usize, bool)> {
         let found = Arc::new(Mutex::new(Vec::new()));
         let theirs = found.clone();
@@ -267,7 +267,7 @@ fn goroutines_of_the_host_and_of_rust_do_not_starve_one_another_on_one_processor
     const TURNS: usize = 200;
     alone(|| {
         let old = go_lib::set_gomaxprocs(1);
-        // Each kind goes on until the other has had its turns too.
+        // Each kind continues until the other has had its turns too.
         let turns = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
         let go_on = move |turns: &[AtomicUsize; 2], kind: usize| {
             turns[kind].fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Channels against a model: random programs of operations, of which one begins at a time, so that
-//! it is determined what each comes to, who waits and whom it wakes.
+//! Channels against a model: random programs of operations that begin one at a time, so that each
+//! one's outcome, its waiters and the ones that it wakes are determined.
 
 mod common;
 
@@ -14,7 +14,7 @@ use go_lib::chan::{chan, Receiver, SendError, Sender};
 use go_lib::select;
 use go_lib::select::{Select, Selected};
 
-/// How an operation is asked for; what it may wait.
+/// The form of an operation; how long it may wait.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum How {
     /// It waits; a failure is a panic.
@@ -52,7 +52,7 @@ enum Op {
     Select(Form, How, Vec<Arm>),
 }
 
-/// What came of it.
+/// Its outcome.
 #[derive(Clone, Debug, PartialEq)]
 enum End {
     /// Sent, or closed.
@@ -70,7 +70,7 @@ fn failed(text: &str, value: Option<u64>) -> End {
     End::Failed(text.to_string(), value)
 }
 
-/// Who waits at a channel: its number, the case, the value of a send.
+/// A waiter at a channel: its number, the case, the value of a send.
 type Waiter = (usize, usize, u64);
 
 #[derive(Default)]
@@ -86,9 +86,9 @@ struct ModelChan {
 #[derive(Default)]
 struct Model {
     chans: Vec<ModelChan>,
-    /// What each one waits in.
+    /// The operation in which each one waits.
     waiting: Vec<Option<Op>>,
-    /// Who has come to an end in this step.
+    /// The ones that ended in this step.
     ended: Vec<(usize, End)>,
 }
 
@@ -121,7 +121,7 @@ impl Model {
         self.ended.push((who, end));
     }
 
-    /// Does a ready case; what it received, or false from a send on a closed channel.
+    /// Does a ready case; returns the received value, or false for a send on a closed channel.
     fn proceed(&mut self, (c, value): Arm) -> Result<Option<Option<u64>>, ()> {
         let chan = &mut self.chans[c];
         let Some(value) = value else {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use go_lib::sync::WaitGroup;
 
-/// What a filter looks at.
+/// The data that a filter sees.
 #[repr(C)]
 struct SeccompData {
     nr: i32,

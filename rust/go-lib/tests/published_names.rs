@@ -1,7 +1,6 @@
 //! Programs that use each public name of the crate's published line, 0.4 to 0.6, as it was used there.
 //!
-//! They compile against the published 0.6.3 (`line_0_6`) and 0.5.0 (`line_0_5`) as they stand. What
-//! is not carried over:
+//! They compile against the published 0.6.3 (`line_0_6`) and 0.5.0 (`line_0_5`) as they stand. Not carried over:
 //! - `Receiver::try_recv` was `Option<Option<T>>`; here `None` also stands for closed, and
 //!   `try_recv_ok` tells the two apart.
 //! - Matching on std's lock results: `if let Ok(guard) = mutex.lock()`; `try_lock` gives an `Option`.
@@ -269,7 +268,7 @@ mod line_0_6 {
     }
 }
 
-/// What 0.6 took away again.
+/// Names that 0.6 removed again.
 mod line_0_5 {
     use go_lib::chan::chan;
 

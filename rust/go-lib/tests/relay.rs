@@ -208,7 +208,7 @@ fn each_follows_on_a_stack_of_the_size_that_it_wished() {
         let wg = WaitGroup::new();
         go_lib::run(move || {
             for _ in 0..300 {
-                // What it wishes, and what it uses: half of it, in frames of unoptimized code too.
+                // The size that it asks for, and the part that it uses: half of it, in frames of unoptimized code too.
                 let size = [256 << 10, 1 << 20, 8 << 20, 0][rng.below(4) as usize];
                 let uses = if size == 0 { 1 << 20 } else { size / 4 };
                 let done = wg.clone();
@@ -327,9 +327,9 @@ fn a_goroutine_from_a_thread_runs_though_another_computes_since_all_was_idle() {
     });
 }
 
-/// Three goroutines under GOMAXPROCS=1 that only lock and unlock by `op`, until each has had several
-/// slices: how often the CPU went from one to another. None if the kernel kept one from its CPU for so long
-/// that its P was taken, so that it went on beside the others.
+/// Three goroutines under GOMAXPROCS=1 that only lock and unlock by `op`, until each has had several slices: how often
+/// the CPU went from one to another. None if the kernel kept one from its CPU for so long that its P was taken, so
+/// that it continued beside the others.
 fn turns_of_lockers(op: fn()) -> Option<usize> {
     const LIMIT: Duration = Duration::from_secs(5);
     let handoffs = stats().handoffs;
@@ -369,7 +369,7 @@ fn goroutines_that_only_lock_let_others_run_and_do_not_run_beside_them() {
     for op in [mutex as fn(), read, write] {
         under(1, || {
             let turns = (0..30).find_map(|_| turns_of_lockers(op)).expect("always taken by force");
-            // Two slices each, and who comes to its end, or to a lock that another holds, goes once more.
+            // Two slices each; one that reaches its end, or a lock that another holds, takes one more.
             assert!((6..60).contains(&turns), "{turns} turns");
         });
     }

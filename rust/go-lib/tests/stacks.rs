@@ -13,11 +13,11 @@ use go_lib::sync::WaitGroup;
 const GOROUTINES: usize = 2_000;
 /// Of each stack.
 const DEEP_BYTES: usize = 64 << 10;
-/// Of those beyond the newest 1,024, which stay as they are; of each the pages at its top stay too, and a
-/// P may keep some.
+/// Of those beyond the newest 1,024, which stay untouched; of each the pages at its top stay too, and a P may keep
+/// some.
 const LEAST_BYTES: usize = (GOROUTINES - 1024) * DEEP_BYTES / 2;
 
-/// What the process has in memory.
+/// The memory of the process.
 fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
@@ -35,7 +35,7 @@ fn descend(bytes: usize, bottom: &dyn Fn()) {
     black_box(&frame);
 }
 
-/// Uses all the stacks at once; what the process had in memory then.
+/// Uses all the stacks at once; returns the memory of the process at that time.
 fn use_deeply() -> usize {
     let (wg, deep) = (WaitGroup::new(), WaitGroup::new());
     let (tx, rx) = chan::<()>(0);

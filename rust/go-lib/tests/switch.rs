@@ -1,4 +1,4 @@
-//! What a goroutine keeps while others run, and where its stack begins and ends.
+//! The registers that a goroutine keeps while others run, and the bounds of its stack.
 
 mod common;
 

@@ -244,7 +244,7 @@ fn a_waiter_that_starves_gets_the_mutex_from_a_busy_holder() {
         for _ in 0..10 {
             drop(m.lock());
         }
-        // Without the hand-over it might take for ever; with it each lock takes some ms.
+        // Without the hand-over it might take forever; with it each lock takes some ms.
         assert!(begin.elapsed() < Duration::from_secs(5));
         stop.store(true, Ordering::Relaxed);
         hog.join();

@@ -1,5 +1,5 @@
-//! Locks, semaphores, conditions and wait groups against a model: random programs of operations, of
-//! which one begins at a time, so that it is determined who waits and who is next.
+//! Locks, semaphores, conditions and wait groups against a model: random programs of operations that begin one at a
+//! time, so that the waiters and the next one are determined.
 
 mod common;
 
@@ -26,7 +26,7 @@ enum How {
 enum Op {
     Lock(How),
     Unlock,
-    /// Of the condition, by who then does not hold the mutex any more.
+    /// Of the condition, by a goroutine that then does not hold the mutex any more.
     Wait,
     /// With a timeout of zero.
     WaitZero,
@@ -61,7 +61,7 @@ struct Model {
     wishes: VecDeque<(usize, usize)>,
     count: i64,
     joining: Vec<usize>,
-    /// What each waits for.
+    /// The operation for which each one waits.
     waits: Vec<Option<&'static str>>,
     ended: Vec<(usize, End)>,
 }
@@ -102,7 +102,7 @@ impl Model {
         }
     }
 
-    /// Lets in who may write or read now: after a writer all the readers, after the readers one writer.
+    /// Lets in those that may write or read now: after a writer all readers, after the readers one writer.
     fn turn(&mut self, after_writer: bool) {
         if after_writer && !self.readers.is_empty() {
             self.reading = self.readers.len();
@@ -204,9 +204,9 @@ impl Model {
         }
     }
 
-    /// What may be done now: no unlock of what is not locked. Of several who wait for the condition at
-    /// most one is woken at a time, and nobody gives the mutex up only to take it again beside others:
-    /// who of them comes first is not determined.
+    /// The operations that are allowed now: no unlock of an unlocked object. At most one waiter of the condition is
+    /// woken at a time, and nobody gives the mutex up only to take it again beside others: their order would not be
+    /// determined.
     fn allows(&self, op: Op) -> bool {
         match op {
             Op::Unlock | Op::Wait => self.locked,
@@ -218,7 +218,7 @@ impl Model {
         }
     }
 
-    /// What ends the waits, one after another.
+    /// The operations that end the waits, one after another.
     fn clean_up(&self) -> Option<Op> {
         if self.writing {
             Some(Op::WriteDone)
@@ -236,7 +236,7 @@ impl Model {
     }
 }
 
-/// What the programs use.
+/// The objects of the programs.
 #[derive(Default)]
 struct Things {
     mutex: Mutex<()>,
@@ -248,7 +248,7 @@ struct Things {
 
 static PERMIT: Semaphore = Semaphore::new(PERMITS);
 
-/// A guard may be dropped by another than who locked.
+/// A guard may be dropped by another goroutine than the one that locked.
 #[derive(Default)]
 struct Held {
     mutex: Option<MutexGuard<'static, ()>>,
@@ -398,7 +398,7 @@ fn step(
     assert_eq!(seen, ended, "after\n{history}");
     for (actor, reason) in actors.iter().zip(&model.waits) {
         let reason = reason.unwrap_or("chan receive");
-        // Who was notified may wait anew, for the mutex.
+        // A notified waiter may wait anew, for the mutex.
         actor.await_status(reason);
         assert_eq!(actor.status(), reason, "after\n{history}");
     }

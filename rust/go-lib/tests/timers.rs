@@ -300,7 +300,7 @@ fn a_timeout_in_a_loop_leaves_nothing() {
     });
 }
 
-/// What a timer is in, between two operations.
+/// The state of a timer between two operations.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum State {
     Idle,

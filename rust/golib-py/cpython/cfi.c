@@ -1,8 +1,8 @@
 /* Reads .eh_frame: where a function begins and ends, and how to step from its frame to its caller's.
  *
  * A small part of what an unwinder does: two registers (the frame pointer and the return address) and a CFA that is a
- * register plus a constant. Everything else (expressions, signal frames, other registers) cannot be told, which pins.
- * libgcc finds the entry; it keeps the index of every loaded object.
+ * register plus a constant. Everything else (expressions, signal frames, other registers) is not understood, which
+ * pins. libgcc finds the entry; it keeps the index of every loaded object.
  */
 #include "internal.h"
 #include "movable.h"

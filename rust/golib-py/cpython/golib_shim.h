@@ -61,7 +61,7 @@ unsigned long golib_ts_ident(PyThreadState *ts);
 
 /* ---- leftovers.c: the end of a goroutine; its state is attached, on its own stack ---- */
 
-/* If nothing is left in the state, takes its ident away: 1: as good as new, may be armed for another goroutine; 0:
+/* If nothing is left in the state, takes its ident away. 1: it is like new and may be armed for another goroutine; 0:
  * delete it. -1: something is left, and nothing was done. Runs no Python code. */
 int golib_ts_retire(PyThreadState *ts);
 
@@ -165,7 +165,7 @@ void golib_ts_set_vars(PyThreadState *ts, PyObject *ctx);
 /* ---- call.c ---- */
 
 /* fn(*args, **kwargs) as the outermost call of a goroutine; `ts` is attached, its ident set. args is a tuple, kwargs a
- * dict or NULL. `owner` stands for the goroutine in hooks.c. There is nothing to unwind between here and the eval
+ * dict or NULL. `owner` identifies the goroutine in hooks.c. There is nothing to unwind between here and the eval
  * loop, or the function of this library, so a forced unwinding may pass (rule: no landing pads). */
 PyObject *golib_call(PyThreadState *ts, const void *owner, PyObject *fn, PyObject *args, PyObject *kwargs);
 
@@ -186,7 +186,7 @@ typedef struct golib_caller {
     void *ret;      /* the caller's return address */
 } golib_caller;
 
-/* Finds out what the walks need to know, with the GIL held and no lock; the answer is no until then.
+/* Collects the facts that the walks need, with the GIL held and no lock; until then the answer is no.
  * golib_identity_install calls it. May run Python code (an importer's), which the walks never do. */
 void golib_movable_prepare(void);
 

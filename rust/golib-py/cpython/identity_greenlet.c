@@ -1,6 +1,6 @@
 /* greenlet keeps which greenlet runs in a C++ thread-local variable. A goroutine that has used it stays on its OS
- * thread, and has that thread to itself, until it ends; then the thread's state of greenlet ends too. So each
- * goroutine is to greenlet what a thread is: greenlets of one cannot be switched to in another, nor once it has ended
+ * thread, and has that thread to itself, until it ends; then the thread's state of greenlet ends too. So to greenlet
+ * each goroutine is a thread: its greenlets cannot be switched to in another goroutine, nor after it has ended
  * (greenlet.error).
  *
  * # How it is seen

@@ -1,8 +1,7 @@
 /* Locks whose owner is an OS thread: _thread.RLock and the import lock.
  *
  * Their C code compares the owner with the OS thread. A goroutine that parks while it holds one keeps its M to itself,
- * so the owner stays right; all that is needed is to count: +1 for each time it is taken, -1 for each time it is given
- * back.
+ * so the owner stays right; counting suffices: +1 for each time it is taken, -1 for each time it is released.
  */
 #include "patch.h"
 

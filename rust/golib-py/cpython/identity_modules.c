@@ -55,8 +55,8 @@ static void ctypes_ready(PyObject *module)
 
 /* ---- when they are complete ---- */
 
-/* The functions that are told of each module, in the main interpreter. No import fails for our sake: an exception that
- * is left set is dropped. */
+/* The functions that are called for each module, in the main interpreter. No import fails for our sake: an exception
+ * that is left set is dropped. */
 static const struct {
     const char *name;
     void (*ready)(PyObject *module);

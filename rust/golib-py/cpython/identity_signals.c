@@ -111,8 +111,8 @@ static PyObject *mask_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)
 
 static golib_patch patch_mask = {.name = "pthread_sigmask", .optional = 1, .fast = mask_fast};
 
-/* While the main thread has its part back for a moment, the main goroutine may come out of its call: it is no less
- * main. */
+/* While the main thread has its part back for a moment, the main goroutine may return from its call: it is still the
+ * main goroutine. */
 static void insist(void)
 {
     const golib_runtime *runtime = golib_runtime_table;

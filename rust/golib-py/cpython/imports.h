@@ -6,7 +6,7 @@ typedef struct golib_import {
     const char *symbol;
     const char *only_in;    /* a part of the library's file name; NULL: of any library */
     void *replacement;
-    int replaced;           /* in so many places */
+    int replaced;           /* the number of places */
 } golib_import;
 
 /* Replaces the imports of every library loaded since the last call, except the interpreter and this library. The same

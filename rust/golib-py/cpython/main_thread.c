@@ -3,8 +3,8 @@
  * CPython runs signal handlers, and what Py_AddPendingCall leaves, on one OS thread: _PyRuntime.main_thread. While
  * run() is under way on it, that thread waits in golib and runs no Python code; the main goroutine stands in for it.
  * main_thread is whatever OS thread that goroutine runs on, so that its calls are interrupted, run handlers and raise
- * what these raise, and signal.signal() works in it, as in a plain program. From 3.13 on a signal is told to the state
- * main_tstate: the goroutine's, from run()'s beginning to its end.
+ * what these raise, and signal.signal() works in it, as in a plain program. From 3.13 on the state main_tstate is told
+ * of signals: it is the goroutine's, from run()'s beginning to its end.
  *
  * The kernel still delivers a process's signals to its first thread. That one wakes from its wait and disturbs the
  * goroutine (golib-py/src/module/run.rs).

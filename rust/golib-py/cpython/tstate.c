@@ -3,8 +3,8 @@
  * # The first datastack chunk
  * CPython keeps Python frames in chunks of 16 KiB that it maps one by one. A goroutine's first chunk lies in the top
  * page of its C stack instead, so that a parked goroutine costs one page, and two system calls less. CPython never
- * frees the root chunk while the state lives; it would when the state is cleared (invariant 4 of golib_shim.h). Ours
- * is told from CPython's by its size. leftovers.c empties a state at its goroutine's end.
+ * frees the root chunk while the state lives; it would when the state is cleared (invariant 4 of golib_shim.h).
+ * golib's differs from CPython's by its size. leftovers.c empties a state at its goroutine's end.
  */
 #include "internal.h"
 

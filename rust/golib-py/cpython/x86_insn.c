@@ -347,7 +347,7 @@ golib_insn golib_x86_decode(const uint8_t *at, const uint8_t *end, uint16_t tain
         else if (o.op == 0xc3 || o.op == 0xc2 || o.op == 0xcc || o.op == 0xf4)
             in.flow = GOLIB_END;
         else if (o.op == 0xff && ((o.reg & 7) == 2 || ((o.reg & 7) == 4 && o.mod == 0 && (o.rm & 7) == 5)))
-            in.flow = GOLIB_CALL;   /* also a jump through a fixed pointer: another function's stub */
+            in.flow = GOLIB_CALL;   /* a jump through a fixed pointer, too: another function's stub */
         else if (o.op == 0xff && (o.reg & 7) == 4)
             in.flow = GOLIB_UNKNOWN_JUMP;
         else

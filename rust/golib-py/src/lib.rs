@@ -11,10 +11,10 @@
 //! | [`types`] | what programs use: channels, `select`, locks, groups, timers |
 //! | [`module`] | the module itself: its functions, `golib.run` |
 //!
-//! What calls user code, and what is not worth Rust, is Python: `python/golib`.
+//! Code that calls user code, and code for which Rust is not worth it, is Python: `python/golib`.
 //!
-//! The types and functions are made with CPython's C API: whatever can park must not run below a PyO3 trampoline, and
-//! for the rest a second way of doing the same would cost more than it saves. PyO3's declarations of that API are used.
+//! The types and functions are made with CPython's C API: code that can park must not run below a PyO3 trampoline, and
+//! a second way for the rest would cost more than it saves. PyO3's declarations of that API are used.
 
 #![allow(
     clippy::missing_safety_doc,

@@ -1,4 +1,4 @@
-//! What runs after a context has ended.
+//! Calls that run after a context has ended.
 
 use std::fmt;
 use std::ops::Deref;
@@ -70,7 +70,7 @@ impl fmt::Debug for StopFn {
 #[track_caller]
 pub fn after_func<R>(ctx: &Context, f: impl FnOnce() -> R + Send + 'static) -> StopFn {
     let Some(node) = &ctx.node.cancel else {
-        // It waits for ever, but it can be stopped.
+        // It waits forever, but it can be stopped.
         let f = Mutex::new(Some(f));
         return StopFn {
             call: Arc::new(move || {

@@ -1,4 +1,4 @@
-//! What cancels a context.
+//! The handles that cancel a context.
 
 use std::error::Error;
 use std::fmt;
@@ -35,7 +35,7 @@ impl CancelFn {
     /// Cancels the context with [`ContextError::Cancelled`](super::ContextError::Cancelled), unless it
     /// has ended.
     ///
-    /// Blocks: nothing, but for a cancellation of the same contexts that is under way.
+    /// Blocks: only for a cancellation of the same contexts that is under way.
     ///
     /// # Examples
     /// ```

@@ -22,7 +22,7 @@ pub(crate) fn heavy_fence() {
 }
 
 std::thread_local! {
-    /// What the model under way does where the product saves a goroutine's context.
+    /// The current model's action where the product saves a goroutine's context.
     static ON_SAVE: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
 }
 
@@ -46,8 +46,8 @@ struct Waiter {
 }
 
 std::thread_local! {
-    /// Who sleeps in the execution under way. All threads of a model run on one OS thread and
-    /// take turns only at loom's operations, so what happens between two of them is atomic.
+    /// The sleepers of the current execution. All threads of a model run on one OS thread and take
+    /// turns only at loom's operations, so what happens between two of them is atomic.
     static WAITERS: RefCell<Vec<Waiter>> = const { RefCell::new(Vec::new()) };
 }
 

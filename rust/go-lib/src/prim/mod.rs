@@ -21,7 +21,7 @@ pub(crate) use std_prim::{
 
 pub(crate) use std::sync::atomic::Ordering;
 
-/// A constructor that is `const`, but for models: loom makes its atomics at run time.
+/// A constructor that is `const`, except in models: loom makes its atomics at run time.
 macro_rules! const_new {
     ($(#[$attribute:meta])* $vis:vis fn $($rest:tt)*) => {
         #[cfg(not(golib_loom))]
@@ -34,7 +34,7 @@ macro_rules! const_new {
 }
 pub(crate) use const_new;
 
-/// What ended a [`futex_wait`].
+/// The cause that ended a [`futex_wait`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum FutexWait {
     /// Woken, or the word had changed already.

@@ -18,7 +18,7 @@ pub(crate) fn header(r: GRef) -> String {
     format!("goroutine {} [{}]:", r.goid(), state(r.g(), r.g().status_text(), r.wait_ns()))
 }
 
-/// What a header of the caller's own G had between its brackets until its last wait ended.
+/// The text between the brackets of the caller's own header until its last wait ended.
 pub(crate) fn last_wait(g: &G) -> String {
     state(g, g.waitreason.get().text(), g.waited_ns())
 }

@@ -1,11 +1,11 @@
-//! [`Barrier`]: nobody goes on before all have come.
+//! [`Barrier`]: nobody continues before all have come.
 
 use std::fmt;
 
 use crate::prim::const_new;
 use crate::sync::{Cond, Mutex};
 
-/// Lets its waiters go on when there are `n` of them; then it serves the next `n`.
+/// Holds its waiters until there are `n` of them; then it serves the next `n`.
 ///
 /// Go has none; this is `std::sync::Barrier` for goroutines.
 ///
@@ -35,7 +35,7 @@ struct Came {
 
 impl Barrier {
     const_new! {
-        /// A barrier for `n`; 0 is as good as 1.
+        /// A barrier for `n`; 0 counts as 1.
         ///
         /// # Examples
         /// ```

@@ -21,7 +21,7 @@ use crate::sync::mutex::{Mutex, MutexGuard};
 /// assert_eq!(*m.lock_again(), 1);
 /// ```
 pub trait CondMutex {
-    /// What gives access to the guarded value; dropping it unlocks.
+    /// Gives access to the guarded value; dropping it unlocks.
     type Guard<'a>
     where
         Self: 'a;
@@ -52,7 +52,7 @@ impl<T: ?Sized> CondMutex for std::sync::Mutex<T> {
     }
 }
 
-/// What points to a mutex is as good: `cond.wait(&arc_of_mutex, guard)`.
+/// A pointer to a mutex works too: `cond.wait(&arc_of_mutex, guard)`.
 macro_rules! cond_mutex_behind {
     ($($pointer:ty),*) => {$(
         impl<L: CondMutex + ?Sized> CondMutex for $pointer {
@@ -70,7 +70,7 @@ macro_rules! cond_mutex_behind {
 
 cond_mutex_behind!(&L, Arc<L>, Box<L>);
 
-/// A condition variable: who waits goes on when notified, in the order in which they came.
+/// A condition variable: waiters resume when notified, in the order in which they came.
 ///
 /// # Examples
 /// ```
@@ -162,7 +162,7 @@ impl Cond {
         }
     }
 
-    /// Lets the one go on that has waited longest. Go: `Cond.Signal`.
+    /// Wakes the waiter that has waited longest. Go: `Cond.Signal`.
     ///
     /// Blocks: nothing. The mutex need not be held.
     ///
@@ -174,7 +174,7 @@ impl Cond {
         self.core.notify(1);
     }
 
-    /// Lets all go on who wait now. Go: `Cond.Broadcast`.
+    /// Wakes all current waiters. Go: `Cond.Broadcast`.
     ///
     /// Blocks: nothing. The mutex need not be held.
     ///

@@ -1,4 +1,4 @@
-//! Goroutines that work on one thing: the first error ends the work, and is its result.
+//! Goroutines that work on one task: the first error ends the work, and is its result.
 //!
 //! Go: golang.org/x/sync/errgroup
 
@@ -41,7 +41,7 @@ struct Work<E> {
     cause_of: fn(&E) -> Option<Cause>,
 }
 
-/// What the first that fails leaves.
+/// The first failure.
 enum Failure<E> {
     Error(E),
     Panic(Box<dyn Any + Send>),

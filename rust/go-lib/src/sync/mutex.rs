@@ -18,7 +18,7 @@ use crate::runtime::object::wait::{Wait, WaitError};
 /// A value that one goroutine or thread at a time may use.
 ///
 /// A goroutine that waits is parked; the guard may be held across anything that parks, and the
-/// goroutine may go on on another thread. Nothing is poisoned: a panic unlocks. Waiters are served
+/// goroutine may resume on another thread. Nothing is poisoned: a panic unlocks. Waiters are served
 /// as in Go: newcomers may win for a millisecond, then it is handed over in order.
 ///
 /// # Examples

@@ -85,7 +85,7 @@ impl fmt::Debug for Once {
     }
 }
 
-/// A value that is made once, by whoever needs it first.
+/// A value that is made once, on first need.
 ///
 /// # Examples
 /// ```

@@ -1,4 +1,4 @@
-//! [`Semaphore`]: so many at a time.
+//! [`Semaphore`]: a limited number at a time.
 //!
 //! Go: golang.org/x/sync/semaphore
 
@@ -10,7 +10,7 @@ use crate::runtime::block::sema::SemaphoreCore;
 use crate::runtime::block::time::deadline_after;
 use crate::runtime::object::wait::{Wait, WaitError};
 
-/// Permits that are taken and given back; who finds too few waits, in order.
+/// Permits that are taken and given back; callers that find too few wait, in order.
 ///
 /// # Examples
 /// ```
@@ -52,8 +52,8 @@ impl Semaphore {
 
     /// Takes `n` permits. Nobody overtakes: a large wish is not starved by small ones.
     ///
-    /// Blocks: the goroutine or the OS thread. Panics: if there are not so many permits (Go's waits
-    /// for ever).
+    /// Blocks: the goroutine or the OS thread. Panics: if it has fewer permits (Go's waits
+    /// forever).
     ///
     /// # Examples
     /// ```

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use crate::sync::{Cond, Mutex};
 
-/// Work by key: who comes while it is done waits for its result instead of doing it again.
+/// Work by key: a caller that comes while it is under way waits for its result instead of repeating
+/// it.
 ///
 /// # Examples
 /// ```
@@ -32,7 +33,7 @@ struct Call<V> {
 enum Outcome<V> {
     None,
     Value(V),
-    /// What the panic said, if that was text.
+    /// The panic's message, if it was text.
     Panic(String),
 }
 
@@ -93,7 +94,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Group<K, V> {
         }
     }
 
-    /// Has the next call for `key` do the work itself, also while one is under way.
+    /// Makes the next call for `key` do the work itself, even while one is under way.
     ///
     /// Blocks: nothing for long.
     ///

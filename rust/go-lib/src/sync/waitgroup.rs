@@ -43,7 +43,7 @@ impl WaitGroup {
         Self::default()
     }
 
-    /// Adds `delta`, which may be negative; at zero all who wait go on.
+    /// Adds `delta`, which may be negative; at zero all waiters resume.
     ///
     /// Blocks: nothing. Panics: if the counter would fall below zero.
     ///

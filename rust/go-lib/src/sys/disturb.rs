@@ -2,14 +2,13 @@
 //! the thread itself can do.
 //!
 //! The thread is sent SIGURG, whose default is to do nothing, with a mark in its information. Our handler returns at
-//! once if it finds that mark, and the call returns with EINTR; by another mark it changes the mask with which the thread goes
-//! on. Any other SIGURG goes on to the handler that the program
-//! has set.
+//! once if it finds that mark, and the call returns with EINTR; on another mark it changes the mask with which the
+//! thread continues. Any other SIGURG is passed to the handler that the program has set.
 //!
 //! # Invariants
-//! 1. The handler is installed over whatever is there before each use. What a program sets meanwhile is in force until then,
-//!    and behind ours afterwards.
-//! 2. What a handler may read is never freed.
+//! 1. The handler is installed over whatever is there before each use. A handler that a program sets meanwhile is in
+//!    force until then, and called by this one afterwards.
+//! 2. Memory that a handler may read is never freed.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -18,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 
 const SIGNAL: i32 = libc::SIGURG;
 
-/// What was there before ours; by 2.
+/// The handler from before; by 2.
 static BEHIND: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
 /// One thread at a time installs.
 static INSTALLING: Mutex<()> = Mutex::new(());

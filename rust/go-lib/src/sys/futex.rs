@@ -81,7 +81,7 @@ mod tests {
         assert!(nanotime() >= soon);
     }
 
-    /// The calling thread's id, told to who waits in `until_asleep`.
+    /// The calling thread's id, for the waiter in `until_asleep`.
     fn tell(tid: &AtomicU32) {
         tid.store(thread::gettid() as u32, Ordering::Release);
     }

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 
 use super::futex::errno;
 
-/// The largest page that the kernel may use on this CPU: what must begin or end with a page is a
-/// multiple of it.
+/// The largest page that the kernel may use on this CPU: addresses at which a page must begin or end are multiples of
+/// it.
 pub(crate) const MAX_PAGE_BYTES: usize =
     if cfg!(target_arch = "aarch64") { 64 * 1024 } else { 4 * 1024 };
 
@@ -70,7 +70,7 @@ pub(crate) fn reserve_small(bytes: usize) -> io::Result<usize> {
 /// # Safety
 /// The range lies in a mapping of [`reserve`] and nobody uses it.
 pub(crate) unsafe fn guard(addr: usize, bytes: usize) -> io::Result<()> {
-    // Relaxed: whoever finds it untried finds out for itself.
+    // Relaxed: a thread that finds it untried tries by itself.
     let known = GUARD_MADVISE.load(Ordering::Relaxed);
     if known != MISSING {
         // SAFETY: the caller's duty.

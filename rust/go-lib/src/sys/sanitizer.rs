@@ -1,4 +1,4 @@
-//! What AddressSanitizer is told of switches, in builds with `--cfg golib_asan`; nothing in others.
+//! Tells AddressSanitizer of switches, in builds with `--cfg golib_asan`; does nothing in others.
 //!
 //! It marks what surrounds the variables of a frame. A call that does not return leaves marks behind, as
 //! does a panic; so they are all taken away before, if it is known where the stack is. Otherwise they

@@ -3,9 +3,9 @@
 //! # Invariants
 //! 1. The handler runs on the M's signal stack (the goroutine's own is full) and only reads what
 //!    cannot move: the M and its current G.
-//! 2. Whatever is not a fault in a goroutine's guard has the effect that it would have without this handler: the one that
-//!    was there before is called, or the signal's default is let happen. A signal that somebody sent does not repeat as a
-//!    fault does, so for the default it is sent again.
+//! 2. A fault outside a goroutine's guard has the same effect as without this handler: the handler from before is
+//!    called, or the signal's default happens. A signal that somebody sent does not repeat as a fault does, so for the
+//!    default it is sent again.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -90,7 +90,7 @@ unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: 
     unsafe {
         let previous = (*PREVIOUS.0.get())[i].assume_init();
         match previous.sa_sigaction {
-            // The kernel drops what is sent to who ignores it, but not a fault.
+            // The kernel drops an ignored signal, unless it is a fault.
             libc::SIG_IGN if sent => {}
             libc::SIG_DFL | libc::SIG_IGN => die_by(signal, sent.then_some(&*info)),
             handler => {
@@ -116,8 +116,8 @@ unsafe fn default_action() -> libc::sigaction {
     unsafe { std::mem::zeroed() }
 }
 
-/// Has the process end by `signal` when the handler returns: a fault repeats then, and what was `sent` is sent again, to
-/// this thread, with what it told of its sender.
+/// Makes the process end by `signal` when the handler returns: a fault then repeats, and a `sent` signal is sent
+/// again, to this thread, with the sender's data.
 unsafe fn die_by(signal: i32, sent: Option<&libc::siginfo_t>) {
     // SAFETY: async-signal-safe calls; the signal is blocked until the handler returns.
     unsafe {

@@ -1,4 +1,5 @@
-//! What std's sockets cannot do without blocking: to connect, and to accept in one system call.
+//! Calls that std's sockets cannot make without blocking: to connect, and to accept in one system
+//! call.
 
 use std::io;
 use std::mem::size_of_val;
@@ -24,8 +25,8 @@ pub(crate) fn tcp_socket(addr: &SocketAddr) -> io::Result<OwnedFd> {
     unsafe { Ok(OwnedFd::from_raw_fd(check(libc::socket(family, kind, 0))?)) }
 }
 
-/// Begins to connect. `false`: it goes on; when the socket can be written to, its error says how it
-/// ended.
+/// Begins to connect. `false`: the connection is under way; when the socket can be written to, its
+/// error says how that ended.
 ///
 /// # Errors
 /// The OS's.

@@ -1,8 +1,8 @@
 //! One pointer per OS thread: the current M.
 //!
-//! After a goroutine switch the code may run on another OS thread, so the compiler must not keep the
-//! slot's address across one. With glibc the slot lives in initial-exec TLS and is read by assembly,
-//! two instructions also in a library that is loaded later. Elsewhere it is std's, behind a call.
+//! After a goroutine switch the code may run on another OS thread, so the compiler must not keep the slot's address
+//! across one. With glibc the slot lives in initial-exec TLS and is read by assembly, in two instructions even in a
+//! library that is loaded later. Elsewhere it is std's, behind a call.
 
 #[cfg(all(target_os = "linux", target_env = "gnu", not(golib_loom)))]
 use crate::sys::arch::tls as imp;

@@ -35,10 +35,10 @@ pub fn start_waiting<R: Send + 'static>(
     peer
 }
 
-/// What a job came to; the words of its panic.
+/// The outcome of a job, or the message of its panic.
 type End<R> = Result<R, String>;
 
-/// Who does jobs.
+/// A goroutine or thread that does jobs.
 pub struct Actor<R> {
     jobs: Sender<Job<R>>,
     gref: GRef,
@@ -62,8 +62,8 @@ impl<R: Clone + Send + 'static> Actor<R> {
         Actor { jobs, gref: rx.recv().unwrap(), begun: Arc::default(), end, peer }
     }
 
-    /// Starts a job; returns when it has done what it can. By then all whom it woke are runnable, but
-    /// for a thread, which says so itself when it wakes: for that see `await_end`.
+    /// Starts a job; returns when it has done what it can. By then everything that it woke is runnable, except a
+    /// thread, which says so itself when it wakes: see `await_end`.
     pub fn begin(&self, job: Job<R>) {
         let (begun, has_begun) = (self.begun.clone(), self.begun.load(Ordering::SeqCst) + 1);
         self.jobs.send(Box::new(move || {
@@ -107,7 +107,7 @@ impl<R: Clone + Send + 'static> Actor<R> {
     }
 }
 
-/// Waits for what must happen now; what has not after seconds is found by who looks.
+/// Waits for an event that must happen now; the caller checks whether it has happened after seconds.
 fn soon(mut ready: impl FnMut() -> bool) {
     let (mut looks, begin) = (0, Instant::now());
     while !ready() && (looks < 1000 || begin.elapsed() < Duration::from_secs(5)) {

@@ -1,5 +1,5 @@
-//! What the integration tests share: each runs alone in its process's turn, as a goroutine and as
-//! a plain thread, under a watchdog, and must end with no goroutine more than it began with.
+//! Shared by the integration tests: each runs alone in its process's turn, as a goroutine and as a
+//! plain thread, under a watchdog, and must end with no more goroutines than it began with.
 
 #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
 
@@ -61,7 +61,7 @@ pub enum Kind {
     Thread,
 }
 
-/// Who runs the test, and who its peers are.
+/// The kind of the test's own thread of control, and of its peers.
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
     pub me: Kind,

@@ -1,4 +1,4 @@
-//! What a channel passes runs on any thread.
+//! A channel may pass its values to any thread.
 
 use std::rc::Rc;
 

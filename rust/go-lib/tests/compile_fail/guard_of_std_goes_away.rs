@@ -1,4 +1,5 @@
-//! A guard of std's is its thread's, and so is the one that keeps a goroutine on its thread.
+//! A guard of std's belongs to its thread, and so does the one that keeps a goroutine on its
+//! thread.
 
 use std::sync::{Mutex, MutexGuard};
 

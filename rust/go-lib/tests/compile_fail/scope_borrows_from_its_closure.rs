@@ -1,4 +1,4 @@
-//! What the scope's closure owns is gone before the scope has waited.
+//! Locals of the scope's closure are gone before the scope has waited.
 
 fn main() {
     go_lib::scope(|s| {

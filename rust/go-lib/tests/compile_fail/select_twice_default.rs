@@ -1,4 +1,4 @@
-//! A select waits for ever, or so long, or not at all.
+//! A select waits forever, for a time, or not at all.
 
 fn main() {
     let (_tx, rx) = go_lib::chan::chan::<u8>(1);

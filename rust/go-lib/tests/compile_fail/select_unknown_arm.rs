@@ -1,4 +1,4 @@
-//! What is no arm is named.
+//! The error names what is not an arm.
 
 fn main() {
     let (_tx, rx) = go_lib::chan::chan::<u8>(1);

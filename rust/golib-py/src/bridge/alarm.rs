@@ -1,9 +1,10 @@
-//! Alarms of Python objects: what a deadline or a timer does when it is due.
+//! Alarms of Python objects: the actions of deadlines and timers that are due.
 //!
 //! An alarm rings on a scheduler's stack, where no Python code may run. It only leaves itself in a list and wakes the
-//! *servant*, a goroutine of our own that is neither counted nor shown. The servant acts, with the GIL like any goroutine.
-//! What it drops may have finalizers, and they may wait, for an alarm too. So before it acts it makes another one the
-//! servant: the *spare*, which is the one that acted last, or a new one if that has not come back.
+//! *servant*, a goroutine of our own that is neither counted nor shown. The servant acts, with the GIL like any
+//! goroutine. The objects that it drops may have finalizers, which may wait, even for an alarm. So before it acts it
+//! makes another one the servant: the *spare*, which is the one that acted last, or a new one if that has not come
+//! back.
 //!
 //! An alarm may have a goroutine of its own, whom its ring concerns first: one in a `timeout` block. If that waits, the ring
 //! ends its wait and nobody else is woken: it acts for itself, and hands on what else has rung ([`hand_on`]).
@@ -11,9 +12,10 @@
 //! # Invariants
 //! 1. `target` is the object for which the alarm was made, borrowed: the object takes itself out before it dies. It and
 //!    `seq` are used with the GIL held.
-//! 2. Whoever sets or stops an alarm holds the GIL.
-//! 3. Whoever comes back interrupted calls [`hand_on`]: the interrupt may have been a ring.
-//! 4. What rings without the GIL takes no lock: a fork may come at any time, and nobody would release it in the child.
+//! 2. An alarm is set and stopped with the GIL held.
+//! 3. A goroutine whose wait was interrupted calls [`hand_on`]: the interrupt may have been a ring.
+//! 4. A ring without the GIL takes no lock: a fork may come at any time, and nobody would release the lock in the
+//!    child.
 //!
 //! Go: runtime/time.go (timer.f)
 
@@ -29,7 +31,7 @@ use crate::ffi::methods::{entry, Method, Module};
 use crate::ffi::python::{none, none_ref, write_unraisable};
 use crate::ffi::refs::{Field, New, Outcome, Ref};
 
-/// What an object does when its alarm rings; no exception may be left set.
+/// An object's action when its alarm rings; no exception may be left set.
 pub(crate) type Act = fn(Gil<'_>, target: Ref<'_>);
 
 /// The alarm of one object.
@@ -52,7 +54,7 @@ struct Rung {
 }
 
 impl Rung {
-    /// It is of the alarm's last setting, and the object is there.
+    /// It is from the alarm's last setting, and the object is alive.
     fn is_current(&self) -> bool {
         self.alarm.seq.load(Ordering::Relaxed) == self.seq
             && !self.alarm.target.load(Ordering::Relaxed).is_null()
@@ -61,11 +63,11 @@ impl Rung {
 
 /// By 4: the newest first.
 static RUNG: AtomicPtr<Rung> = AtomicPtr::new(ptr::null_mut());
-/// What was taken from `RUNG` and not yet acted upon, the oldest first. With the GIL.
+/// The alarms taken from `RUNG` and not yet acted upon, the oldest first. With the GIL.
 static TAKEN: AtomicPtr<Rung> = AtomicPtr::new(ptr::null_mut());
 /// The servant, once somebody has set an alarm; never freed.
 static SERVANT: AtomicPtr<GRef> = AtomicPtr::new(ptr::null_mut());
-/// One that has acted and waits to be the servant again; null while there is none. With the GIL.
+/// A goroutine that has acted and waits to be the servant again; null if there is none. With the GIL.
 static SPARE: AtomicPtr<GRef> = AtomicPtr::new(ptr::null_mut());
 /// How a servant is made; set at import.
 static MAKE_SERVANT: Field<Option<Maker>> = Field::new(None);
@@ -91,12 +93,12 @@ impl Ring for HostAlarm {
                 Err(now) => first = now,
             }
         }
-        // After the push: whoever is woken finds it.
+        // After the push, so that the woken goroutine finds it.
         if whom.is_some_and(GRef::interrupt) {
             return;
         }
-        // After the push: a servant that parks just now is woken again. StoreLoad: either we see who has become the
-        // servant, or that one's maker sees the ring; pairs with the fence in wake_for_the_rest.
+        // After the push: a servant that parks just now is woken again. StoreLoad: either this sees the new servant,
+        // or the servant's maker sees the ring; pairs with the fence in wake_for_the_rest.
         fence(Ordering::SeqCst);
         wake_servant();
     }
@@ -130,7 +132,7 @@ impl HostAlarm {
         guard(gil, || unsafe { Alarm::set(self, when_ns, seq) })
     }
 
-    /// Stops it: what it does, it does not do any more. True if it was set.
+    /// Stops it: its action is not performed any more. True if it was set.
     pub(crate) fn stop(self: &Arc<Self>, _gil: Gil<'_>) -> bool {
         self.seq.store(self.seq.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         // SAFETY: by 2.
@@ -169,7 +171,8 @@ fn start_servant(gil: Gil<'_>) -> Outcome<()> {
     Ok(())
 }
 
-/// Says how a goroutine is made that runs [`serve_alarms`](golib_entry_serve_alarms): what runs goroutines is above us.
+/// Sets the function that makes a goroutine that runs [`serve_alarms`](golib_entry_serve_alarms): running goroutines
+/// belongs to a higher level.
 pub(crate) fn set_maker(gil: Gil<'_>, make: Maker) {
     MAKE_SERVANT.set(gil.exclusive(), Some(make));
 }
@@ -193,7 +196,7 @@ pub(crate) fn at_exit() {
 fn hand_over(gil: Gil<'_>) {
     let spare = SPARE.swap(ptr::null_mut(), Ordering::Relaxed);
     if !spare.is_null() {
-        // Release: as in start_servant; pairs with the Acquire of whoever wakes the servant.
+        // Release: as in start_servant; pairs with the Acquire of the waker of the servant.
         SERVANT.store(spare, Ordering::Release);
         return;
     }
@@ -204,7 +207,7 @@ fn hand_over(gil: Gil<'_>) {
 
 // `_golib._serve_alarms()`: a servant's life. It ends when it comes back and finds a spare.
 entry! { SERVE: golib_entry_serve_alarms => serve_alarms fast(entry, _module: Module, _args) {
-    // Who was started last is the servant, and runs before it hands that over.
+    // The goroutine started last is the servant, and runs before it hands the role over.
     let me = SERVANT.load(Ordering::Relaxed);
     loop {
         if any_rung() {
@@ -234,7 +237,7 @@ pub(crate) const SERVE_ALARMS: Method<Module> =
 
 /// True if something has rung that was not acted upon.
 fn any_rung() -> bool {
-    // Relaxed: the interrupt that told us orders them, and take_rung acquires.
+    // Relaxed: the interrupt that brought the news orders them, and take_rung acquires.
     !TAKEN.load(Ordering::Relaxed).is_null() || !RUNG.load(Ordering::Relaxed).is_null()
 }
 
@@ -249,7 +252,7 @@ pub(crate) fn hand_on(_gil: Gil<'_>) {
     }
 }
 
-/// What is left is the servant's, should the caller have to wait in what it does now.
+/// The servant acts on the rest, in case the caller has to wait in its own action.
 fn wake_for_the_rest() {
     // Pairs with the fence in ring.
     fence(Ordering::SeqCst);
@@ -266,7 +269,7 @@ fn act_on_all(gil: Gil<'_>) {
     }
 }
 
-/// What is to be done next, and for whom.
+/// The next action, and its object.
 #[inline(never)]
 fn next_act(gil: Gil<'_>) -> Option<(Act, New)> {
     loop {

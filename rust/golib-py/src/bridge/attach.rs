@@ -32,7 +32,7 @@ pub(crate) fn state_of(state: *mut ()) -> ThreadState {
 pub(crate) unsafe fn bind(lo: usize, hi: usize) -> Option<(*mut (), usize)> {
     let ts = ThreadState::new()?;
     STATES.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: a new state, and a stack that stays mapped for ever.
+    // SAFETY: a new state, and a stack that stays mapped forever.
     let top = unsafe { ts.arm(lo as *mut u8, hi as *mut u8) };
     Some((ts.as_ptr().cast(), top as usize))
 }

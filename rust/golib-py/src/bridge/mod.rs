@@ -1,13 +1,13 @@
-//! Between the runtime and the interpreter: what each of the two wants to know of the other.
+//! Between the runtime and the interpreter: what each of the two has to tell the other.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`attach`] | how the runtime gives a goroutine the interpreter |
 //! | [`threads`], [`main_thread`] | ordinary threads that wait in the runtime; the main thread |
-//! | [`news`] | what comes for the main thread while it waits in `run` |
+//! | [`news`] | signals and calls for the main thread while it waits in `run` |
 //! | [`deadlock`], [`signals`] | whether anything can still wake a waiter |
-//! | [`alarm`] | how what happens at a given time gets the GIL |
-//! | [`startup`], [`exit`] | what the first goroutine sets going; the end of the interpreter |
+//! | [`alarm`] | how an action that is due gets the GIL |
+//! | [`startup`], [`exit`] | what the first goroutine sets up; the end of the interpreter |
 
 pub(crate) mod alarm;
 pub(crate) mod attach;

@@ -1,9 +1,10 @@
-//! What comes for the main thread while it waits in `run`: the main goroutine, which stands in for it, has to see it.
+//! News for the main thread while it waits in `run`: the main goroutine, which stands in for it, must receive them.
 //!
-//! The kernel delivers the process's signals to the main thread. CPython's C handler notes each and has the main goroutine's
-//! eval loop look; one that waits in golib or in a system call has to be disturbed. That may come too early for the call in
-//! which it is about to sleep, so the thread looks again until nothing is pending. What is still there when the goroutine
-//! has been in one call for a second is run by the thread itself: what that raises leaves `run`.
+//! The kernel delivers the process's signals to the main thread. CPython's C handler notes each and has the main
+//! goroutine's eval loop look; one that waits in golib or in a system call has to be disturbed. That may come too
+//! early for the call in which it is about to sleep, so the thread looks again until nothing is pending. If the
+//! goroutine has been in one call for a second, the thread itself runs what is still pending; an exception of that
+//! leaves `run`.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +23,8 @@ const FIRST_PAUSE_NS: i64 = 1_000_000;
 const LONGEST_PAUSE_NS: i64 = 64_000_000;
 const PATIENCE_NS: i64 = 1_000_000_000;
 
-/// The main goroutine of the `run` on the main thread, which writes it with the GIL held. It is read there, or with the GIL
-/// held. (A lock might be held for ever in a forked child.)
+/// The main goroutine of the `run` on the main thread, which writes it with the GIL held. It is read there, or with
+/// the GIL held. (A lock might be held forever in a forked child.)
 struct Main(UnsafeCell<Option<GRef>>);
 // SAFETY: see above.
 unsafe impl Sync for Main {}
@@ -68,7 +69,7 @@ pub(crate) fn after_fork() {
     end();
 }
 
-/// The main goroutine has been told of the signals that are pending.
+/// The main goroutine knows of the pending signals.
 pub(crate) fn are_passed_on() -> bool {
     // Relaxed: written and read by the main thread.
     KNOWN.load(Ordering::Relaxed)
@@ -106,7 +107,7 @@ pub unsafe extern "C" fn main_thread_turn() {
             guard_wait(std::ptr::null(), || done.wait(Wait::Block, WaitReason::Join))
         {
             embedder::take_interrupt();
-            // What concerns us is acted upon at our next wait. SAFETY: C calls us with the GIL.
+            // News for this goroutine are acted upon at its next wait. SAFETY: C calls us with the GIL.
             alarm::hand_on(unsafe { Gil::assume() });
             interrupted = true;
         }
@@ -129,7 +130,7 @@ fn end_turns() {
     }
 }
 
-/// What the waiting thread knows of news for the main goroutine.
+/// The waiting thread's record of news for the main goroutine.
 pub(crate) struct News {
     main: GRef,
     /// None: there are none.

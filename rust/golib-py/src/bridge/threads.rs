@@ -1,4 +1,4 @@
-//! What the runtime asks when an ordinary thread waits in it.
+//! The runtime's hooks for an ordinary thread that waits in it.
 //!
 //! # Invariants
 //! 1. Every Python thread enters the runtime with the GIL held; [`thread_park`] gives it up.

@@ -1,12 +1,12 @@
-//! What a goroutine of Python's is.
+//! Goroutines of Python.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`goroutine`] | the handle, and a goroutine's life |
 //! | [`context`] | cancellation |
 //! | [`servant`] | the goroutine that acts on alarms |
-//! | [`asyncio`] | what goroutines and channels give to asyncio |
-//! | [`waits`] | what it means that a wait has failed |
+//! | [`asyncio`] | the awaitables of goroutines and channels for asyncio |
+//! | [`waits`] | how a failed wait is handled |
 //! | [`results`] | the tuples that operations return |
 
 pub(crate) mod asyncio;

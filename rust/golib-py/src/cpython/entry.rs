@@ -1,8 +1,8 @@
 //! Raw entries: the C functions that Python calls for every operation that can park.
 //!
 //! An entry pushes an ordinary frame record and hands its address on, so that the movability test knows where the walk
-//! over the native frames starts. Nothing of PyO3 may stand between the eval loop and a park: PyO3 counts attachments per
-//! OS thread, and a parked goroutine may go on on another one.
+//! over the native frames starts. No frame of PyO3 may lie between the eval loop and a park: PyO3 counts attachments
+//! per OS thread, and a parked goroutine may resume on another one.
 //!
 //! ```ignore
 //! raw_entry!(pub(crate) fn golib_entry_chan_send(o) => chan_send);
@@ -20,7 +20,8 @@
 
 use std::os::raw::c_void;
 
-/// The frame record of a running entry: what its prologue pushed. It lies on the stack and is valid while the entry runs.
+/// The frame record of a running entry, which its prologue pushed. It lies on the stack and is valid while the entry
+/// runs.
 ///
 /// ```text
 ///   higher   | caller's frame  |

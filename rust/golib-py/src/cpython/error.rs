@@ -28,7 +28,7 @@ pub unsafe fn fetch() -> *mut PyObject {
     }
 }
 
-/// Raises the exception object `error`, whose reference is taken over; its traceback goes on.
+/// Raises the exception object `error`, whose reference is taken over; its traceback is extended.
 ///
 /// # Safety
 /// The GIL is held.

@@ -1,16 +1,16 @@
-//! What CPython keys by OS thread, made to follow the goroutine (`cpython/identity.c`).
+//! State that CPython keys by OS thread, made to follow the goroutine (`cpython/identity.c`).
 
 use std::os::raw::c_int;
 
 use super::ffi;
 use super::runtime::RuntimeTable;
 
-/// Tells the patches whom to ask. Before [`install`].
+/// Gives the patches the functions to ask. Before [`install`].
 ///
 /// # Safety
 /// The GIL is held.
 pub unsafe fn set_runtime(table: &'static RuntimeTable) {
-    // SAFETY: the table lives for ever; the GIL serialises this with its readers.
+    // SAFETY: the table lives forever; the GIL serialises this with its readers.
     unsafe { ffi::golib_set_runtime(table) }
 }
 

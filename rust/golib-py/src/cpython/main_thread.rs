@@ -31,7 +31,7 @@ pub unsafe fn end() {
     unsafe { ffi::golib_main_end() }
 }
 
-/// The main thread has its part back for as long as `f` runs: what is pending for it can be run.
+/// Gives the main thread its part back while `f` runs, so that it can run what is pending for it.
 ///
 /// # Safety
 /// On the main thread, its own state attached; between [`begin`] and [`end`]. The goroutine may end meanwhile.

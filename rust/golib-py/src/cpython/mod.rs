@@ -2,7 +2,7 @@
 //!
 //! * [`tstate`] one thread state per goroutine, and which one is attached
 //! * [`entry`] the raw C-level entries through which Python calls operations that can park
-//! * [`movable`] whether a goroutine may go on on another OS thread
+//! * [`movable`] whether a goroutine may resume on another OS thread
 //! * [`main_thread`] `run`'s main goroutine stands in for the main thread
 //! * [`runtime`] what the shim asks of the runtime
 //! * [`identity`] builtins that CPython keys by OS thread made to follow the goroutine

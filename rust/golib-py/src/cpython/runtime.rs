@@ -1,4 +1,4 @@
-//! What the C shim asks of the runtime (`golib_runtime`).
+//! The runtime's functions for the C shim (`golib_runtime`).
 
 use std::os::raw::{c_int, c_ulong, c_ulonglong};
 

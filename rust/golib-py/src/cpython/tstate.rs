@@ -7,7 +7,7 @@ use pyo3::ffi::{PyObject, PyThreadState};
 
 use super::ffi;
 
-/// A goroutine's `PyThreadState`. Copyable like the pointer it is; who may use it when is said at each function.
+/// A goroutine's `PyThreadState`. Copyable like the pointer that it is; each function says when it may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct ThreadState(NonNull<PyThreadState>);
@@ -64,7 +64,7 @@ impl ThreadState {
         unsafe { ffi::golib_ts_set_ident(self.as_ptr(), ident) }
     }
 
-    /// What `threading.get_ident()` says in this state.
+    /// The result of `threading.get_ident()` in this state.
     ///
     /// # Safety
     /// The state is alive.

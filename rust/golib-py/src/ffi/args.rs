@@ -156,7 +156,7 @@ fn is_name(key: Ref<'_>, name: &CStr) -> bool {
     unsafe { ffi::PyUnicode_CompareWithASCIIString(key.as_raw(), name.as_ptr()) == 0 }
 }
 
-/// How long to wait for a `timeout` argument (absent or None: for ever). Runs Python code.
+/// How long to wait for a `timeout` argument (absent or None: forever). Runs Python code.
 #[inline(always)]
 pub(crate) fn wait_of(gil: Gil<'_>, timeout: Option<Ref<'_>>) -> Outcome<Wait> {
     match timeout {

@@ -9,7 +9,8 @@
 //! | [`Obj`](super::obj::Obj) | a value in a structure of Rust's | by its destructor |
 //!
 //! # Invariants
-//! 1. What a [`Ref`] points to has a reference that outlives `'a`: the caller's of an argument, or the value it was made from.
+//! 1. The target of a [`Ref`] has a reference that outlives `'a`: the caller's, for an argument, or the value from
+//!    which it was made.
 //! 2. Dropping a reference may run any Python code. It is never done while a field is half written: a field is given its new
 //!    value first, and the old one is released after that.
 
@@ -107,8 +108,8 @@ impl<'a> Ref<'a> {
 
 /// A new reference, as CPython's manual calls one that the receiver owns.
 ///
-/// It has no destructor (invariant 2 of [`gil`](super::gil)), so whoever has it gives it away or releases it; what is forgotten
-/// is never freed, and the tests count objects.
+/// It has no destructor (invariant 2 of [`gil`](super::gil)), so its owner gives it away or releases it. A forgotten
+/// one is never freed; the tests count objects.
 #[repr(transparent)]
 #[must_use = "give it away or release it: it has no destructor"]
 pub(crate) struct New(NonNull<PyObject>);
@@ -122,7 +123,7 @@ impl New {
         New(unsafe { NonNull::new_unchecked(raw) })
     }
 
-    /// What a function of the C API returned.
+    /// The result of a function of the C API.
     ///
     /// # Safety
     /// An owned reference, or null with an exception set.
@@ -205,7 +206,7 @@ impl<T> Field<T> {
         self.replace(x, value);
     }
 
-    /// What it was.
+    /// The previous value.
     #[inline(always)]
     pub(crate) fn replace(&self, _x: Exclusive<'_>, value: T) -> T {
         // SAFETY: the token; no reference to the value is ever given out, and nothing is dropped here.
@@ -245,11 +246,11 @@ impl Slot {
     /// Another reference to what it refers to.
     #[inline(always)]
     pub(crate) fn get(&self, gil: Gil<'_>) -> Option<New> {
-        // SAFETY: what is in the slot is alive now; `own` makes that last.
+        // SAFETY: the object in the slot is alive now; `own` makes that last.
         unsafe { Ref::nullable(self.0.get(gil.exclusive())) }.map(|object| object.own(gil))
     }
 
-    /// What it refers to, borrowed.
+    /// Its target, borrowed.
     ///
     /// # Safety
     /// Nothing empties or refills the slot while the result is in use: no Python code runs, or it cannot get at the slot.
@@ -271,7 +272,7 @@ impl Slot {
         self.put(x, None)
     }
 
-    /// Refills it; what it was.
+    /// Refills it; returns the previous target.
     #[inline(always)]
     #[must_use = "release the old one"]
     pub(crate) fn put(&self, x: Exclusive<'_>, object: Option<New>) -> Option<New> {
@@ -303,7 +304,7 @@ impl Held {
         Held(UnsafeCell::new(object.0))
     }
 
-    /// What it refers to, for as long as the instance is.
+    /// Its target, for as long as the instance lives.
     #[inline(always)]
     pub(crate) fn get(&self) -> Ref<'_> {
         // SAFETY: written when it was made and never after.

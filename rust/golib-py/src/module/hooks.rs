@@ -1,4 +1,4 @@
-//! The two tables: what the runtime calls of the host, and what C calls of the runtime.
+//! The two tables: the host's functions for the runtime, and the runtime's functions for C.
 //!
 //! A goroutine's payload is its Python `Goroutine` object, an owned reference that `goroutine_main` gives back.
 //!
@@ -16,7 +16,7 @@ use crate::core::goroutine::{self, stand_in};
 use crate::cpython::runtime::RuntimeTable;
 use crate::cpython::{self, ThreadState};
 
-/// What the runtime calls.
+/// The functions that the runtime calls.
 static EMBEDDER: Embedder = Embedder {
     bind: attach::bind,
     attach: attach::attach,
@@ -34,7 +34,7 @@ static EMBEDDER: Embedder = Embedder {
     deadlock: deadlock::deadlock,
 };
 
-/// What C asks of the runtime.
+/// The functions that C calls.
 static RUNTIME: RuntimeTable = RuntimeTable {
     pin: Some(pin),
     goroutine: Some(current_goid),

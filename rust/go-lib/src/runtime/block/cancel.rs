@@ -4,19 +4,20 @@
 //! first. So who sees a channel closed sees everything below it ended, too.
 //!
 //! # Invariants
-//! 1. A node ends by whoever takes `open` out of it, under its lock: by a cancel of its own, by its
+//! 1. A node ends when `open` is taken out of it, under its lock: by a cancel of its own, by its
 //!    parent's, or by being abandoned. Afterwards nothing registers with it.
 //! 2. A node is in its parent's `open` until the parent has ended, or it and all below it have: a
 //!    cancel misses nothing, and what has ended leaves nothing behind. Locks of two nodes are never
 //!    held at once.
 //! 3. The alarm is set and stopped under the node's lock, and set only while it is `open`.
-//! 4. What may be dropped last on a scheduler's stack holds nothing of the user's: `open` has been
-//!    taken out of such a node, and its calls were started, or dropped by who abandoned it.
-//! 5. References upwards are weak: whoever has a node has its parents by other means.
+//! 4. A node whose last reference may be dropped on a scheduler's stack holds nothing of the
+//!    user's: `open` has been taken out of it, and its calls were started, or dropped when it was
+//!    abandoned.
+//! 5. References upwards are weak: the owner of a node has its parents by other means.
 //!
 //! # Memory ordering
 //! The lock orders everything but the look at `ended`, whose Acquire pairs with the Release in
-//! `mark`: who finds a node ended sees what `publish` wrote.
+//! `mark`: a reader that finds a node ended sees what `publish` wrote.
 //!
 //! Go: context/context.go (cancelCtx, propagateCancel, afterFuncCtx)
 
@@ -79,7 +80,7 @@ impl End {
     }
 }
 
-/// What runs in a goroutine of its own when a node ends.
+/// A call that runs in a goroutine of its own when a node ends.
 struct Call {
     f: GoFn,
     created_at: &'static Location<'static>,
@@ -217,7 +218,8 @@ impl<D: Done> CancelNode<D> {
         busy
     }
 
-    /// Ends the node by 1, and no other; what is registered with it. `None`: it has ended before.
+    /// Ends the node by 1, and no other; returns the calls registered with it. `None`: it has ended
+    /// before.
     fn mark(self: &Arc<Self>, end: End, publish: impl FnOnce()) -> Option<Open<D>> {
         let mut children = self.children.lock();
         let open = children.open.take()?;
@@ -229,8 +231,8 @@ impl<D: Done> CancelNode<D> {
         Some(open)
     }
 
-    /// Nobody can cancel the node or ask it any more: takes it out of the tree. What is registered
-    /// with it is dropped here.
+    /// Nobody can cancel the node or ask it any more: takes it out of the tree. Calls registered
+    /// with it are dropped here.
     pub(crate) fn abandon(self: &Arc<Self>) {
         let open = {
             let mut children = self.children.lock();

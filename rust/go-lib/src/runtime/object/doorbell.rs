@@ -2,8 +2,8 @@
 
 use crate::runtime::object::g::{Kind, G};
 
-/// What a sender that does not wait leaves at a full channel for one value, to be told when it has room again: a
-/// G that runs nothing. To ready it is to call `ring`.
+/// A request to be told when a full channel has room for one value, left by a sender that does not wait: a G that runs
+/// nothing. Readying it means calling `ring`.
 #[repr(C)]
 pub struct Doorbell {
     /// First: a G without an M is the one of a doorbell.

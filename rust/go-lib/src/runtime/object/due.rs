@@ -59,7 +59,7 @@ impl SchedTrace {
 
 /// Between two looks at who waits while something runs, and from that on to the next: a dump shows minutes.
 pub(crate) const BUSY_NS: i64 = 10_000_000_000;
-/// While nothing runs. Whoever runs first after such a look has the next one come soon.
+/// While nothing runs. The first goroutine to run after such a look makes the next one come soon.
 pub(crate) const IDLE_NS: i64 = 60_000_000_000;
 
 /// When the waits are to be stamped next (`proc::waitsince`).
@@ -104,7 +104,7 @@ impl WaitStamps {
         let due = now >= self.next_when();
         if due {
             self.next_ns.store(now + if idle { IDLE_NS } else { BUSY_NS }, Ordering::Relaxed);
-            // Release: whoever sees it brings the time forward after it was set; pairs with the Acquire of
+            // Release: a reader that sees it brings the time forward after it was set; pairs with the Acquire of
             // `rests`.
             self.rests.store(idle, Ordering::Release);
         } else if !idle && self.rests.load(Ordering::Relaxed) {
@@ -183,7 +183,7 @@ mod tests {
         stamps.stirred();
         assert!(stamps.next_when() <= nanotime() + BUSY_NS);
         assert!(!stamps.rests(), "the rest is over");
-        // It was not told, but sees it.
+        // It was not told, but notices.
         let at = look(true);
         assert_eq!(stamps.next_when(), at + IDLE_NS);
         assert!(!stamps.take_due(at, false));

@@ -37,7 +37,7 @@ pub(crate) const GWAITING: u32 = 4;
 /// Ended; on a free list.
 pub(crate) const GDEAD: u32 = 6;
 
-/// What a G stands for.
+/// The kind of a G.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     /// A goroutine of a Rust closure.
@@ -67,13 +67,13 @@ pub struct G {
     pub(crate) waitsince: AtomicU64,
     /// See `proc::status`. By 2.
     pub(crate) status: AtomicU32,
-    /// What the G stands for. Creator.
+    /// The kind of the G. Creator.
     pub(crate) kind: Cell<Kind>,
     /// The host's own servant: neither counted nor shown. Creator.
     pub(crate) system: Cell<bool>,
     /// Why it waits; meaningful in GWAITING. Itself, before parking.
     pub(crate) waitreason: Cell<WaitReason>,
-    /// What the claimer left: the sudog that was claimed. The claimer, before goready.
+    /// The sudog that was claimed, left by the claimer. The claimer, before goready.
     pub(crate) param: Cell<*mut ()>,
     /// A park must keep the M: `lock_os_thread` depth plus the host's holds. Itself.
     pub(crate) lock_depth: Cell<u32>,

@@ -4,9 +4,9 @@
 //! 1. `first`, `last`, `next` belong to the P's owner alone: no atomics, no stealing.
 //! 2. Everybody else pushes to the `inbox`, a stack that the owner takes whole and reverses, so
 //!    that order among one pusher's Gs is kept.
-//! 3. Whoever wakes from a sleep passes by a long queue: those up to `passing`, and no others, were put in front of it. Else
-//!    a ticker would be late by a thousand hand-offs where a thousand goroutines begin with a call that blocks. Sleepers
-//!    keep their order, and `MOST_PASS` at most pass by one that waits.
+//! 3. Goroutines that wake from a sleep overtake a long queue: those up to `passing`, and no others, were put in front
+//!    of it. Else a ticker would be late by a thousand hand-offs where a thousand goroutines begin with a call that
+//!    blocks. Sleepers keep their order, and `MOST_PASS` at most pass by one that waits.
 //! 4. `len` counts `first…last` and `next`; others read it as a hint.
 //!
 //! # Memory ordering

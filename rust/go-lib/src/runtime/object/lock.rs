@@ -2,11 +2,11 @@
 //!
 //! # Invariants
 //! 1. No lock is held across `gopark`/`goready`, a host call or a wait for the interpreter.
-//! 2. `state`: 0 unlocked, 1 locked, 2 locked and somebody may sleep.
+//! 2. `state`: 0 unlocked, 1 locked, 2 locked with possible sleepers.
 //!
 //! # Memory ordering
-//! Acquire when the CAS from 0 wins, Release when the word goes back to 0: what one holder wrote,
-//! the next one sees.
+//! Acquire when the CAS from 0 wins, Release when the word goes back to 0: the next holder sees
+//! what the last one wrote.
 //!
 //! Go: runtime/lock_futex.go
 
@@ -20,9 +20,10 @@ const LOCKED: u32 = 1;
 const CONTENDED: u32 = 2;
 /// Looks before sleeping: about a microsecond, longer than any section is held.
 const LOOKS: u32 = if cfg!(golib_loom) { 0 } else { 60 };
-/// The same for a channel's lock, and the pauses before each look. Its users come back at once: who finds
-/// it locked lets the holder have a microsecond's worth of operations rather than have the channel travel
-/// from CPU to CPU for each (four senders and four receivers on two Ps: 80 ns a message, so 15).
+/// The same for a channel's lock, and the pauses before each look. Its users come back at once: a
+/// thread that finds it locked lets the holder do a microsecond's worth of operations, so that the
+/// channel need not travel from CPU to CPU for each (four senders and four receivers on two Ps: 80
+/// ns a message, so 15).
 const CHAN_LOOKS: u32 = if cfg!(golib_loom) { 0 } else { 20 };
 const CHAN_PAUSES: u32 = 40;
 
@@ -63,7 +64,8 @@ impl Mutex {
                 return;
             }
         }
-        // Acquire: as in try_lock. Whoever slept must assume that others sleep too, hence CONTENDED.
+        // Acquire: as in try_lock. A thread that slept must assume that others sleep too, hence
+        // CONTENDED.
         while self.state.swap(CONTENDED, Ordering::Acquire) != UNLOCKED {
             futex_wait(&self.state, CONTENDED, None);
         }
@@ -87,16 +89,17 @@ impl Mutex {
 /// The lock of a channel: one that only holders of the host's interpreter take needs no atomic
 /// read-modify-write, since the interpreter excludes them from one another.
 ///
-/// Not the GIL guards the section, but who may lock: a goroutine that parks may give the interpreter
-/// up before its `unlockf` runs (`proc::park::leave_host_without_p`), so that the next holder of the
-/// interpreter may find the lock taken, and waits for the few instructions until it is free.
+/// The interpreter decides who may lock; it does not guard the section: a goroutine that parks may
+/// give the interpreter up before its `unlockf` runs (`proc::park::leave_host_without_p`), so that
+/// the next holder of the interpreter may find the lock taken, and waits for the few instructions
+/// until it is free.
 pub(crate) struct ChanLock {
     mutex: Mutex,
     by_host: bool,
 }
 
 impl ChanLock {
-    /// An unlocked one. `by_host`: whoever locks it holds the host's interpreter.
+    /// An unlocked one. `by_host`: it is locked with the host's interpreter held.
     pub(crate) fn new(by_host: bool) -> Self {
         ChanLock { mutex: Mutex::new(), by_host }
     }
@@ -113,7 +116,7 @@ impl ChanLock {
         while self.mutex.state.load(Ordering::Acquire) != UNLOCKED {
             wait_for_holder();
         }
-        // Relaxed: whoever reads it next takes the interpreter after us.
+        // Relaxed: the next reader takes the interpreter after this thread.
         self.mutex.state.store(LOCKED, Ordering::Relaxed);
     }
 

@@ -22,7 +22,7 @@ use crate::runtime::object::p::P;
 /// Runs on g0 after a goroutine left its stack by `mcall`.
 pub(crate) type McallFn = unsafe fn(*mut M, *mut G);
 
-/// What `gopark` hands to `park_m` over the stack switch.
+/// The arguments that `gopark` hands to `park_m` over the stack switch.
 #[derive(Clone, Copy)]
 pub(crate) struct ParkArgs {
     pub(crate) unlockf: unsafe fn(*mut G, *mut ()),
@@ -55,7 +55,7 @@ pub(crate) struct M {
     /// The goroutine left for the one that runs, and not yet settled; whether it waits. See `proc::relay`.
     pub(crate) left: Cell<*mut G>,
     pub(crate) left_waits: Cell<bool>,
-    /// What the host left for `may_migrate`.
+    /// The host's value for `may_migrate`.
     pub(crate) caller: Cell<*const ()>,
     /// Its scheduler, for models, which have one each; opaque, since that lies above.
     pub(crate) sched: *const (),
@@ -83,7 +83,7 @@ pub(crate) struct M {
     pub(crate) tid: AtomicU32,
     /// Its `pthread_t`; 0 until it runs.
     pub(crate) pthread: AtomicU64,
-    /// The thread-G of a foreign thread; an M of ours runs its scheduler as this G.
+    /// The thread-G of a foreign thread; the runtime's own M runs its scheduler as this G.
     pub(crate) g0: G,
 }
 

@@ -36,7 +36,7 @@ impl Note {
     /// Wakes the sleeper, now or when it comes. True: it sleeps elsewhere, where the caller has to wake
     /// it.
     pub(crate) fn notify(&self) -> bool {
-        // Release: what the waker did happens before the sleeper goes on; pairs with sleep.
+        // Release: what the waker did happens before the sleeper continues; pairs with sleep.
         match self.key.swap(WOKEN, Ordering::Release) {
             0 => futex_wake(&self.key, 1),
             ELSEWHERE => return true,

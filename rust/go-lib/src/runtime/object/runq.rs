@@ -33,7 +33,7 @@ pub(crate) struct RunQ {
     slots: [AtomicPtr<G>; CAP as usize],
 }
 
-/// What did not fit: the G and half of the ring, for the global queue.
+/// The overflow for the global queue: the G and half of the ring.
 pub(crate) type Overflow = Vec<*mut G>;
 
 impl RunQ {
@@ -55,8 +55,8 @@ impl RunQ {
     pub(crate) unsafe fn put(&self, mut gp: *mut G, next: bool) -> Option<Overflow> {
         if next {
             if self.next.load(Ordering::Relaxed).is_null() {
-                // Release: publishes gp; pairs with the Acquire of get's and grab's swap. Thieves leave a null
-                // one as it is.
+                // Release: publishes gp; pairs with the Acquire of get's and grab's swap. Thieves
+                // leave a null one alone.
                 self.next.store(gp, Ordering::Release);
                 return None;
             }
@@ -232,7 +232,7 @@ mod tests {
     use crate::runtime::object::g::{Kind, G};
     use crate::test_rng::Rng;
 
-    /// What a ring and its `runnext` are, less their bounds.
+    /// A ring and its `runnext` without their bounds.
     #[derive(Default)]
     struct Model {
         next: Option<*mut G>,
@@ -261,7 +261,7 @@ mod tests {
             self.ring.pop_front().or_else(|| self.next.take()).map(|gp| (gp, false))
         }
 
-        /// What a thief takes.
+        /// A thief's loot.
         fn steal(&mut self, steal_next: bool) -> Vec<*mut G> {
             let n = self.ring.len().div_ceil(2);
             let mut taken: Vec<_> = self.ring.drain(..n).collect();

@@ -28,7 +28,7 @@ impl Pool {
         self.used.pop_back().or_else(|| self.trimmed.pop())
     }
 
-    /// Moves `n` stacks, if there are so many, to `cache`: those used last.
+    /// Moves up to `n` stacks to `cache`: those used last.
     pub(crate) fn take(&mut self, n: usize, cache: &mut Vec<Bound>) {
         let of_used = self.used.len().min(n);
         let of_trimmed = self.trimmed.len().min(n - of_used);

@@ -23,7 +23,7 @@ impl Start {
     pub(crate) const NONE: Start = Start { take: None, data: MaybeUninit::uninit() };
 
     pub(crate) fn new<F: FnOnce() + Send + 'static>(f: F) -> Start {
-        // SAFETY: it may live for ever.
+        // SAFETY: it may live forever.
         unsafe { Self::of_borrower(f) }
     }
 
@@ -47,7 +47,7 @@ impl Start {
         start
     }
 
-    /// Calls the function, which is gone then, also if it panics.
+    /// Calls the function, which is gone then, even if it panics.
     pub(crate) fn call(&mut self) {
         if let Some(take) = self.take.take() {
             // SAFETY: by 1.

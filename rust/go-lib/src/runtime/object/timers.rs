@@ -1,8 +1,9 @@
 //! The timers of one P: a 4-ary heap, ordered by when they are due.
 //!
-//! The heap is passive: it says who is due, `proc` readies them. A wait has one deadline at most,
-//! so each G embeds the one [`Timer`] it can need and arming allocates nothing but heap slots. A
-//! timer may also belong to an alarm (`runtime::block::time`), and calls a function of its owner.
+//! The heap is passive: it tells which timers are due, and `proc` acts. A wait has one deadline at
+//! most, so each G embeds the one [`Timer`] it can need and arming allocates nothing but heap
+//! slots. A timer may also belong to an alarm (`runtime::block::time`), and calls a function of its
+//! owner.
 //!
 //! # Invariants
 //! 1. `heap[i].when <= heap[c].when` for each child `c` in `4i+1 ..= 4i+4`.
@@ -28,13 +29,13 @@ pub(crate) const NEVER: i64 = i64::MAX;
 /// Timers fired between two acquisitions of the lock.
 const BATCH: usize = 32;
 
-/// What a timer does when it is due: `fire(arg, seq)`, on g0 with no lock held. Returns a G whose
+/// A timer's action when it is due: `fire(arg, seq)`, on g0 with no lock held. Returns a G whose
 /// wait it has claimed, for the caller to ready, or null.
 #[derive(Clone, Copy)]
 pub(crate) struct Action {
     pub(crate) fire: unsafe fn(*mut (), u64) -> *mut G,
     pub(crate) arg: *mut (),
-    /// What `arg` was armed for, by 5.
+    /// The setting for which `arg` was armed, by 5.
     pub(crate) seq: u64,
 }
 
@@ -110,16 +111,16 @@ impl Timers {
     /// When the first timer is due, [`NEVER`] if there is none.
     #[inline]
     pub(crate) fn next_when(&self) -> i64 {
-        // Relaxed: a hint; whoever acts on it takes the lock. A sleeper that read it too early is
-        // woken by the armer, which `arm` tells so.
+        // Relaxed: a hint; acting on it needs the lock. A sleeper that read it too early is woken
+        // by the armer, which `arm` tells so.
         self.earliest.load(Ordering::Relaxed)
     }
 
     /// Arms `gp`'s timer to end the wait `generation` at `when_ns`. True: it is now the earliest,
-    /// whoever sleeps until the next timer must be told.
+    /// and an M that sleeps until the next timer must be told.
     ///
     /// # Safety
-    /// `gp` is valid for ever (g.rs, 1), its timer is not armed, and `self` does not move or end
+    /// `gp` is valid forever (g.rs, 1), its timer is not armed, and `self` does not move or end
     /// while it is.
     pub(crate) unsafe fn arm(&self, gp: *mut G, when_ns: i64, generation: u64) -> bool {
         let action = Action { fire: end_wait, arg: gp.cast(), seq: generation };
@@ -174,7 +175,7 @@ impl Timers {
         }
     }
 
-    /// Fires what is due at `now_ns`, outside the lock; what each action returned goes to `fired`.
+    /// Fires the timers due at `now_ns`, outside the lock; each action's result goes to `fired`.
     /// Returns when the next timer is due.
     ///
     /// # Safety
@@ -267,7 +268,7 @@ unsafe fn sift_down(heap: &mut [Entry], mut i: usize) {
     unsafe { place(heap, i, e) };
 }
 
-/// Takes the entry at `i` out and returns what it was to do.
+/// Takes the entry at `i` out and returns its action.
 ///
 /// # Safety
 /// The heap's lock is held, its entries are valid and `i` is one of them.
@@ -283,8 +284,8 @@ unsafe fn remove(heap: &mut Vec<Entry>, i: usize) -> Action {
     // SAFETY: by 3 the timer is still valid under the lock.
     unsafe {
         let action = (*out.timer).action.get();
-        // Release: the action has been read: whoever sees null may arm the timer in another heap, or free
-        // it. Pairs with the Acquire of `disarm`.
+        // Release: the action has been read: a thread that sees null may arm the timer in another
+        // heap, or free it. Pairs with the Acquire of `disarm`.
         (*out.timer).heap.store(ptr::null_mut(), Ordering::Release);
         action
     }

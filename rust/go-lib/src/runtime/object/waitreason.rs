@@ -40,7 +40,7 @@ pub enum WaitReason {
     Join,
     /// Waiting for I/O.
     IoWait,
-    /// Parked for ever.
+    /// Parked forever.
     Forever,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `mod` | the queue's owner: who polls, and what a poll made ready |
+//! | `mod` | the queue's owner: polling, and the goroutines that a poll made ready |
 //! | `desc` | PollDesc: the hand-shake of a waiter with the poller, deadlines and close |
 //! | `pool` | where PollDescs live |
 //! | `error` | why a descriptor cannot be used |
@@ -15,14 +15,14 @@
 //! - sysmon polls if nobody has for 10 ms.
 //!
 //! # Invariants
-//! 1. `waiters` counts the Gs that are in a PollDesc: added by the G before it can be found, taken
-//!    off by whoever claims its wait, or by the G if it left otherwise. While it is not 0 no deadlock
-//!    is reported: the world outside may wake somebody.
+//! 1. `waiters` counts the Gs that are in a PollDesc: added by the G before it can be found,
+//!    subtracted by the claimer of its wait, or by the G if it left otherwise. While it is not 0 no
+//!    deadlock is reported: the world outside may wake somebody.
 //! 2. `polling` is set under `sched.lock` by the M that goes to sleep in the poller, and taken back
 //!    by it after it has left the kernel: two sleepers would take each other's wake-ups.
-//! 3. While somebody waits and all Ps are idle, an M is in the poller, or on its way. An M that falls
-//!    asleep looks at `waiters` under `sched.lock`; a waiter without a P, who may be nobody's last
-//!    before the sleep, looks at `polling` under it (`proc::wake::attend`).
+//! 3. While somebody waits and all Ps are idle, an M is in the poller, or on its way. An M that
+//!    falls asleep looks at `waiters` under `sched.lock`; a waiter without a P, after which no M
+//!    need fall asleep, looks at `polling` under it (`proc::wake::attend`).
 //! 4. The poller is made with the first descriptor: a program without net pays nothing.
 //!
 //! Go: runtime/netpoll.go
@@ -42,14 +42,14 @@ use crate::runtime::poller::pool::Pool;
 use crate::sys::clock::nanotime;
 use crate::sys::poll::{Events, Poller, Until};
 
-/// sysmon polls when nobody has for so long.
+/// sysmon polls when nobody has done so for this long.
 const OVERDUE_NS: i64 = 10_000_000;
 
 /// The poller of a scheduler.
 pub(crate) struct Netpoll {
     /// By 4: null before the first descriptor; never freed.
     poller: AtomicPtr<Poller>,
-    /// Who makes the poller.
+    /// The maker of the poller.
     making: Locked<()>,
     /// By 1.
     waiters: AtomicUsize,
@@ -60,7 +60,7 @@ pub(crate) struct Netpoll {
     /// How often somebody did.
     polls: AtomicU64,
     pub(crate) pool: Pool,
-    /// Who brings a descriptor of the parent's into a forked child's poller (`fd`).
+    /// The thread that brings a descriptor of the parent's into a forked child's poller (`fd`).
     pub(crate) reviving: Locked<()>,
 }
 
@@ -141,8 +141,8 @@ impl Netpoll {
         self.polls.load(Ordering::Relaxed)
     }
 
-    /// The calling M, which is about to sleep and holds `sched.lock`, is to sleep in the poller. By 2
-    /// the caller calls `sleep` next.
+    /// The calling M, which is about to sleep and holds `sched.lock`, will sleep in the poller. By
+    /// 2 the caller calls `sleep` next.
     pub(crate) fn begin_sleep(&self) -> bool {
         let begin = self.is_unattended();
         if begin {
@@ -191,8 +191,8 @@ impl Netpoll {
         ready
     }
 
-    /// In a forked child: the queue is the parent's. The descriptors that the child goes on using
-    /// come into a new one (`fd`).
+    /// In a forked child: the queue is the parent's. Descriptors that the child still uses come
+    /// into a new one (`fd`).
     pub(crate) fn forget(&self) {
         if let Some(poller) = self.poller() {
             poller.forget();

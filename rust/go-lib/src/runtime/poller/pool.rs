@@ -3,7 +3,7 @@
 //! # Invariants
 //! 1. A PollDesc is never freed and never moves: a stale event or timer can always look at it, and
 //!    finds another sequence number there.
-//! 2. A number of the list `free` is nobody's.
+//! 2. A number in the list `free` has no owner.
 
 use std::ptr;
 

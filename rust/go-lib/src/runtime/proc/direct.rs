@@ -1,16 +1,16 @@
 //! From one host goroutine straight to the next, without a turn on g0.
 //!
-//! Host goroutines run on P 0 only, and only its M takes them out of its queue. So as long as an M is
-//! inside the runtime with P 0, nobody can run the host goroutine that it runs, even if it can be
-//! found and claimed: its park can be done on its own stack, before its context is saved. If then a
-//! goroutine comes next that has run before, and whose state can be attached without waiting, its
-//! stack is switched to at once: one switch instead of two, and no turn of the scheduler's loop.
-//! Whatever is out of the ordinary is left to g0. In the same way a goroutine that ends is followed by
-//! a new one on its own stack (`entry::succeed`).
+//! Host goroutines run on P 0 only, and only its M takes them out of its queue. So as long as an M
+//! is inside the runtime with P 0, nobody can run the host goroutine that it runs, even if it can
+//! be found and claimed: its park can be done on its own stack, before its context is saved. If
+//! then a goroutine comes next that has run before, and whose state can be attached without
+//! waiting, its stack is switched to at once: one switch instead of two, and no turn of the
+//! scheduler's loop. Everything unusual is left to g0. In the same way a goroutine that ends is
+//! followed by a new one on its own stack (`entry::succeed`).
 //!
-//! Returns behind a switch are slow: the CPU predicts them from the calls that the left goroutine made,
-//! rightly as long as both came here the same way. So there are few frames between an operation and
-//! `gopark`, and whoever parks shares that one.
+//! Returns behind a switch are slow: the CPU predicts them from the calls that the left goroutine
+//! made, rightly as long as both came here the same way. So there are few frames between an
+//! operation and `gopark`, and all parks share that one.
 //!
 //! # Invariants
 //! 1. The M holds P 0 and is inside the runtime until the context is saved: the switch itself leaves
@@ -37,7 +37,7 @@ pub(crate) fn serves(m: &M, g: &G) -> bool {
     g.kind.get() == Kind::Host && !m.pp().is_null()
 }
 
-/// Parks `gp`; returns when it goes on. See `park::gopark`.
+/// Parks `gp`; returns when it resumes. See `park::gopark`.
 ///
 /// # Safety
 /// On the stack of `gp`, inside the runtime, `serves` holds; the duty of `gopark`'s caller.
@@ -51,7 +51,7 @@ pub(crate) unsafe fn park(m: &M, gp: *mut G, args: &ParkArgs) {
     }
 }
 
-/// Lets the others in P 0's queue run first; returns when `gp` goes on. See `park::gosched`.
+/// Lets the others in P 0's queue run first; returns when `gp` resumes. See `park::gosched`.
 ///
 /// # Safety
 /// As [`park`].
@@ -66,8 +66,8 @@ pub(crate) unsafe fn gosched(m: &M, gp: *mut G) {
     }
 }
 
-/// Leaves the stack of `gp`, which is queued or waits, for that of the goroutine to run next; returns
-/// when `gp` goes on.
+/// Leaves the stack of `gp`, which is queued or waits, for that of the goroutine to run next;
+/// returns when `gp` resumes.
 ///
 /// # Safety
 /// As [`park`]; `pinned` says whether the M is kept for `gp`.
@@ -92,7 +92,7 @@ unsafe fn go_on(m: &M, gp: *mut G, pinned: bool) {
 /// On g0, for a goroutine that has parked on its own stack: there is nothing left to do.
 unsafe fn has_parked(_m: *mut M, _gp: *mut G) {}
 
-/// The goroutine to run next, its state attached; null if g0 is to look for it.
+/// The goroutine to run next, its state attached; null if g0 must look for it.
 #[inline(always)]
 fn next(m: &M, gp: *mut G) -> *mut G {
     // SAFETY: by 1; queued Gs are valid.
@@ -138,10 +138,10 @@ fn can_follow(m: &M, next: &G) -> bool {
     true
 }
 
-/// Saves the context of `g`, leaves the runtime, and goes on as `next`.
+/// Saves the context of `g`, leaves the runtime, and continues as `next`.
 ///
 /// # Safety
-/// The context of `next` is saved and it is ours; by 1.
+/// The context of `next` is saved, and this M owns it; by 1.
 #[inline(always)]
 unsafe fn switch(m: &M, g: &G, next: &G) {
     // SAFETY: the caller's duty.

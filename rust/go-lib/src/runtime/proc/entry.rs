@@ -107,9 +107,9 @@ fn dies(m: &M, s: &Sched, g: &G) {
     }
 }
 
-/// Ends `gp`, whose host state, if any, is clean, and starts the next one in its place, on its stack
-/// and with its state: nothing is given back, taken or switched. That goroutine, which runs now; or null,
-/// and `goexit` is to end `gp`.
+/// Ends `gp`, whose host state, if any, is clean, and starts the next one in its place, on its stack and with its
+/// state: nothing is given back, taken or switched. That goroutine, which runs now; or null, and `goexit` must end
+/// `gp`.
 ///
 /// # Safety
 /// Called on the stack of `gp`, on which nothing is left to run.

@@ -1,8 +1,7 @@
 //! A forked child: only the forking thread lives on; the runtime starts afresh there.
 //!
-//! The old scheduler, its Gs and their stacks stay as they are, untouched: channels made before
-//! the fork may still link sudogs that live on those stacks. Their waits are made unclaimable, so
-//! whoever meets such a sudog skips it.
+//! The old scheduler, its Gs and their stacks stay untouched: channels made before the fork may still link sudogs that
+//! live on those stacks. Their waits are made unclaimable, so whoever meets such a sudog skips it.
 
 use std::ptr;
 
@@ -13,7 +12,7 @@ use crate::runtime::proc::kick;
 use crate::runtime::sched::{replace_sched, sched, sched_if_made, GPtr};
 use crate::sys::{thread, tls};
 
-/// What the child's only thread is.
+/// The role of the child's only thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ForkChild {
     /// It runs the goroutine that forked.
@@ -22,11 +21,11 @@ pub enum ForkChild {
     Thread,
 }
 
-/// Waits, before a fork, until no other thread holds the lock of a host's channel or semaphore: nobody
-/// would release it in the child. The caller holds the interpreter, as does who takes such a lock; only
-/// a goroutine that parks without a P gives it up before it unlocks.
+/// Waits, before a fork, until no other thread holds the lock of a host's channel or semaphore: nobody would release
+/// it in the child. The caller holds the interpreter, as do all that take such a lock; only a goroutine that parks
+/// without a P gives it up before it unlocks.
 pub fn before_fork() {
-    /// Without the interpreter others may come and go for ever.
+    /// Without the interpreter others may come and go forever.
     const LOOKS: usize = 10_000;
     let s = sched();
     for _ in 0..LOOKS {
@@ -41,8 +40,8 @@ pub fn before_fork() {
 /// Has the runtime forget, in a forked child, everything but the caller. It starts no thread, so that a host may call it
 /// before its interpreter is usable again; whatever first needs a P starts the runtime.
 ///
-/// A goroutine that forked is from now on tied to its thread, which is the child's main thread, and a deadlock is told it.
-/// It goes on without a P, as if it had lost its own in a call.
+/// A goroutine that forked is from now on tied to its thread, which is the child's main thread, and gets the report of
+/// a deadlock. It continues without a P, as if it had lost its own in a call.
 ///
 /// # Safety
 /// Called once in the child, by its only thread, before any other call into the runtime.
@@ -56,7 +55,7 @@ pub unsafe fn after_fork_in_child() -> ForkChild {
     old.netpoll.forget();
     kick::want_no_yield();
     let new = replace_sched();
-    // Numbers and limits go on where the parent's were.
+    // Numbers and limits continue from the parent's.
     new.goid.store(old.goid.load(Ordering::Relaxed), Ordering::Relaxed);
     new.max_threads.store(old.max_threads.load(Ordering::Relaxed), Ordering::Relaxed);
     new.wanted_procs.store(old.gomaxprocs.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -32,7 +32,7 @@ pub(crate) fn gfget(m: &M, s: &'static Sched) -> *mut G {
         let gp = unsafe { s.inner.lock().gfree.pop() };
         return if gp.is_null() { make_g(s, None) } else { gp };
     }
-    // SAFETY: inside the runtime the P is ours, and so is its list.
+    // SAFETY: inside the runtime this M owns the P, and so its list.
     unsafe {
         let list = &(*pp).gfree;
         let gp = list.pop();

@@ -45,7 +45,7 @@ pub(crate) fn kick(s: &Sched) {
 #[cold]
 #[inline(never)]
 fn kick_slow(s: &Sched) {
-    // Relaxed: two kicks at once are as good as one.
+    // Relaxed: two kicks at once count as one.
     s.sysmon_sleeps.store(0, Ordering::Relaxed);
     s.sysmon_note.wakeup();
 }

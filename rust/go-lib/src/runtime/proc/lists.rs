@@ -1,8 +1,8 @@
 //! The idle lists, and who holds which P.
 //!
 //! # Invariants
-//! 1. `midle` holds exactly the Ms that sleep (or are about to) in `stop::stopm`; whoever takes one out
-//!    sets its `nextp` and wakes it. One that leaves by itself may end (`idle`).
+//! 1. `midle` holds exactly the Ms that sleep (or are about to) in `stop::stopm`; taking one out includes setting its
+//!    `nextp` and waking it. One that leaves by itself may end (`idle`).
 //! 2. A P on `pidle` has status PIDLE; taking it off makes it PRUNNING.
 //!
 //! Go: runtime/proc.go (pidleput, pidleget, mget, acquirep, releasep)

@@ -35,7 +35,7 @@ pub fn set_max_threads(n: usize) -> usize {
     sched().max_threads.swap(n, Ordering::Relaxed)
 }
 
-/// Why no thread can be had, in words.
+/// A message that says why there is no thread.
 pub(crate) fn limit_text(s: &Sched, errno: i32) -> String {
     let ThreadLimit { limit, threads } = thread_limit(s);
     if threads >= limit {
@@ -60,7 +60,7 @@ pub(crate) fn thread_limit(s: &Sched) -> ThreadLimit {
     }
 }
 
-/// Starts a new M that runs with `p`, or that is to be idle.
+/// Starts a new M that runs with `p`, or that becomes idle.
 ///
 /// # Errors
 /// The limit of `set_max_threads` (EAGAIN), or the OS's error. `p` stays the caller's.

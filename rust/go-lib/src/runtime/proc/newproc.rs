@@ -16,8 +16,8 @@ use crate::runtime::proc::{enter_rt, leave_rt, newm, park, procs, stacks, syscal
 use crate::runtime::sched::{sched, Sched};
 use crate::sys::errno;
 
-/// Makes a goroutine of a Rust function. Panics, in words, if there is no thread or no stack for it; `f` is
-/// dropped before.
+/// Makes a goroutine of a Rust function. Panics with a message if there is no thread or no stack
+/// for it; `f` is dropped before.
 pub(crate) fn newproc_go(f: Start, stack_bytes: usize, location: &'static Location<'static>) {
     park::yield_if_asked();
     syscall::regain_p();
@@ -27,7 +27,7 @@ pub(crate) fn newproc_go(f: Start, stack_bytes: usize, location: &'static Locati
     }
 }
 
-/// Makes a goroutine of a Rust function, on a stack of the usual size. Also where a thread or a
+/// Makes a goroutine of a Rust function, on a stack of the usual size. Even where a thread or a
 /// stack was refused: it then waits for them in its queue. For those who have nobody to tell, such
 /// as an alarm; `f` is not dropped here.
 pub(crate) fn newproc_late(f: Start, location: &'static Location<'static>) {
@@ -120,7 +120,7 @@ fn newproc1(
     Ok(r)
 }
 
-/// Why a spawn was refused, in words.
+/// A message that says why a spawn was refused.
 #[cold]
 fn refusal_text(e: &io::Error) -> String {
     match e.raw_os_error() {
@@ -135,7 +135,7 @@ fn refusal_text(e: &io::Error) -> String {
 /// A thread or a stack was refused since the last spawn: if that is still so, say it.
 #[cold]
 fn report_refusal(s: &'static Sched, kind: Kind) -> io::Result<()> {
-    // It stays set meanwhile: a refusal of the probe is told the caller, not stderr.
+    // It stays set meanwhile: a refusal of the probe is reported to the caller, not on stderr.
     let errno = s.refused.load(Ordering::Relaxed) as i32;
     let served = match errno {
         errno::ENOMEM => stacks::probe(s, kind).map(|()| true)?,

@@ -24,7 +24,7 @@ const ROW: u32 = 3;
 /// Looks that come soon after each further one.
 const SOON_LOOKS: u32 = 10;
 
-/// What a look at all Ps told.
+/// The findings of a look at all Ps.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Looked {
     /// A P was taken, or is about to be.
@@ -114,7 +114,7 @@ mod tests {
     fn looks_are_rare_while_the_ps_come_back_by_themselves() {
         let mut pace = calm();
         assert_eq!(pace.delay, WAITING_NS);
-        // A server between two bursts: what kicks is the next burst, not a goroutine that blocks.
+        // A server between two bursts: the kick comes from the next burst, not from a goroutine that blocks.
         let (mut looks, mut slept) = (0, 0);
         while slept < 1_000_000_000 {
             pace.looked(&NOTHING, false);

@@ -1,15 +1,14 @@
 //! From one Rust goroutine straight to the next, without a turn on g0.
 //!
-//! Any M may run a Rust goroutine as soon as it can be found. So it is left first, while nobody can
-//! find it, and the one that goes on does on its own stack what g0 would have done for the other:
-//! queues it, or opens its wait (`settle`). In the same way a goroutine that ends is followed by a new
-//! one on its own stack (`entry::succeed`). Whatever is out of the ordinary is left to g0. For host
-//! goroutines see `direct`.
+//! Any M may run a Rust goroutine as soon as it can be found. So its stack is left first, while nobody can find it,
+//! and the next goroutine does on its own stack what g0 would have done for it: queues it, or opens its wait
+//! (`settle`). In the same way a goroutine that ends is followed by a new one on its own stack (`entry::succeed`).
+//! Everything unusual is left to g0. For host goroutines see `direct`.
 //!
 //! # Invariants
 //! 1. From the switch until `settle` the M is inside the runtime, and its `left` is the goroutine that
 //!    was left, which runs for all others still.
-//! 2. Who comes back to a Rust goroutine's stack calls `settle` before anything else.
+//! 2. A thread that returns to a Rust goroutine's stack calls `settle` before anything else.
 //! 3. Nothing here waits, or gives the P away: a channel may be locked.
 
 use std::ptr;
@@ -23,8 +22,7 @@ use crate::runtime::proc::{firstrun, getm, leave_rt, looks, pinned_by_panic, run
 #[cfg(not(golib_loom))]
 use crate::sys::sanitizer;
 
-/// The goroutine that can follow `g`, which runs on `m`, at once; it is the caller's. Null: g0 is to
-/// find one.
+/// The goroutine that can follow `g`, which runs on `m`, at once; it is the caller's. Null: g0 must find one.
 ///
 /// # Safety
 /// On the stack of `g`, inside the runtime.
@@ -68,8 +66,8 @@ pub(crate) unsafe fn take_next(m: &M, accept: impl FnOnce(&G) -> bool) -> *mut G
     }
 }
 
-/// Leaves the stack of `gp` for that of `next`; returns when `gp` goes on. It waits then as `args`
-/// say; without them it is queued.
+/// Leaves the stack of `gp` for that of `next`; returns when `gp` resumes. It waits then as `args` say; without them
+/// it is queued.
 ///
 /// # Safety
 /// On the stack of `gp`, inside the runtime; `next` is the caller's and its context is saved; the duty

@@ -54,8 +54,8 @@ pub(crate) fn set_caller(caller: *const ()) {
     getm().caller.set(caller);
 }
 
-/// What was left for `may_migrate`. A park takes it: who parks again in the same operation leaves it
-/// again, else its goroutine keeps its M.
+/// The value left for `may_migrate`. A park consumes it: an operation that parks again must set it
+/// again, or its goroutine keeps its M.
 #[inline]
 pub(crate) fn caller() -> *const () {
     getm().caller.get()
@@ -91,7 +91,7 @@ fn wait_for_retake(m: &M) {
 /// Leaves the runtime.
 #[inline(always)]
 pub(crate) fn leave_rt(m: &M) {
-    // Release: what was done with the P is seen by whoever takes it; pairs with Acquire in take_p.
+    // Release: the next owner of the P sees what was done with it; pairs with Acquire in take_p.
     m.in_rt.store(0, Ordering::Release);
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn take_p(p: &P) -> bool {
     m.retake.store(1, Ordering::Relaxed);
     // Pairs with the light fence in enter_rt.
     heavy_fence();
-    // Acquire: pairs with leave_rt: what the M did with the P is ours to see.
+    // Acquire: pairs with leave_rt: sysmon sees what the M did with the P.
     let outside = m.in_rt.load(Ordering::Acquire) == 0 && ptr::eq(m.p.load(Ordering::Relaxed), p);
     if outside {
         m.p.store(ptr::null_mut(), Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! Announced blocking calls: Go's entersyscall and exitsyscall.
 //!
-//! Nothing needs them: sysmon finds a blocked goroutine too. Announced, its P goes on at once.
+//! Nothing needs them: sysmon finds a blocked goroutine too. If the call is announced, the P is
+//! free at once.
 //!
 //! Go: runtime/proc.go (entersyscall, exitsyscall, handoffp)
 
@@ -37,7 +38,7 @@ pub(crate) fn entersyscall() {
     leave_rt(m);
 }
 
-/// The call has returned: the goroutine goes on if there is a P for it, else it waits for one.
+/// The call has returned: the goroutine continues if there is a P for it, else it waits for one.
 pub(crate) fn exitsyscall() {
     let gp = getm().curg.get();
     // SAFETY: our own G.
@@ -65,7 +66,7 @@ pub(crate) fn regain_p() {
     }
 }
 
-/// The running goroutine `gp` goes on with a P.
+/// The running goroutine `gp` continues with a P.
 #[cold]
 fn wait_for_p(gp: *mut G) {
     let m = enter_rt();

@@ -8,7 +8,7 @@ use crate::runtime::object::g::GWAITING;
 use crate::runtime::proc::kick;
 use crate::runtime::sched::Sched;
 
-/// So many Gs are looked at under the lock of the list.
+/// How many Gs are looked at under one lock of the list.
 const PART: usize = 1024;
 
 /// An M has a P: it may run something.
@@ -45,7 +45,8 @@ fn stamp(s: &Sched, now: i64) {
         for gp in &all[at..end] {
             // SAFETY: Gs are never freed.
             let g = unsafe { &*gp.0 };
-            // One that goes on meanwhile forgets it when it waits again, or has waited for a moment more.
+            // A waiter that resumes meanwhile loses its stamp when it waits again; until then it appears to have
+            // waited a moment longer.
             if g.status.load(Ordering::Relaxed) == GWAITING
                 && g.waitsince.load(Ordering::Relaxed) == 0
             {

@@ -19,7 +19,8 @@ fn pair() -> (UnixStream, UnixStream) {
     (a, b)
 }
 
-/// What a `poll` reports, by tag: a backend may report a descriptor's directions together or not.
+/// The report of a `poll`, by tag: a backend may report a descriptor's directions together or
+/// apart.
 fn poll(poller: &Poller, until: Until) -> Vec<(u64, u8)> {
     let mut events = Events::new();
     poller.poll(until, &mut events);
@@ -141,7 +142,7 @@ fn close_reports_nothing_more_and_the_number_can_be_used_again() {
     // The copy keeps the old one open, in which more arrives.
     let number = a.as_raw_fd();
     let (c, mut d) = pair();
-    // SAFETY: both are ours; what `a` was is closed, and `a` owns the copy of c.
+    // SAFETY: the test owns both; the old descriptor of `a` is closed, and `a` owns the copy of c.
     assert_eq!(unsafe { libc::dup2(c.as_raw_fd(), number) }, number);
     poller.open(number, TAG + 1).unwrap();
     assert_eq!(poll(&poller, soon()), [(TAG + 1, WRITE)]);

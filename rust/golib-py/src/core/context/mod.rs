@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`node`], [`tree`] | a context, and who is cancelled with whom |
+//! | [`node`], [`tree`] | a context, and which contexts are cancelled together |
 //! | [`link`] | links between contexts, and between blocks |
 //! | [`entry`], [`ambient`] | under which contexts a goroutine or thread runs now |
 //! | [`cancel`] | what a cancellation does |

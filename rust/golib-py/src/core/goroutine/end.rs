@@ -22,8 +22,8 @@ use crate::cpython::ThreadState;
 use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::instance;
 
-/// How often what destructors leave behind is looked at again. They may do so for ever; at a thread's end CPython does not
-/// even look twice.
+/// How often what destructors leave behind is looked at again. They may do so forever; at a thread's end CPython does
+/// not even look twice.
 const MOST_ROUNDS: u32 = 1000;
 
 /// Ends the goroutine with the handle `slf`, which is done, and gives the runtime's reference back. True: the state may
@@ -47,7 +47,7 @@ pub(super) unsafe fn end(slf: Raw, ts: ThreadState) -> bool {
         child::end_if_forked(slf);
         embedder::set_host(ptr::null_mut());
         if ffi::Py_REFCNT(slf) > 1 {
-            // Somebody keeps it, be it only its group, as one that failed: by 3 of the module.
+            // Something keeps it, if only its group, as a member that failed: by 3 of the module.
             ffi::PyObject_GC_Track(slf.cast());
         }
         ffi::Py_DECREF(slf);
@@ -90,13 +90,13 @@ unsafe fn release(mut slf: Raw, ts: ThreadState) -> (Raw, bool) {
         }
         ts.abandon();
         (*instance::<GoroutineObj>(slf)).holder = ptr::null();
-        // By 1: it lives for ever.
+        // By 1 it lives forever.
         ffi::Py_INCREF(slf);
         (slf, ts.retire().unwrap_or(false) && reusable)
     }
 }
 
-/// Releases what the payload alone holds; what the payload is then.
+/// Releases the objects that the payload alone holds; returns the new payload.
 unsafe fn strip(slf: Raw) -> Raw {
     // SAFETY: the goroutine's own handle.
     unsafe {

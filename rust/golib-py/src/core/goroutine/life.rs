@@ -1,4 +1,4 @@
-//! What runs on a goroutine's stack, from its entry to its end.
+//! The functions on a goroutine's stack, from its entry to its end.
 
 use pyo3::ffi;
 use std::ptr;
@@ -36,7 +36,7 @@ pub(crate) unsafe extern "C-unwind" fn goroutine_main(slf: Raw, ts: ThreadState)
         let member = if (*g).holder.is_null() { None } else { end_holder(g) };
         child::end_if_forked(slf);
         if stand_in::ends(g) {
-            // Whoever waits for the end is the main thread again.
+            // The thread that waits for the end is the main thread again.
             ts.set_ident(tstate::ident_of(goid));
         }
         (*g).done.set();
@@ -71,7 +71,7 @@ unsafe fn end_holder(g: *mut GoroutineObj) -> Option<Member> {
     let mut member = None;
     // SAFETY: the goroutine's own handle.
     unsafe {
-        // What is dropped here may want a holder again.
+        // Objects that are dropped here may need a holder again.
         while !(*g).holder.is_null() {
             let holder = ptr::replace(&raw mut (*g).holder, ptr::null());
             let of_holder = (*holder).take_member();

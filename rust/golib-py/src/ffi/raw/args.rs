@@ -1,4 +1,4 @@
-//! What the arguments of a call mean.
+//! The meaning of a call's arguments.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -92,7 +92,7 @@ unsafe fn arguments_slow(
     true
 }
 
-/// How long to wait for a `timeout` argument (null or None: for ever). None: an exception is set.
+/// How long to wait for a `timeout` argument (null or None: forever). None: an exception is set.
 ///
 /// # Safety
 /// The GIL is held.
@@ -150,7 +150,7 @@ pub(crate) fn deadline_after(seconds: f64) -> Option<i64> {
 
 /// The wait that ends after `seconds`: at once if not positive, never if huge.
 pub(crate) fn wait_for(seconds: f64) -> Wait {
-    /// About 146 years: what lies beyond does not happen.
+    /// About 146 years; later than that is never.
     const FOR_EVER: f64 = 4.6e9;
     if seconds <= 0.0 {
         Wait::Try

@@ -78,7 +78,7 @@ pub(crate) fn guard<R>(call: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Some(value),
         Err(payload) => {
-            // SAFETY: bodies run with the GIL held, also after a panic inside the runtime.
+            // SAFETY: bodies run with the GIL held, even after a panic inside the runtime.
             unsafe { errors::panicked(payload) };
             None
         }

@@ -68,7 +68,7 @@ fn entered(gil: Gil<'_>) -> Raised {
     errors::fail(gil, runtime_error(), "this block has been entered already")
 }
 
-/// What `timeout()` returns.
+/// The block that `timeout()` returns.
 struct Timeout {
     block: Blocking,
     /// How long; infinite for none.
@@ -77,7 +77,7 @@ struct Timeout {
     raises: bool,
 }
 
-/// What `shield()` returns.
+/// The block that `shield()` returns.
 struct Shield(Blocking);
 
 impl Class for Timeout {
@@ -149,7 +149,7 @@ fn timeout_exit(gil: Gil<'_>, slf: &Object<Timeout>, args: Args<'_>) -> Outcome<
     let Some(ctx) = slf.block.end(gil) else { return Ok(boolean(gil, false)) };
     let context = ambient::as_context(&ctx);
     let timed_out = context.timed_out.get(gil.exclusive());
-    // Whoever still works under it need not.
+    // Goroutines that still work under it need not continue.
     cancel::cancel(gil, context, Why::Canceled, None);
     ctx.release(gil);
     // SAFETY: found at import, and kept.

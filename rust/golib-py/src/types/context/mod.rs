@@ -1,4 +1,4 @@
-//! `golib.context`: what Python sees of it. What a cancellation is stands in `core/context`.
+//! `golib.context` as Python sees it. Cancellation itself is in `core/context`.
 //!
 //! | file | holds |
 //! |---|---|

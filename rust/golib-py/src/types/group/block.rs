@@ -61,10 +61,11 @@ fn leave(entry: &mut Entry, group: &Object<Group>, error: Ref<'_>) -> Outcome<Ne
         release(gil, late);
         return Err(raised);
     }
-    // Whoever still works under its context need not.
+    // Goroutines that still work under its context need not continue.
     group.cancel_context(gil, None);
     if let Some(ctx) = group.context(gil) {
-        // What passes through the block holds its frame, which may hold us: our context must not hold that.
+        // An exception that passes through the block holds its frame, which may hold the group: the group's context
+        // must not hold that exception.
         let context = ambient::as_context(&ctx);
         tree::forget_cause(gil, context, Some(error));
         tree::forget_cause(gil, context, late.as_ref().map(New::get));
@@ -93,13 +94,13 @@ fn leave_context(gil: Gil<'_>, group: &Object<Group>) -> Outcome<()> {
 
 /// Whether the block's failure by `error` cancels the members.
 fn cancels(gil: Gil<'_>, group: &Object<Group>, error: Ref<'_>) -> bool {
-    // SAFETY: set before any extension is imported, and alive for ever.
+    // SAFETY: set before any extension is imported, and alive forever.
     let exception = unsafe { Ref::borrowed(ffi::PyExc_Exception) };
     group.cancel_on_error || !is_error_of(gil, error, exception)
 }
 
-/// Waits for all members and takes none any more. What interrupted that is put into `late`, and has cancelled the members.
-/// Err: members may be left, for it was interrupted again.
+/// Waits for all members and takes none any more. An exception that interrupts this is put into `late`, and has
+/// cancelled the members. Err: members may be left, for it was interrupted again.
 fn join(
     entry: &mut Entry,
     group: &Object<Group>,
@@ -129,7 +130,7 @@ fn join(
 }
 
 fn is_ctrl_c(gil: Gil<'_>, error: Ref<'_>) -> bool {
-    // SAFETY: set before any extension is imported, and alive for ever.
+    // SAFETY: set before any extension is imported, and alive forever.
     is_error_of(gil, error, unsafe { Ref::borrowed(ffi::PyExc_KeyboardInterrupt) })
 }
 

@@ -3,8 +3,8 @@
 //! # Invariants
 //! 1. All of it is used with the main interpreter's GIL held, and nothing that may give the GIL up runs while the table is
 //!    borrowed.
-//! 2. A waiter lies on its goroutine's stack. Who wakes it takes it out of the table first; a waiter that leaves otherwise
-//!    takes itself out before its frame ends.
+//! 2. A waiter lies on its goroutine's stack. The waker takes it out of the table first; a waiter that leaves
+//!    otherwise takes itself out before its frame ends.
 //! 3. A waiter that was woken but leaves for another reason wakes the next one: no wake-up is lost.
 
 use std::cell::UnsafeCell;

@@ -5,8 +5,8 @@
 //! Python code.
 //!
 //! # Invariants
-//! 1. Nothing in here runs Python code between reading and writing: what was in a `Ref` is given to the caller, who
-//!    drops it.
+//! 1. Nothing in here runs Python code between reading and writing: the previous value of a `Ref` is returned to the
+//!    caller, which drops it.
 
 use std::mem::offset_of;
 
@@ -55,7 +55,7 @@ fn new(gil: Gil<'_>, class: TypeOf<'_, Reference>, args: NewArgs<'_>) -> Outcome
     Ok(slf.into_new())
 }
 
-/// `swap(value)`: sets it; what it was.
+/// `swap(value)`: sets the value and returns the previous one.
 fn swap(gil: Gil<'_>, slf: &Object<Reference>, value: Ref<'_>) -> Outcome<New> {
     let old = slf.value.put(gil.exclusive(), Some(value.own(gil)));
     Ok(old.unwrap_or_else(|| none(gil)))

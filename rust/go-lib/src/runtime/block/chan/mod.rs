@@ -1,8 +1,8 @@
 //! Channels: a bounded FIFO of values on which goroutines and OS threads wait.
 //!
 //! [`core`] is the untyped channel, which `select` works on; [`Hchan`] is its typed face: the
-//! elements of `T` are moved, never cloned, at most twice (into the buffer and out of it), once
-//! when a waiter is there already.
+//! elements of `T` are moved, never cloned, at most twice (into the buffer and out of it), once if
+//! a waiter is there already.
 //!
 //! Every operation that does not happen gives its value back and leaves nothing in the channel.
 //!
@@ -172,10 +172,10 @@ impl<T> Hchan<T> {
         Self::with_lock(cap, ChanLock::new(false))
     }
 
-    /// A channel for those who hold the host's interpreter; it costs them no atomic operation to lock.
+    /// A channel for holders of the host's interpreter, who lock it without an atomic operation.
     ///
     /// # Safety
-    /// Whoever uses it holds the interpreter, as does who drops it.
+    /// It is used and dropped with the interpreter held.
     ///
     /// # Errors
     /// As [`Hchan::try_new`].
@@ -321,7 +321,7 @@ impl<T> Hchan<T> {
         Ok(())
     }
 
-    /// No bell rings any more that was left here, but for one that a receive has just taken.
+    /// No bell that was left here rings any more, except one that a receive has just taken.
     pub fn take_bell_back(&self) {
         let h = &self.header;
         h.lock.lock();
@@ -330,8 +330,7 @@ impl<T> Hchan<T> {
         h.lock.unlock();
     }
 
-    /// Receives a value if that needs no waiting; a short cut for those who call [`Hchan::recv`] if
-    /// there is none.
+    /// Receives a value if that needs no waiting; a short cut before a call of [`Hchan::recv`].
     #[inline(always)]
     pub fn recv_at_once(&self) -> Option<T> {
         let h = &self.header;
@@ -365,7 +364,7 @@ impl<T> Hchan<T> {
             if !h.is_closed() {
                 return Err(RecvError::Empty);
             }
-            // Closed since: what was sent before the close is visible now.
+            // Closed meanwhile: everything sent before the close is visible now.
             if h.recv_must_wait() {
                 return Ok(None);
             }

@@ -25,7 +25,7 @@ pub enum Case<'a, T> {
     Disabled,
 }
 
-/// What a select did.
+/// The outcome of a select.
 ///
 /// # Examples
 /// ```

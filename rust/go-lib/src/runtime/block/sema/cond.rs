@@ -1,4 +1,4 @@
-//! A condition variable: who waits gives a lock up and goes on when notified, in order.
+//! A condition variable: waiters give a lock up and resume when notified, in order.
 //!
 //! # Invariants
 //! 1. A waiter is in the queue before it gives the lock up: a notification made under that lock
@@ -80,7 +80,7 @@ impl CondCore {
         }
     }
 
-    /// Lets up to `n` waiters go on, those that have waited longest.
+    /// Wakes up to `n` waiters, those that have waited longest.
     pub fn notify(&self, n: usize) {
         let mut woken = WakeList::new();
         let mut left = n;
@@ -108,13 +108,13 @@ impl CondCore {
         woken.ready();
     }
 
-    /// Lets all go on who wait now.
+    /// Wakes all current waiters.
     pub fn notify_all(&self) {
         self.notify(usize::MAX);
     }
 }
 
-/// The end of a wait that was not notified, also of one whose `unlock` panics.
+/// The end of a wait that was not notified, including one whose `unlock` panics.
 struct Leave<'a> {
     cond: &'a CondCore,
     sg: *mut Sudog,

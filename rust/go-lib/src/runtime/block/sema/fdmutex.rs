@@ -2,9 +2,9 @@
 //! that it is closed when the last has gone.
 //!
 //! # Invariants
-//! 1. `state` counts a reference for the owner, until the close, and one for each operation under way.
-//!    After `CLOSED` none begins; who drops the last reference then closes the descriptor.
-//! 2. `WAITED` of a mode is set, and its queue read, under the queue's lock: who gives the mode up
+//! 1. `state` counts a reference for the owner, until the close, and one for each operation under way. After `CLOSED`
+//!    none begins; dropping the last reference then closes the descriptor.
+//! 2. `WAITED` of a mode is set, and its queue read, under the queue's lock: an operation that releases the mode
 //!    without the bit has nobody to wake.
 //!
 //! # Memory ordering
@@ -32,7 +32,7 @@ const REF: u64 = 32;
 pub(crate) struct FdMutex {
     state: AtomicU64,
     q: SemaQ,
-    /// Who waits to write; `q` has who waits to read, and the lock of both.
+    /// The waiters to write; `q` has the waiters to read, and the lock of both.
     writers: WaitQ,
 }
 
@@ -148,8 +148,8 @@ impl FdMutex {
         woken.ready();
     }
 
-    /// Closes it for new uses and wakes those that wait for a mode. The owner's reference becomes the
-    /// caller's, who drops it by `decref`. False: it was closed before.
+    /// Closes it for new uses and wakes those that wait for a mode. The owner's reference becomes the caller's, which
+    /// drops it by `decref`. False: it was closed before.
     pub(crate) fn close(&self) -> bool {
         // Relaxed: decref orders the close.
         if self.state.fetch_or(CLOSED, Ordering::Relaxed) & CLOSED != 0 {
@@ -174,7 +174,7 @@ impl FdMutex {
         true
     }
 
-    /// In a forked child: whoever used or waited for it is gone. True: it was closed.
+    /// In a forked child: its users and waiters are gone. True: it was closed.
     pub(crate) fn reset(&mut self) -> bool {
         let closed = self.state.load(Ordering::Relaxed) & CLOSED != 0;
         *self = FdMutex::new();

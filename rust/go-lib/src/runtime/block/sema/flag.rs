@@ -38,7 +38,7 @@ impl Flag {
     /// Sets it and wakes all who wait.
     pub fn set(&self) {
         self.q.lock.lock();
-        // Release: publishes what was done before to who does not take the lock.
+        // Release: publishes what was done before to readers without the lock.
         self.set.store(true, Ordering::Release);
         // SAFETY: the lock is held.
         let woken = unsafe { self.q.take_all() };

@@ -6,7 +6,7 @@
 //! 2. While a writer waits, new readers queue up. A writer that ends lets in all readers that wait
 //!    then, before the next writer; the last of them lets in the first writer. So a writer waits
 //!    for the writers before it and the readers between them, a reader for one writer.
-//! 3. A lock is handed over: who is woken holds it.
+//! 3. A lock is handed over: a woken waiter holds it.
 //! 4. A writer that stops waiting lets in the readers that waited only because of it.
 //!
 //! Go: sync/rwmutex.go
@@ -115,7 +115,7 @@ impl RwMutexCore {
     pub fn lock(&self, wait: Wait) -> Result<(), WaitError> {
         yield_if_asked();
         self.writers.lock.lock();
-        // Nobody waits for a lock that nobody holds, but who has just timed out.
+        // Nobody waits for a lock that nobody holds, except a waiter that has just timed out.
         if !self.writing.get() && self.readers.get() == 0 {
             self.writing.set(true);
             self.writers.lock.unlock();

@@ -1,9 +1,9 @@
-//! A weighted semaphore: so many permits, handed out first come, first served.
+//! A weighted semaphore: a number of permits, handed out first come, first served.
 //!
 //! # Invariants
 //! 1. `free` is used under the queue's lock; permits held and free are `size` together.
 //! 2. Nobody overtakes: while somebody waits, newcomers queue up, so a large wish is not starved by
-//!    small ones. Whoever stops waiting looks whether those behind it can go on.
+//!    small ones. A waiter that gives up looks whether those behind it can continue.
 //! 3. A waiter's `tag` is how many permits it wants.
 //!
 //! Go: golang.org/x/sync/semaphore
@@ -29,7 +29,7 @@ impl fmt::Display for ReleasedTooMany {
 
 impl std::error::Error for ReleasedTooMany {}
 
-/// The permits and who waits for them.
+/// The permits and their waiters.
 pub struct SemaphoreCore {
     size: usize,
     /// By 1.

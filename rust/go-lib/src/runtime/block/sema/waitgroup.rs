@@ -7,8 +7,9 @@
 //!    this round, so that the group may be used again at once. All other steps need no lock.
 //!
 //! # Memory ordering
-//! A step down is Release and pairs with the Acquire by which a wait looks at the counter: what was
-//! done before `done` is seen after `wait`. Steps are RMWs, so the last one carries the releases of all.
+//! A step down is Release and pairs with the Acquire by which a wait looks at the counter:
+//! everything done before `done` is seen after `wait`. Steps are RMWs, so the last one carries the
+//! releases of all.
 //!
 //! Go: sync/waitgroup.go
 
@@ -42,7 +43,7 @@ impl fmt::Display for WaitGroupError {
 
 impl std::error::Error for WaitGroupError {}
 
-/// The counter and who waits for it.
+/// The counter and its waiters.
 pub struct WaitGroupCore {
     state: AtomicI64,
     q: SemaQ,
@@ -79,7 +80,7 @@ impl WaitGroupCore {
         Ok(new)
     }
 
-    /// Adds `delta` to the counter; at zero all who wait go on.
+    /// Adds `delta` to the counter; at zero all waiters resume.
     ///
     /// # Errors
     /// See [`WaitGroupError`].
@@ -131,7 +132,7 @@ impl WaitGroupCore {
         // SAFETY: the lock is held.
         let woken = unsafe { self.q.take_all() };
         self.q.lock.unlock();
-        // From here on the group may be gone: whoever waited for it may own it.
+        // From here on the group may be gone: a waiter may own it.
         woken.ready();
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! Whether anything can still wake a waiter, when everything that the runtime knows is asleep; and who is told if not.
 
-use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -9,8 +8,12 @@ use pyo3::ffi;
 
 use super::{attach, main_thread, signals};
 use crate::cpython;
-use crate::ffi::obj::{self, Global, Raw};
-use crate::ffi::raw::integer_of;
+use crate::ffi::args::integer_of;
+use crate::ffi::class::Object;
+use crate::ffi::gil::Gil;
+use crate::ffi::methods::{Method, Module};
+use crate::ffi::python::{as_long, call0, none, write_unraisable};
+use crate::ffi::refs::{release, New, Outcome, Ref, Slot};
 
 /// The main goroutines of the `run`s under way: whom a deadlock is told.
 static MAINS: Mutex<Vec<GRef>> = Mutex::new(Vec::new());
@@ -40,17 +43,23 @@ pub(crate) unsafe fn deadlock() -> bool {
     }
     // SAFETY: sysmon's thread has no state; Ensure makes one and Release deletes it.
     unsafe {
-        let gil = ffi::PyGILState_Ensure();
-        let hope = hope();
-        if hope == Hope::None {
-            let mains = MAINS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if !mains.iter().rev().any(|m| m.deadlock()) {
-                main_thread::gref().map(GRef::deadlock);
-            }
-        }
-        ffi::PyGILState_Release(gil);
+        let state = ffi::PyGILState_Ensure();
+        let hope = look(Gil::assume());
+        ffi::PyGILState_Release(state);
         hope != Hope::Unseen
     }
+}
+
+/// Tells whom a deadlock is told, if there is one.
+fn look(gil: Gil<'_>) -> Hope {
+    let hope = hope(gil);
+    if hope == Hope::None {
+        let mains = MAINS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !mains.iter().rev().any(|m| m.deadlock()) {
+            main_thread::gref().map(GRef::deadlock);
+        }
+    }
+    hope
 }
 
 /// Whether anything can still wake a waiter.
@@ -66,40 +75,33 @@ enum Hope {
 
 /// Looks for anything that can still wake a waiter. With the GIL held no Python thread can enter the runtime: what is dead stays dead. Only
 /// [`idle`] may give it up; what follows that counts.
-unsafe fn hope() -> Hope {
-    // SAFETY: the GIL is held.
-    unsafe {
-        // Only the main thread sets and resets handlers, so a program that waits for a signal costs no further look.
-        if !embedder::is_dead() || others_can_wake() || signals::program_handles_any() {
-            return Hope::Seen;
-        }
-        let threads = python_threads();
-        let idle = if threads > 0 { idle() } else { 0 };
-        if threads > idle
-            || signals::is_under_way()
-            || embedder::strangers().is_none_or(|n| n > idle)
-        {
-            return Hope::Unseen;
-        }
-        if embedder::is_dead() && python_threads() <= idle {
-            Hope::None
-        } else {
-            Hope::Seen
-        }
+fn hope(gil: Gil<'_>) -> Hope {
+    // Only the main thread sets and resets handlers, so a program that waits for a signal costs no further look.
+    if !embedder::is_dead() || others_can_wake() || signals::program_handles_any(gil) {
+        return Hope::Seen;
+    }
+    let threads = python_threads(gil);
+    let idle = if threads > 0 { idle(gil) } else { 0 };
+    if threads > idle || signals::is_under_way() || embedder::strangers().is_none_or(|n| n > idle) {
+        return Hope::Unseen;
+    }
+    if embedder::is_dead() && python_threads(gil) <= idle {
+        Hope::None
+    } else {
+        Hope::Seen
     }
 }
 
 /// As [`idle_threads`]. The collector stands still meanwhile: a finalizer might wait, and sysmon with it.
-unsafe fn idle() -> usize {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let enabled = ffi::PyGC_Disable();
-        let idle = idle_threads();
-        if enabled != 0 {
-            ffi::PyGC_Enable();
-        }
-        idle
+fn idle(gil: Gil<'_>) -> usize {
+    // SAFETY: the token.
+    let enabled = unsafe { ffi::PyGC_Disable() };
+    let idle = idle_threads(gil);
+    if enabled != 0 {
+        // SAFETY: the token.
+        unsafe { ffi::PyGC_Enable() };
     }
+    idle
 }
 
 /// How many reasons there are to expect a wake-up from outside the runtime.
@@ -110,57 +112,49 @@ fn others_can_wake() -> bool {
     EXPECTED.load(Ordering::Relaxed) != 0
 }
 
-/// Counts the threads of ours in Python that can wake nobody by themselves; null: there are none.
-static IDLE_THREADS: Global = Global::new();
+/// Counts the threads of ours in Python that can wake nobody by themselves; empty: there are none.
+static IDLE_THREADS: Slot = Slot::empty();
 
-/// How many Python threads wait for others only, though the runtime does not see it.
-///
-/// # Safety
-/// The GIL is held.
-unsafe fn idle_threads() -> usize {
-    // SAFETY: the GIL is held.
-    unsafe {
-        if IDLE_THREADS.get().is_null() {
-            return 0;
-        }
-        let count = ffi::PyObject_CallNoArgs(IDLE_THREADS.get());
-        let n = if count.is_null() { -1 } else { ffi::PyLong_AsLong(count) };
-        ffi::Py_XDECREF(count);
-        if !ffi::PyErr_Occurred().is_null() {
-            ffi::PyErr_WriteUnraisable(IDLE_THREADS.get());
-        }
-        n.max(0) as usize
+/// How many Python threads wait for others only, though the runtime does not see it. Runs Python code.
+fn idle_threads(gil: Gil<'_>) -> usize {
+    let Some(count) = IDLE_THREADS.get(gil) else { return 0 };
+    let counted = call0(gil, count.get()).and_then(|n| {
+        let value = as_long(gil, n.get());
+        n.release(gil);
+        value
+    });
+    if counted.is_err() {
+        write_unraisable(gil, count.get());
     }
+    count.release(gil);
+    counted.map_or(0, |n| n.max(0) as usize)
 }
 
 /// `_golib._set_idle_threads(count)`: by whom [`idle_threads`] is answered, for good.
-pub(crate) unsafe extern "C" fn set_idle_threads(_: Raw, count: Raw) -> Raw {
-    // SAFETY: a METH_O function.
-    unsafe {
-        ffi::Py_INCREF(count);
-        let old = IDLE_THREADS.get();
-        IDLE_THREADS.set(count);
-        ffi::Py_XDECREF(old);
-        obj::none()
-    }
+fn set_idle_threads(gil: Gil<'_>, _: &Object<Module>, count: Ref<'_>) -> Outcome<New> {
+    release(gil, IDLE_THREADS.put(gil.exclusive(), Some(count.own(gil))));
+    Ok(none(gil))
 }
 
 /// `_golib._expect_wakeups(delta)`: counts the reasons (a signal that `notify` waits for) for which nothing is a deadlock.
-pub(crate) unsafe extern "C" fn expect_wakeups(_: Raw, delta: Raw) -> Raw {
-    // SAFETY: a METH_O function.
-    unsafe {
-        let Some(delta) = integer_of(delta) else { return ptr::null_mut() };
-        // Changed under the GIL alone.
-        let now = EXPECTED.load(Ordering::Relaxed).saturating_add_signed(delta as isize);
-        EXPECTED.store(now, Ordering::Relaxed);
-        obj::none()
-    }
+fn expect_wakeups(gil: Gil<'_>, _: &Object<Module>, delta: Ref<'_>) -> Outcome<New> {
+    let delta = integer_of(gil, delta)?;
+    // Changed under the GIL alone.
+    let now = EXPECTED.load(Ordering::Relaxed).saturating_add_signed(delta as isize);
+    EXPECTED.store(now, Ordering::Relaxed);
+    Ok(none(gil))
 }
 
+/// The functions of the module that tell us of threads and wake-ups.
+pub(crate) const FUNCTIONS: [Method<Module>; 2] = [
+    Method::one(c"_set_idle_threads", set_idle_threads, c"For the Python part of golib."),
+    Method::one(c"_expect_wakeups", expect_wakeups, c"For the Python part of golib."),
+];
+
 /// How many Python threads are alive that do not sleep in the runtime.
-fn python_threads() -> usize {
+fn python_threads(_gil: Gil<'_>) -> usize {
     let mut states = 0usize;
-    // SAFETY: the GIL is held: no state is deleted meanwhile.
+    // SAFETY: the token: no state is deleted meanwhile.
     unsafe {
         let mut ts = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Main());
         while !ts.is_null() {

@@ -8,6 +8,7 @@ use go_lib::runtime::embedder::{self, WaitReason};
 
 use super::main_thread;
 use crate::cpython::{tstate, ThreadState};
+use crate::ffi::gil::Gil;
 
 /// How long [`stop`] waits for threads on their way back, and between two looks at them.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -75,10 +76,7 @@ pub(crate) unsafe fn thread_unpark(token: *mut ()) {
 
 /// A daemon thread, or a goroutine that still runs, wants a goroutine while the interpreter goes away: it ends here, as
 /// any thread does that wants the interpreter then.
-///
-/// # Safety
-/// The GIL is held.
-pub(super) unsafe fn sleep_for_good() {
+pub(super) fn sleep_for_good(_gil: Gil<'_>) -> ! {
     if embedder::current_host().is_null() {
         // SAFETY: the GIL is held by this thread's own state, which it gives up for ever.
         unsafe { tstate::thread_save() };

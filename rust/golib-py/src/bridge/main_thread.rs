@@ -6,20 +6,28 @@ use std::sync::{Mutex, PoisonError};
 use go_lib::runtime::embedder::{self, GRef};
 use pyo3::ffi;
 
+use crate::ffi::gil::Gil;
+use crate::ffi::python::{as_unsigned, attribute, call0, import_from};
+use crate::ffi::refs::Outcome;
+
 /// `threading.get_ident()` of the main thread.
 static MAIN_IDENT: AtomicU64 = AtomicU64::new(0);
 /// The main thread's G, once it has slept in the runtime.
 static MAIN_THREAD: Mutex<Option<GRef>> = Mutex::new(None);
 
-/// Finds out which thread it is; false: an exception is set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn init() -> bool {
-    // SAFETY: the caller's duty.
-    let ident = unsafe { find_ident() };
-    set_ident(ident.unwrap_or(0));
-    ident.is_some()
+/// Finds out which thread it is.
+pub(crate) fn init(gil: Gil<'_>) -> Outcome<()> {
+    let main_thread = import_from(gil, c"threading", c"main_thread")?;
+    let thread = call0(gil, main_thread.get());
+    main_thread.release(gil);
+    let thread = thread?;
+    let ident = attribute(gil, thread.get(), c"ident");
+    thread.release(gil);
+    let ident = ident?;
+    let value = as_unsigned(gil, ident.get());
+    ident.release(gil);
+    set_ident(value?);
+    Ok(())
 }
 
 fn set_ident(ident: u64) {
@@ -66,31 +74,4 @@ pub(crate) fn after_fork(me: Option<GRef>) {
     *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = me;
     // SAFETY: the only thread.
     set_ident(unsafe { pthread_self() });
-}
-
-/// `threading.main_thread().ident`; None: an exception is set.
-unsafe fn find_ident() -> Option<u64> {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let threading = ffi::PyImport_ImportModule(c"threading".as_ptr());
-        if threading.is_null() {
-            return None;
-        }
-        let thread = ffi::PyObject_CallMethodNoArgs(
-            threading,
-            ffi::PyUnicode_InternFromString(c"main_thread".as_ptr()),
-        );
-        ffi::Py_DECREF(threading);
-        if thread.is_null() {
-            return None;
-        }
-        let ident = ffi::PyObject_GetAttrString(thread, c"ident".as_ptr());
-        ffi::Py_DECREF(thread);
-        if ident.is_null() {
-            return None;
-        }
-        let value = ffi::PyLong_AsUnsignedLongLong(ident);
-        ffi::Py_DECREF(ident);
-        ffi::PyErr_Occurred().is_null().then_some(value)
-    }
 }

@@ -1,10 +1,10 @@
 //! Signals, as far as they decide whether there is a deadlock: which handlers could run, and which will.
 
-use pyo3::ffi;
-
 use crate::cpython;
-use crate::ffi::errors;
-use crate::ffi::obj::{Global, Raw};
+use crate::ffi::gil::Gil;
+use crate::ffi::obj::Global;
+use crate::ffi::python::{call1, clear_error, import_from, int, is_callable, is_str, text_of};
+use crate::ffi::refs::{New, Outcome, Ref};
 
 // Found at import: nothing is imported where they are used.
 static GETSIGNAL: Global = Global::new();
@@ -14,71 +14,51 @@ static DEFAULT_INT_HANDLER: Global = Global::new();
 const HARMLESS: [&str; 3] = ["golib._start", "golib._main_thread", "asyncio.runners"];
 
 /// The largest signal number.
-const LAST: i32 = 64;
+const LAST: i64 = 64;
 
-/// False: an exception is set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn init() -> bool {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let wanted = [
-            (c"_signal", c"getsignal", &GETSIGNAL),
-            (c"_signal", c"default_int_handler", &DEFAULT_INT_HANDLER),
-        ];
-        wanted.iter().all(|(module, name, global)| {
-            let module = ffi::PyImport_ImportModule(module.as_ptr());
-            if module.is_null() {
-                return false;
-            }
-            global.set(ffi::PyObject_GetAttrString(module, name.as_ptr()));
-            ffi::Py_DECREF(module);
-            !global.get().is_null()
-        })
-    }
+/// Finds what is needed.
+pub(crate) fn init(gil: Gil<'_>) -> Outcome<()> {
+    GETSIGNAL.set(import_from(gil, c"_signal", c"getsignal")?.give());
+    DEFAULT_INT_HANDLER.set(import_from(gil, c"_signal", c"default_int_handler")?.give());
+    Ok(())
 }
 
 /// Some signal would run a Python handler of the program's. Runs no Python code, and keeps the GIL.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn program_handles_any() -> bool {
-    // SAFETY: the GIL is held; getsignal is a builtin, called with a small integer.
-    unsafe {
-        (1..=LAST).any(|number| {
-            let number = ffi::PyLong_FromLong(number.into());
-            let handler = ffi::PyObject_CallOneArg(GETSIGNAL.get(), number);
-            ffi::Py_DECREF(number);
-            if handler.is_null() {
-                ffi::PyErr_Clear();
-                return false;
-            }
-            // SIG_DFL and SIG_IGN are integers; None stands for a handler that Python has not set.
-            let counts = ffi::PyCallable_Check(handler) != 0
-                && handler != DEFAULT_INT_HANDLER.get()
-                && !wakes_nobody(handler);
-            ffi::Py_DECREF(handler);
-            counts
-        })
-    }
+pub(crate) fn program_handles_any(gil: Gil<'_>) -> bool {
+    (1..=LAST).any(|number| {
+        let Ok(handler) = handler_of(gil, number) else {
+            clear_error(gil);
+            return false;
+        };
+        // SIG_DFL and SIG_IGN are integers; None stands for a handler that Python has not set.
+        let counts = is_callable(gil, handler.get())
+            && handler.get().as_raw() != DEFAULT_INT_HANDLER.get()
+            && !wakes_nobody(gil, handler.get());
+        handler.release(gil);
+        counts
+    })
 }
 
-/// A handler that golib has set for SIGQUIT or SIGURG (what `golib.signal` expects is counted by `run::expect_wakeups`), or
-/// that of `asyncio.run` for SIGINT: it speaks to its loop only, or raises KeyboardInterrupt as the default does, and that
-/// loop stands still while the main thread waits in golib.
-unsafe fn wakes_nobody(handler: Raw) -> bool {
-    // SAFETY: the GIL is held; `handler` is alive.
-    unsafe {
-        let module = cpython::object::module_of(handler);
-        if module.is_null() {
-            return false;
-        }
-        let wakes_nobody = ffi::PyUnicode_Check(module) != 0
-            && HARMLESS.contains(&errors::text_of(module).as_str());
-        ffi::Py_DECREF(module);
-        wakes_nobody
-    }
+/// `signal.getsignal(number)`, which is a builtin.
+fn handler_of(gil: Gil<'_>, number: i64) -> Outcome<New> {
+    let number = int(gil, number)?;
+    // SAFETY: found at import, and kept.
+    let handler = call1(gil, unsafe { Ref::borrowed(GETSIGNAL.get()) }, number.get());
+    number.release(gil);
+    handler
+}
+
+/// A handler that golib has set for SIGQUIT or SIGURG (what `golib.signal` expects is counted by
+/// `deadlock::expect_wakeups`), or that of `asyncio.run` for SIGINT: it speaks to its loop only, or raises
+/// KeyboardInterrupt as the default does, and that loop stands still while the main thread waits in golib.
+fn wakes_nobody(gil: Gil<'_>, handler: Ref<'_>) -> bool {
+    // SAFETY: alive; a new reference, or null.
+    let module = unsafe { New::nullable(cpython::object::module_of(handler.as_raw())) };
+    let Some(module) = module else { return false };
+    let wakes_nobody =
+        is_str(gil, module.get()) && HARMLESS.contains(&text_of(gil, module.get()).as_str());
+    module.release(gil);
+    wakes_nobody
 }
 
 /// A signal will run a Python handler on the main thread: the kernel has not delivered it yet, the thread has just been

@@ -3,55 +3,56 @@
 use crate::bridge::{alarm, exit};
 use crate::core::goroutine;
 use crate::cpython;
-use crate::ffi::obj::{self, Global, Raw};
+use crate::ffi::class::Object;
+use crate::ffi::gil::Gil;
+use crate::ffi::methods::{Method, Module};
+use crate::ffi::python::{attribute, call1, import_from, none};
+use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
-use pyo3::ffi;
-
-/// Has [`at_exit`] run as the last of the program's exit handlers, whenever they were registered: they may use golib. False:
-/// an exception is set.
-///
-/// # Safety
-/// The GIL is held; the module has its functions.
-pub(crate) unsafe fn register_at_exit(module: Raw) -> bool {
-    let register = Global::new();
-    // SAFETY: the GIL is held.
+/// Has [`at_exit`] run as the last of the program's exit handlers, whenever they were registered: they may use golib. The
+/// module has its functions.
+pub(crate) fn register_at_exit(gil: Gil<'_>, module: Ref<'_>) -> Outcome<()> {
+    let register = import_from(gil, c"atexit", c"register")?;
+    let registered = attribute(gil, module, c"_at_exit").and_then(|handler| {
+        let result = call1(gil, register.get(), handler.get());
+        handler.release(gil);
+        result
+    });
+    register.release(gil);
+    registered?.release(gil);
+    // SAFETY: the token; an exception is set if it fails.
     unsafe {
-        if !register.import(c"atexit", c"register") {
-            return false;
+        if cpython::call_last_at_exit() != 0 {
+            return Err(Raised::assume());
         }
-        let handler = ffi::PyObject_GetAttrString(module, c"_at_exit".as_ptr());
-        let result = if handler.is_null() {
-            handler
-        } else {
-            ffi::PyObject_CallOneArg(register.get(), handler)
-        };
-        ffi::Py_DECREF(register.get());
-        ffi::Py_XDECREF(handler);
-        ffi::Py_XDECREF(result);
-        !result.is_null() && cpython::call_last_at_exit() == 0
     }
+    Ok(())
 }
 
-/// `_golib._at_exit()`: the atexit handler.
-pub(crate) unsafe extern "C" fn at_exit(_: Raw, _: Raw) -> Raw {
-    // SAFETY: called by atexit on the thread that ends the interpreter.
-    unsafe {
-        if !exit::has_begun() {
+/// `_golib._at_exit()`: the atexit handler, called by the thread that ends the interpreter.
+fn at_exit(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
+    if !exit::has_begun() {
+        // SAFETY: the token, of this thread's own state; no exception is set.
+        unsafe {
             goroutine::report_unread();
             exit::stop();
             alarm::at_exit();
             // What failed until all had stopped.
             goroutine::report_unread();
         }
-        obj::none()
     }
+    Ok(none(gil))
 }
 
 /// `_golib._report_unread()`: reports exceptions that nobody has read.
-pub(crate) unsafe extern "C" fn report_unread(_: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS function.
-    unsafe {
-        goroutine::report_unread();
-        obj::none()
-    }
+fn report_unread(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
+    // SAFETY: the token; no exception is set.
+    unsafe { goroutine::report_unread() };
+    Ok(none(gil))
 }
+
+/// The functions of the module.
+pub(super) const FUNCTIONS: [Method<Module>; 2] = [
+    Method::noargs(c"_at_exit", at_exit, c"For the Python part of golib."),
+    Method::noargs(c"_report_unread", report_unread, c"For the Python part of golib."),
+];

@@ -8,8 +8,12 @@ use crate::bridge::{alarm, attach, deadlock, exit, main_thread, news};
 use crate::core::context::ambient;
 use crate::core::goroutine;
 use crate::cpython::{identity, tstate};
+use crate::ffi::class::Object;
 use crate::ffi::gil::Gil;
-use crate::ffi::obj::{self, Raw};
+use crate::ffi::methods::{Method, Module};
+use crate::ffi::obj::Raw;
+use crate::ffi::python::none;
+use crate::ffi::refs::{New, Outcome, Raised, Ref};
 use crate::types::{group, patch};
 
 /// In a forked child, before CPython has done anything there.
@@ -36,23 +40,27 @@ pub(crate) unsafe extern "C" fn in_forked_child() {
     }
 }
 
-/// `_golib._after_fork()`: a hook in a forked child, before the program's own.
-pub(crate) unsafe extern "C" fn after_fork(_: Raw, _: Raw) -> Raw {
-    // SAFETY: called in the child, with the GIL held; the runtime has started afresh.
-    unsafe {
-        ambient::after_fork(Gil::assume());
-        tstate::forget_hooks(embedder::current_host().cast());
-        obj::none()
-    }
+/// `_golib._after_fork()`: a hook in a forked child, before the program's own. The runtime has started afresh.
+fn after_fork(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
+    ambient::after_fork(gil);
+    // SAFETY: the token; the caller's goroutine, or none.
+    unsafe { tstate::forget_hooks(embedder::current_host().cast()) };
+    Ok(none(gil))
 }
 
 /// `_golib._hook_child(hook)`: calls `hook()` in every forked child, before the program's own hooks.
-pub(crate) unsafe extern "C" fn hook_child(_: Raw, hook: Raw) -> Raw {
-    // SAFETY: a METH_O function.
+fn hook_child(gil: Gil<'_>, _: &Object<Module>, hook: Ref<'_>) -> Outcome<New> {
+    // SAFETY: alive; an exception is set if it fails.
     unsafe {
-        if identity::hook_child(hook) < 0 {
-            return ptr::null_mut();
+        if identity::hook_child(hook.as_raw()) < 0 {
+            return Err(Raised::assume());
         }
-        obj::none()
     }
+    Ok(none(gil))
 }
+
+/// The functions of the module.
+pub(super) const FUNCTIONS: [Method<Module>; 2] = [
+    Method::noargs(c"_after_fork", after_fork, c"For the Python part of golib."),
+    Method::one(c"_hook_child", hook_child, c"For the Python part of golib."),
+];

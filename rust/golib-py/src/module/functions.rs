@@ -108,7 +108,7 @@ unsafe extern "C" fn gomaxprocs(_: Raw, args: *const Raw, n: ffi::Py_ssize_t, kw
                 None => return ptr::null_mut(),
             }
         }
-        if !goroutine::ensure_started() {
+        if goroutine::ensure_started(Gil::assume()).is_err() {
             return ptr::null_mut();
         }
         let before = if wished < 1 {
@@ -416,20 +416,20 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     private(c"_copy_context", copy_context, ffi::METH_NOARGS),
     private(c"_use_context", use_context, ffi::METH_O),
     private(c"_call_soon", call_soon, ffi::METH_O),
-    private(c"_at_exit", exit::at_exit, ffi::METH_NOARGS),
-    private(c"_report_unread", exit::report_unread, ffi::METH_NOARGS),
-    private(c"_after_fork", fork::after_fork, ffi::METH_NOARGS),
-    private(c"_hook_child", fork::hook_child, ffi::METH_O),
+    exit::FUNCTIONS[0].def(),
+    exit::FUNCTIONS[1].def(),
+    fork::FUNCTIONS[0].def(),
+    fork::FUNCTIONS[1].def(),
     private(c"_set_debug_migrate", set_debug_migrate, ffi::METH_O),
     private(c"_is_main_thread", is_main_thread, ffi::METH_NOARGS),
-    raw::fast(c"_run_main", run::golib_entry_run_main, c"For the Python part of golib."),
+    run::RUN_MAIN.def(),
     alarm::SERVE_ALARMS.def(),
     TIMEOUT_AND_SHIELD.0.def(),
     TIMEOUT_AND_SHIELD.1.def(),
     fastcall(c"_timer_func", timer::timer_func),
     private(c"_is_cancelled", is_cancelled, ffi::METH_NOARGS),
-    private(c"_set_idle_threads", deadlock::set_idle_threads, ffi::METH_O),
-    private(c"_expect_wakeups", deadlock::expect_wakeups, ffi::METH_O),
+    deadlock::FUNCTIONS[0].def(),
+    deadlock::FUNCTIONS[1].def(),
     private(c"_monotonic", monotonic, ffi::METH_NOARGS),
     sync::ITEMS.def(),
     private(c"_strangers", strangers, ffi::METH_NOARGS),

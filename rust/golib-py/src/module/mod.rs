@@ -52,7 +52,11 @@ static DEFINITION: Definition = Definition(std::cell::UnsafeCell::new(PyModuleDe
 pub unsafe extern "C" fn PyInit__golib() -> *mut PyObject {
     // SAFETY: the GIL is held; the definition lives for ever.
     unsafe {
-        if cpython::init() < 0 || !errors::init() || !results::init() || !signals::init() {
+        if cpython::init() < 0
+            || !errors::init()
+            || !results::init()
+            || signals::init(Gil::assume()).is_err()
+        {
             return ptr::null_mut();
         }
         let module = ffi::PyModule_Create(DEFINITION.0.get());
@@ -114,6 +118,7 @@ unsafe fn fill(module: Raw) -> bool {
             return false;
         }
         hooks::install();
-        main_thread::init() && exit::register_at_exit(module)
+        main_thread::init(Gil::assume()).is_ok()
+            && exit::register_at_exit(Gil::assume(), Ref::borrowed(module)).is_ok()
     }
 }

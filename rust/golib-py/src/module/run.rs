@@ -9,7 +9,7 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use go_lib::runtime::embedder::{self, WaitError, WaitReason};
+use go_lib::runtime::embedder::{self, Event, GRef, WaitError, WaitReason};
 use pyo3::ffi::{self, PyObject};
 
 use crate::bridge::news::{self, News};
@@ -20,131 +20,170 @@ use crate::core::goroutine::{stand_in, start_goroutine, GoroutineObj, Spec};
 use crate::core::waits;
 use crate::cpython::{self, tstate, ThreadState};
 use crate::ffi::errors;
-use crate::ffi::gil::Gil;
+use crate::ffi::gil::{Entry, Gil};
+use crate::ffi::methods::{entry, Method, Module};
 use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{guard_wait, instance, parking, Record};
+use crate::ffi::python::{clear_error, type_error};
+use crate::ffi::raw::instance;
+use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
 /// By 1; borrowed: the waiting `run` holds a reference.
 static MAIN: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
 // `_golib._run_main(fn, args, kwargs)`: runs fn as a main goroutine; returns or raises what that does.
-parking!(golib_entry_run_main => run_main(_module, args, n; record) {
-    // SAFETY: a METH_FASTCALL function, called by golib._run with a function, a tuple and a dict.
-    unsafe {
-        if n != 3 {
-            return errors::raise(ffi::PyExc_TypeError, "_run_main() takes 3 arguments");
-        }
-        let slf = start_main(*args, *args.add(1), *args.add(2));
-        if slf.is_null() {
-            return slf;
-        }
-        let ended = await_end(slf, record);
-        end_main(slf);
-        tstate::take_back_hooks(slf);
-        let outcome = if ended { GoroutineObj::outcome(slf) } else { ptr::null_mut() };
-        ffi::Py_DECREF(slf);
-        outcome
-    }
-});
+entry! { RUN: golib_entry_run_main => run_main fast(entry, _module: Module, args) {
+    let [function, positional, keywords] = args.positional() else {
+        let text = "_run_main() takes 3 arguments";
+        return Err(errors::fail(entry.gil(), type_error(), text));
+    };
+    let main = MainGoroutine::start(entry.gil(), *function, *positional, *keywords)?;
+    let ended = main.wait(entry);
+    main.end(entry.gil(), ended)
+} }
 
-/// Starts a main goroutine; its handle, or null with an exception set.
-unsafe fn start_main(function: Raw, positional: Raw, keywords: Raw) -> Raw {
-    // SAFETY: called with a function, a tuple and a dict; the GIL is held.
-    unsafe {
-        ffi::Py_INCREF(positional);
-        let kwargs = if ffi::PyDict_Size(keywords) > 0 {
-            ffi::Py_INCREF(keywords);
-            keywords
-        } else {
-            ptr::null_mut()
-        };
-        let is_main = main_thread::is_this() && MAIN.load(Ordering::Relaxed).is_null();
-        if is_main {
-            cpython::main_thread::lend();
-            main_thread::note();
-        }
-        let slf = start_goroutine(Spec { kwargs, is_main, ..Spec::new(function, positional) });
-        if !slf.is_null() {
-            // It cannot run before we give the GIL up. Without memory it begins without them.
-            if tstate::lend_hooks(slf).is_err() {
-                ffi::PyErr_Clear();
-            }
-            if is_main {
-                MAIN.store(slf, Ordering::Relaxed);
-                news::begin(GoroutineObj::gref(slf));
-            }
-            deadlock::push_main(GoroutineObj::gref(slf));
-        }
-        slf
-    }
+/// The function `_run_main`.
+pub(super) const RUN_MAIN: Method<Module> =
+    Method::parks(c"_run_main", RUN, c"For the Python part of golib.");
+
+/// A main goroutine, whose handle the waiting `run` holds.
+struct MainGoroutine {
+    handle: New,
+    /// The `run` was called on the main thread.
+    stands_in: bool,
 }
 
-/// That `run` is over, perhaps without its goroutine.
-unsafe fn end_main(slf: Raw) {
-    // SAFETY: what start_main returned; the GIL is held.
-    unsafe {
-        let gref = GoroutineObj::gref(slf);
+impl MainGoroutine {
+    /// Starts it: a function, a tuple and a dict.
+    fn start(
+        gil: Gil<'_>,
+        function: Ref<'_>,
+        positional: Ref<'_>,
+        keywords: Ref<'_>,
+    ) -> Outcome<MainGoroutine> {
+        let is_main = main_thread::is_this() && MAIN.load(Ordering::Relaxed).is_null();
+        if is_main {
+            // SAFETY: on the main thread, whose own state is attached.
+            unsafe { cpython::main_thread::lend() };
+            main_thread::note();
+        }
+        // SAFETY: as golib._run calls it: a dict; what the goroutine gets is taken over.
+        let handle = unsafe {
+            let kwargs = if ffi::PyDict_Size(keywords.as_raw()) > 0 {
+                keywords.own(gil).give()
+            } else {
+                ptr::null_mut()
+            };
+            let positional = positional.own(gil).give();
+            let spec = Spec { kwargs, is_main, ..Spec::new(function.as_raw(), positional) };
+            New::made(start_goroutine(spec))?
+        };
+        let main = MainGoroutine { handle, stands_in: is_main };
+        // It cannot run before we give the GIL up. Without memory it begins without them. SAFETY: the token.
+        if unsafe { tstate::lend_hooks(main.raw()) }.is_err() {
+            clear_error(gil);
+        }
+        if is_main {
+            MAIN.store(main.raw(), Ordering::Relaxed);
+            news::begin(main.gref());
+        }
+        deadlock::push_main(main.gref());
+        Ok(main)
+    }
+
+    fn raw(&self) -> Raw {
+        self.handle.get().as_raw()
+    }
+
+    fn gref(&self) -> GRef {
+        // SAFETY: a handle.
+        unsafe { GoroutineObj::gref(self.raw()) }
+    }
+
+    fn done(&self) -> &Event {
+        // SAFETY: a handle, which is held.
+        unsafe { GoroutineObj::done(self.raw()) }
+    }
+
+    /// Waits for its end, passing on to it what comes for this thread: signals, a deadlock, and cancellation. Err: it could
+    /// not be brought to raise that.
+    ///
+    /// Nothing in here is Python code, but what runs when main is in a call that nothing interrupts.
+    fn wait(&self, entry: &mut Entry) -> Outcome<()> {
+        let mut news = News::new(self.gref());
+        let mut shield = None;
+        let ended = loop {
+            match entry.wait(|| self.done().wait(news.wait(), WaitReason::Join)) {
+                Ok(Ok(())) => break Ok(()),
+                Ok(Err(WaitError::Timeout | WaitError::WouldBlock)) => {}
+                Ok(Err(WaitError::Interrupted)) => {
+                    embedder::take_interrupt();
+                    if let Err(raised) = self.pass_cancellation_on(entry.gil(), &mut shield) {
+                        break Err(raised);
+                    }
+                }
+                Ok(Err(WaitError::Deadlock)) => self.tell_deadlock(),
+                Err(raised) => break Err(raised),
+            }
+            // SAFETY: on the main thread, which waits for it; the exception is set if it did not come.
+            if self.stands_in && unsafe { !news.look() } {
+                break Err(unsafe { Raised::assume() });
+            }
+        };
+        if let Some(shield) = shield {
+            ambient::pop(entry.gil(), shield);
+        }
+        ended
+    }
+
+    /// This thread's wait was interrupted: it has been cancelled, perhaps.
+    fn pass_cancellation_on(&self, gil: Gil<'_>, shield: &mut Option<Begun>) -> Outcome<()> {
+        cancel::expire(gil);
+        if ambient::cancelled(gil).is_some() {
+            *shield = Some(ambient::push_shield(gil)?);
+            // SAFETY: a handle, which is held.
+            unsafe { cancel::cancel_goroutine(gil, self.raw())? };
+        }
+        Ok(())
+    }
+
+    fn tell_deadlock(&self) {
+        // SAFETY: the GIL is held; the exception that was just set is taken over.
+        unsafe {
+            waits::deadlock();
+            GoroutineObj::interrupt(self.raw(), errors::fetch());
+        }
+    }
+
+    /// That `run` is over, perhaps without its goroutine: what it came to.
+    fn end(self, gil: Gil<'_>, ended: Outcome<()>) -> Outcome<New> {
+        self.stand_in_no_more();
+        // SAFETY: the token; a handle; it has ended, or an exception is set already.
+        let outcome = unsafe {
+            tstate::take_back_hooks(self.raw());
+            ended.and_then(|()| New::made(GoroutineObj::outcome(self.raw())))
+        };
+        self.handle.release(gil);
+        outcome
+    }
+
+    fn stand_in_no_more(&self) {
+        let gref = self.gref();
         deadlock::pop_main(gref);
-        if MAIN.load(Ordering::Relaxed) != slf {
+        // Not in a child that a signal's handler has forked meanwhile.
+        if MAIN.load(Ordering::Relaxed) != self.raw() {
             return;
         }
         MAIN.store(ptr::null_mut(), Ordering::Relaxed);
         news::end();
-        if !stand_in::ends(instance::<GoroutineObj>(slf)) {
-            return;
-        }
-        // Abandoned.
-        if let Some(ts) =
-            ThreadState::from_ptr(gref.state().cast()).filter(|_| !GoroutineObj::done(slf).is_set())
-        {
-            ts.set_ident(tstate::ident_of(gref.goid()));
-        }
-    }
-}
-
-/// Waits for the end of the main goroutine `slf`, passing on to it what comes for this thread: signals, a deadlock, and
-/// cancellation. False: an exception is set that main could not be brought to raise.
-///
-/// Nothing in here is Python code, but what runs when main is in a call that nothing interrupts.
-unsafe fn await_end(slf: Raw, record: Record) -> bool {
-    // SAFETY: a handle, held by the caller; the GIL is held.
-    unsafe {
-        let done = GoroutineObj::done(slf);
-        let is_main = MAIN.load(Ordering::Relaxed) == slf;
-        let mut news = News::new(GoroutineObj::gref(slf));
-        let gil = Gil::assume();
-        let mut shield: Option<Begun> = None;
-        let ended = loop {
-            match guard_wait(record, || done.wait(news.wait(), WaitReason::Join)) {
-                Some(Ok(())) => break true,
-                Some(Err(WaitError::Timeout | WaitError::WouldBlock)) => {}
-                Some(Err(WaitError::Interrupted)) => {
-                    embedder::take_interrupt();
-                    cancel::expire(gil);
-                    if ambient::cancelled(gil).is_some() {
-                        match ambient::push_shield(gil) {
-                            Ok(begun) => shield = Some(begun),
-                            Err(_) => break false,
-                        }
-                        if cancel::cancel_goroutine(gil, slf).is_err() {
-                            break false;
-                        }
-                    }
-                }
-                Some(Err(WaitError::Deadlock)) => {
-                    waits::deadlock();
-                    GoroutineObj::interrupt(slf, errors::fetch());
-                }
-                None => break false,
+        // SAFETY: a handle, with the GIL. An abandoned goroutine's state lives as long as it.
+        unsafe {
+            if !stand_in::ends(instance::<GoroutineObj>(self.raw())) || self.done().is_set() {
+                return;
             }
-            if is_main && !news.look() {
-                break false;
+            if let Some(ts) = ThreadState::from_ptr(gref.state().cast()) {
+                ts.set_ident(tstate::ident_of(gref.goid()));
             }
-        };
-        if let Some(shield) = shield {
-            ambient::pop(gil, shield);
         }
-        ended
     }
 }
 

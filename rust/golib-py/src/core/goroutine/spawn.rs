@@ -16,6 +16,7 @@ use crate::ffi::errors;
 use crate::ffi::gil::Gil;
 use crate::ffi::obj::{Global, Raw};
 use crate::ffi::raw::{self, arguments, guard, instance};
+use crate::ffi::refs::Outcome;
 
 /// What a new goroutine is to be.
 pub(crate) struct Spec {
@@ -91,14 +92,13 @@ unsafe fn refuse(function: Raw) {
 /// `golib._words.refuse(function)`.
 static REFUSE: Global = Global::new();
 
-/// Before the first goroutine; false: an exception is set.
-///
-/// # Safety
-/// The GIL is held.
+/// Before the first goroutine.
 #[inline]
-pub(crate) unsafe fn ensure_started() -> bool {
-    // SAFETY: the GIL is held.
-    startup::is_set_up() || unsafe { python::find() && startup::set_up() }
+pub(crate) fn ensure_started(gil: Gil<'_>) -> Outcome<()> {
+    if startup::is_set_up() {
+        return Ok(());
+    }
+    startup::set_up(gil, python::find)
 }
 
 /// Starts a goroutine; its handle, or null with an exception set.
@@ -141,7 +141,7 @@ pub(crate) unsafe fn start_goroutine(spec: Spec) -> Raw {
                 slf
             }
             Some(Err(error)) => {
-                startup::refused(&error);
+                let _ = startup::refused(Gil::assume(), &error);
                 ffi::Py_DECREF(slf);
                 abandon(slf)
             }
@@ -174,7 +174,7 @@ unsafe fn abandon(slf: Raw) -> Raw {
 unsafe fn make(function: Raw, args: Raw, kwargs: Raw) -> Raw {
     // SAFETY: the GIL is held.
     unsafe {
-        if args.is_null() || !check_function(function) || !ensure_started() {
+        if args.is_null() || !check_function(function) || ensure_started(Gil::assume()).is_err() {
             ffi::Py_XDECREF(args);
             ffi::Py_XDECREF(kwargs);
             return ptr::null_mut();

@@ -12,6 +12,7 @@ use pyo3::ffi::{self, PyMethodDef};
 
 use crate::core::goroutine;
 use crate::cpython::patch;
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{self, Table};
 
@@ -29,7 +30,7 @@ static WAITS: patch::Waits = patch::Waits {
 unsafe extern "C" fn apply(_: Raw, names: Raw) -> Raw {
     // SAFETY: a METH_O function. The identity patches are installed by the start: they lie below.
     unsafe {
-        if !goroutine::ensure_started() {
+        if goroutine::ensure_started(Gil::assume()).is_err() {
             return std::ptr::null_mut();
         }
         patch::set_waits(&WAITS);

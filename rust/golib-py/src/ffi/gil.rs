@@ -47,13 +47,8 @@
 //! an order of steps counts on it (`tests/test_tidy.py --report` lists them).
 
 use std::marker::PhantomData;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use go_lib::runtime::embedder;
-
-use crate::cpython::Caller;
-use crate::ffi::errors;
-use crate::ffi::refs::Outcome;
+pub(crate) use crate::ffi::runtime::{guard, Entry, Record};
 
 /// This OS thread has a Python thread state attached.
 #[derive(Clone, Copy)]
@@ -86,47 +81,3 @@ impl<'g> Gil<'g> {
 /// This thread is the only one that runs Python, and so the only one at the fields that the GIL guards.
 #[derive(Clone, Copy)]
 pub(crate) struct Exclusive<'g>(PhantomData<(&'g (), *mut ())>);
-
-/// Where the movability test begins its walk over the native frames; see [`Entry::wait`].
-pub(crate) type Record = *const Caller;
-
-/// The frame of an operation that may park.
-pub(crate) struct Entry {
-    record: Record,
-    _here: PhantomData<*mut ()>,
-}
-
-impl Entry {
-    /// Of an entry that CPython has just called.
-    ///
-    /// # Safety
-    /// A thread state is attached to this OS thread; `record` is what the entry pushed, and its frame outlives this.
-    #[inline(always)]
-    pub(crate) unsafe fn new(record: Record) -> Entry {
-        Entry { record, _here: PhantomData }
-    }
-
-    /// The token, until the next wait.
-    #[inline(always)]
-    pub(crate) fn gil(&self) -> Gil<'_> {
-        Gil(PhantomData)
-    }
-
-    /// Calls into the runtime, which may park: afterwards this may be another OS thread, and Python code has run meanwhile. A
-    /// panic there becomes a `SystemError`.
-    ///
-    /// The record must be left right before each wait. A park consumes it, and Python code that ran since the entry (a
-    /// `__float__`, a signal handler) may have left another, or have moved the goroutine to an M where another goroutine's
-    /// lies.
-    #[inline(always)]
-    pub(crate) fn wait<R>(&mut self, call: impl FnOnce() -> R) -> Outcome<R> {
-        embedder::set_caller(self.record.cast());
-        guard(self.gil(), call)
-    }
-}
-
-/// Calls into the runtime, which does not park; a panic there becomes a `SystemError`.
-#[inline(always)]
-pub(crate) fn guard<R>(gil: Gil<'_>, call: impl FnOnce() -> R) -> Outcome<R> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| errors::internal(gil, payload))
-}

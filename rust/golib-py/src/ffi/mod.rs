@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`gil`] | the tokens: what a thread may do; how to write a method |
 //! | [`refs`] | references to objects: borrowed, new, and in fields |
+//! | [`runtime`] | calls into the runtime, which may park |
+//! | [`pile`] | references that are dropped later |
 //! | [`python`] | the functions of the C API that are used |
 //! | [`class`], [`spec`], [`methods`], [`args`] | types, their methods and properties, what a call's arguments mean |
 //! | [`errors`] | exceptions: the classes of the Python layer, and what a wait's failure means |
@@ -17,7 +19,9 @@ pub(crate) mod errors;
 pub(crate) mod gil;
 pub(crate) mod methods;
 pub(crate) mod obj;
+pub(crate) mod pile;
 pub(crate) mod python;
 pub(crate) mod raw;
 pub(crate) mod refs;
+pub(crate) mod runtime;
 pub(crate) mod spec;

@@ -14,9 +14,6 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::ffi::{self, PyObject, Py_ssize_t};
 
-use crate::ffi::gil::Gil;
-use crate::ffi::refs::New;
-
 /// A Python object as C sees it.
 pub(crate) type Raw = *mut PyObject;
 
@@ -226,75 +223,5 @@ pub(crate) unsafe fn visit_all<const N: usize>(
             }
         }
         stop
-    }
-}
-
-/// References to be dropped later, when what is being changed is consistent.
-///
-/// It has no destructor: dropping an object may run Python code, and at exit CPython may end a thread there by unwinding
-/// it, which must meet nothing to drop. Whoever has a pile calls [`Pile::release`].
-pub(crate) struct Pile(*mut Vec<Raw>);
-
-impl Pile {
-    /// An empty one; it allocates with the first object.
-    pub(crate) const fn new() -> Pile {
-        Pile(ptr::null_mut())
-    }
-
-    /// Takes an owned reference.
-    #[inline(never)]
-    pub(crate) fn push(&mut self, object: Raw) {
-        if self.0.is_null() {
-            self.0 = Box::into_raw(Box::default());
-        }
-        // SAFETY: made above or by an earlier push.
-        unsafe { (*self.0).push(object) };
-    }
-
-    /// The reference that was pushed last.
-    #[inline(never)]
-    pub(crate) fn pop(&mut self) -> Option<Raw> {
-        if self.0.is_null() {
-            return None;
-        }
-        // SAFETY: made by push.
-        let object = unsafe { (*self.0).pop() };
-        if object.is_none() {
-            // SAFETY: as above, and ours.
-            drop(unsafe { Box::from_raw(self.0) });
-            self.0 = ptr::null_mut();
-        }
-        object
-    }
-
-    /// Drops all.
-    ///
-    /// # Safety
-    /// The GIL is held; what the objects belonged to is consistent.
-    pub(crate) unsafe fn release(mut self) {
-        while let Some(object) = self.pop() {
-            // SAFETY: owned by 1.
-            unsafe { ffi::Py_DECREF(object) };
-        }
-    }
-
-    /// As [`push`](Pile::push).
-    #[inline]
-    pub(crate) fn keep(&mut self, object: New) {
-        self.push(object.give());
-    }
-
-    /// As [`pop`](Pile::pop).
-    #[inline]
-    pub(crate) fn take(&mut self) -> Option<New> {
-        // SAFETY: owned by 1.
-        self.pop().map(|object| unsafe { New::owned(object) })
-    }
-
-    /// Drops all, when what the objects belonged to is consistent.
-    pub(crate) fn drop_all(mut self, gil: Gil<'_>) {
-        while let Some(object) = self.take() {
-            object.release(gil);
-        }
     }
 }

@@ -49,6 +49,14 @@ impl Drop for ThreadHolder {
     }
 }
 
+impl Entry {
+    /// The context under which the block is, for as long as it is there.
+    pub(super) fn context<'x>(&self, x: Exclusive<'x>) -> &'x Object<Context> {
+        // SAFETY: by 2 an entry has a context, which it keeps.
+        unsafe { this(self.ctx.as_raw(x)) }
+    }
+}
+
 /// The running goroutine's handle; null on a thread.
 #[inline]
 fn handle() -> Raw {

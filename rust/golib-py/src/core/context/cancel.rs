@@ -29,11 +29,11 @@ pub(crate) fn cancel(
     let Effects { ended, mut functions, released } = tree::mark_all(gil, ctx, why, cause);
     tell_all(gil, ended);
     // The user's code runs from here on.
-    while let Some(function) = functions.take() {
+    while let Some(function) = functions.pop() {
         start_after_func(gil, ambient::as_context(&function));
         function.release(gil);
     }
-    released.drop_all(gil);
+    released.release(gil);
     true
 }
 

@@ -8,9 +8,6 @@ use std::sync::Arc;
 use go_lib::runtime::embedder::GRef;
 
 use super::link::Link;
-use super::node::Context;
-use crate::ffi::class::{this, Object};
-use crate::ffi::gil::Exclusive;
 use crate::ffi::obj::Raw;
 use crate::ffi::refs::{New, Slot};
 
@@ -51,12 +48,6 @@ impl Entry {
             next: Link::NONE,
             holder,
         }
-    }
-
-    /// The context under which the block is, for as long as it is there.
-    pub(super) fn context<'x>(&self, x: Exclusive<'x>) -> &'x Object<Context> {
-        // SAFETY: by 2 an entry has a context, which it keeps.
-        unsafe { this(self.ctx.as_raw(x)) }
     }
 
     /// Whose block it is.

@@ -5,7 +5,7 @@
 use super::entry::Entry;
 use super::link::Link;
 use crate::bridge::alarm::HostAlarm;
-use crate::ffi::class::{this, Class, Object, TypeCell, Visitor, Weaklist};
+use crate::ffi::class::{this, Object, TypeCell, Weaklist};
 use crate::ffi::errors;
 use crate::ffi::gil::{Exclusive, Gil};
 use crate::ffi::obj::Global;
@@ -149,7 +149,7 @@ impl Context {
     }
 
     /// The instance.
-    fn object(&self) -> &Object<Context> {
+    pub(super) fn object(&self) -> &Object<Context> {
         // SAFETY: these fields are only ever made as those of an instance.
         unsafe { Object::of_fields(self) }
     }
@@ -193,28 +193,5 @@ pub(crate) fn checked<'a>(gil: Gil<'_>, object: Ref<'a>) -> Outcome<&'a Object<C
             let text = format!("a Context is needed, not {}", class_name(gil, object));
             Err(errors::fail(gil, type_error(), &text))
         }
-    }
-}
-
-impl Class for Context {
-    const COLLECTED: bool = true;
-    const WEAKLIST: Option<usize> = Some(std::mem::offset_of!(Context, weaklist));
-
-    fn visit(&self, visitor: &mut Visitor) {
-        super::tree::visit(self, visitor);
-    }
-
-    fn clear(&self, gil: Gil<'_>) {
-        super::tree::leave(gil, self.object());
-        super::tree::clear(gil, self);
-    }
-
-    fn leave(slf: &Object<Self>, gil: Gil<'_>) {
-        super::tree::leave(gil, slf);
-    }
-
-    fn end(slf: &Object<Self>, gil: Gil<'_>) {
-        super::tree::clear(gil, slf);
-        slf.parent.clear(gil);
     }
 }

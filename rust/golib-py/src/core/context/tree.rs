@@ -16,14 +16,14 @@
 //!
 //! Go: context/context.go (propagateCancel, cancelCtx.cancel)
 
-use std::mem::ManuallyDrop;
+use std::mem::{offset_of, ManuallyDrop};
 use std::sync::Arc;
 
 use super::node::{Context, Kind, Why, CONTEXT};
 use crate::bridge::alarm::HostAlarm;
-use crate::ffi::class::{Fresh, Object, Visitor};
+use crate::ffi::class::{Class, Fresh, Object, Visitor};
 use crate::ffi::gil::{Exclusive, Gil};
-use crate::ffi::obj::Pile;
+use crate::ffi::pile::Pile;
 use crate::ffi::python::write_unraisable;
 use crate::ffi::refs::{New, Outcome, Ref};
 
@@ -92,7 +92,7 @@ fn detach(x: Exclusive<'_>, c: &Object<Context>, released: &mut Pile) {
         link.set(x, None);
     }
     if c.held_by_up.replace(x, false) {
-        released.keep(owned_by_tree(c));
+        released.push(owned_by_tree(c));
         unpin(x, up, released);
     }
 }
@@ -137,12 +137,12 @@ fn unpin(x: Exclusive<'_>, c: &Object<Context>, released: &mut Pile) {
             return;
         }
         if c.held_by_alarm.replace(x, false) {
-            released.keep(owned_by_tree(c));
+            released.push(owned_by_tree(c));
         }
         if !c.held_by_up.replace(x, false) {
             return;
         }
-        released.keep(owned_by_tree(c));
+        released.push(owned_by_tree(c));
         let Some(up) = c.up.get(x) else { return };
         c = up;
     }
@@ -187,17 +187,17 @@ pub(super) fn mark_all<'x>(
                 ended.push(at);
             }
             if at.held_by_alarm.replace(x, false) {
-                released.keep(owned_by_tree(at));
+                released.push(owned_by_tree(at));
             }
             detach(x, at, released);
             let mut child = at.first.get(x);
             while let Some(c) = child {
-                released.keep(c.object().own(gil));
+                released.push(c.object().own(gil));
                 below.push(c);
                 child = c.next.get(x);
             }
             if at.kind == Kind::AfterFunc {
-                functions.keep(at.object().own(gil));
+                functions.push(at.object().own(gil));
             }
         }
         match below.pop() {
@@ -212,7 +212,7 @@ fn mark(gil: Gil<'_>, c: &Object<Context>, why: Why, cause: Option<Ref<'_>>, rel
     let x = gil.exclusive();
     c.why.set(x, why);
     if let Some(unused) = c.cause.put(x, cause.map(|cause| cause.own(gil))) {
-        released.keep(unused);
+        released.push(unused);
     }
     stop_alarm(gil, c);
 }
@@ -264,12 +264,12 @@ pub(crate) fn stop_after_func(gil: Gil<'_>, c: &Object<Context>) -> bool {
     for slot in [&c.key, &c.value, &c.vars] {
         slot.clear(gil);
     }
-    released.drop_all(gil);
+    released.release(gil);
     true
 }
 
 /// Shows the collector what `c` refers to; by 3 also those below that its list keeps.
-pub(super) fn visit(c: &Context, visitor: &mut Visitor) {
+fn visit(c: &Context, visitor: &mut Visitor) {
     visitor.slots([&c.parent, &c.done, &c.error, &c.cause, &c.key, &c.value, &c.vars]);
     // SAFETY: the collector runs with the GIL held.
     let x = unsafe { Gil::assume() }.exclusive();
@@ -283,17 +283,40 @@ pub(super) fn visit(c: &Context, visitor: &mut Visitor) {
 }
 
 /// Takes a dying node, or one that the collector found to be garbage, out of the tree.
-pub(super) fn leave(gil: Gil<'_>, c: &Object<Context>) {
+fn leave(gil: Gil<'_>, c: &Object<Context>) {
     stop_alarm(gil, c);
     let mut released = Pile::new();
     detach(gil.exclusive(), c, &mut released);
-    released.drop_all(gil);
+    released.release(gil);
 }
 
 /// Drops what `c`, which has left the tree, refers to, but its parent: nodes below are in the list of one above for as long
 /// as they live, so the collector may not take what lies between from them. It need not: no cycle consists of parents only.
-pub(super) fn clear(gil: Gil<'_>, c: &Context) {
+fn clear(gil: Gil<'_>, c: &Context) {
     for slot in [&c.done, &c.error, &c.cause, &c.key, &c.value, &c.vars] {
         slot.clear(gil);
+    }
+}
+
+impl Class for Context {
+    const COLLECTED: bool = true;
+    const WEAKLIST: Option<usize> = Some(offset_of!(Context, weaklist));
+
+    fn visit(&self, visitor: &mut Visitor) {
+        visit(self, visitor);
+    }
+
+    fn clear(&self, gil: Gil<'_>) {
+        leave(gil, self.object());
+        clear(gil, self);
+    }
+
+    fn leave(slf: &Object<Self>, gil: Gil<'_>) {
+        leave(gil, slf);
+    }
+
+    fn end(slf: &Object<Self>, gil: Gil<'_>) {
+        clear(gil, slf);
+        slf.parent.clear(gil);
     }
 }

@@ -426,7 +426,7 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     alarm::SERVE_ALARMS.def(),
     TIMEOUT_AND_SHIELD.0.def(),
     TIMEOUT_AND_SHIELD.1.def(),
-    fastcall(c"_timer_func", timer::timer_func),
+    timer::TIMER_FUNC.def(),
     private(c"_is_cancelled", is_cancelled, ffi::METH_NOARGS),
     deadlock::FUNCTIONS[0].def(),
     deadlock::FUNCTIONS[1].def(),

@@ -84,7 +84,7 @@ unsafe fn fill(module: Raw) -> bool {
         }
         let Ok(group) = group::init(Gil::assume()) else { return false };
         let Ok(context) = context::init(Gil::assume()) else { return false };
-        let Some(timers) = timer::init() else { return false };
+        let Ok(timers) = timer::init(Gil::assume()) else { return false };
         let mut all = vec![
             (c"Chan", chan),
             (c"Goroutine", goroutine),
@@ -95,7 +95,7 @@ unsafe fn fill(module: Raw) -> bool {
         all.extend(select::types());
         all.extend(sync.map(|(name, class)| (name, class.give())));
         all.extend(context.into_iter().map(|(name, class)| (name, class.give())));
-        all.extend(timers);
+        all.extend(timers.map(|(name, class)| (name, class.give())));
         if !all
             .into_iter()
             .all(|(name, object)| ffi::PyModule_AddObjectRef(module, name.as_ptr(), object) == 0)

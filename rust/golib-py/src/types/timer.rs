@@ -11,428 +11,389 @@
 //!
 //! Go: time/sleep.go (Timer), time/tick.go (Ticker)
 
+use std::ffi::CStr;
 use std::mem::offset_of;
-use std::os::raw::{c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
 
-use go_lib::runtime::embedder::{nanotime, Doorbell, Wait};
-use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
+use go_lib::runtime::embedder::{nanotime, Doorbell, Hchan, Wait};
 
 use crate::bridge::alarm::HostAlarm;
 use crate::core::goroutine::{check_function, start_goroutine, Spec};
-use crate::cpython::{object, tstate};
+use crate::cpython::tstate;
+use crate::ffi::args::{seconds_of, Args};
+use crate::ffi::class::{this, Class, Fresh, NewArgs, Object, TypeCell, TypeOf, Visitor, Weaklist};
 use crate::ffi::errors;
-use crate::ffi::gil::Gil;
-use crate::ffi::obj::{self, Global, Obj, Raw};
-use crate::ffi::raw::{
-    self, arguments, deadline_after, free_instance, guard, instance, seconds_of, Table, NS,
+use crate::ffi::gil::{guard, Gil};
+use crate::ffi::methods::{Method, Methods, Module, Properties, Property};
+use crate::ffi::obj::{Obj, Raw};
+use crate::ffi::python::{
+    boolean, clear_error, float, none, type_error, value_error, write_unraisable,
 };
-use crate::ffi::refs::Ref;
-use crate::types::chan::{self, hchan};
+use crate::ffi::raw::{deadline_after, NS};
+use crate::ffi::refs::{release, Field, New, Outcome, Raised, Ref, Slot};
+use crate::ffi::spec::TypeSpec;
+use crate::types::chan::{self, ends, hchan};
 
-/// An instance of `golib.time.Timer` or of the core of `Ticker`.
-#[repr(C)]
-struct TimerObj {
-    ob_base: PyObject,
-    weaklist: Raw,
-    /// Where it sends to; null if it starts a goroutine. By 3.
-    chan: Raw,
-    /// What it starts, with a tuple of arguments and the contextvars of the maker (or null).
-    function: Raw,
-    args: Raw,
-    vars: Raw,
-    /// A share; null only in an instance that could not be made.
-    alarm: *const HostAlarm,
+/// The fields of `golib.time.Timer` and of the core of `Ticker`.
+struct Timer {
+    weaklist: Weaklist,
+    /// Where it sends to; empty if it starts a goroutine. By 3.
+    chan: Slot,
+    /// What it starts, with a tuple of arguments and the context variables of the maker (or none).
+    function: Slot,
+    args: Slot,
+    vars: Slot,
+    /// A share; null only in an instance that dies.
+    alarm: Field<*const HostAlarm>,
     /// When it is due next.
-    when_ns: i64,
+    when_ns: Field<i64>,
     /// Of a ticker; 0 for a timer.
-    period_ns: i64,
+    period_ns: Field<i64>,
     /// By 1: the alarm owns a reference.
-    held: bool,
+    held: Field<bool>,
     /// By 4; null until it first rests. Owned.
-    bell: *mut Doorbell,
+    bell: Field<*mut Doorbell>,
 }
 
-static TIMER: Global = Global::new();
+static TIMER: TypeCell<Timer> = TypeCell::new();
+static TICKER: TypeCell<Timer> = TypeCell::new();
 
-unsafe fn timer<'a>(slf: Raw) -> &'a mut TimerObj {
-    // SAFETY: a method of that type; the GIL is held, and nobody keeps the reference while Python code may run.
-    unsafe { &mut *instance::<TimerObj>(slf) }
+/// An instance of `class` that is not set.
+fn make(gil: Gil<'_>, class: TypeOf<'_, Timer>, channel: Option<New>) -> Outcome<Fresh<Timer>> {
+    let fields = Timer {
+        weaklist: Weaklist::new(),
+        chan: Slot::with(channel),
+        function: Slot::empty(),
+        args: Slot::empty(),
+        vars: Slot::empty(),
+        alarm: Field::new(ptr::null()),
+        when_ns: Field::new(0),
+        period_ns: Field::new(0),
+        held: Field::new(false),
+        bell: Field::new(ptr::null_mut()),
+    };
+    let timer = class.make(gil, fields)?;
+    let alarm = HostAlarm::new(timer.object(), due, None);
+    timer.alarm.set(gil.exclusive(), Arc::into_raw(alarm));
+    Ok(timer)
 }
 
-/// An instance of `class` that is not set; null with an exception set.
-unsafe fn make(class: *mut PyTypeObject, sends: bool) -> Raw {
-    // SAFETY: the GIL is held; a fresh instance is zeroed.
-    unsafe {
-        let slf = ffi::PyType_GenericAlloc(class, 0);
-        if slf.is_null() {
-            return slf;
+/// As [`make`], with a channel to send to.
+fn make_sender(gil: Gil<'_>, class: TypeOf<'_, Timer>) -> Outcome<Fresh<Timer>> {
+    // SAFETY: a new reference, or null with an exception set.
+    let channel = unsafe { New::made(chan::make(chan::CHAN.get().cast(), 1))? };
+    make(gil, class, Some(channel))
+}
+
+/// Gives the instance to the caller, or drops it because it could not be completed.
+fn completed(gil: Gil<'_>, timer: Fresh<Timer>, set: Outcome<()>) -> Outcome<New> {
+    match set {
+        Ok(()) => Ok(timer.into_new()),
+        Err(raised) => {
+            timer.release(gil);
+            Err(raised)
         }
-        timer(slf).alarm = Arc::into_raw(HostAlarm::new(Ref::borrowed(slf), due, None));
-        if sends {
-            let channel = chan::make(chan::CHAN.get().cast(), 1);
-            if channel.is_null() {
-                ffi::Py_DECREF(slf);
-                return channel;
+    }
+}
+
+impl Timer {
+    /// Runs `call` with the alarm.
+    #[inline(never)]
+    fn with_alarm<R>(&self, gil: Gil<'_>, call: impl FnOnce(&Arc<HostAlarm>) -> R) -> R {
+        // SAFETY: the share that make left stays the instance's.
+        let alarm = unsafe { Arc::from_raw(self.alarm.get(gil.exclusive())) };
+        call(&std::mem::ManuallyDrop::new(alarm))
+    }
+
+    /// The channel to which it sends.
+    fn hchan(&self, gil: Gil<'_>) -> Option<&Hchan<Obj>> {
+        let channel = self.chan.as_raw(gil.exclusive());
+        // SAFETY: the timer owns its channel.
+        (!channel.is_null()).then(|| unsafe { hchan(channel).as_ref() }).flatten()
+    }
+
+    /// By 4.
+    fn take_bell_back(&self, gil: Gil<'_>) {
+        if !self.bell.get(gil.exclusive()).is_null() {
+            if let Some(h) = self.hchan(gil) {
+                let _ = guard(gil, || h.take_bell_back());
             }
-            timer(slf).chan = channel;
         }
-        slf
+    }
+
+    #[inline(never)]
+    fn forget_alarm(&self, gil: Gil<'_>) {
+        let alarm = self.alarm.replace(gil.exclusive(), ptr::null());
+        if !alarm.is_null() {
+            // SAFETY: the share that make left.
+            unsafe { Arc::from_raw(alarm) }.forget(gil);
+        }
     }
 }
 
-/// Runs `call` with the timer's alarm.
-#[inline(never)]
-unsafe fn with_alarm<R>(slf: Raw, call: impl FnOnce(&Arc<HostAlarm>) -> R) -> R {
-    // SAFETY: the share that make left stays the instance's.
-    unsafe {
-        let alarm = std::mem::ManuallyDrop::new(Arc::from_raw(timer(slf).alarm));
-        call(&alarm)
+impl Class for Timer {
+    const COLLECTED: bool = true;
+    const WEAKLIST: Option<usize> = Some(offset_of!(Timer, weaklist));
+
+    fn visit(&self, visitor: &mut Visitor) {
+        visitor.slots([&self.chan, &self.function, &self.args, &self.vars]);
+    }
+
+    fn clear(&self, gil: Gil<'_>) {
+        self.take_bell_back(gil);
+        for slot in [&self.function, &self.args, &self.vars, &self.chan] {
+            slot.clear(gil);
+        }
+    }
+
+    fn leave(slf: &Object<Self>, gil: Gil<'_>) {
+        slf.take_bell_back(gil);
+        slf.forget_alarm(gil);
+    }
+
+    fn end(slf: &Object<Self>, gil: Gil<'_>) {
+        slf.clear(gil);
+        let bell = slf.bell.replace(gil.exclusive(), ptr::null_mut());
+        if !bell.is_null() {
+            // SAFETY: made by Box in `bell`, and in no channel any more.
+            unsafe { drop(Box::from_raw(bell)) };
+        }
     }
 }
 
-/// Sets the timer to `when_ns` (None: never); false: an exception is set.
-unsafe fn set(slf: Raw, when_ns: Option<i64>) -> bool {
-    // SAFETY: a timer that is not set; the GIL is held.
-    unsafe {
-        let Some(when_ns) = when_ns else { return true };
-        timer(slf).when_ns = when_ns;
-        if with_alarm(slf, |alarm| alarm.set(Gil::assume(), when_ns)).is_err() {
-            return false;
-        }
-        if timer(slf).chan.is_null() && !timer(slf).held {
-            timer(slf).held = true;
-            ffi::Py_INCREF(slf);
-        }
-        true
+/// Sets the timer, which is not set, to `when_ns` (None: never).
+fn set(gil: Gil<'_>, timer: &Object<Timer>, when_ns: Option<i64>) -> Outcome<()> {
+    let Some(when_ns) = when_ns else { return Ok(()) };
+    let x = gil.exclusive();
+    timer.when_ns.set(x, when_ns);
+    timer.with_alarm(gil, |alarm| alarm.set(gil, when_ns))?;
+    if timer.chan.is_empty(x) && !timer.held.replace(x, true) {
+        let _ = timer.object().own(gil).give();
     }
+    Ok(())
 }
 
 /// Stops the timer; true if that kept something from happening, or from being received. The caller holds it.
-unsafe fn unset(slf: Raw) -> bool {
-    // SAFETY: a timer; the GIL is held.
-    unsafe {
-        let was_set = with_alarm(slf, |alarm| alarm.stop(Gil::assume()));
-        let_go(slf);
-        // Before the tick is taken, which would ring.
-        take_bell_back(slf);
-        // By 2.
-        let drained =
-            hchan_of(slf).is_some_and(|h| matches!(guard(|| h.recv(Wait::Try)), Some(Ok(Some(_)))));
-        was_set || drained
-    }
-}
-
-unsafe fn hchan_of<'a>(slf: Raw) -> Option<&'a go_lib::runtime::embedder::Hchan<Obj>> {
-    // SAFETY: the timer owns its channel.
-    unsafe {
-        match timer(slf).chan {
-            channel if channel.is_null() => None,
-            channel => hchan(channel).as_ref(),
-        }
-    }
+fn unset(gil: Gil<'_>, timer: &Object<Timer>) -> bool {
+    let was_set = timer.with_alarm(gil, |alarm| alarm.stop(gil));
+    let_go(gil, timer);
+    // Before the tick is taken, which would ring.
+    timer.take_bell_back(gil);
+    // By 2.
+    let drained = timer
+        .hchan(gil)
+        .is_some_and(|h| matches!(guard(gil, || h.recv(Wait::Try)), Ok(Ok(Some(_)))));
+    was_set || drained
 }
 
 /// Gives up what the alarm owns, by 1. The caller holds the timer.
-unsafe fn let_go(slf: Raw) {
-    // SAFETY: a timer.
-    unsafe {
-        if timer(slf).held {
-            timer(slf).held = false;
-            ffi::Py_DECREF(slf);
-        }
+fn let_go(gil: Gil<'_>, timer: &Object<Timer>) {
+    if timer.held.replace(gil.exclusive(), false) {
+        // SAFETY: by 1 there is one.
+        unsafe { New::owned(timer.object().as_raw()) }.release(gil);
     }
 }
 
-/// An alarm's act.
-fn due(_gil: Gil<'_>, slf: Ref<'_>) {
-    let slf = slf.as_raw();
-    // SAFETY: called by the servant, which holds the timer.
-    unsafe {
-        let_go(slf);
-        let now = nanotime();
-        if !timer(slf).chan.is_null() {
-            let sent = send_now(slf, now);
-            if sent && timer(slf).period_ns > 0 && !set_next(slf, now) {
-                ffi::PyErr_WriteUnraisable(slf);
-            }
-            return;
-        }
-        let t = timer(slf);
-        let (function, args, vars) = (t.function, t.args, t.vars);
-        if function.is_null() {
-            return; // the collector was faster
-        }
-        ffi::Py_INCREF(args);
-        ffi::Py_XINCREF(vars);
-        let g = start_goroutine(Spec { vars: Some(vars), ..Spec::new(function, args) });
-        if g.is_null() {
-            ffi::PyErr_WriteUnraisable(slf);
-        }
-        ffi::Py_XDECREF(g);
+/// An alarm's act; the servant holds the timer.
+fn due(gil: Gil<'_>, timer: Ref<'_>) {
+    // SAFETY: the alarm is a timer's.
+    let timer = unsafe { this::<Timer>(timer.as_raw()) };
+    let_go(gil, timer);
+    let (x, now) = (gil.exclusive(), nanotime());
+    let done = if timer.chan.is_empty(x) {
+        start_function(gil, timer)
+    } else if send_now(gil, timer, now) && timer.period_ns.get(x) > 0 {
+        set_next(gil, timer, now)
+    } else {
+        Ok(())
+    };
+    if done.is_err() {
+        write_unraisable(gil, timer.object());
     }
 }
 
-/// Sets a ticker to the first of its times after `now`: ticks that nobody could receive in time are left out, the others
-/// keep the beat. False: an exception is set.
-unsafe fn set_next(slf: Raw, now: i64) -> bool {
-    // SAFETY: a ticker that is not set; the GIL is held.
-    unsafe {
-        let (when, period) = (timer(slf).when_ns, timer(slf).period_ns);
-        let late = (now - when).max(0);
-        set(slf, Some(when.saturating_add((late / period + 1).saturating_mul(period))))
-    }
+/// Starts the goroutine of the function.
+fn start_function(gil: Gil<'_>, timer: &Object<Timer>) -> Outcome<()> {
+    let Some(function) = timer.function.get(gil) else {
+        return Ok(()); // the collector was faster
+    };
+    let raw = |object: Option<New>| object.map_or(ptr::null_mut(), New::give);
+    // SAFETY: a function that can be a goroutine's, a tuple, and context variables or none, the last two taken over.
+    let handle = unsafe {
+        let (args, vars) = (raw(timer.args.get(gil)), raw(timer.vars.get(gil)));
+        New::made(start_goroutine(Spec {
+            vars: Some(vars),
+            ..Spec::new(function.get().as_raw(), args)
+        }))
+    };
+    function.release(gil);
+    handle.map(|handle| handle.release(gil))
+}
+
+/// Sets a ticker, which is not set, to the first of its times after `now`: ticks that nobody could receive in time are left
+/// out, the others keep the beat.
+fn set_next(gil: Gil<'_>, timer: &Object<Timer>, now: i64) -> Outcome<()> {
+    let x = gil.exclusive();
+    let (when, period) = (timer.when_ns.get(x), timer.period_ns.get(x));
+    let late = (now - when).max(0);
+    set(gil, timer, Some(when.saturating_add((late / period + 1).saturating_mul(period))))
 }
 
 /// Sends the time, unless the last one has not been received. False: a ticker rests, by 4.
 #[inline(never)]
-unsafe fn send_now(slf: Raw, now_ns: i64) -> bool {
-    // SAFETY: as due. A float that was not sent is only a float. The bell is taken back before it is freed.
-    unsafe {
-        let Some(h) = hchan_of(slf) else { return true };
-        let value = ffi::PyFloat_FromDouble(now_ns as f64 / NS);
-        if value.is_null() {
-            ffi::PyErr_WriteUnraisable(slf);
-            return true;
-        }
-        let value = Obj::owned(value);
-        if timer(slf).period_ns == 0 {
-            let _ = guard(|| h.send(value, Wait::Try));
-            return true;
-        }
-        if timer(slf).bell.is_null() {
-            timer(slf).bell = Box::into_raw(Box::new(Doorbell::new(received, slf.cast())));
-        }
-        let bell = &*timer(slf).bell;
-        !matches!(guard(|| h.send_or_leave(value, bell).is_ok()), Some(false))
+fn send_now(gil: Gil<'_>, timer: &Object<Timer>, now_ns: i64) -> bool {
+    let Some(h) = timer.hchan(gil) else { return true };
+    let Ok(value) = float(gil, now_ns as f64 / NS) else {
+        write_unraisable(gil, timer.object());
+        return true;
+    };
+    // One that is not sent is only a float.
+    let value = value.into_obj();
+    if timer.period_ns.get(gil.exclusive()) == 0 {
+        let _ = guard(gil, || h.send(value, Wait::Try));
+        return true;
     }
+    // SAFETY: the bell is taken back before it is freed.
+    let bell = unsafe { &*bell(gil, timer) };
+    // SAFETY: as above.
+    !matches!(guard(gil, || unsafe { h.send_or_leave(value, bell) }.is_ok()), Ok(false))
+}
+
+/// The ticker's bell, which is made when it first may rest.
+fn bell(gil: Gil<'_>, timer: &Object<Timer>) -> *mut Doorbell {
+    let x = gil.exclusive();
+    if timer.bell.get(x).is_null() {
+        // SAFETY: by 4 the bell is in no channel when the timer dies.
+        let new = unsafe { Doorbell::new(received, timer.object().as_raw().cast()) };
+        timer.bell.set(x, Box::into_raw(Box::new(new)));
+    }
+    timer.bell.get(x)
 }
 
 /// A bell's `ring`: somebody has received the tick that was too much.
-unsafe fn received(slf: *mut ()) {
-    // SAFETY: by 4 the ticker lives; the receiver holds the GIL.
-    unsafe {
-        let slf: Raw = slf.cast();
-        let parents = with_alarm(slf, |alarm| alarm.is_of_parent());
-        if !parents && !set_next(slf, nanotime()) {
-            // The servant exists: it has sent that tick.
-            ffi::PyErr_Clear();
-        }
-    }
-}
-
-/// By 4.
-unsafe fn take_bell_back(slf: Raw) {
-    // SAFETY: a timer; the GIL is held.
-    unsafe {
-        if let Some(h) = hchan_of(slf).filter(|_| !timer(slf).bell.is_null()) {
-            let _ = guard(|| h.take_bell_back());
-        }
+///
+/// # Safety
+/// The receiver holds the GIL; `timer` is the bell's.
+unsafe fn received(timer: *mut ()) {
+    // SAFETY: by 4 the ticker lives.
+    let (gil, timer) = unsafe { (Gil::assume(), this::<Timer>(timer.cast::<_>() as Raw)) };
+    let parents = timer.with_alarm(gil, |alarm| alarm.is_of_parent());
+    if !parents && set_next(gil, timer, nanotime()).is_err() {
+        // The servant exists: it has sent that tick.
+        clear_error(gil);
     }
 }
 
 /// `Timer(seconds)`.
-unsafe extern "C" fn new_timer(class: *mut PyTypeObject, args: Raw, kwargs: Raw) -> Raw {
-    // SAFETY: a tp_new.
-    unsafe {
-        let Some(seconds) = one_number(args, kwargs, c"O:Timer") else { return ptr::null_mut() };
-        let slf = make(class, true);
-        if !slf.is_null() && !set(slf, deadline_after(seconds)) {
-            ffi::Py_DECREF(slf);
-            return ptr::null_mut();
-        }
-        slf
-    }
+fn new_timer(gil: Gil<'_>, class: TypeOf<'_, Timer>, args: NewArgs<'_>) -> Outcome<New> {
+    let seconds = one_number(gil, args, c"O:Timer")?;
+    let timer = make_sender(gil, class)?;
+    let is_set = set(gil, &timer, deadline_after(seconds));
+    completed(gil, timer, is_set)
 }
 
 /// `Ticker(seconds)`.
-unsafe extern "C" fn new_ticker(class: *mut PyTypeObject, args: Raw, kwargs: Raw) -> Raw {
-    // SAFETY: a tp_new.
-    unsafe {
-        let Some(seconds) = one_number(args, kwargs, c"O:Ticker") else { return ptr::null_mut() };
-        let slf = make(class, true);
-        if !slf.is_null() && !begin_ticking(slf, seconds) {
-            ffi::Py_DECREF(slf);
-            return ptr::null_mut();
-        }
-        slf
-    }
+fn new_ticker(gil: Gil<'_>, class: TypeOf<'_, Timer>, args: NewArgs<'_>) -> Outcome<New> {
+    let seconds = one_number(gil, args, c"O:Ticker")?;
+    let timer = make_sender(gil, class)?;
+    let is_set = begin_ticking(gil, &timer, seconds);
+    completed(gil, timer, is_set)
 }
 
-/// Sets a ticker; false: an exception is set.
-unsafe fn begin_ticking(slf: Raw, seconds: f64) -> bool {
-    // SAFETY: a ticker that is not set.
-    unsafe {
-        if seconds <= 0.0 {
-            errors::set(ffi::PyExc_ValueError, "non-positive interval for a ticker");
-            return false;
-        }
-        let now = nanotime();
-        let first = deadline_after(seconds);
-        timer(slf).period_ns = first.map_or(i64::MAX, |first| (first - now).max(1));
-        set(slf, first)
+/// Sets a ticker, which is not set.
+fn begin_ticking(gil: Gil<'_>, timer: &Object<Timer>, seconds: f64) -> Outcome<()> {
+    if seconds <= 0.0 {
+        return Err(not_positive(gil));
     }
+    let now = nanotime();
+    let first = deadline_after(seconds);
+    let period = first.map_or(i64::MAX, |first| (first - now).max(1));
+    timer.period_ns.set(gil.exclusive(), period);
+    set(gil, timer, first)
 }
 
-/// The one argument of a constructor; None: an exception is set.
-unsafe fn one_number(args: Raw, kwargs: Raw, format: &std::ffi::CStr) -> Option<f64> {
-    // SAFETY: a tp_new: a tuple, and a dict or null.
-    unsafe {
-        let mut number: Raw = ptr::null_mut();
-        let names = [c"seconds".as_ptr(), ptr::null()];
-        let parsed = ffi::PyArg_ParseTupleAndKeywords(
-            args,
-            kwargs,
-            format.as_ptr(),
-            names.as_ptr().cast_mut().cast(),
-            &raw mut number,
-        );
-        if parsed == 0 {
-            return None;
-        }
-        seconds_of(number)
+#[cold]
+fn not_positive(gil: Gil<'_>) -> Raised {
+    errors::fail(gil, value_error(), "non-positive interval for a ticker")
+}
+
+/// The one argument of a constructor.
+fn one_number(gil: Gil<'_>, args: NewArgs<'_>, format: &'static CStr) -> Outcome<f64> {
+    match args.one(gil, format, c"seconds")? {
+        Some(number) => seconds_of(gil, number),
+        None => Err(errors::fail(gil, type_error(), "a number of seconds is needed")),
     }
 }
 
 /// `_golib._timer_func(seconds, fn, args)`: the timer of `golib.time.after_func`.
-pub(crate) unsafe extern "C" fn timer_func(_: Raw, args: *mut Raw, n: Py_ssize_t) -> Raw {
-    // SAFETY: a METH_FASTCALL function.
-    unsafe {
-        if n != 3 {
-            return errors::raise(ffi::PyExc_TypeError, "_timer_func() takes 3 arguments");
+fn timer_func(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
+    let [number, function, positional] = args.positional() else {
+        return Err(errors::fail(gil, type_error(), "_timer_func() takes 3 arguments"));
+    };
+    let seconds = seconds_of(gil, *number)?;
+    // SAFETY: alive; if it cannot be a goroutine's, that has raised. Context variables are a new reference, or null.
+    let vars = unsafe {
+        if !check_function(function.as_raw()) {
+            return Err(Raised::assume());
         }
-        let [number, function, positional] = [*args, *args.add(1), *args.add(2)];
-        let Some(seconds) = seconds_of(number) else { return ptr::null_mut() };
-        if !check_function(function) {
-            return ptr::null_mut();
-        }
-        let slf = make(TIMER.get().cast(), false);
-        if slf.is_null() {
-            return slf;
-        }
-        ffi::Py_INCREF(function);
-        timer(slf).function = function;
-        ffi::Py_INCREF(positional);
-        timer(slf).args = positional;
         match tstate::vars_for_spawn() {
-            Ok(vars) if set(slf, deadline_after(seconds)) => {
-                timer(slf).vars = vars;
-                slf
-            }
-            Ok(vars) => {
-                ffi::Py_XDECREF(vars);
-                ffi::Py_DECREF(slf);
-                ptr::null_mut()
-            }
-            Err(()) => {
-                ffi::Py_DECREF(slf);
-                ptr::null_mut()
-            }
+            Ok(vars) => New::nullable(vars),
+            Err(()) => return Err(Raised::assume()),
         }
-    }
-}
-
-unsafe extern "C" fn stop(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS method; the caller holds the timer.
-    unsafe { obj::boolean(unset(slf)) }
-}
-
-unsafe extern "C" fn reset(slf: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS method; the caller holds the timer.
-    unsafe {
-        let Some([number]) = arguments("reset", &[c"seconds"], 1, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(seconds) = seconds_of(number) else { return ptr::null_mut() };
-        let ticks = timer(slf).period_ns != 0;
-        if ticks && seconds <= 0.0 {
-            return errors::raise(ffi::PyExc_ValueError, "non-positive interval for a ticker");
+    };
+    let timer = match TIMER.get(gil).and_then(|class| make(gil, class, None)) {
+        Ok(timer) => timer,
+        Err(raised) => {
+            release(gil, vars);
+            return Err(raised);
         }
-        let was_set = unset(slf);
-        let is_set =
-            if ticks { begin_ticking(slf, seconds) } else { set(slf, deadline_after(seconds)) };
-        if is_set {
-            obj::boolean(was_set)
-        } else {
-            ptr::null_mut()
-        }
-    }
+    };
+    let x = gil.exclusive();
+    release(gil, timer.function.put(x, Some(function.own(gil))));
+    release(gil, timer.args.put(x, Some(positional.own(gil))));
+    release(gil, timer.vars.put(x, vars));
+    let is_set = set(gil, &timer, deadline_after(seconds));
+    completed(gil, timer, is_set)
 }
 
-unsafe extern "C" fn get_c(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property.
-    unsafe {
-        match timer(slf).chan {
-            channel if channel.is_null() => obj::none(),
-            channel => crate::types::chan::ends::receiver_of(channel, slf),
-        }
-    }
+/// The function `_timer_func`.
+pub(crate) const TIMER_FUNC: Method<Module> =
+    Method::fast(c"_timer_func", timer_func, c"For the Python part of golib.");
+
+fn stop(gil: Gil<'_>, timer: &Object<Timer>) -> Outcome<New> {
+    Ok(boolean(gil, unset(gil, timer)))
 }
 
-unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
-    // SAFETY: a tp_traverse.
-    unsafe {
-        let t = instance::<TimerObj>(slf);
-        obj::visit_all(slf, [(*t).chan, (*t).function, (*t).args, (*t).vars], visit, arg)
+fn reset(gil: Gil<'_>, timer: &Object<Timer>, args: Args<'_>) -> Outcome<New> {
+    let [number] = args.parse(gil, "reset", &[c"seconds"], 1)?;
+    let seconds = number.map_or(Ok(0.0), |number| seconds_of(gil, number))?;
+    let ticks = timer.period_ns.get(gil.exclusive()) != 0;
+    if ticks && seconds <= 0.0 {
+        return Err(not_positive(gil));
     }
+    let was_set = unset(gil, timer);
+    if ticks {
+        begin_ticking(gil, timer, seconds)?;
+    } else {
+        set(gil, timer, deadline_after(seconds))?;
+    }
+    Ok(boolean(gil, was_set))
 }
 
-unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {
-    // SAFETY: a tp_clear, or the end.
-    unsafe {
-        take_bell_back(slf);
-        let t = instance::<TimerObj>(slf);
-        for slot in
-            [&raw mut (*t).function, &raw mut (*t).args, &raw mut (*t).vars, &raw mut (*t).chan]
-        {
-            obj::clear(slot);
-        }
+fn get_c(gil: Gil<'_>, timer: &Object<Timer>) -> Outcome<New> {
+    let channel = timer.chan.as_raw(gil.exclusive());
+    if channel.is_null() {
+        return Ok(none(gil));
     }
-    0
+    // SAFETY: a Chan, which the timer keeps; a new reference, or null with an exception set.
+    unsafe { New::made(ends::receiver_of(channel, timer.object().as_raw())) }
 }
 
-unsafe extern "C-unwind" fn dealloc(slf: Raw) {
-    // SAFETY: the last reference is gone. The alarm forgets it at once: the end itself may be put off.
-    unsafe {
-        ffi::PyObject_GC_UnTrack(slf.cast());
-        take_bell_back(slf);
-        forget_alarm(slf);
-        object::trashcan(slf, dealloc, free);
-    }
-}
-
-#[inline(never)]
-unsafe fn forget_alarm(slf: Raw) {
-    // SAFETY: the share that make left.
-    unsafe {
-        let alarm = ptr::replace(&raw mut timer(slf).alarm, ptr::null());
-        if !alarm.is_null() {
-            Arc::from_raw(alarm).forget(Gil::assume());
-        }
-    }
-}
-
-unsafe extern "C-unwind" fn free(slf: Raw) {
-    // SAFETY: called by dealloc.
-    unsafe {
-        if !timer(slf).weaklist.is_null() {
-            ffi::PyObject_ClearWeakRefs(slf);
-        }
-        clear(slf);
-        let bell = timer(slf).bell;
-        if !bell.is_null() {
-            drop(Box::from_raw(bell));
-        }
-        free_instance(slf);
-    }
-}
-
-static METHODS: Table<[PyMethodDef; 3]> = Table([
-    raw::method(
+static METHODS: Methods<Timer, 3> = Methods([
+    Method::noargs(
         c"stop",
         stop,
-        ffi::METH_NOARGS,
         c"stop($self, /)
 --
 
@@ -445,7 +406,7 @@ Blocks: nothing.
 >>> golib.time.Timer(10).stop()
 True",
     ),
-    raw::keywords(
+    Method::keywords(
         c"reset",
         reset,
         c"reset($self, seconds)
@@ -464,44 +425,33 @@ True
 >>> timer.c.recv() > 0
 True",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
-static PROPERTIES: Table<[ffi::PyGetSetDef; 2]> = Table([
-    raw::property(
+static PROPERTIES: Properties<Timer, 2> = Properties([
+    Property::new(
         c"c",
         get_c,
         c"The channel from which its time is received; None for a timer of after_func().",
     ),
-    raw::END_OF_PROPERTIES,
+    Property::END,
 ]);
 
-static MEMBERS: Table<[ffi::PyMemberDef; 2]> = Table(raw::weaklist(offset_of!(TimerObj, weaklist)));
-
-/// Makes the types; None: an exception is set.
-///
-/// # Safety
-/// The GIL is held; called once.
-pub(crate) unsafe fn init() -> Option<[(&'static std::ffi::CStr, Raw); 2]> {
-    let make = |name, doc: &'static std::ffi::CStr, new: ffi::newfunc| {
-        let mut slots = vec![
-            raw::slot(ffi::Py_tp_doc, doc.as_ptr().cast()),
-            raw::slot(ffi::Py_tp_new, new as *const c_void),
-            raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
-            raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
-            raw::slot(ffi::Py_tp_clear, clear as *const c_void),
-            raw::slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast()),
-            raw::slot(ffi::Py_tp_getset, PROPERTIES.0.as_ptr().cast()),
-            raw::slot(ffi::Py_tp_members, MEMBERS.0.as_ptr().cast()),
-        ];
-        let flags = ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_BASETYPE;
-        // SAFETY: the slots are those of TimerObj.
-        unsafe { raw::make_type::<TimerObj>(name, flags, &mut slots) }
-    };
-    TIMER.set(make(c"golib.time.Timer", TIMER_DOC, new_timer));
-    let ticker = make(c"golib._golib.Ticker", c"The core of golib.time.Ticker.", new_ticker);
-    (!TIMER.get().is_null() && !ticker.is_null())
-        .then(|| [(c"Timer", TIMER.get()), (c"Ticker", ticker)])
+/// Makes the types. Called once.
+pub(crate) fn init(gil: Gil<'_>) -> Outcome<[(&'static CStr, New); 2]> {
+    let timer = TypeSpec::<Timer>::new(c"golib.time.Timer", TIMER_DOC)
+        .subclassable()
+        .constructor(new_timer)
+        .methods(&METHODS)
+        .properties(&PROPERTIES)
+        .make(gil, &TIMER)?;
+    let ticker = TypeSpec::<Timer>::new(c"golib._golib.Ticker", c"The core of golib.time.Ticker.")
+        .subclassable()
+        .constructor(new_ticker)
+        .methods(&METHODS)
+        .properties(&PROPERTIES)
+        .make(gil, &TICKER)?;
+    Ok([(c"Timer", timer), (c"Ticker", ticker)])
 }
 
 const TIMER_DOC: &std::ffi::CStr = c"Timer(seconds)

@@ -31,7 +31,6 @@ EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
     ("long_files", "rust/go-lib/tests/model.rs", ""): (1, "a model and its cases"),
     ("long_files", "rust/go-lib/tests/published_flaws.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/golib-py/cpython/tests/harness.c", ""): (1, "owed: split at its concepts"),
-    ("long_files", "rust/golib-py/src/module/functions.rs", ""): (1, "owed: split at its concepts"),
     ("long_functions", "rust/go-lib/tests/chan_states.rs", "check"): (
         1,
         "a table of cases, or one program that a test walks through",

@@ -145,11 +145,13 @@ fn expect_wakeups(gil: Gil<'_>, _: &Object<Module>, delta: Ref<'_>) -> Outcome<N
     Ok(none(gil))
 }
 
-/// The functions of the module that tell us of threads and wake-ups.
-pub(crate) const FUNCTIONS: [Method<Module>; 2] = [
-    Method::one(c"_set_idle_threads", set_idle_threads, c"For the Python part of golib."),
-    Method::one(c"_expect_wakeups", expect_wakeups, c"For the Python part of golib."),
-];
+/// The function `_set_idle_threads`.
+pub(crate) const SET_IDLE_THREADS: Method<Module> =
+    Method::one(c"_set_idle_threads", set_idle_threads, c"For the Python part of golib.");
+
+/// The function `_expect_wakeups`.
+pub(crate) const EXPECT_WAKEUPS: Method<Module> =
+    Method::one(c"_expect_wakeups", expect_wakeups, c"For the Python part of golib.");
 
 /// How many Python threads are alive that do not sleep in the runtime.
 fn python_threads(_gil: Gil<'_>) -> usize {

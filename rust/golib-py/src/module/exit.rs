@@ -51,8 +51,10 @@ fn report_unread(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
     Ok(none(gil))
 }
 
-/// The functions of the module.
-pub(super) const FUNCTIONS: [Method<Module>; 2] = [
-    Method::noargs(c"_at_exit", at_exit, c"For the Python part of golib."),
-    Method::noargs(c"_report_unread", report_unread, c"For the Python part of golib."),
-];
+/// The function `_at_exit`.
+pub(super) const AT_EXIT: Method<Module> =
+    Method::noargs(c"_at_exit", at_exit, c"For the Python part of golib.");
+
+/// The function `_report_unread`.
+pub(super) const REPORT_UNREAD: Method<Module> =
+    Method::noargs(c"_report_unread", report_unread, c"For the Python part of golib.");

@@ -59,8 +59,10 @@ fn hook_child(gil: Gil<'_>, _: &Object<Module>, hook: Ref<'_>) -> Outcome<New> {
     Ok(none(gil))
 }
 
-/// The functions of the module.
-pub(super) const FUNCTIONS: [Method<Module>; 2] = [
-    Method::noargs(c"_after_fork", after_fork, c"For the Python part of golib."),
-    Method::one(c"_hook_child", hook_child, c"For the Python part of golib."),
-];
+/// The function `_after_fork`.
+pub(super) const AFTER_FORK: Method<Module> =
+    Method::noargs(c"_after_fork", after_fork, c"For the Python part of golib.");
+
+/// The function `_hook_child`.
+pub(super) const HOOK_CHILD: Method<Module> =
+    Method::one(c"_hook_child", hook_child, c"For the Python part of golib.");

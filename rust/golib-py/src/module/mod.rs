@@ -2,7 +2,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`functions`] | the module's functions |
+//! | [`functions`] | the functions that programs call |
+//! | [`runtime`] | those that the Python parts of golib are made of |
 //! | [`hooks`] | what the runtime calls, and what C calls of the runtime |
 //! | [`exit`], [`fork`] | the end of the interpreter; a forked child |
 //! | [`run`] | what `golib.run` needs |
@@ -12,6 +13,7 @@ mod fork;
 mod functions;
 mod hooks;
 mod run;
+mod runtime;
 
 use std::ptr;
 
@@ -111,7 +113,8 @@ unsafe fn fill(module: Raw) -> bool {
         ffi::Py_DECREF(version);
         let functions = Method::table(&context::functions::FUNCTIONS);
         let patching = patch::FUNCTIONS.0.as_ptr().cast_mut();
-        if ffi::PyModule_AddFunctions(module, functions) < 0
+        if ffi::PyModule_AddFunctions(module, Method::table(&runtime::FUNCTIONS)) < 0
+            || ffi::PyModule_AddFunctions(module, functions) < 0
             || ffi::PyModule_AddFunctions(module, patching) < 0
             || servant::init(Gil::assume(), Ref::borrowed(module)).is_err()
         {

@@ -22,7 +22,7 @@ use crate::cpython::{self, tstate, ThreadState};
 use crate::ffi::errors;
 use crate::ffi::gil::{Entry, Gil};
 use crate::ffi::methods::{entry, Method, Module};
-use crate::ffi::obj::{self, Raw};
+use crate::ffi::obj::Raw;
 use crate::ffi::python::{clear_error, type_error};
 use crate::ffi::raw::instance;
 use crate::ffi::refs::{New, Outcome, Raised, Ref};
@@ -124,9 +124,11 @@ impl MainGoroutine {
                 Ok(Err(WaitError::Deadlock)) => self.tell_deadlock(),
                 Err(raised) => break Err(raised),
             }
-            // SAFETY: on the main thread, which waits for it; the exception is set if it did not come.
-            if self.stands_in && unsafe { !news.look() } {
-                break Err(unsafe { Raised::assume() });
+            // SAFETY: on the main thread, which waits for it; an exception is set if it did not come.
+            unsafe {
+                if self.stands_in && !news.look() {
+                    break Err(Raised::assume());
+                }
             }
         };
         if let Some(shield) = shield {
@@ -184,19 +186,6 @@ impl MainGoroutine {
                 ts.set_ident(tstate::ident_of(gref.goid()));
             }
         }
-    }
-}
-
-/// `_golib._print_error(error)`: reports an exception as the interpreter does with one that ends a program.
-///
-/// `sys.excepthook` may end the process by SystemExit: only the main thread calls this.
-pub(crate) unsafe extern "C" fn print_error(_: Raw, error: Raw) -> Raw {
-    // SAFETY: a METH_O function, called with an exception.
-    unsafe {
-        ffi::Py_INCREF(error);
-        errors::restore(error);
-        ffi::PyErr_Print();
-        obj::none()
     }
 }
 

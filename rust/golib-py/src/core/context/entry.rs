@@ -42,10 +42,10 @@ impl Entry {
         Entry {
             ctx: Slot::with(Some(ctx)),
             kind,
-            below: Link::NONE,
-            above: Link::NONE,
-            prev: Link::NONE,
-            next: Link::NONE,
+            below: Link::none(),
+            above: Link::none(),
+            prev: Link::none(),
+            next: Link::none(),
             holder,
         }
     }
@@ -89,8 +89,8 @@ impl Holder {
         #[allow(clippy::arc_with_non_send_sync, reason = "the GIL guards it")]
         Arc::new(Holder {
             gref: Cell::new(None),
-            top: Link::NONE,
-            base: Link::NONE,
+            top: Link::none(),
+            base: Link::none(),
             has_root: Cell::new(false),
             member: Cell::new(member),
         })

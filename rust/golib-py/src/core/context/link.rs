@@ -15,7 +15,9 @@ use crate::ffi::refs::Field;
 pub(super) struct Link<T>(Field<*const T>);
 
 impl<T> Link<T> {
-    pub(super) const NONE: Link<T> = Link(Field::new(ptr::null()));
+    pub(super) const fn none() -> Link<T> {
+        Link(Field::new(ptr::null()))
+    }
 
     #[inline(always)]
     pub(super) fn get<'x>(&self, x: Exclusive<'x>) -> Option<&'x T> {

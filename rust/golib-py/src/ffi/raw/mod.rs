@@ -13,6 +13,6 @@ mod types;
 pub(crate) use args::{arguments, deadline_after, integer_of, seconds_of, wait_for, wait_of, NS};
 pub(crate) use calls::{guard, guard_wait, parking, Record};
 pub(crate) use types::{
-    dealloc, fast, free_instance, instance, keywords, make_type, method, property, slot, weaklist,
+    dealloc, free_instance, instance, keywords, make_type, method, property, slot, weaklist,
     Container, Table, CLASS_GETITEM, END_OF_PROPERTIES,
 };

@@ -34,20 +34,6 @@ pub(crate) const fn method(
     }
 }
 
-/// A method of positional arguments, called without a tuple of them.
-pub(crate) const fn fast(
-    name: &'static CStr,
-    call: ffi::PyCFunctionFast,
-    doc: &'static CStr,
-) -> PyMethodDef {
-    PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: PyMethodDefPointer { PyCFunctionFast: call },
-        ml_flags: ffi::METH_FASTCALL,
-        ml_doc: doc.as_ptr(),
-    }
-}
-
 /// A method with keyword arguments.
 pub(crate) const fn keywords(
     name: &'static CStr,

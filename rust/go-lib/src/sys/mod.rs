@@ -1,6 +1,13 @@
 //! The operating system and the CPU: the only users of `libc` calls and assembly.
 //!
-//! One file a concept; nothing here knows of goroutines.
+//! One folder a concept; nothing here knows of goroutines. What differs between systems lies behind a contract in words, in the
+//! folder's `mod.rs`, with a backend for each system and tests of the contract: `futex`, `membarrier`, `memory`, `thread`,
+//! `signal`, `disturb`, `clock`, `cpus`, `socket`, `poll`. Linux is the one system that has them all.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "go-lib knows Linux only: another system needs a backend for each contract of `sys`"
+);
 
 pub(crate) mod arch;
 pub(crate) mod clock;
@@ -8,8 +15,8 @@ pub(crate) mod cpus;
 pub(crate) mod disturb;
 pub(crate) mod errno;
 pub(crate) mod futex;
-pub(crate) mod mem;
 pub(crate) mod membarrier;
+pub(crate) mod memory;
 pub(crate) mod poll;
 pub(crate) mod sanitizer;
 pub(crate) mod signal;

@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicUsize;
 
 use crate::prim::Ordering;
 use crate::runtime::object::lock::Locked;
-use crate::sys::mem::{self, MAX_PAGE_BYTES};
+use crate::sys::memory::{self, MAX_PAGE_BYTES};
 use crate::sys::{arch, errno};
 
 /// The smallest stack, of which the guard takes half.
@@ -94,7 +94,7 @@ impl Stack {
     /// Nothing runs on the stack.
     pub(crate) unsafe fn trim(self) {
         // SAFETY: by 2 our own mapping; the caller says that nothing there is of value.
-        unsafe { mem::discard(self.lo, self.hi - WARM_BYTES - self.lo) };
+        unsafe { memory::discard(self.lo, self.hi - WARM_BYTES - self.lo) };
     }
 }
 
@@ -166,7 +166,7 @@ impl Stacks {
 
     /// Chooses the default size by the limits in force: before the first goroutine.
     pub(crate) fn choose_default(&self) {
-        if mem::address_space_is_dear() {
+        if memory::address_space_is_dear() {
             self.default_bytes.store(DEAR_DEFAULT_BYTES, Ordering::Relaxed);
         }
     }
@@ -187,7 +187,7 @@ impl Stacks {
     fn check_room(&self, bytes: usize) -> io::Result<()> {
         if bytes == self.default_size()
             && bytes > DEAR_DEFAULT_BYTES
-            && mem::address_space_is_dear()
+            && memory::address_space_is_dear()
         {
             return Err(io::Error::from_raw_os_error(errno::ENOMEM));
         }
@@ -213,7 +213,7 @@ impl Stacks {
             base
         };
         // SAFETY: the range was cut for us alone.
-        if let Err(e) = unsafe { mem::guard(base, GUARD_BYTES) } {
+        if let Err(e) = unsafe { memory::guard(base, GUARD_BYTES) } {
             let slab = &mut self.slabs.lock()[class];
             if slab.next == base + bytes {
                 slab.next = base;
@@ -244,10 +244,10 @@ fn reserve_slab(bytes: usize, last_count: usize) -> io::Result<Slab> {
     let spare = if last_count == 0 { 0 } else { SPARE_BYTES };
     loop {
         let slab_bytes = count * bytes + 2 * TABLE_BYTES;
-        match mem::reserve(slab_bytes + spare) {
+        match memory::reserve(slab_bytes + spare) {
             Ok(at) => {
                 // SAFETY: just mapped, and nobody knows of that part.
-                unsafe { mem::release(at + slab_bytes, spare) };
+                unsafe { memory::release(at + slab_bytes, spare) };
                 let aligned = at.next_multiple_of(TABLE_BYTES);
                 let next = aligned + TABLE_BYTES / 2;
                 return Ok(Slab { next, end: next + count * bytes, count });

@@ -17,7 +17,7 @@ use crate::runtime::object::p::P;
 use crate::runtime::object::stack::{Bound, Stack, DEAR_DEFAULT_BYTES};
 use crate::runtime::proc::stackless;
 use crate::runtime::sched::{sched, Inner, Sched};
-use crate::sys::{errno, mem};
+use crate::sys::{errno, memory};
 
 /// Stacks moved between a P and the pool at a time.
 const BATCH: usize = 32;
@@ -291,7 +291,7 @@ pub(crate) fn trim_pool(s: &Sched) -> bool {
 
 /// Why no stack can be had, in words.
 pub(crate) fn limit_text() -> &'static str {
-    if mem::guards_take_mappings() {
+    if memory::guards_take_mappings() {
         "no memory for a goroutine's stack, or no mapping: before Linux 6.13 each stack takes two of those \
          that vm.max_map_count allows a process"
     } else {

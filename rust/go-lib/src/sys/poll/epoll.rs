@@ -15,7 +15,7 @@ use std::ptr;
 use super::{Event, Events, Until, BATCH, HANGUP, READ, WRITE};
 use crate::prim::{AtomicBool, AtomicU32, Ordering};
 use crate::sys::clock::{self, nanotime};
-use crate::sys::futex::errno;
+use crate::sys::errno;
 
 /// The tag of the eventfd: no user's.
 const WAKE: u64 = u64::MAX;
@@ -124,7 +124,7 @@ impl Poller {
                     0,
                 )
             };
-            if n >= 0 || errno() != libc::ENOSYS {
+            if n >= 0 || errno::last() != libc::ENOSYS {
                 return n as i32;
             }
             self.coarse.store(true, Ordering::Relaxed);

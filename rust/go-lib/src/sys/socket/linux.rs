@@ -1,5 +1,4 @@
-//! Calls that std's sockets cannot make without blocking: to connect, and to accept in one system
-//! call.
+//! Sockets made not to block in the call that makes them.
 
 use std::io;
 use std::mem::size_of_val;

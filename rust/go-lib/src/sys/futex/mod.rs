@@ -1,57 +1,27 @@
-//! Sleeping on a 32-bit word (Linux futex, private to the process).
+//! Sleeping on a 32-bit word.
+//!
+//! # The contract of a backend
+//!
+//! | function | does |
+//! |---|---|
+//! | `wait(word, expected, deadline_ns)` | sleeps while `word` holds `expected`, until `wake`, a time of the monotonic clock, or a signal; says which |
+//! | `wake(word, count)` | wakes at most `count` sleepers of `word`, which may be gone by then |
+//!
+//! | backend | where |
+//! |---|---|
+//! | `linux` | Linux |
+//!
+//! # Invariants
+//! 1. The look at the word and the beginning of the sleep are one step for a `wake` that follows a change of the word: none is
+//!    lost between.
+//! 2. A wait may end as woken without a `wake`: the caller looks at the word again.
+//! 3. Only a wait without a deadline need end with a signal; one with a deadline keeps it.
 
-use std::sync::atomic::AtomicU32;
+#[cfg(target_os = "linux")]
+mod linux;
 
-use crate::prim::FutexWait;
-use crate::sys::clock;
-
-/// Sleeps while `word == expected`; `deadline_ns` is absolute on the monotonic clock.
-pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline_ns: Option<i64>) -> FutexWait {
-    let ts = deadline_ns.map(clock::timespec);
-    let ts_ptr = ts.as_ref().map_or(std::ptr::null(), |t| t as *const libc::timespec);
-    // SAFETY: word outlives the call; ts_ptr is null or valid. FUTEX_WAIT_BITSET takes an
-    // absolute monotonic time, so a wait restarted after a signal keeps its deadline.
-    let r = unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG,
-            expected,
-            ts_ptr,
-            std::ptr::null::<u32>(),
-            libc::FUTEX_BITSET_MATCH_ANY,
-        )
-    };
-    if r == 0 {
-        return FutexWait::Woken;
-    }
-    match errno() {
-        libc::ETIMEDOUT => FutexWait::TimedOut,
-        libc::EINTR => FutexWait::Interrupted,
-        _ => FutexWait::Woken,
-    }
-}
-
-/// Wakes at most `count` sleepers.
-pub(crate) fn wake(word: &AtomicU32, count: u32) {
-    // SAFETY: the kernel only uses the address as a key; a word that is gone wakes nobody.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-            count.min(i32::MAX as u32),
-        );
-    }
-}
-
-/// The calling thread's errno. Not inlined: its address is thread-local and must not be kept
-/// across a goroutine switch.
-#[inline(never)]
-pub(crate) fn errno() -> i32 {
-    // SAFETY: __errno_location always returns a valid pointer for the calling thread.
-    unsafe { *libc::__errno_location() }
-}
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{wait, wake};
 
 #[cfg(all(test, not(golib_loom)))]
 mod tests {

@@ -1,16 +1,11 @@
-//! Address space: reserving stacks, guard pages, giving pages back.
+//! `mmap`, and advice on what it mapped.
 
 use std::ffi::c_void;
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
-use super::futex::errno;
-
-/// The largest page that the kernel may use on this CPU: addresses at which a page must begin or end are multiples of
-/// it.
-pub(crate) const MAX_PAGE_BYTES: usize =
-    if cfg!(target_arch = "aarch64") { 64 * 1024 } else { 4 * 1024 };
+use crate::sys::errno;
 
 /// `MADV_GUARD_INSTALL`, Linux 6.13: a guard without splitting the mapping.
 const MADV_GUARD_INSTALL: i32 = 102;
@@ -115,12 +110,12 @@ pub(crate) fn guards_take_mappings() -> bool {
 
 /// True if the zeroes at `addr` can be read: asks the kernel to sleep while a word there is 1. It alone
 /// reads it: of many a call's arguments valgrind reads what they point to before, and dies of a guard.
-fn is_readable(addr: usize) -> bool {
+pub(super) fn is_readable(addr: usize) -> bool {
     let no_deadline = std::ptr::null::<libc::timespec>();
     let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the kernel reads 4 bytes, which are 0, or says EFAULT.
     let slept = unsafe { libc::syscall(libc::SYS_futex, addr, wait, 1, no_deadline) } == 0;
-    slept || errno() != libc::EFAULT
+    slept || errno::last() != libc::EFAULT
 }
 
 /// Gives the pages of `[addr, addr + bytes)` back to the kernel; they read as zero afterwards.
@@ -163,48 +158,5 @@ fn has_room() -> bool {
         // SAFETY: just mapped, and nobody knows of it.
         Ok(at) => unsafe { libc::munmap(at as *mut c_void, BYTES) == 0 },
         Err(_) => false,
-    }
-}
-
-#[cfg(all(test, not(golib_loom)))]
-mod tests {
-    use super::{discard, guard, is_readable, reserve, MAX_PAGE_BYTES};
-
-    #[test]
-    fn what_the_kernel_does_not_have_is_refused() {
-        assert_eq!(reserve(0).unwrap_err().raw_os_error(), Some(libc::EINVAL));
-        assert_eq!(reserve(usize::MAX / 2).unwrap_err().raw_os_error(), Some(libc::ENOMEM));
-    }
-
-    #[test]
-    fn a_page_that_is_given_back_is_zero_again_and_its_neighbours_are_not() {
-        let at = reserve(3 * MAX_PAGE_BYTES).unwrap();
-        let pages = [0, 1, 2].map(|i| (at + i * MAX_PAGE_BYTES) as *mut u64);
-        // SAFETY: our own mapping.
-        unsafe {
-            pages.iter().for_each(|page| {
-                assert_eq!(page.read(), 0);
-                page.write(!0);
-            });
-            discard(pages[1].addr(), MAX_PAGE_BYTES);
-            assert_eq!(pages.map(|page| page.read()), [!0, 0, !0]);
-            pages[1].write(1);
-            assert_eq!(pages[1].read(), 1);
-            discard(at, 0);
-            assert_eq!(pages[0].read(), !0);
-        }
-    }
-
-    #[test]
-    fn a_guard_cannot_be_read_from_its_first_byte_to_its_last() {
-        let at = reserve(3 * MAX_PAGE_BYTES).unwrap();
-        let end = at + 3 * MAX_PAGE_BYTES;
-        assert!([at, end - 4].into_iter().all(is_readable));
-        let (lo, hi) = (at + MAX_PAGE_BYTES, at + 2 * MAX_PAGE_BYTES);
-        // SAFETY: our own mapping.
-        unsafe { guard(lo, MAX_PAGE_BYTES).unwrap() };
-        assert!(!is_readable(lo) && !is_readable(hi - 4));
-        assert!([at, lo - 4, hi, end - 4].into_iter().all(is_readable));
-        assert!(!is_readable(0));
     }
 }

@@ -14,13 +14,11 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
 
-use crate::sys::mem;
+use super::{send_again, GuardHit};
+use crate::sys::memory;
 
 /// Room for the handler and the report.
 const SIGNAL_STACK_BYTES: usize = 64 * 1024;
-
-/// Asked with the fault's address; true: it was a goroutine's guard and has been reported.
-type GuardHit = fn(usize) -> bool;
 
 struct Previous(UnsafeCell<[MaybeUninit<libc::sigaction>; 2]>);
 // SAFETY: written once before INSTALLED, read afterwards.
@@ -54,7 +52,7 @@ pub(crate) fn install_guard_handler(hit: GuardHit) {
 
 /// Gives the calling thread a signal stack, for [`leave_signal_stack`].
 pub(crate) fn use_signal_stack() -> Option<usize> {
-    let at = mem::reserve_small(SIGNAL_STACK_BYTES).ok()?;
+    let at = memory::reserve_small(SIGNAL_STACK_BYTES).ok()?;
     let stack =
         libc::stack_t { ss_sp: at as *mut c_void, ss_flags: 0, ss_size: SIGNAL_STACK_BYTES };
     // SAFETY: a fresh mapping, which stays until leave_signal_stack.
@@ -74,7 +72,7 @@ pub(crate) fn leave_signal_stack(at: Option<usize>) {
             let none = libc::stack_t { ss_flags: libc::SS_DISABLE, ..now };
             libc::sigaltstack(&none, ptr::null_mut());
         }
-        mem::release(at, SIGNAL_STACK_BYTES);
+        memory::release(at, SIGNAL_STACK_BYTES);
     }
 }
 
@@ -123,15 +121,8 @@ unsafe fn die_by(signal: i32, sent: Option<&libc::siginfo_t>) {
     unsafe {
         libc::sigaction(signal, &default_action(), ptr::null_mut());
         let Some(info) = sent else { return };
-        #[cfg(target_os = "linux")]
-        {
-            let (pid, tid) = (libc::getpid(), libc::syscall(libc::SYS_gettid));
-            let again = libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, signal, info);
-            if again == 0 {
-                return;
-            }
+        if !send_again(signal, info) {
+            libc::raise(signal);
         }
-        let _ = info;
-        libc::raise(signal);
     }
 }

@@ -1,4 +1,20 @@
 //! How many CPUs and threads this process may use.
+//!
+//! # The contract of a backend
+//!
+//! | function | does |
+//! |---|---|
+//! | `pids_max()` | how many threads the system lets the process's group have, if that is limited and told |
+//!
+//! | backend | where |
+//! |---|---|
+//! | `linux` | Linux |
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::pids_max;
 
 /// `GOMAXPROCS` if it is a positive number, else the number of CPUs.
 pub(crate) fn default_procs() -> usize {
@@ -13,12 +29,4 @@ pub(crate) fn default_procs() -> usize {
 pub(crate) fn count() -> usize {
     // std reads both.
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// `pids.max` of this process's control group (v2), if it has a limit.
-pub(crate) fn pids_max() -> Option<u64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = groups.lines().find_map(|l| l.strip_prefix("0::"))?;
-    let file = format!("/sys/fs/cgroup{}/pids.max", path.trim_end_matches('/'));
-    std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }

@@ -1,9 +1,7 @@
-//! Getting a thread out of a system call, as a signal of the program's own would; and changing its signal mask, which only
-//! the thread itself can do.
-//!
-//! The thread is sent SIGURG, whose default is to do nothing, with a mark in its information. Our handler returns at
-//! once if it finds that mark, and the call returns with EINTR; on another mark it changes the mask with which the
-//! thread continues. Any other SIGURG is passed to the handler that the program has set.
+//! By SIGURG, whose default is to do nothing, with a mark in its information. Our handler returns at
+//! once if it finds that mark, and the call returns with EINTR; by another mark it changes the mask with which the thread goes
+//! on. Any other SIGURG goes on to the handler that the program
+//! has set.
 //!
 //! # Invariants
 //! 1. The handler is installed over whatever is there before each use. A handler that a program sets meanwhile is in
@@ -15,7 +13,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-const SIGNAL: i32 = libc::SIGURG;
+pub(super) const SIGNAL: i32 = libc::SIGURG;
 
 /// The handler from before; by 2.
 static BEHIND: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
@@ -156,87 +154,5 @@ unsafe extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context:
                 f(signal);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sys::thread;
-    use std::sync::atomic::AtomicUsize;
-    use std::time::Duration;
-
-    static OTHERS: AtomicUsize = AtomicUsize::new(0);
-
-    extern "C" fn other(_: i32) {
-        OTHERS.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Sleeps in the kernel; errno, or 0 if nothing interrupted it.
-    fn sleep() -> i32 {
-        let long = libc::timespec { tv_sec: 20, tv_nsec: 0 };
-        // SAFETY: a valid timespec.
-        match unsafe { libc::nanosleep(&long, ptr::null_mut()) } {
-            0 => 0,
-            _ => std::io::Error::last_os_error().raw_os_error().unwrap_or(0),
-        }
-    }
-
-    #[test]
-    fn a_disturbed_thread_leaves_its_call_and_other_handlers_stay_in_force() {
-        // SAFETY: a handler of the right signature.
-        unsafe { libc::signal(SIGNAL, other as *const () as usize) };
-        let tid = AtomicU32::new(0);
-        let errno = std::thread::scope(|s| {
-            let sleeper = s.spawn(|| {
-                tid.store(thread::gettid() as u32, Ordering::Release);
-                sleep()
-            });
-            while !sleeper.is_finished() {
-                match tid.load(Ordering::Acquire) {
-                    0 => {}
-                    tid if thread::sleeps(tid) => disturb(tid),
-                    _ => {}
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            sleeper.join().unwrap_or(0)
-        });
-        assert_eq!((errno, OTHERS.load(Ordering::SeqCst)), (libc::EINTR, 0));
-        // SAFETY: no requirements.
-        unsafe { libc::raise(SIGNAL) };
-        assert_eq!(OTHERS.load(Ordering::SeqCst), 1);
-        disturb(u32::MAX >> 2); // nobody
-    }
-
-    #[test]
-    fn a_threads_mask_is_changed_before_the_change_returns() {
-        let (tid, end) = (AtomicU32::new(0), AtomicU32::new(0));
-        let bit = 1u64 << (libc::SIGWINCH - 1);
-        let mask = |tid: u32| {
-            let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status"));
-            let status = status.unwrap_or_default();
-            let line = status.lines().find_map(|l| l.strip_prefix("SigBlk:"));
-            line.and_then(|l| u64::from_str_radix(l.trim(), 16).ok()).unwrap_or(0)
-        };
-        std::thread::scope(|s| {
-            s.spawn(|| {
-                tid.store(thread::gettid() as u32, Ordering::Release);
-                while end.load(Ordering::Acquire) == 0 {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-            });
-            let tid = loop {
-                match tid.load(Ordering::Acquire) {
-                    0 => std::thread::yield_now(),
-                    tid => break tid,
-                }
-            };
-            change_masks(&[tid, u32::MAX >> 2], bit, 0);
-            assert_eq!(mask(tid) & bit, bit);
-            change_masks(&[tid], 0, bit);
-            assert_eq!(mask(tid) & bit, 0);
-            end.store(1, Ordering::Release);
-        });
     }
 }

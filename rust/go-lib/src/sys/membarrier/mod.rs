@@ -1,17 +1,29 @@
 //! An asymmetric StoreLoad fence: free on the hot side, a system call on the rare side.
 //!
+//! # The contract of a backend
+//!
+//! | function | does |
+//! |---|---|
+//! | `register()` | prepares the process for `barrier`; false: the system has none |
+//! | `barrier()` | returns when every thread of the process that was running has passed a full fence; false: refused |
+//!
+//! | backend | where |
+//! |---|---|
+//! | `linux` | Linux |
+//!
 //! # Memory ordering
 //! `light(); load` on a hot thread and `store; heavy(); load` on a rare one act like a pair of
-//! `fence(SeqCst)`: `membarrier(PRIVATE_EXPEDITED)` makes every running thread of the process
-//! pass a full fence. Where the kernel has no membarrier, both sides are full fences; so they are from the
+//! `fence(SeqCst)`, by the backend's `barrier`. Where the system has none, both sides are full fences; so they are from the
 //! call on that the kernel refuses (a filter on system calls that came later).
 
 use std::sync::atomic::{compiler_fence, fence, AtomicBool, Ordering};
 
-use crate::sys::thread;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+use linux::{barrier, register};
 
-const REGISTER_PRIVATE_EXPEDITED: i32 = 1 << 4;
-const PRIVATE_EXPEDITED: i32 = 1 << 3;
+use crate::sys::thread;
 
 /// False while the kernel does the heavy half. Written by `init`, before the first M starts, and by the
 /// first heavy fence that the kernel refuses.
@@ -19,14 +31,8 @@ static FULL: AtomicBool = AtomicBool::new(true);
 
 /// Registers the process. Call before any thread relies on [`light`]; again in a forked child.
 pub(crate) fn init() {
-    // SeqCst: pairs with nothing, because no other thread of the runtime exists yet.
-    FULL.store(!membarrier(REGISTER_PRIVATE_EXPEDITED), Ordering::SeqCst);
-}
-
-/// True if the kernel has done it.
-fn membarrier(command: i32) -> bool {
-    // SAFETY: membarrier takes no pointers.
-    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+    // SeqCst: pairs with nothing, as no other thread of ours exists yet.
+    FULL.store(!register(), Ordering::SeqCst);
 }
 
 /// The hot side.
@@ -42,7 +48,7 @@ pub(crate) fn light() {
 
 /// The rare side.
 pub(crate) fn heavy() {
-    heavy_by(&FULL, || membarrier(PRIVATE_EXPEDITED));
+    heavy_by(&FULL, barrier);
 }
 
 fn heavy_by(full: &AtomicBool, barrier: impl Fn() -> bool) {

@@ -1,0 +1,103 @@
+//! Getting a thread out of a system call, as a signal of the program's own would; and changing its signal mask, which only
+//! the thread itself can do.
+//!
+//! # The contract of a backend
+//!
+//! | function | does |
+//! |---|---|
+//! | `disturb(tid)` | the system call in which the thread sleeps returns as if a signal had come; one that is in none, or has ended, does not notice |
+//! | `change_masks(tids, added, removed)` | adds and removes signals (bit n - 1 is signal n) to and from the threads' masks; returns when those that exist have done so |
+//!
+//! | backend | where |
+//! |---|---|
+//! | `linux` | Linux |
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{change_masks, disturb};
+
+#[cfg(test)]
+mod tests {
+    use super::linux::SIGNAL;
+    use super::{change_masks, disturb};
+    use crate::sys::thread;
+    use std::ptr;
+    use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    static OTHERS: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn other(_: i32) {
+        OTHERS.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Sleeps in the kernel; errno, or 0 if nothing interrupted it.
+    fn sleep() -> i32 {
+        let long = libc::timespec { tv_sec: 20, tv_nsec: 0 };
+        // SAFETY: a valid timespec.
+        match unsafe { libc::nanosleep(&long, ptr::null_mut()) } {
+            0 => 0,
+            _ => std::io::Error::last_os_error().raw_os_error().unwrap_or(0),
+        }
+    }
+
+    #[test]
+    fn a_disturbed_thread_leaves_its_call_and_other_handlers_stay_in_force() {
+        // SAFETY: a handler of the right signature.
+        unsafe { libc::signal(SIGNAL, other as *const () as usize) };
+        let tid = AtomicU32::new(0);
+        let errno = std::thread::scope(|s| {
+            let sleeper = s.spawn(|| {
+                tid.store(thread::gettid() as u32, Ordering::Release);
+                sleep()
+            });
+            while !sleeper.is_finished() {
+                match tid.load(Ordering::Acquire) {
+                    0 => {}
+                    tid if thread::sleeps(tid) => disturb(tid),
+                    _ => {}
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            sleeper.join().unwrap_or(0)
+        });
+        assert_eq!((errno, OTHERS.load(Ordering::SeqCst)), (libc::EINTR, 0));
+        // SAFETY: no requirements.
+        unsafe { libc::raise(SIGNAL) };
+        assert_eq!(OTHERS.load(Ordering::SeqCst), 1);
+        disturb(u32::MAX >> 2); // nobody
+    }
+
+    #[test]
+    fn a_threads_mask_is_changed_before_the_change_returns() {
+        let (tid, end) = (AtomicU32::new(0), AtomicU32::new(0));
+        let bit = 1u64 << (libc::SIGWINCH - 1);
+        let mask = |tid: u32| {
+            let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status"));
+            let status = status.unwrap_or_default();
+            let line = status.lines().find_map(|l| l.strip_prefix("SigBlk:"));
+            line.and_then(|l| u64::from_str_radix(l.trim(), 16).ok()).unwrap_or(0)
+        };
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                tid.store(thread::gettid() as u32, Ordering::Release);
+                while end.load(Ordering::Acquire) == 0 {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+            let tid = loop {
+                match tid.load(Ordering::Acquire) {
+                    0 => std::thread::yield_now(),
+                    tid => break tid,
+                }
+            };
+            change_masks(&[tid, u32::MAX >> 2], bit, 0);
+            assert_eq!(mask(tid) & bit, bit);
+            change_masks(&[tid], 0, bit);
+            assert_eq!(mask(tid) & bit, 0);
+            end.store(1, Ordering::Release);
+        });
+    }
+}

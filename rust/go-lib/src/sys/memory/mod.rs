@@ -1,0 +1,76 @@
+//! Address space: reserving stacks, guard pages, giving pages back.
+//!
+//! # The contract of a backend
+//!
+//! | function | does |
+//! |---|---|
+//! | `reserve(bytes)` | address space that reads as zero and is committed page by page, in pages of the usual size |
+//! | `reserve_small(bytes)` | as `reserve`, for less than a huge page |
+//! | `guard(addr, bytes)` | makes a range fault on any access |
+//! | `guards_take_mappings()` | each guard uses up some of a limited number |
+//! | `discard(addr, bytes)` | gives the pages of a range back, which then reads as zero |
+//! | `release(addr, bytes)` | gives a reservation back |
+//! | `address_space_is_dear()` | the process may not reserve much more than it uses |
+//! | `is_readable(addr)` | whether a word of zeroes there can be read, for tests and for `guard` |
+//!
+//! | backend | where |
+//! |---|---|
+//! | `linux` | Linux |
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+#[cfg(all(test, not(golib_loom), target_os = "linux"))]
+use linux::is_readable;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{
+    address_space_is_dear, discard, guard, guards_take_mappings, release, reserve, reserve_small,
+};
+
+/// The largest page that the kernel may use on this CPU: what must begin or end with a page is a
+/// multiple of it.
+pub(crate) const MAX_PAGE_BYTES: usize =
+    if cfg!(target_arch = "aarch64") { 64 * 1024 } else { 4 * 1024 };
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use super::{discard, guard, is_readable, reserve, MAX_PAGE_BYTES};
+
+    #[test]
+    fn what_the_kernel_does_not_have_is_refused() {
+        assert_eq!(reserve(0).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        assert_eq!(reserve(usize::MAX / 2).unwrap_err().raw_os_error(), Some(libc::ENOMEM));
+    }
+
+    #[test]
+    fn a_page_that_is_given_back_is_zero_again_and_its_neighbours_are_not() {
+        let at = reserve(3 * MAX_PAGE_BYTES).unwrap();
+        let pages = [0, 1, 2].map(|i| (at + i * MAX_PAGE_BYTES) as *mut u64);
+        // SAFETY: our own mapping.
+        unsafe {
+            pages.iter().for_each(|page| {
+                assert_eq!(page.read(), 0);
+                page.write(!0);
+            });
+            discard(pages[1].addr(), MAX_PAGE_BYTES);
+            assert_eq!(pages.map(|page| page.read()), [!0, 0, !0]);
+            pages[1].write(1);
+            assert_eq!(pages[1].read(), 1);
+            discard(at, 0);
+            assert_eq!(pages[0].read(), !0);
+        }
+    }
+
+    #[test]
+    fn a_guard_cannot_be_read_from_its_first_byte_to_its_last() {
+        let at = reserve(3 * MAX_PAGE_BYTES).unwrap();
+        let end = at + 3 * MAX_PAGE_BYTES;
+        assert!([at, end - 4].into_iter().all(is_readable));
+        let (lo, hi) = (at + MAX_PAGE_BYTES, at + 2 * MAX_PAGE_BYTES);
+        // SAFETY: our own mapping.
+        unsafe { guard(lo, MAX_PAGE_BYTES).unwrap() };
+        assert!(!is_readable(lo) && !is_readable(hi - 4));
+        assert!([at, lo - 4, hi, end - 4].into_iter().all(is_readable));
+        assert!(!is_readable(0));
+    }
+}

@@ -1,0 +1,31 @@
+//! What the kernel tells of threads, by number and in `/proc`.
+
+/// The kernel's id of the calling thread.
+pub(crate) fn gettid() -> i32 {
+    // SAFETY: no arguments.
+    unsafe { libc::syscall(libc::SYS_gettid) as i32 }
+}
+
+/// The kernel's ids of this process's OS threads; None where they cannot be told: there is no `/proc`.
+pub(crate) fn tids() -> Option<Vec<u32>> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
+    tasks.map(|task| task.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Sleeps of the calling thread end when they should, not up to 50 us later.
+pub(crate) fn sleep_exactly() {
+    // SAFETY: no pointers. Where it is refused sleeps are longer.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+}
+
+/// True if the thread `tid` of this process sleeps in the kernel.
+pub(crate) fn sleeps(tid: u32) -> bool {
+    if tid == 0 {
+        return false;
+    }
+    // "pid (comm) S …": comm may hold anything, the state follows the last parenthesis.
+    std::fs::read(format!("/proc/self/task/{tid}/stat")).is_ok_and(|stat| {
+        let state = stat.iter().rposition(|&b| b == b')').and_then(|i| stat.get(i + 2));
+        matches!(state, Some(b'S' | b'D'))
+    })
+}

@@ -1,0 +1,119 @@
+//! OS threads without std's start routine.
+//!
+//! An M is a raw thread of the system: std's thread start catches unwinding, and a host interpreter may end a
+//! thread by `pthread_exit`, whose forced unwinding aborts in a `catch_unwind`.
+//!
+//! # The contract of a backend
+//!
+//! | function | does |
+//! |---|---|
+//! | `spawn(f, arg)` | starts a detached thread with a stack of 256 KiB that runs `f(arg)` |
+//! | `exit_process(status)` | ends the process at once, without destructors |
+//! | `pthread()` | what the C library calls the calling thread |
+//! | `usleep_ns(ns)` | sleeps, less if a signal comes |
+//! | `sleep_exactly()` | from now on the calling thread's sleeps are not prolonged, if the system can do without |
+//! | `gettid()` | the system's number of the calling thread, never 0 |
+//! | `tids()` | the numbers of all threads of the process; `None`: the system does not tell |
+//! | `sleeps(tid)` | the thread sleeps in the kernel; false also where the system does not tell |
+//!
+//! | backend | where |
+//! |---|---|
+//! | `posix` | what POSIX has |
+//! | `linux` | the rest, on Linux |
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(unix)]
+mod posix;
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{gettid, sleep_exactly, sleeps, tids};
+#[cfg(unix)]
+pub(crate) use posix::{exit_process, pthread, spawn, usleep_ns};
+
+#[cfg(all(test, not(golib_loom)))]
+mod tests {
+    use std::ffi::c_void;
+    use std::hint::black_box;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use super::{gettid, pthread, sleeps, spawn, tids, usleep_ns};
+    use crate::sys::clock::nanotime;
+
+    /// What a thread of `spawn` and its maker share. It is detached, so this is never freed.
+    #[derive(Default)]
+    struct Shared {
+        tid: AtomicU32,
+        over: AtomicBool,
+    }
+
+    extern "C" fn wait_for_the_end(arg: *mut c_void) -> *mut c_void {
+        // SAFETY: `start` passed it.
+        let shared = unsafe { &*arg.cast::<Shared>() };
+        // Its stack is large enough for a frame of half of it.
+        let mut frame = [1u8; super::posix::STACK_BYTES / 2];
+        black_box(&mut frame);
+        shared.tid.store(gettid() as u32, Ordering::Release);
+        while !shared.over.load(Ordering::Relaxed) {
+            usleep_ns(50_000);
+        }
+        arg
+    }
+
+    #[test]
+    fn a_thread_has_a_number_of_its_own_and_is_gone_when_it_has_ended() {
+        let shared: &Shared = Box::leak(Box::default());
+        // SAFETY: it may run on any thread.
+        unsafe { spawn(wait_for_the_end, (&raw const *shared).cast_mut().cast()).unwrap() };
+        let tid = loop {
+            match shared.tid.load(Ordering::Acquire) {
+                0 => std::thread::yield_now(),
+                tid => break tid,
+            }
+        };
+        assert_ne!(tid, gettid() as u32);
+        let task = format!("/proc/self/task/{tid}");
+        assert!(tids().unwrap().contains(&tid) && tids().unwrap().contains(&(gettid() as u32)));
+        shared.over.store(true, Ordering::Relaxed);
+        while std::fs::exists(&task).unwrap() {
+            std::thread::yield_now();
+        }
+        assert!(!sleeps(tid), "one that is gone");
+    }
+
+    #[test]
+    fn a_thread_is_itself_on_each_look() {
+        let here = || (gettid(), pthread());
+        assert_eq!(here(), here());
+        assert_ne!(here(), std::thread::spawn(here).join().unwrap());
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_told_from_one_that_runs_whatever_its_name() {
+        let (tid, over) = (AtomicU32::new(0), AtomicBool::new(false));
+        assert!(!sleeps(0) && !sleeps(u32::MAX) && !sleeps(gettid() as u32));
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| {
+                // SAFETY: a string of less than 16 bytes.
+                unsafe { libc::prctl(libc::PR_SET_NAME, c"a) R (b".as_ptr()) };
+                tid.store(gettid() as u32, Ordering::Release);
+                while !over.load(Ordering::Relaxed) {
+                    std::thread::park();
+                }
+            });
+            while !sleeps(tid.load(Ordering::Acquire)) {
+                std::thread::yield_now();
+            }
+            over.store(true, Ordering::Relaxed);
+            sleeper.thread().unpark();
+        });
+    }
+
+    #[test]
+    fn a_sleep_takes_its_time_and_one_of_less_than_nothing_none() {
+        let begin = nanotime();
+        usleep_ns(2_000_000);
+        assert!(nanotime() - begin >= 2_000_000);
+        usleep_ns(i64::MIN);
+    }
+}

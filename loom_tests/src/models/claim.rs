@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{explore, spawn, Token};
 use crate::prim::{AtomicBool, Ordering};
 use crate::runtime::object::g::{Kind, G};
-use crate::runtime::object::waitword::Wake;
+use crate::runtime::object::wait::Wake;
 
 /// A G with what each party writes before it acts.
 struct Wait {

@@ -6,9 +6,8 @@ use std::time::Instant;
 use super::{explore, spawn, World};
 use crate::prim::{AtomicBool, Ordering};
 use crate::runtime::block::chan::Hchan;
-use crate::runtime::object::wait::Wait;
+use crate::runtime::object::wait::{Wait, Wake};
 use crate::runtime::object::g::{Kind, G};
-use crate::runtime::object::waitword::Wake;
 use crate::runtime::object::timers::{Timers, NEVER};
 use crate::runtime::block::timetimer::{TickChan, TimeTimer};
 

@@ -73,9 +73,9 @@ use std::time::Duration;
 
 use self::fd::Fd;
 use crate::runtime::block::netpoll::NetError;
+use crate::runtime::clock;
 use crate::runtime::object::wait::WaitError;
 use crate::runtime::poller::desc::Mode;
-use crate::sys::clock::nanotime;
 use crate::sys::errno;
 
 /// The addresses of `addr`, which may be a name.
@@ -119,7 +119,7 @@ fn accept_patiently<T: AsRawFd, R>(
             Some(errno::ECONNABORTED | errno::EPROTO) => (),
             Some(errno::EMFILE | errno::ENFILE | errno::ENOBUFS | errno::ENOMEM) => {
                 // Ends with a new connection too, with the close, and with the deadline.
-                let until = nanotime() + pause.as_nanos() as i64;
+                let until = clock::now() + pause.as_nanos() as i64;
                 match fd.wait(Mode::Read, Some(until)) {
                     Ok(()) | Err(NetError::Wait(WaitError::Timeout)) => {
                         pause = (2 * pause).min(LONGEST);

@@ -268,9 +268,9 @@ pub fn start() {
     proc::procs::ensure_started();
 }
 
-/// Nanoseconds of the monotonic clock, in which deadlines are given.
+/// Nanoseconds of the clock in which deadlines are given, which is monotonic.
 pub fn nanotime() -> i64 {
-    crate::sys::clock::nanotime()
+    crate::runtime::clock::now()
 }
 
 /// A one-shot event: set once, wakes all waiters.

@@ -4,6 +4,7 @@
 //!
 //! | level | holds |
 //! |---|---|
+//! | [`clock`] | the time that users see |
 //! | [`object`] | passive objects: they wake nobody |
 //! | [`poller`] | the network poller: what is ready |
 //! | [`sched`], [`traceback`] | what all Ms share; dumps of it |
@@ -12,6 +13,7 @@
 //! | [`embedder`] | the host's face |
 
 pub(crate) mod block;
+pub(crate) mod clock;
 pub mod embedder;
 pub(crate) mod object;
 pub(crate) mod poller;

@@ -235,6 +235,24 @@ impl Sched {
         place.store(Box::into_raw(Box::new(p)), Ordering::Release);
     }
 
+    /// P 0, which exists from the start and never stops: where a timer goes that is armed without a P.
+    #[inline(always)]
+    pub(crate) fn first_p(&self) -> &P {
+        // SAFETY: whoever asks comes after the start; Ps are never freed.
+        unsafe { &*self.p(0) }
+    }
+
+    /// The Ps that have the interpreter's right, each the home of some of the host's goroutines: today the first one alone.
+    pub(crate) fn homes(&self) -> impl Iterator<Item = &P> + '_ {
+        std::iter::once(self.first_p())
+    }
+
+    /// The P in whose queue the host's goroutine `gp` belongs, wherever it was readied.
+    #[inline(always)]
+    pub(crate) fn home_of(&self, _gp: *mut G) -> &P {
+        self.first_p()
+    }
+
     /// Every P that ever was: also those that GOMAXPROCS retired, whose timers still count.
     pub(crate) fn every_p(&self) -> impl Iterator<Item = &P> + '_ {
         // SAFETY: Ps are never freed.

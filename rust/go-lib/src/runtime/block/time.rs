@@ -10,15 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::prim::{AtomicPtr, Ordering};
+use crate::runtime::clock;
 use crate::runtime::object::g::G;
 use crate::runtime::object::timers::{Action, Timer, Timers};
-use crate::runtime::object::wait::WaitError;
+use crate::runtime::object::wait::{WaitError, Wake};
 use crate::runtime::object::waitreason::WaitReason;
-use crate::runtime::object::waitword::Wake;
 use crate::runtime::proc::park::gopark;
 use crate::runtime::proc::{enter_rt, kick, leave_rt, procs, wake};
 use crate::runtime::sched::{sched, Sched};
-use crate::sys::clock::nanotime;
 
 /// Sleeps until `deadline_ns` of the monotonic clock; returns at once if that is past.
 ///
@@ -27,7 +26,7 @@ use crate::sys::clock::nanotime;
 /// # Errors
 /// [`WaitError::Interrupted`]; the rest of the sleep is not slept.
 pub fn sleep_until(deadline_ns: i64) -> Result<(), WaitError> {
-    if deadline_ns <= nanotime() {
+    if deadline_ns <= clock::now() {
         return Ok(());
     }
     // SAFETY: no locks to release.
@@ -40,7 +39,7 @@ pub fn sleep_until(deadline_ns: i64) -> Result<(), WaitError> {
 
 /// The monotonic time `d` from now; a duration beyond the clock's range is the end of time.
 pub(crate) fn deadline_after(d: Duration) -> i64 {
-    nanotime().saturating_add(i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
+    clock::now().saturating_add(i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// The monotonic time of `at`, or a little later: a past one is now.

@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use crate::runtime::block::chan::Hchan;
 use crate::runtime::block::time::{Alarm, Ring};
+use crate::runtime::clock;
 use crate::runtime::object::doorbell::Doorbell;
 use crate::runtime::object::lock::Locked;
 use crate::runtime::object::start::Start;
@@ -28,7 +29,6 @@ use crate::runtime::object::timers::NEVER;
 use crate::runtime::object::wait::Wait;
 use crate::runtime::proc::newproc::newproc_late;
 use crate::runtime::proc::ready::goready;
-use crate::sys::clock::nanotime;
 
 /// What holds the channel of a timer. It may be dropped on a scheduler's stack.
 pub(crate) trait TickChan: Send + Sync + 'static {
@@ -162,7 +162,7 @@ unsafe fn wake_up(timer: *mut ()) {
     };
     let mut state = timer.state.lock();
     if std::mem::replace(&mut state.rests, false) && !timer.alarm.is_of_parent() {
-        state.due_ns = state.next_due(nanotime());
+        state.due_ns = state.next_due(clock::now());
         timer.arm(&state);
     }
 }
@@ -219,7 +219,7 @@ impl Ring for TimeTimer {
             if state.period_ns == 0 {
                 state.armed = false;
             } else if !state.rests {
-                state.due_ns = state.next_due(nanotime());
+                state.due_ns = state.next_due(clock::now());
                 self.arm(&state);
             }
         }

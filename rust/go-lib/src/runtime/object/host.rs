@@ -9,7 +9,9 @@
 //!    scheduler structure consistent: they may wait for the interpreter, and other threads run
 //!    runtime code meanwhile. `swap_at_once` and `may_migrate` are called on a goroutine's stack; the
 //!    next goroutine may also begin with the state of the one that has just ended, still attached.
-//! 2. A state is attached on at most one thread. It is detached before its P is given away.
+//! 2. A state is attached on at most one thread. It is detached before its P is given away. What it is the runtime does not
+//!    know: a thread state that the host makes current, or a record from which `attach` restores what the thread has, and
+//!    in which `detach` and `swap` save it.
 //! 3. `main` runs on the goroutine's stack with the state attached. No frame of ours below it has
 //!    a landing pad, so a host may end the thread there by forced unwinding.
 

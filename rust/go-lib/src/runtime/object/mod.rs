@@ -14,10 +14,12 @@
 //! | `sudog`, `doorbell` | a G's place in a queue; what stands there for nobody |
 //! | `wait`, `waitreason` | how long an operation may wait, and why a wait ended; for what it waits |
 //! | `readylist` | Gs that were claimed together |
+//! | `event` | where events pass, for a tracer |
 //! | `due` | when sysmon is to do what it does now and then |
 
 pub(crate) mod doorbell;
 pub(crate) mod due;
+pub(crate) mod event;
 pub(crate) mod g;
 pub(crate) mod gref;
 pub(crate) mod host;

@@ -109,6 +109,8 @@ impl GFifo {
 #[repr(align(64))]
 pub(crate) struct P {
     pub(crate) id: u32,
+    /// By 2.
+    right: bool,
     pub(crate) status: AtomicU32,
     /// The M that holds it.
     pub(crate) m: AtomicPtr<M>,
@@ -151,6 +153,7 @@ impl P {
     pub(crate) fn new(id: u32) -> P {
         P {
             id,
+            right: id == 0,
             status: AtomicU32::new(PDEAD),
             m: AtomicPtr::new(ptr::null_mut()),
             schedtick: AtomicU32::new(0),
@@ -174,7 +177,13 @@ impl P {
     /// Has the interpreter's right. By 2.
     #[inline(always)]
     pub(crate) fn has_right(&self) -> bool {
-        self.id == 0
+        self.right
+    }
+
+    /// The host's goroutine `gp` lives here and nowhere else: all of them do where the right is. See `Sched::home_of`.
+    #[inline(always)]
+    pub(crate) fn is_home_of(&self, _gp: *mut G) -> bool {
+        self.right
     }
 
     /// Nothing runnable in its queues.

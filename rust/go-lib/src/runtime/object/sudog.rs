@@ -157,7 +157,7 @@ mod tests {
 
     use super::{Sudog, WaitQ};
     use crate::runtime::object::g::{Kind, G};
-    use crate::runtime::object::waitword::Wake;
+    use crate::runtime::object::wait::Wake;
     use crate::test_rng::Rng;
 
     #[test]

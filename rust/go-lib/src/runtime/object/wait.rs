@@ -53,3 +53,16 @@ impl fmt::Display for WaitError {
 }
 
 impl std::error::Error for WaitError {}
+
+/// How a G's wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wake {
+    /// The operation's own waker: a peer, a close, a release.
+    Peer,
+    /// The deadline.
+    Timeout,
+    /// An interrupt for this goroutine (the host knows which).
+    Interrupt,
+    /// Everything is asleep.
+    Deadlock,
+}

@@ -13,19 +13,8 @@
 //! Go: runtime/HACKING.md
 
 use crate::prim::{AtomicU64, Ordering};
-
-/// How a wait ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Wake {
-    /// The operation's own waker: a peer, a close, a release.
-    Peer,
-    /// The deadline.
-    Timeout,
-    /// An interrupt for this goroutine (the host knows which).
-    Interrupt,
-    /// Everything is asleep.
-    Deadlock,
-}
+use crate::runtime::object::event::{self, Event};
+use crate::runtime::object::wait::Wake;
 
 const STATE_MASK: u64 = 0x7f;
 const PENDING: u64 = 0x80;
@@ -95,11 +84,18 @@ impl WaitWord {
                 Ordering::Acquire,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return true,
+                Ok(_) => return self.claimed(by),
                 Err(now) => w = now,
             }
         }
         false
+    }
+
+    /// Tells of a claim; true.
+    #[inline(always)]
+    fn claimed(&self, by: u64) -> bool {
+        event::pass(self, Event::Claimed(Self::wake_of(by)));
+        true
     }
 
     /// The operation's own waker claims the wait.
@@ -128,7 +124,7 @@ impl WaitWord {
                 Ordering::Acquire,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return true,
+                Ok(_) => return self.claimed(by),
                 Err(now) => w = now,
             }
         }
@@ -148,7 +144,8 @@ impl WaitWord {
             // AcqRel: Acquire as in claim; Release publishes the interrupt's reason, and pairs with
             // `take_pending` and `is_pending`.
             match self.0.compare_exchange_weak(w, new, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return w & STATE_MASK == WAITING,
+                Ok(_) if w & STATE_MASK == WAITING => return self.claimed(INTERRUPT),
+                Ok(_) => return false,
                 Err(now) => w = now,
             }
         }
@@ -197,7 +194,8 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::sync::Barrier;
 
-    use super::{WaitWord, Wake};
+    use super::WaitWord;
+    use crate::runtime::object::wait::Wake;
     use crate::test_rng::Rng;
 
     #[test]

@@ -39,13 +39,13 @@ use std::cell::Cell;
 use std::ptr;
 
 use crate::prim::{AtomicPtr, AtomicU32, Ordering};
+use crate::runtime::clock;
 use crate::runtime::object::g::G;
 use crate::runtime::object::lock::Mutex;
 use crate::runtime::object::readylist::ReadyList;
 use crate::runtime::object::timers::{Timer, Timers, NEVER};
 use crate::runtime::object::wait::WaitError;
 use crate::runtime::poller::error::FdError;
-use crate::sys::clock::nanotime;
 use crate::sys::poll::{HANGUP, READ, WRITE};
 
 /// A direction.
@@ -263,7 +263,7 @@ impl PollDesc {
             self.lock.unlock();
             return Ok(Begun::Taken);
         }
-        if until_ns.is_some_and(|until| until <= nanotime()) {
+        if until_ns.is_some_and(|until| until <= clock::now()) {
             self.lock.unlock();
             return Err(FdError::Wait(WaitError::Timeout));
         }
@@ -309,7 +309,7 @@ impl PollDesc {
         self.disarm(half);
         half.deadline.set(when_ns);
         self.flags.store(self.flags.load(Ordering::Relaxed) & !expired, Ordering::Relaxed);
-        if when_ns <= nanotime() {
+        if when_ns <= clock::now() {
             self.set_flags(expired);
             woken = self.unblock(mode, false);
         } else if when_ns != NEVER {

@@ -16,6 +16,7 @@
 use std::ptr;
 
 use crate::prim::{heavy_fence, Ordering};
+use crate::runtime::clock;
 use crate::runtime::object::g::G;
 use crate::runtime::object::m::{M, NEVER};
 use crate::runtime::object::p::P;
@@ -23,7 +24,6 @@ use crate::runtime::proc::attach::detach;
 use crate::runtime::proc::looks::{plan_far_look, CLOCK_EVERY, GLOBAL_EVERY};
 use crate::runtime::proc::{lists, ready, stacks, stop, wake};
 use crate::runtime::sched::{sched, Sched};
-use crate::sys::clock::nanotime;
 use crate::sys::poll::Until;
 
 /// A runnable G, or null: look at the M's state again (it has a new P, or none).
@@ -79,7 +79,7 @@ fn fair_look(s: &Sched, p: &P) -> *mut G {
 
 /// Fires what is due on `p`; true if anything was.
 fn run_timers(m: &M, p: &P) -> bool {
-    let now = nanotime();
+    let now = clock::now();
     p.timers_due.store(false, Ordering::Relaxed);
     if p.timers.next_when() > now {
         return false;
@@ -223,9 +223,7 @@ pub(crate) fn sleep(m: &'static M, p: &P, s: &'static Sched) {
 
 /// Reads every queue again after the P went idle; true if this M got a P back.
 fn look_again(m: &'static M, s: &'static Sched, spin: bool) -> bool {
-    // SAFETY: P 0 always exists.
-    let host = unsafe { &*s.p(0) };
-    if !host.hostq.is_empty() && lists::take_idle_p(m, s, host) {
+    if s.homes().any(|home| !home.hostq.is_empty() && lists::take_idle_p(m, s, home)) {
         return true;
     }
     let work = s.procs().any(|p| !p.runq.is_empty()) || s.runqsize.load(Ordering::Relaxed) > 0;

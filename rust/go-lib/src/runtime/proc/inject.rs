@@ -3,6 +3,7 @@
 //! Go: runtime/proc.go (injectglist)
 
 use crate::prim::Ordering;
+use crate::runtime::object::event::{self, Event};
 use crate::runtime::object::g::{Kind, GRUNNABLE, GWAITING};
 use crate::runtime::object::m::M;
 use crate::runtime::object::readylist::ReadyList;
@@ -46,20 +47,21 @@ impl ReadyList {
             if gp.is_null() {
                 break;
             }
-            // SAFETY: by 1; P 0 always exists; a thread-G's M is its own.
+            event::pass(gp, Event::Unblocks);
+            // SAFETY: by 1; a thread-G's M is its own.
             unsafe {
                 match (*gp).kind.get() {
                     Kind::Thread => (*(*gp).m.load(Ordering::Relaxed)).park.wakeup(),
                     Kind::Host => {
                         casgstatus(&*gp, GWAITING, GRUNNABLE);
-                        (*s.p(0)).hostq.push_inbox(gp);
+                        s.home_of(gp).hostq.push_inbox(gp);
                     }
                     Kind::Go => for_all.push(gp),
                 }
             }
         }
         if self.has_host {
-            wake::wake_host(s);
+            s.homes().for_each(|home| wake::wake_host(s, home));
         }
         if !for_all.is_empty() {
             let mut inner = s.inner.lock();

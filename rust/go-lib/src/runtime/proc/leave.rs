@@ -11,6 +11,7 @@
 //! Go: runtime/proc.go (mcall, park_m, gosched_m)
 
 use crate::prim::Ordering;
+use crate::runtime::object::event::{self, Event};
 use crate::runtime::object::g::{Kind, G, GRUNNABLE, GRUNNING, GWAITING};
 use crate::runtime::object::host;
 use crate::runtime::object::m::{McallFn, ParkArgs, M, NEVER};
@@ -96,6 +97,7 @@ unsafe fn make_claimable(m: &M, gp: *mut G, args: &ParkArgs) -> bool {
     let g = unsafe { &*gp };
     casgstatus(g, GRUNNING, GWAITING);
     g.waitsince.store(0, Ordering::Relaxed);
+    event::pass(gp, Event::Blocks(g.waitreason.get()));
     let opened = g.wait.begin();
     // SAFETY: the parker's duty.
     unsafe {
@@ -123,6 +125,7 @@ unsafe fn arm(m: &M, gp: *mut G, when: i64) {
 #[cold]
 #[inline(never)]
 fn refused(m: &M, gp: *mut G) {
+    event::pass(gp, Event::Unblocks);
     // SAFETY: nobody else readies it.
     unsafe { make_runnable(m, gp, true) };
 }

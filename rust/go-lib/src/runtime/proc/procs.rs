@@ -190,16 +190,15 @@ extern "C" fn mstart(arg: *mut c_void) -> *mut c_void {
 /// # Errors
 /// There is no thread at all.
 pub(crate) fn probe_thread(s: &'static Sched) -> io::Result<bool> {
-    // SAFETY: P 0 always exists.
-    let host = unsafe { &*s.p(0) };
+    let first = s.first_p();
     {
         let mut inner = s.inner.lock();
-        let wanted = !host.is_idle_inside() || inner.allm.is_empty();
-        if !wanted || !lists::pidletake(s, &mut inner, host) {
+        let wanted = !first.is_idle_inside() || inner.allm.is_empty();
+        if !wanted || !lists::pidletake(s, &mut inner, first) {
             return Ok(true);
         }
     }
-    if wake::startm(s, host, false) {
+    if wake::startm(s, first, false) {
         return Ok(true);
     }
     if !s.inner.lock().allm.is_empty() {

@@ -4,6 +4,7 @@
 
 use crate::prim::Ordering;
 use crate::runtime::object::doorbell;
+use crate::runtime::object::event::{self, Event};
 use crate::runtime::object::g::{Kind, G, GRUNNABLE, GWAITING};
 use crate::runtime::object::m::M;
 use crate::runtime::object::waitreason::WaitReason;
@@ -17,6 +18,7 @@ use crate::runtime::sched::sched;
 /// The caller won the claim; no runtime lock is held.
 #[inline]
 pub(crate) unsafe fn goready(gp: *mut G) {
+    event::pass(gp, Event::Unblocks);
     // SAFETY: Gs are never freed.
     let g = unsafe { &*gp };
     if g.kind.get() == Kind::Thread {
@@ -43,6 +45,7 @@ pub(crate) unsafe fn goready(gp: *mut G) {
 /// As `goready`; the calling thread is inside the runtime with `m`.
 #[inline(always)]
 pub(crate) unsafe fn ready(m: &M, gp: *mut G, next: bool) {
+    event::pass(gp, Event::Unblocks);
     // SAFETY: Gs are never freed.
     unsafe {
         if (*gp).kind.get() == Kind::Thread {
@@ -62,7 +65,8 @@ pub(crate) unsafe fn ready_from_timer(m: &M, gp: *mut G) {
     // SAFETY: the caller's duty; inside the runtime the P is ours.
     unsafe {
         let sleeps = (*gp).kind.get() == Kind::Host && (*gp).waitreason.get() == WaitReason::Sleep;
-        if sleeps && !pp.is_null() && (*pp).has_right() {
+        if sleeps && !pp.is_null() && (*pp).is_home_of(gp) {
+            event::pass(gp, Event::Unblocks);
             casgstatus(&*gp, GWAITING, GRUNNABLE);
             (*pp).hostq.put_sleeper(gp);
             kick::kick(sched());

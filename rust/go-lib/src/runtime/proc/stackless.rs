@@ -149,11 +149,12 @@ pub(crate) fn serve(s: &'static Sched) {
 
 /// Puts a runnable G into a queue, from a thread without an M.
 fn ready_from_outside(s: &'static Sched, gp: *mut G) {
-    // SAFETY: runnable, in no queue; P 0 always exists.
+    // SAFETY: runnable, in no queue.
     unsafe {
         if (*gp).kind.get() == Kind::Host {
-            (*s.p(0)).hostq.push_inbox(gp);
-            wake::wake_host(s);
+            let home = s.home_of(gp);
+            home.hostq.push_inbox(gp);
+            wake::wake_host(s, home);
         } else {
             s.globrunqput(&mut s.inner.lock(), gp);
             wake::wake_for_global(s);

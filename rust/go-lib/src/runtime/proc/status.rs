@@ -11,6 +11,7 @@
 //! Go: runtime/proc.go (casgstatus)
 
 use crate::prim::Ordering;
+use crate::runtime::object::event::{self, Event};
 use crate::runtime::object::g::{G, GDEAD, GIDLE, GRUNNABLE, GRUNNING, GWAITING};
 use crate::runtime::proc::throw;
 
@@ -40,6 +41,7 @@ pub(crate) fn casgstatus(gp: &G, from: u32, to: u32) {
     // Release: a dump that reads the status sees the reason written before; pairs with the Acquire of
     // `G::status_text`, `G::wait_ns` and the walks over all goroutines.
     gp.status.store(to, Ordering::Release);
+    event::pass(gp, Event::Status { from, to });
 }
 
 #[cold]

@@ -8,6 +8,7 @@
 //! Go: runtime/proc.go (stopm)
 
 use crate::prim::{heavy_fence, Ordering};
+use crate::runtime::clock::kernel_time;
 use crate::runtime::object::g::G;
 use crate::runtime::object::m::{M, NEVER};
 use crate::runtime::proc::attach::detach;
@@ -74,7 +75,7 @@ fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
         if !idle::sleep_or_end(m, s, patience) {
             return true;
         }
-    } else if !m.park.sleep_until(until) && leave_idle_list(s, me) {
+    } else if !m.park.sleep_until(kernel_time(until)) && leave_idle_list(s, me) {
         m.park.clear();
         return take_p_for_timers(m, s);
     }
@@ -112,8 +113,9 @@ fn take_promised_p(m: &M) {
 /// The rest of `stop_until` for the M that sleeps in the network poller. False: as there, or what has
 /// become ready goes on where there are Ps.
 fn sleep_in_netpoll(m: &'static M, s: &'static Sched, until: i64) -> bool {
-    let ready =
-        s.netpoll.sleep(&m.park, if until == NEVER { Until::Woken } else { Until::At(until) });
+    let ready = s
+        .netpoll
+        .sleep(&m.park, if until == NEVER { Until::Woken } else { Until::At(kernel_time(until)) });
     let me = (m as *const M).cast_mut();
     let has_p = if leave_idle_list(s, me) {
         m.park.clear();
@@ -134,10 +136,9 @@ fn sleep_in_netpoll(m: &'static M, s: &'static Sched, until: i64) -> bool {
     has_p
 }
 
-/// An idle P for due timers: P 0 if it can be had, for it runs what they wake.
+/// An idle P for due timers: one that runs the host's goroutines if it can be had, for many of those sleep.
 fn take_p_for_timers(m: &M, s: &Sched) -> bool {
-    // SAFETY: P 0 always exists.
-    take_idle_p(m, s, unsafe { &*s.p(0) }) || take_any_idle_p(m, s)
+    s.homes().any(|home| take_idle_p(m, s, home)) || take_any_idle_p(m, s)
 }
 
 /// The migration soak: leaves `gp`, a host goroutine that the caller took from a queue, to another M, with the P. False:

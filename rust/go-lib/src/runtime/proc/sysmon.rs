@@ -21,6 +21,7 @@ use std::io;
 use std::ptr;
 
 use crate::prim::{heavy_fence, spin_hint, Ordering};
+use crate::runtime::clock::kernel_time;
 use crate::runtime::object::g::{Kind, G};
 use crate::runtime::object::host;
 use crate::runtime::object::m::{M, NEVER};
@@ -174,7 +175,7 @@ pub(crate) fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
     } else {
         let now = nanotime();
         let delay = if delay == NEVER { WAITING_NS } else { delay };
-        let timer = s.earliest_timer().min(s.trace.next_when()).max(now + SHORT_NS);
+        let timer = kernel_time(s.earliest_timer()).min(s.trace.next_when()).max(now + SHORT_NS);
         s.sysmon_note.sleep_until((now + delay).min(timer))
     };
     s.sysmon_sleeps.store(0, Ordering::Relaxed);
@@ -197,11 +198,9 @@ fn retake(s: &'static Sched, seen: &mut Vec<Seen>, eager: bool) -> Looked {
         let last = &mut seen[id];
         if p.status.load(Ordering::Relaxed) != PRUNNING {
             // An idle P with a due timer and nobody to watch it.
-            if p.timers.next_when() <= now && s.poll_until.load(Ordering::Relaxed) == NEVER {
-                let taken = lists::pidletake(s, &mut s.inner.lock(), p);
-                if taken {
-                    looked.took |= wake::startm(s, p, false);
-                }
+            let unwatched = is_due(p, now) && s.poll_until.load(Ordering::Relaxed) == NEVER;
+            if unwatched && lists::pidletake(s, &mut s.inner.lock(), p) {
+                looked.took |= wake::startm(s, p, false);
             }
             continue;
         }
@@ -214,7 +213,7 @@ fn retake(s: &'static Sched, seen: &mut Vec<Seen>, eager: bool) -> Looked {
             last.trimmed = now;
             p.trim_due.store(true, Ordering::Relaxed);
         }
-        let due = p.timers.next_when() <= now;
+        let due = is_due(p, now);
         if due {
             p.timers_due.store(true, Ordering::Relaxed);
         }
@@ -251,6 +250,11 @@ fn retake(s: &'static Sched, seen: &mut Vec<Seen>, eager: bool) -> Looked {
         idle::spare(s);
     }
     looked
+}
+
+/// A timer of `p` is due.
+fn is_due(p: &P, now: i64) -> bool {
+    kernel_time(p.timers.next_when()) <= now
 }
 
 /// (the goroutine on `p` sits in a call outside, it said so itself). The interpreter is looked at `samples` times.

@@ -1,10 +1,12 @@
 //! The waits of OS threads, which sleep on their M's note, and the signals of the host's that come meanwhile.
 
 use crate::prim::{fence, FutexWait, Ordering};
+use crate::runtime::clock::kernel_time;
+use crate::runtime::object::event::{self, Event};
 use crate::runtime::object::g::{G, GRUNNABLE, GRUNNING, GWAITING};
 use crate::runtime::object::host;
 use crate::runtime::object::m::M;
-use crate::runtime::object::waitword::Wake;
+use crate::runtime::object::wait::Wake;
 use crate::runtime::proc::ready::make_runnable;
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{checkdead, procs, thread};
@@ -25,11 +27,12 @@ pub(crate) unsafe fn thread_park(
     let g = unsafe { &*gp };
     m.park.clear();
     casgstatus(g, GRUNNING, GWAITING);
+    event::pass(gp, Event::Blocks(g.waitreason.get()));
     let opened = g.wait.begin();
     // SAFETY: the parker's duty.
     unsafe { unlockf(gp, arg) };
     if opened {
-        thread_sleep(m, g, deadline_ns);
+        thread_sleep(m, g, deadline_ns.map(kernel_time));
     }
     casgstatus(g, GWAITING, GRUNNABLE);
     casgstatus(g, GRUNNABLE, GRUNNING);
@@ -130,6 +133,7 @@ pub(crate) fn sleep_locked(m: &M, gp: *mut G) {
             // SAFETY: Gs are never freed; the claim makes us its owner, and no lock is held.
             unsafe {
                 if (*gp).wait.interrupt() {
+                    event::pass(gp, Event::Unblocks);
                     make_runnable(m, gp, true);
                 }
             }

@@ -27,13 +27,14 @@ pub(crate) unsafe fn runqput_any(m: &M, gp: *mut G, next: bool) {
     // SAFETY: gp is valid; inside the runtime the P is ours.
     unsafe {
         if (*gp).kind.get() == Kind::Host {
-            if !pp.is_null() && (*pp).has_right() {
+            if !pp.is_null() && (*pp).is_home_of(gp) {
                 (*pp).hostq.put(gp, next);
                 kick::kick(sched());
             } else {
                 let s = sched();
-                (*s.p(0)).hostq.push_inbox(gp);
-                wake_host(s);
+                let home = s.home_of(gp);
+                home.hostq.push_inbox(gp);
+                wake_host(s, home);
             }
             return;
         }
@@ -72,23 +73,21 @@ pub(crate) fn wake_for_global(s: &'static Sched) {
     kick::kick(s);
 }
 
-/// Host work arrived in the inbox: somebody must hold P 0.
+/// Host work arrived in the inbox of `home`: somebody must hold that P.
 #[cold]
-pub(crate) fn wake_host(s: &'static Sched) {
+pub(crate) fn wake_host(s: &'static Sched, home: &'static P) {
     // Pairs with the heavy fence in find::sleep.
     light_fence();
-    // SAFETY: P 0 always exists.
-    let host = unsafe { &*s.p(0) };
-    if host.status.load(Ordering::Relaxed) != PIDLE {
+    if home.status.load(Ordering::Relaxed) != PIDLE {
         kick::kick(s);
         return;
     }
     let mut inner = s.inner.lock();
-    if !pidletake(s, &mut inner, host) {
+    if !pidletake(s, &mut inner, home) {
         return;
     }
     drop(inner);
-    startm(s, host, false);
+    startm(s, home, false);
 }
 
 /// One more M should look for Rust work, unless one does already.
@@ -213,26 +212,24 @@ pub(crate) fn attend(s: &'static Sched) {
 #[inline]
 pub(crate) fn arm_timer(m: &M, when_ns: i64, arm: impl FnOnce(&Timers) -> bool) -> bool {
     let pp = m.pp();
-    // SAFETY: inside the runtime the P is ours; P 0 always exists and its heap has a lock.
-    unsafe {
-        if !pp.is_null() {
-            let is_earliest = arm(&(*pp).timers);
-            looks::look_at_clock_soon(&*pp);
-            return is_earliest;
-        }
-        // A goroutine that has just forked may be the first that needs a P in the child.
-        #[cfg(not(golib_loom))]
-        let s = upcall::ensure_started();
-        #[cfg(golib_loom)]
-        let s = sched();
-        if arm(&(*s.p(0)).timers) {
-            timer_armed_from_outside(s, when_ns);
-        }
+    // SAFETY: inside the runtime the P is ours.
+    if let Some(p) = unsafe { pp.as_ref() } {
+        let is_earliest = arm(&p.timers);
+        looks::look_at_clock_soon(p);
+        return is_earliest;
+    }
+    // A goroutine that has just forked may be the first that needs a P in the child.
+    #[cfg(not(golib_loom))]
+    let s = upcall::ensure_started();
+    #[cfg(golib_loom)]
+    let s = sched();
+    if arm(&s.first_p().timers) {
+        timer_armed_from_outside(s, when_ns);
     }
     false
 }
 
-/// A timer became P 0's earliest without P 0's holder knowing.
+/// A timer became the first P's earliest without that P's holder knowing.
 #[cold]
 fn timer_armed_from_outside(s: &'static Sched, when_ns: i64) {
     // Pairs with the heavy fences in find::sleep and stop::stop_until.
@@ -245,11 +242,10 @@ fn timer_armed_from_outside(s: &'static Sched, when_ns: i64) {
         }
         return;
     }
-    // SAFETY: P 0 always exists.
-    let host = unsafe { &*s.p(0) };
-    if pidletake(s, &mut inner, host) {
+    let p = s.first_p();
+    if pidletake(s, &mut inner, p) {
         drop(inner);
-        startm(s, host, false);
+        startm(s, p, false);
     } else {
         drop(inner);
         kick::kick(s);

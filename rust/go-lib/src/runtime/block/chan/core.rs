@@ -22,16 +22,15 @@ use std::marker::PhantomData;
 use std::ptr;
 
 use crate::prim::{AtomicBool, AtomicUsize, Ordering};
+use crate::runtime::clock;
 use crate::runtime::object::g::G;
 use crate::runtime::object::lock::ChanLock;
 use crate::runtime::object::sudog::{Sudog, WaitQ};
-use crate::runtime::object::wait::Wait;
+use crate::runtime::object::wait::{Wait, Wake};
 use crate::runtime::object::waitreason::WaitReason;
-use crate::runtime::object::waitword::Wake;
 use crate::runtime::proc::getg;
 use crate::runtime::proc::park::gopark;
 use crate::runtime::proc::wakelist::WakeList;
-use crate::sys::clock::nanotime;
 
 /// Send or receive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -395,7 +394,7 @@ impl HchanHeader {
                 self.lock.unlock();
                 return Blocked::WouldBlock;
             }
-            Wait::Until(when) if when <= nanotime() => {
+            Wait::Until(when) if when <= clock::now() => {
                 self.lock.unlock();
                 return Blocked::Timeout;
             }

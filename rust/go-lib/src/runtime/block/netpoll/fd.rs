@@ -21,12 +21,12 @@ use std::time::Duration;
 use crate::prim::{AtomicPtr, AtomicU64, Ordering};
 use crate::runtime::block::netpoll::NetError;
 use crate::runtime::block::sema::FdMutex;
+use crate::runtime::clock;
 use crate::runtime::object::wait::WaitError;
 use crate::runtime::poller::desc::{Mode, PollDesc};
 use crate::runtime::poller::error::FdError;
 use crate::runtime::proc::procs;
 use crate::runtime::sched::{sched, Sched};
-use crate::sys::clock::nanotime;
 
 /// A descriptor that the poller knows.
 pub(crate) struct NetFd<T: AsRawFd> {
@@ -206,7 +206,7 @@ impl<T: AsRawFd> NetFd<T> {
         loop {
             match op(used.io()?) {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    let look = nanotime().saturating_add(LOOK_NS);
+                    let look = clock::now().saturating_add(LOOK_NS);
                     let waited = self.pd().wait(mode, Some(look.min(until)));
                     // A deadline is what `prepare` tells; without one only the look is due.
                     self.pd().prepare(mode)?;
@@ -255,7 +255,7 @@ impl<T: AsRawFd> NetFd<T> {
         // Relaxed: a number of its own.
         match self.timeouts[mode as usize].load(Ordering::Relaxed) {
             0 => None,
-            ns => Some(nanotime().saturating_add(ns.min(i64::MAX as u64) as i64)),
+            ns => Some(clock::now().saturating_add(ns.min(i64::MAX as u64) as i64)),
         }
     }
 

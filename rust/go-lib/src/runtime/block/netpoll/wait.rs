@@ -9,9 +9,8 @@ use std::ptr;
 use crate::runtime::block::time::arm_and_go_on;
 use crate::runtime::object::g::G;
 use crate::runtime::object::timers::Action;
-use crate::runtime::object::wait::WaitError;
+use crate::runtime::object::wait::{WaitError, Wake};
 use crate::runtime::object::waitreason::WaitReason;
-use crate::runtime::object::waitword::Wake;
 use crate::runtime::poller::desc::{Begun, Mode, PollDesc};
 use crate::runtime::poller::error::FdError;
 use crate::runtime::proc::park::gopark;
@@ -146,11 +145,11 @@ unsafe fn expire_write(pd: *mut (), seq: u64) -> *mut G {
 
 #[cfg(all(test, not(golib_loom)))]
 mod tests {
+    use crate::runtime::clock;
     use crate::runtime::object::timers::NEVER;
     use crate::runtime::object::wait::WaitError;
     use crate::runtime::poller::desc::{Mode, PollDesc};
     use crate::runtime::poller::error::FdError;
-    use crate::sys::clock::nanotime;
 
     #[test]
     fn a_deadline_ends_its_direction_until_another_is_set_and_one_that_fires_late_nothing() {
@@ -158,11 +157,11 @@ mod tests {
         // Its timer may be in a P's heap: never freed, as in the pool.
         let pd: &PollDesc = Box::leak(Box::new(PollDesc::new(0)));
         crate::run(|| ());
-        pd.set_deadline(Mode::Read, nanotime() - 1).unwrap();
+        pd.set_deadline(Mode::Read, clock::now() - 1).unwrap();
         assert_eq!((pd.prepare(Mode::Read), pd.prepare(Mode::Write)), (EXPIRED, Ok(false)));
         assert_eq!(pd.wait(Mode::Read, None), Err(FdError::Wait(WaitError::Timeout)));
         const HOUR_NS: i64 = 3_600_000_000_000;
-        pd.set_deadline(Mode::Read, nanotime() + HOUR_NS).unwrap();
+        pd.set_deadline(Mode::Read, clock::now() + HOUR_NS).unwrap();
         let late = pd.deadline_seq(Mode::Read);
         assert_eq!(pd.prepare(Mode::Read), Ok(false));
         pd.set_deadline(Mode::Read, NEVER).unwrap();

@@ -27,15 +27,14 @@ use std::ptr;
 
 use crate::runtime::block::chan::core::{Dir, HchanHeader, Step};
 use crate::runtime::block::select::SelectError;
+use crate::runtime::clock;
 use crate::runtime::object::g::G;
 use crate::runtime::object::sudog::Sudog;
-use crate::runtime::object::wait::Wait;
+use crate::runtime::object::wait::{Wait, Wake};
 use crate::runtime::object::waitreason::WaitReason;
-use crate::runtime::object::waitword::Wake;
 use crate::runtime::proc::park::gopark;
 use crate::runtime::proc::ready::goready;
 use crate::runtime::proc::{getg, getm};
-use crate::sys::clock::nanotime;
 
 /// Cases that need no allocation.
 const INLINE: usize = 8;
@@ -246,7 +245,7 @@ fn look_locked<A: Arm>(
             unlock_all(locks);
             return Err(SelectError::WouldBlock);
         }
-        Wait::Until(when) if when <= nanotime() => {
+        Wait::Until(when) if when <= clock::now() => {
             unlock_all(locks);
             return Err(SelectError::Timeout);
         }

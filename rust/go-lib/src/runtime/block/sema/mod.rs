@@ -30,23 +30,22 @@ pub use waitgroup::{WaitGroupCore, WaitGroupError};
 use std::ptr;
 
 use crate::prim::const_new;
+use crate::runtime::clock;
 use crate::runtime::object::g::G;
 use crate::runtime::object::lock::Mutex;
 use crate::runtime::object::sudog::{Sudog, WaitQ};
-use crate::runtime::object::wait::{Wait, WaitError};
+use crate::runtime::object::wait::{Wait, WaitError, Wake};
 use crate::runtime::object::waitreason::WaitReason;
-use crate::runtime::object::waitword::Wake;
 use crate::runtime::proc::getg;
 use crate::runtime::proc::park::gopark;
 use crate::runtime::proc::wakelist::WakeList;
-use crate::sys::clock::nanotime;
 
 /// The deadline of a wait that cannot proceed now.
 fn deadline(wait: Wait) -> Result<Option<i64>, WaitError> {
     match wait {
         Wait::Block => Ok(None),
         Wait::Try => Err(WaitError::WouldBlock),
-        Wait::Until(when) if when <= nanotime() => Err(WaitError::Timeout),
+        Wait::Until(when) if when <= clock::now() => Err(WaitError::Timeout),
         Wait::Until(when) => Ok(Some(when)),
     }
 }

@@ -393,7 +393,7 @@ mod tests {
         mutex.lock(Wait::Block).unwrap();
         assert_eq!(mutex.lock(Wait::Try), Err(WaitError::WouldBlock));
         assert_eq!(mutex.lock(Wait::Until(0)), Err(WaitError::Timeout));
-        let soon = crate::sys::clock::nanotime() + 200_000;
+        let soon = crate::runtime::clock::now() + 200_000;
         assert_eq!(mutex.lock(Wait::Until(soon)), Err(WaitError::Timeout));
         assert!(mutex.is_locked());
         mutex.unlock().unwrap();

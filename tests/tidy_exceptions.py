@@ -22,7 +22,6 @@ FOREIGN: dict[str, str] = {
 EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
     ("long_files", "rust/go-lib/src/chan.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/go-lib/src/context/mod.rs", ""): (1, "owed: split at its concepts"),
-    ("long_files", "rust/go-lib/src/net/mod.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/go-lib/src/runtime/object/timers.rs", ""): (
         1,
         "owed: split at its concepts",

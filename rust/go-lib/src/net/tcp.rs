@@ -1,15 +1,14 @@
 //! TCP: connections, and who accepts them.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use super::each_addr;
 use super::fd::zero_timeout;
-use super::{
-    accept_patiently, each_addr, next_incoming, socket_methods, stream_methods, timeout_methods,
-    Fd, Mode,
-};
+use super::socket::Socket;
+use crate::runtime::poller::desc::Mode;
 use crate::sys::socket;
 
 /// A TCP connection. It reads and writes by [`io::Read`] and [`io::Write`], which `&TcpStream`
@@ -32,28 +31,7 @@ use crate::sys::socket;
 /// # Ok(())
 /// # }
 /// ```
-pub struct TcpStream {
-    fd: Fd<std::net::TcpStream>,
-}
-
-socket_methods!(
-    TcpStream,
-    std::net::TcpStream,
-    "# let listener = go_lib::net::TcpListener::bind(\"127.0.0.1:0\")?;
-let s = go_lib::net::TcpStream::connect(listener.local_addr()?)?;"
-);
-timeout_methods!(
-    TcpStream,
-    "# let listener = go_lib::net::TcpListener::bind(\"127.0.0.1:0\")?;
-let s = go_lib::net::TcpStream::connect(listener.local_addr()?)?;"
-);
-stream_methods!(
-    TcpStream,
-    true,
-    "# let listener = go_lib::net::TcpListener::bind(\"127.0.0.1:0\")?;
-# let a = go_lib::net::TcpStream::connect(listener.local_addr()?)?;
-# let b = listener.accept()?;"
-);
+pub type TcpStream = Socket<std::net::TcpStream>;
 
 impl TcpStream {
     /// Connects to `addr`; of several addresses to the first that answers.
@@ -123,65 +101,6 @@ impl TcpStream {
             Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(false),
             other => other.map(|_| true),
         }
-    }
-
-    /// The address of the other end.
-    ///
-    /// # Errors
-    /// The stream was closed, or is not connected any more.
-    ///
-    /// # Examples
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = go_lib::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = go_lib::net::TcpStream::connect(listener.local_addr()?)?;
-    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(|io| io.peer_addr())
-    }
-
-    /// The address of this end.
-    ///
-    /// # Errors
-    /// The stream was closed.
-    ///
-    /// # Examples
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = go_lib::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = go_lib::net::TcpStream::connect(listener.local_addr()?)?;
-    /// assert_eq!(stream.local_addr()?, listener.accept()?.peer_addr()?);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(|io| io.local_addr())
-    }
-
-    /// Shuts one direction down, or both: the other end reads to an end, or cannot write any more.
-    /// Whoever waits here in a direction that is shut down goes on, too.
-    ///
-    /// Go: `CloseRead`, `CloseWrite`.
-    ///
-    /// # Errors
-    /// The stream was closed, or is not connected any more.
-    ///
-    /// # Examples
-    /// ```
-    /// use std::io::Read;
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = go_lib::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = go_lib::net::TcpStream::connect(listener.local_addr()?)?;
-    /// stream.shutdown(std::net::Shutdown::Write)?;
-    /// assert_eq!(listener.accept()?.read(&mut [0; 8])?, 0);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.fd.with(|io| io.shutdown(how))
     }
 
     /// Reads without taking: the next read finds the same bytes.
@@ -303,15 +222,7 @@ impl TcpStream {
 /// })
 /// # }
 /// ```
-pub struct TcpListener {
-    fd: Fd<std::net::TcpListener>,
-}
-
-socket_methods!(
-    TcpListener,
-    std::net::TcpListener,
-    "let s = go_lib::net::TcpListener::bind(\"127.0.0.1:0\")?;"
-);
+pub type TcpListener = Socket<std::net::TcpListener>;
 
 impl TcpListener {
     /// Listens at `addr`; port 0 stands for any free one. As many connections may wait to be accepted
@@ -338,94 +249,5 @@ impl TcpListener {
             socket::set_backlog(io.as_fd(), i32::MAX)?;
             TcpListener::try_from(io)
         })
-    }
-
-    /// Takes the next connection. The address of its other end is its `peer_addr`.
-    ///
-    /// While the process or the system has no descriptor to spare it waits for one, and tries again
-    /// after 5 ms, later after up to a second, as Go's HTTP server does. A connection that was broken
-    /// off before it was accepted is passed over.
-    ///
-    /// Blocks: the goroutine or the OS thread. Go: `Accept`.
-    ///
-    /// # Errors
-    /// The listener was closed, its deadline has passed.
-    ///
-    /// # Examples
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = go_lib::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let client = go_lib::net::TcpStream::connect(listener.local_addr()?)?;
-    /// assert_eq!(listener.accept()?.peer_addr()?, client.local_addr()?);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn accept(&self) -> io::Result<TcpStream> {
-        let fd = accept_patiently(&self.fd, |io| socket::accept(io.as_fd()))?;
-        let stream = TcpStream::new(fd.into())?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    }
-
-    /// All connections, one after the other. It ends after an error, which it yields: the close of the
-    /// listener, for one.
-    ///
-    /// # Examples
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = go_lib::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let _client = go_lib::net::TcpStream::connect(listener.local_addr()?)?;
-    /// let mut incoming = listener.incoming();
-    /// assert!(incoming.next().unwrap().is_ok());
-    /// listener.close()?;
-    /// assert!(incoming.next().unwrap().is_err());
-    /// assert!(incoming.next().is_none());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn incoming(&self) -> Incoming<'_> {
-        Incoming { listener: Some(self) }
-    }
-
-    /// The address at which it listens.
-    ///
-    /// # Errors
-    /// The listener was closed.
-    ///
-    /// # Examples
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = go_lib::net::TcpListener::bind("127.0.0.1:0")?;
-    /// assert!(listener.local_addr()?.ip().is_loopback());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(|io| io.local_addr())
-    }
-}
-
-/// The connections of a [`TcpListener`]; see [`incoming`](TcpListener::incoming).
-///
-/// # Examples
-/// ```
-/// # fn main() -> std::io::Result<()> {
-/// let listener = go_lib::net::TcpListener::bind("127.0.0.1:0")?;
-/// listener.set_deadline(Some(std::time::Instant::now()))?;
-/// assert_eq!(listener.incoming().count(), 1);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct Incoming<'a> {
-    /// `None` after an error.
-    listener: Option<&'a TcpListener>,
-}
-
-impl Iterator for Incoming<'_> {
-    type Item = io::Result<TcpStream>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        next_incoming(&mut self.listener, TcpListener::accept)
     }
 }

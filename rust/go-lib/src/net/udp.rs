@@ -3,7 +3,9 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use super::{each_addr, resolve, socket_methods, timeout_methods, Fd, Mode};
+use super::socket::Socket;
+use super::{each_addr, resolve};
+use crate::runtime::poller::desc::Mode;
 
 /// A UDP socket.
 ///
@@ -22,16 +24,7 @@ use super::{each_addr, resolve, socket_methods, timeout_methods, Fd, Mode};
 /// # Ok(())
 /// # }
 /// ```
-pub struct UdpSocket {
-    fd: Fd<std::net::UdpSocket>,
-}
-
-socket_methods!(
-    UdpSocket,
-    std::net::UdpSocket,
-    "let s = go_lib::net::UdpSocket::bind(\"127.0.0.1:0\")?;"
-);
-timeout_methods!(UdpSocket, "let s = go_lib::net::UdpSocket::bind(\"127.0.0.1:0\")?;");
+pub type UdpSocket = Socket<std::net::UdpSocket>;
 
 impl UdpSocket {
     /// A socket at `addr`; port 0 stands for any free one.
@@ -175,23 +168,6 @@ impl UdpSocket {
     /// ```
     pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.fd.operate(Mode::Read, |io| io.peek_from(buf))
-    }
-
-    /// The address of this socket.
-    ///
-    /// # Errors
-    /// The socket was closed.
-    ///
-    /// # Examples
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let socket = go_lib::net::UdpSocket::bind("127.0.0.1:0")?;
-    /// assert!(socket.local_addr()?.ip().is_loopback());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(|io| io.local_addr())
     }
 
     /// The address that [`connect`](Self::connect) set.

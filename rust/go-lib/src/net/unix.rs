@@ -1,13 +1,12 @@
 //! Unix sockets.
 
 use std::io;
-use std::net::Shutdown;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-use super::{
-    accept_patiently, next_incoming, socket_methods, stream_methods, timeout_methods, Fd, Mode,
-};
+use super::listener::Incoming;
+use super::socket::Socket;
+use crate::runtime::poller::desc::Mode;
 
 /// A connection between processes of one machine.
 ///
@@ -23,18 +22,7 @@ use super::{
 /// # Ok(())
 /// # }
 /// ```
-pub struct UnixStream {
-    fd: Fd<std::os::unix::net::UnixStream>,
-}
-
-socket_methods!(
-    UnixStream,
-    std::os::unix::net::UnixStream,
-    "let (s, _other) = go_lib::net::UnixStream::pair()?;"
-);
-timeout_methods!(UnixStream, "let (s, _other) = go_lib::net::UnixStream::pair()?;");
-// A read ends also where descriptors were sent along, or the sender changes.
-stream_methods!(UnixStream, false, "let (a, b) = go_lib::net::UnixStream::pair()?;");
+pub type UnixStream = Socket<std::os::unix::net::UnixStream>;
 
 impl UnixStream {
     /// Connects to the socket at `path`.
@@ -76,53 +64,6 @@ impl UnixStream {
         let (a, b) = std::os::unix::net::UnixStream::pair()?;
         Ok((a.try_into()?, b.try_into()?))
     }
-
-    /// The address of the other end.
-    ///
-    /// # Errors
-    /// The stream was closed, or is not connected any more.
-    ///
-    /// # Examples
-    /// ```
-    /// let (a, _b) = go_lib::net::UnixStream::pair()?;
-    /// assert!(a.peer_addr()?.is_unnamed());
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(|io| io.peer_addr())
-    }
-
-    /// The address of this end.
-    ///
-    /// # Errors
-    /// The stream was closed.
-    ///
-    /// # Examples
-    /// ```
-    /// let (a, _b) = go_lib::net::UnixStream::pair()?;
-    /// assert!(a.local_addr()?.is_unnamed());
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(|io| io.local_addr())
-    }
-
-    /// Shuts one direction down, or both; see [`TcpStream::shutdown`](super::TcpStream::shutdown).
-    ///
-    /// # Errors
-    /// The stream was closed, or is not connected any more.
-    ///
-    /// # Examples
-    /// ```
-    /// use std::io::Read;
-    /// let (a, mut b) = go_lib::net::UnixStream::pair()?;
-    /// a.shutdown(std::net::Shutdown::Write)?;
-    /// assert_eq!(b.read(&mut [0; 8])?, 0);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.fd.with(|io| io.shutdown(how))
-    }
 }
 
 /// A socket that accepts Unix connections. Its file is not removed when it is closed.
@@ -139,17 +80,7 @@ impl UnixStream {
 /// # Ok(())
 /// # }
 /// ```
-pub struct UnixListener {
-    fd: Fd<std::os::unix::net::UnixListener>,
-}
-
-socket_methods!(
-    UnixListener,
-    std::os::unix::net::UnixListener,
-    "# let path = std::env::temp_dir().join(format!(\"go-lib-doc-{}-{}\", line!(), std::process::id()));
-let s = go_lib::net::UnixListener::bind(&path)?;
-# std::fs::remove_file(&path)?;"
-);
+pub type UnixListener = Socket<std::os::unix::net::UnixListener>;
 
 impl UnixListener {
     /// Listens at `path`, a file that must not exist.
@@ -169,67 +100,9 @@ impl UnixListener {
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
         std::os::unix::net::UnixListener::bind(path)?.try_into()
     }
-
-    /// Takes the next connection; see [`TcpListener::accept`](super::TcpListener::accept).
-    ///
-    /// Blocks: the goroutine or the OS thread.
-    ///
-    /// # Errors
-    /// The listener was closed, its deadline has passed.
-    ///
-    /// # Examples
-    /// ```
-    /// use go_lib::net::{UnixListener, UnixStream};
-    /// # fn main() -> std::io::Result<()> {
-    /// let path = std::env::temp_dir().join(format!("go-lib-doc-accept-{}", std::process::id()));
-    /// let listener = UnixListener::bind(&path)?;
-    /// let _client = UnixStream::connect(&path)?;
-    /// std::fs::remove_file(&path)?;
-    /// assert!(listener.accept()?.peer_addr()?.is_unnamed());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn accept(&self) -> io::Result<UnixStream> {
-        accept_patiently(&self.fd, |io| io.accept())?.0.try_into()
-    }
-
-    /// All connections, one after the other, until an error, which it yields.
-    ///
-    /// # Examples
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let path = std::env::temp_dir().join(format!("go-lib-doc-incoming-{}", std::process::id()));
-    /// let listener = go_lib::net::UnixListener::bind(&path)?;
-    /// std::fs::remove_file(&path)?;
-    /// listener.close()?;
-    /// assert_eq!(listener.incoming().count(), 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn incoming(&self) -> UnixIncoming<'_> {
-        UnixIncoming { listener: Some(self) }
-    }
-
-    /// The address at which it listens.
-    ///
-    /// # Errors
-    /// The listener was closed.
-    ///
-    /// # Examples
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let path = std::env::temp_dir().join(format!("go-lib-doc-addr-{}", std::process::id()));
-    /// let listener = go_lib::net::UnixListener::bind(&path)?;
-    /// assert_eq!(listener.local_addr()?.as_pathname(), Some(&*path));
-    /// std::fs::remove_file(&path)
-    /// # }
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(|io| io.local_addr())
-    }
 }
 
-/// The connections of a [`UnixListener`]; see [`incoming`](UnixListener::incoming).
+/// The connections of a [`UnixListener`]; see [`incoming`](Socket::incoming).
 ///
 /// # Examples
 /// ```
@@ -242,19 +115,7 @@ impl UnixListener {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
-pub struct UnixIncoming<'a> {
-    /// `None` after an error.
-    listener: Option<&'a UnixListener>,
-}
-
-impl Iterator for UnixIncoming<'_> {
-    type Item = io::Result<UnixStream>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        next_incoming(&mut self.listener, UnixListener::accept)
-    }
-}
+pub type UnixIncoming<'a> = Incoming<'a, std::os::unix::net::UnixListener>;
 
 /// A Unix socket of datagrams.
 ///
@@ -266,16 +127,7 @@ impl Iterator for UnixIncoming<'_> {
 /// assert_eq!(b.recv(&mut [0; 8])?, 5);
 /// # std::io::Result::Ok(())
 /// ```
-pub struct UnixDatagram {
-    fd: Fd<std::os::unix::net::UnixDatagram>,
-}
-
-socket_methods!(
-    UnixDatagram,
-    std::os::unix::net::UnixDatagram,
-    "let (s, _other) = go_lib::net::UnixDatagram::pair()?;"
-);
-timeout_methods!(UnixDatagram, "let (s, _other) = go_lib::net::UnixDatagram::pair()?;");
+pub type UnixDatagram = Socket<std::os::unix::net::UnixDatagram>;
 
 impl UnixDatagram {
     /// A socket at `path`, a file that must not exist.

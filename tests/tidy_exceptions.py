@@ -20,15 +20,7 @@ FOREIGN: dict[str, str] = {
 
 #: (rule, path, key) -> how many findings, and why they may stay.
 EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
-    ("long_files", "rust/go-lib/src/chan.rs", ""): (1, "owed: split at its concepts"),
-    ("long_files", "rust/go-lib/src/context/mod.rs", ""): (1, "owed: split at its concepts"),
-    ("long_files", "rust/go-lib/src/runtime/object/timers.rs", ""): (
-        1,
-        "owed: split at its concepts",
-    ),
-    ("long_files", "rust/go-lib/src/select.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/go-lib/tests/model.rs", ""): (1, "a model and its cases"),
-    ("long_files", "rust/go-lib/tests/published_flaws.rs", ""): (1, "owed: split at its concepts"),
     ("long_files", "rust/golib-py/cpython/tests/harness.c", ""): (1, "owed: split at its concepts"),
     ("long_functions", "rust/go-lib/tests/chan_states.rs", "check"): (
         1,

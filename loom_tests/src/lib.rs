@@ -18,7 +18,7 @@
     allow(dead_code, unused_imports, missing_docs, reason = "models run parts of the source")
 )]
 
-#[path = "../../rust/go-lib/src/chan.rs"]
+#[path = "../../rust/go-lib/src/chan/mod.rs"]
 mod chan;
 #[path = "../../rust/go-lib/src/context/mod.rs"]
 mod context;

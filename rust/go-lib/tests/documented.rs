@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 /// The sources of what users name, and the runtime's items that are exported from there.
 fn sources() -> Vec<PathBuf> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut all: Vec<PathBuf> = ["chan", "go", "panic", "scope", "select", "time"]
-        .map(|name| src.join(name).with_extension("rs"))
-        .to_vec();
-    for folder in ["context", "sync"] {
+    let mut all: Vec<PathBuf> =
+        ["go", "panic", "scope", "time"].map(|name| src.join(name).with_extension("rs")).to_vec();
+    for folder in ["chan", "context", "select", "sync"] {
         let files = std::fs::read_dir(src.join(folder)).expect("the sources are here");
         all.extend(files.map(|entry| entry.expect("an entry").path()));
     }

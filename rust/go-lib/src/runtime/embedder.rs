@@ -19,7 +19,7 @@ pub use crate::runtime::block::sema::{
 pub use crate::runtime::block::time::{sleep_until, Alarm, Ring};
 pub use crate::runtime::object::doorbell::Doorbell;
 pub use crate::runtime::object::wait::{Wait, WaitError};
-pub use crate::runtime::proc::exit::stop_the_ms;
+pub use crate::runtime::proc::exit::{is_exiting, stop_the_ms};
 #[cfg(not(golib_loom))]
 pub use crate::runtime::proc::fork::{after_fork_in_child, before_fork, ForkChild};
 pub use crate::runtime::proc::newm::{set_max_threads, ThreadLimit};
@@ -244,12 +244,6 @@ pub fn stack_limit_text() -> &'static str {
 /// Counters of the scheduler.
 pub fn stats() -> Stats {
     proc::stats::stats()
-}
-
-/// The host is ending: [`stop_the_ms`] was called. SeqCst pairs with the store there: this look is in one
-/// order with that call and with what the host does around both.
-pub fn is_exiting() -> bool {
-    crate::runtime::sched::sched().exiting.load(Ordering::SeqCst)
 }
 
 /// True while everything the runtime knows of is asleep for good.

@@ -95,6 +95,7 @@ pub(crate) struct Sched {
     pub(crate) sysmon_tid: AtomicU32,
     /// 1: sysmon sleeps for long, or until kicked.
     pub(crate) sysmon_sleeps: AtomicU32,
+    /// The host is ending. `proc::exit` sets it, and says what else the end consists of.
     pub(crate) exiting: AtomicBool,
     pub(crate) nthreads: AtomicUsize,
     /// Ms started ahead that are not idle yet (`proc::idle`).
@@ -233,6 +234,13 @@ impl Sched {
         });
         // Release: publishes the P.
         place.store(Box::into_raw(Box::new(p)), Ordering::Release);
+    }
+
+    /// The host is ending: whoever comes by stops, sooner or later.
+    #[inline(always)]
+    pub(crate) fn is_ending(&self) -> bool {
+        // Relaxed: a hint to look; what must not be missed is ordered in `proc::exit`.
+        self.exiting.load(Ordering::Relaxed)
     }
 
     /// P 0, which exists from the start and never stops: where a timer goes that is armed without a P.

@@ -50,7 +50,7 @@ fn nobody_to_tell(s: &Sched) -> bool {
 
 /// Everything the runtime knows of is asleep, for good.
 pub(crate) fn is_dead(s: &Sched) -> bool {
-    if s.exiting.load(Ordering::Relaxed)
+    if s.is_ending()
         || s.nmspinning.load(Ordering::Relaxed) != 0
         || s.netpoll.has_waiters()
         || s.stackless.load(Ordering::Relaxed) != 0

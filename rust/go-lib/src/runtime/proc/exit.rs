@@ -39,6 +39,22 @@ pub fn stop_the_ms() -> bool {
     false
 }
 
+/// True once [`stop_the_ms`] was called. SeqCst pairs with the store there: this look is in one order with that call and
+/// with what the host does around both.
+pub fn is_exiting() -> bool {
+    sched().exiting.load(Ordering::SeqCst)
+}
+
+/// sysmon's look: true if it is to stop, and counts as stopped.
+pub(crate) fn sysmon_stops(s: &Sched) -> bool {
+    // SeqCst: both pair with stop_the_ms, which sets the one and waits for the other.
+    let ending = s.exiting.load(Ordering::SeqCst);
+    if ending {
+        s.sysmon_stopped.store(true, Ordering::SeqCst);
+    }
+    ending
+}
+
 /// No M is on its way to a host goroutine. One that sleeps may be woken at any moment, but then takes the
 /// lock, and sees that the host is ending.
 pub(crate) fn none_schedules(s: &Sched) -> bool {

@@ -1,6 +1,7 @@
 //! Two ways to die: the runtime's fault, and the program's.
 
 use crate::runtime::traceback;
+use crate::sys::thread;
 
 /// The runtime's own bug: says so with all goroutines and dies.
 #[cold]
@@ -17,5 +18,10 @@ pub(crate) fn throw(what: &str) -> ! {
 pub(crate) fn fatal(what: &str) -> ! {
     eprintln!("fatal error: {what}\n");
     traceback::print_all();
-    crate::sys::thread::exit_process(2)
+    end()
+}
+
+/// Ends the process by the program's fault, which has been told.
+pub(crate) fn end() -> ! {
+    thread::exit_process(2)
 }

@@ -125,7 +125,7 @@ fn find_far(m: &'static M, p: &P, s: &'static Sched) -> *mut G {
     }
     // From here on the interpreter is of no use to us.
     detach(m);
-    if !s.exiting.load(Ordering::Relaxed) {
+    if !s.is_ending() {
         let gp = steal_work(m, p, s);
         if !gp.is_null() {
             return gp;

@@ -1,20 +1,20 @@
 //! A goroutine that has run over its stack's end: the report, and the process ends.
 
 use crate::runtime::object::gref::GRef;
-use crate::runtime::proc::current_goroutine;
+use crate::runtime::proc::{current_goroutine, fatal};
 use crate::runtime::traceback;
 
 /// Called on a signal stack with a fault's address: if it lies in the running goroutine's guard,
-/// prints Go's report and returns true.
-pub(crate) fn report_hit(addr: usize) -> bool {
+/// prints Go's report and ends the process.
+pub(crate) fn report_hit(addr: usize) {
     let gp = current_goroutine();
     if gp.is_null() {
-        return false;
+        return;
     }
     // SAFETY: the running goroutine's stack bounds do not change while it runs.
     let stack = unsafe { *(*gp).stack.get() };
     if !stack.guards(addr) {
-        return false;
+        return;
     }
     let who = GRef::new(gp);
     eprintln!(
@@ -22,5 +22,5 @@ pub(crate) fn report_hit(addr: usize) -> bool {
         stack.bytes(),
         traceback::header(who),
     );
-    true
+    fatal::end()
 }

@@ -60,7 +60,7 @@ fn end(m: &M, s: &Sched) -> bool {
     let me = std::ptr::from_ref(m).cast_mut();
     let mut inner = s.inner.lock();
     let is_needed = inner.midle.len() <= s.keep_idle.load(Ordering::Relaxed)
-        || s.exiting.load(Ordering::Relaxed)
+        || s.is_ending()
         || is_first_thread(m);
     if is_needed || !lists::take_off_idle_list(s, &mut inner, me) {
         return false;

@@ -33,7 +33,7 @@ pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
         threadpark::sleep_locked(m, gp);
         m.park.clear();
         let p = lists::take_nextp(m);
-        if !p.is_null() || s.exiting.load(Ordering::Relaxed) {
+        if !p.is_null() || s.is_ending() {
             break p;
         }
         // The late wakeup of a time as the poller: it had the P already when that came.
@@ -55,7 +55,7 @@ pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
 pub(crate) fn wakes(s: &Sched, m: &M) -> bool {
     checkdead::locked_sleeps(s, m, false);
     // Relaxed: if `exit::none_schedules` saw us asleep, the lock orders its `exiting` before this.
-    !s.exiting.load(Ordering::Relaxed)
+    !s.is_ending()
 }
 
 /// Hands this M's P to the M that is kept for `gp`, and sleeps.

@@ -18,7 +18,7 @@ pub(crate) fn plan_far_look(s: &Sched, p: &P, looks: u32) {
         // Acquire: pairs with the Release in `exit`, so that what is cleared is seen below.
         p.timers_due.swap(false, Ordering::Acquire);
     }
-    let at_once = debug_migrate() || s.exiting.load(Ordering::Relaxed);
+    let at_once = debug_migrate() || s.is_ending();
     let left = if at_once { 1 } else { GLOBAL_EVERY - looks % GLOBAL_EVERY };
     p.far_look.set(looks.wrapping_add(left));
     if p.timers.next_when() != NEVER {

@@ -140,7 +140,7 @@ fn others_want_p(m: &M) -> bool {
         || p.timers.next_when() != NEVER
         || sched().runqsize.load(Ordering::Relaxed) != 0
         || p.stop.load(Ordering::Relaxed)
-        || sched().exiting.load(Ordering::Relaxed)
+        || sched().is_ending()
         || crate::runtime::sched::debug_migrate()
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn schedule(m: &'static M) {
 /// The goroutine to run next; waits for it. Null: the M ends.
 fn next(m: &'static M) -> *mut G {
     loop {
-        if sched().exiting.load(Ordering::Relaxed) {
+        if sched().is_ending() {
             exit::stop_this_m(m);
         }
         if !m.lockedg.get().is_null() {
@@ -94,7 +94,7 @@ fn execute(m: &'static M, gp: *mut G) {
     let g = unsafe { &*gp };
     if g.kind.get() == Kind::Host {
         attach(m, g.host_state.load(Ordering::Relaxed));
-        if sched().exiting.load(Ordering::Relaxed) {
+        if sched().is_ending() {
             // at_exit waits for Ms inside the runtime: it saw us attach, do not go on.
             exit::stop_this_m(m);
         }

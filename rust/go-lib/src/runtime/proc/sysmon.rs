@@ -28,7 +28,7 @@ use crate::runtime::object::m::{M, NEVER};
 use crate::runtime::object::p::{P, PRUNNING};
 use crate::runtime::proc::pace::{Looked, Pace, LONG_NS, SHORT_NS, WAITING_NS};
 use crate::runtime::proc::{
-    checkdead, idle, kick, lists, schedtrace, stackless, stacks, take_p, waitsince, wake,
+    checkdead, exit, idle, kick, lists, schedtrace, stackless, stacks, take_p, waitsince, wake,
 };
 use crate::runtime::sched::Sched;
 use crate::sys::clock::nanotime;
@@ -99,9 +99,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
             pace.kicked();
             s.waits.stirred();
         }
-        // SeqCst: both pair with stop_the_ms, which sets the one and waits for the other.
-        if s.exiting.load(Ordering::SeqCst) {
-            s.sysmon_stopped.store(true, Ordering::SeqCst);
+        if exit::sysmon_stops(s) {
             return ptr::null_mut();
         }
         schedtrace::look(s);
@@ -157,7 +155,7 @@ pub(crate) fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
     // below see their work.
     heavy_fence();
     let idle = s.npidle.load(Ordering::Relaxed) as usize >= s.gomaxprocs.load(Ordering::Relaxed);
-    let kicked = if s.exiting.load(Ordering::Relaxed) || s.maybe_dead.load(Ordering::Relaxed) {
+    let kicked = if s.is_ending() || s.maybe_dead.load(Ordering::Relaxed) {
         false
     } else if delay == NEVER && idle {
         // Nothing runs: idle Ms watch the timers. What makes something wait kicks us.

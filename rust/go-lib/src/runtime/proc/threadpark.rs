@@ -65,7 +65,7 @@ fn thread_sleep(m: &M, g: &G, deadline_ns: Option<i64>) {
             break false;
         }
         // Goroutines have stopped for good, but a time still passes.
-        let no_hope = s.exiting.load(Ordering::Relaxed) && deadline_ns.is_none();
+        let no_hope = s.is_ending() && deadline_ns.is_none();
         if no_hope && g.wait.claim_deadlock() {
             break true;
         }

@@ -4,7 +4,7 @@
 //!
 //! | function | does |
 //! |---|---|
-//! | `install_guard_handler(hit)` | from now on a fault ends the process with status 2 if `hit(address)` says that it was a guard; any other has the effect it had before |
+//! | `install_guard_handler(hit)` | from now on a fault calls `hit(address)`; if that returns, the fault has the effect that it would have had |
 //! | `use_signal_stack()` | gives the calling thread a stack on which that works when its own is full |
 //! | `leave_signal_stack(at)` | the thread is about to end |
 //!
@@ -23,5 +23,5 @@ use linux::send_again;
 #[cfg(unix)]
 pub(crate) use posix::{install_guard_handler, leave_signal_stack, use_signal_stack};
 
-/// Asked with the fault's address, on the signal stack; true: it was a goroutine's guard and has been reported.
-pub(crate) type GuardHit = fn(usize) -> bool;
+/// Called with a fault's address, on the signal stack. Returns if it was no goroutine's guard.
+pub(crate) type GuardHit = fn(usize);

@@ -79,9 +79,8 @@ pub(crate) fn leave_signal_stack(at: Option<usize>) {
 unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes a valid siginfo. Only a fault has an address: a sender's number lies in its place.
     let (sent, addr) = unsafe { ((*info).si_code <= 0, (*info).si_addr() as usize) };
-    if !sent && HIT.get().is_some_and(|hit| hit(addr)) {
-        // SAFETY: no destructors: other threads still run.
-        unsafe { libc::_exit(2) };
+    if let (false, Some(hit)) = (sent, HIT.get()) {
+        hit(addr);
     }
     let i = usize::from(signal == libc::SIGBUS);
     // SAFETY: written before the handler was installed; called as the kernel would have.

@@ -4,11 +4,6 @@
 //! folder's `mod.rs`, with a backend for each system and tests of the contract: `futex`, `membarrier`, `memory`, `thread`,
 //! `signal`, `disturb`, `clock`, `cpus`, `socket`, `poll`. Linux is the one system that has them all.
 
-#[cfg(not(target_os = "linux"))]
-compile_error!(
-    "go-lib knows Linux only: another system needs a backend for each contract of `sys`"
-);
-
 pub(crate) mod arch;
 pub(crate) mod clock;
 pub(crate) mod cpus;

@@ -19,7 +19,7 @@
 //! Go: runtime/asm_amd64.s (gogo, mcall).
 
 use super::object::{end, function};
-use super::Entry;
+use super::{golib_goentry, Entry};
 use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
 use std::arch::{asm, global_asm};
 
@@ -140,57 +140,6 @@ global_asm!(
     "ud2",
     end!("golib_goentry"),
 );
-
-unsafe extern "C-unwind" {
-    fn golib_leave(save: *mut usize, to: usize);
-    fn golib_resume(save: *mut usize, to: usize);
-    fn golib_switch(save: *mut usize, to: usize, flag: *mut u32);
-    fn golib_relay(save: *mut usize, to: usize);
-    fn golib_goentry();
-}
-
-/// Leaves a goroutine's stack (its resume address goes to `*save`) for the g0 saved as `to`.
-///
-/// # Safety
-/// `to` was saved by [`resume`]; everything that `save`'s readers need is published by the caller
-/// afterwards, on g0.
-#[inline(always)]
-pub(crate) unsafe fn leave(save: *mut usize, to: usize) {
-    // SAFETY: the caller's duty.
-    unsafe { golib_leave(save, to) }
-}
-
-/// Leaves g0 (its resume address goes to `*save`) for the goroutine saved as `to`.
-///
-/// # Safety
-/// `to` was saved by [`leave`] or made by [`init_stack`] and nobody else resumes it.
-#[inline(always)]
-pub(crate) unsafe fn resume(save: *mut usize, to: usize) {
-    // SAFETY: the caller's duty.
-    unsafe { golib_resume(save, to) }
-}
-
-/// Leaves a goroutine's stack (its resume address goes to `*save`) for that of the goroutine saved as
-/// `to`. As soon as the left one can be resumed elsewhere `*flag` becomes 0, with release order.
-///
-/// # Safety
-/// `to` was saved by [`leave`] or by this function and nobody else resumes it.
-#[inline(always)]
-pub(crate) unsafe fn switch(save: *mut usize, to: usize, flag: *mut u32) {
-    // SAFETY: the caller's duty. On this CPU every store is a release.
-    unsafe { golib_switch(save, to, flag) }
-}
-
-/// As [`switch`], without a flag.
-///
-/// # Safety
-/// `to` was saved by [`leave`], [`switch`] or this function, or made by [`init_stack`], and nobody else
-/// resumes it.
-#[inline(always)]
-pub(crate) unsafe fn relay(save: *mut usize, to: usize) {
-    // SAFETY: the caller's duty.
-    unsafe { golib_relay(save, to) }
-}
 
 /// Hints that what lies at `at` is used soon. Any address will do.
 #[inline(always)]

@@ -46,6 +46,7 @@ use std::time::{Duration, Instant};
 use crate::chan::{chan, never, Receiver, Sender};
 use crate::runtime::block::cancel::{CancelNode, Done, End, Why};
 use crate::runtime::block::time::deadline_at;
+use crate::runtime::clock;
 
 pub use after::{after_func, StopFn};
 pub use cancel::{CancelCauseFn, CancelFn};
@@ -332,7 +333,7 @@ pub fn with_deadline(parent: &Context, at: Instant) -> (Context, CancelFn) {
         return with_cancel(parent);
     }
     let (ctx, cancel) = parent.child(Some(at));
-    if at <= Instant::now() {
+    if at <= clock::instant() {
         ctx.end(Why::Deadline, None);
     } else {
         cancel.end_at(deadline_at(at));
@@ -353,7 +354,7 @@ pub fn with_deadline(parent: &Context, at: Instant) -> (Context, CancelFn) {
 /// assert_eq!(ctx.done().recv(), None);
 /// ```
 pub fn with_timeout(parent: &Context, timeout: Duration) -> (Context, CancelFn) {
-    match Instant::now().checked_add(timeout) {
+    match clock::instant().checked_add(timeout) {
         Some(at) => with_deadline(parent, at),
         None => with_cancel(parent),
     }

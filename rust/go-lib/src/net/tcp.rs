@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::each_addr;
 use super::fd::zero_timeout;
 use super::socket::Socket;
+use crate::runtime::clock;
 use crate::runtime::poller::desc::Mode;
 use crate::sys::socket;
 
@@ -74,7 +75,7 @@ impl TcpStream {
         if timeout.is_zero() {
             return Err(zero_timeout());
         }
-        Self::connect_until(addr, Instant::now().checked_add(timeout))
+        Self::connect_until(addr, clock::instant().checked_add(timeout))
     }
 
     fn connect_until(addr: &SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {

@@ -45,7 +45,7 @@ pub(crate) fn deadline_after(d: Duration) -> i64 {
 /// The monotonic time of `at`, or a little later: a past one is now.
 pub(crate) fn deadline_at(at: Instant) -> i64 {
     // Read before the clock that it is added to: so it is never too early.
-    let left = at.saturating_duration_since(Instant::now());
+    let left = at.saturating_duration_since(clock::instant());
     deadline_after(left)
 }
 

@@ -204,7 +204,7 @@ impl Ring for TimeTimer {
             }
             // A receiver that is slow finds the tick before this one.
             if let Some(chan) = &chan {
-                let now = Instant::now();
+                let now = clock::instant();
                 let sent = match state.period_ns {
                     0 => chan.hchan().offer(now),
                     // SAFETY: the timer, and with it the bell, lives as long as its channel.

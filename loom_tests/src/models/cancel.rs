@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::timers::ring_due;
 use super::{explore, spawn, Token, World};
 use crate::runtime::block::cancel::{CancelNode, Done, End, Why};
-use crate::runtime::object::wait::Wait;
 use crate::runtime::block::sema::Event;
 use crate::runtime::object::timers::NEVER;
+use crate::runtime::object::wait::Wait;
 use crate::runtime::object::waitreason::WaitReason;
 
 struct Closed(Event);

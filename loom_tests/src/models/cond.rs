@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::chan::SOON;
 use super::{explore, spawn, Token, World};
-use crate::runtime::object::wait::Wait;
 use crate::runtime::block::sema::{CondCore, Flag, MutexCore};
+use crate::runtime::object::wait::Wait;
 use crate::runtime::object::waitreason::WaitReason;
 
 /// A condition variable with its mutex and what that guards.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{explore, spawn, World};
 use crate::prim::Ordering;
-use crate::runtime::object::wait::{Wait, WaitError};
+use crate::runtime::block::sema::SemaphoreCore;
 use crate::runtime::object::g::G;
 use crate::runtime::object::m::NEVER;
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::proc::ready::goready;
 use crate::runtime::proc::{checkdead, find, lists, sysmon, wake};
-use crate::runtime::block::sema::SemaphoreCore;
 
 /// Proves: when a thread begins to wait for ever while the only M falls asleep, sysmon, which falls
 /// asleep as well, is told, and finds that everything is dead.

@@ -9,10 +9,10 @@ use crate::runtime::embedder::{self, Embedder};
 use crate::runtime::object::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
 use crate::runtime::object::lock::Mutex;
 use crate::runtime::object::m::{ParkArgs, M, NEVER};
+use crate::runtime::object::sudog::{Sudog, WaitQ};
 use crate::runtime::proc::ready::ready;
 use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::{direct, enter_rt_on, entry, leave_rt, lists, take_p, wake};
-use crate::runtime::object::sudog::{Sudog, WaitQ};
 
 /// A host whose goroutines can all be swapped and moved.
 static HOST: Embedder = Embedder {

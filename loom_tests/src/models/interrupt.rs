@@ -9,12 +9,12 @@ use super::chan::{assert_quiet, chan, value, SOON};
 use super::select::pair;
 use super::{explore, spawn, World};
 use crate::runtime::block::chan::SendError;
-use crate::runtime::object::wait::{Wait, WaitError};
-use crate::runtime::object::g::G;
-use crate::runtime::object::m::M;
-use crate::runtime::proc::ready::goready;
 use crate::runtime::block::select::{selectgo, Case, SelectError};
 use crate::runtime::block::sema::{CondCore, MutexCore, RwMutexCore, SemaphoreCore, WaitGroupCore};
+use crate::runtime::object::g::G;
+use crate::runtime::object::m::M;
+use crate::runtime::object::wait::{Wait, WaitError};
+use crate::runtime::proc::ready::goready;
 
 /// The G of the thread that is interrupted.
 #[derive(Clone, Copy)]

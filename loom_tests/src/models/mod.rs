@@ -32,8 +32,8 @@ use crate::prim::Ordering;
 use crate::runtime::object::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
 use crate::runtime::object::m::M;
 use crate::runtime::object::p::{P, PRUNNING};
-use crate::runtime::proc::status::casgstatus;
 use crate::runtime::proc::lists;
+use crate::runtime::proc::status::casgstatus;
 use crate::runtime::sched::Sched;
 use crate::sys::tls;
 

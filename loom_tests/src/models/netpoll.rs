@@ -7,16 +7,16 @@ use loom::sync::atomic::AtomicU32;
 
 use super::{explore, spawn, Token, World};
 use crate::prim::Ordering;
-use crate::runtime::object::wait::{Wait, WaitError};
+use crate::runtime::block::sema::{FdMutex, SemaphoreCore};
 use crate::runtime::object::g::G;
-use crate::runtime::proc::wake::attend;
-use crate::runtime::poller::desc::{Mode, PollDesc};
 use crate::runtime::object::note::Note;
 use crate::runtime::object::readylist::ReadyList;
-use crate::runtime::proc::ready::goready;
-use crate::runtime::proc::{find, stop};
-use crate::runtime::block::sema::{FdMutex, SemaphoreCore};
+use crate::runtime::object::wait::{Wait, WaitError};
+use crate::runtime::poller::desc::{Mode, PollDesc};
 use crate::runtime::poller::error::FdError;
+use crate::runtime::proc::ready::goready;
+use crate::runtime::proc::wake::attend;
+use crate::runtime::proc::{find, stop};
 use crate::sys::poll::READ;
 
 /// A descriptor: what there is to read, and who waits for it.

@@ -7,10 +7,10 @@ use crate::prim::Ordering;
 use crate::runtime::object::g::{G, GRUNNABLE, GWAITING};
 use crate::runtime::object::lock::Mutex;
 use crate::runtime::object::m::{ParkArgs, NEVER};
-use crate::runtime::proc::leave::park_m;
-use crate::runtime::proc::ready::ready;
 use crate::runtime::object::sudog::{Sudog, WaitQ};
 use crate::runtime::object::waitreason::WaitReason;
+use crate::runtime::proc::leave::park_m;
+use crate::runtime::proc::ready::ready;
 
 /// What a primitive is to its waiters: a queue under a lock.
 struct Primitive {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::chan::SOON;
 use super::{explore, spawn, Token, World};
-use crate::runtime::object::wait::Wait;
 use crate::runtime::block::sema::RwMutexCore;
+use crate::runtime::object::wait::Wait;
 
 /// Proves: a writer excludes a reader and another writer, what it wrote is seen, and nobody is
 /// forgotten.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::chan::{assert_quiet, value, SOON};
 use super::{explore, spawn, Token, World};
 use crate::runtime::block::chan::Hchan;
-use crate::runtime::object::wait::Wait;
 use crate::runtime::block::select::{selectgo, Case, SelectError};
+use crate::runtime::object::wait::Wait;
 
 pub(super) type Chan = Hchan<Box<Token>>;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::chan::SOON;
 use super::{explore, spawn, Token, World};
-use crate::runtime::object::wait::Wait;
 use crate::runtime::block::sema::SemaphoreCore;
+use crate::runtime::object::wait::Wait;
 
 /// Proves: two who want all permits exclude one another, also beside one who gives up waiting for
 /// them; no permit is lost and nobody is forgotten.

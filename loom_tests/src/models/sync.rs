@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::chan::SOON;
 use super::{explore, spawn, Token, World};
-use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::block::sema::{Event, MutexCore, WaitGroupCore};
+use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::object::waitreason::WaitReason;
 
 /// Proves: a wait returns after the last `done`, not before, and sees what was done before each;

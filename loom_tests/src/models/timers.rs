@@ -6,10 +6,10 @@ use std::time::Instant;
 use super::{explore, spawn, World};
 use crate::prim::{AtomicBool, Ordering};
 use crate::runtime::block::chan::Hchan;
-use crate::runtime::object::wait::{Wait, Wake};
+use crate::runtime::block::timetimer::{TickChan, TimeTimer};
 use crate::runtime::object::g::{Kind, G};
 use crate::runtime::object::timers::{Timers, NEVER};
-use crate::runtime::block::timetimer::{TickChan, TimeTimer};
+use crate::runtime::object::wait::{Wait, Wake};
 
 struct Shared {
     timers: Timers,

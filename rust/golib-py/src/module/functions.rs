@@ -132,8 +132,8 @@ fn gomaxprocs(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> 
 
 /// The module's functions.
 pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
-    raw::keywords(c"go", goroutine::go, GO_DOC),
-    raw::keywords(c"spawn", goroutine::spawn, SPAWN_DOC),
+    GO_AND_SPAWN.0.def(),
+    GO_AND_SPAWN.1.def(),
     Method::parks(c"gosched", GOSCHED, GOSCHED_DOC).def(),
     Method::parks(c"sleep", SLEEP, SLEEP_DOC).def(),
     Method::<Module>::noargs(c"goexit", goexit, GOEXIT_DOC).def(),
@@ -148,6 +148,7 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     PyMethodDef::zeroed(),
 ]);
 
+const GO_AND_SPAWN: (Method<Module>, Method<Module>) = goroutine::functions(GO_DOC, SPAWN_DOC);
 const TIMEOUT_AND_SHIELD: (Method<Module>, Method<Module>) =
     blocks::functions(TIMEOUT_DOC, SHIELD_DOC);
 

@@ -66,17 +66,11 @@ impl MainGoroutine {
             unsafe { cpython::main_thread::lend() };
             main_thread::note();
         }
-        // SAFETY: as golib._run calls it: a dict; what the goroutine gets is taken over.
-        let handle = unsafe {
-            let kwargs = if ffi::PyDict_Size(keywords.as_raw()) > 0 {
-                keywords.own(gil).give()
-            } else {
-                ptr::null_mut()
-            };
-            let positional = positional.own(gil).give();
-            let spec = Spec { kwargs, is_main, ..Spec::new(function.as_raw(), positional) };
-            New::made(start_goroutine(spec))?
-        };
+        // SAFETY: as golib._run calls it: a dict.
+        let is_empty = unsafe { ffi::PyDict_Size(keywords.as_raw()) } == 0;
+        let kwargs = (!is_empty).then(|| keywords.own(gil));
+        let spec = Spec { kwargs, is_main, ..Spec::new(function, positional.own(gil)) };
+        let handle = start_goroutine(gil, spec)?;
         let main = MainGoroutine { handle, stands_in: is_main };
         // It cannot run before we give the GIL up. Without memory it begins without them. SAFETY: the token.
         if unsafe { tstate::lend_hooks(main.raw()) }.is_err() {

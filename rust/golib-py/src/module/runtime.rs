@@ -8,6 +8,7 @@ use pyo3::ffi;
 use super::{exit, fork, run};
 use crate::bridge::{self, alarm, deadlock};
 use crate::core::context::ambient;
+use crate::core::goroutine::vars_for_spawn;
 use crate::cpython::{self, main_thread, movable, tstate, ThreadState};
 use crate::ffi::args::integer_of;
 use crate::ffi::class::Object;
@@ -81,13 +82,7 @@ fn is_async(gil: Gil<'_>, _: &Object<Module>, function: Ref<'_>) -> Outcome<New>
 
 /// `_golib._copy_context()`: a copy of the caller's context variables; None if it has none.
 fn copy_context(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
-    // SAFETY: a new reference or null; an exception is set if there is neither.
-    unsafe {
-        match tstate::vars_for_spawn() {
-            Ok(vars) => Ok(New::nullable(vars).unwrap_or_else(|| none(gil))),
-            Err(()) => Err(Raised::assume()),
-        }
-    }
+    Ok(vars_for_spawn(gil)?.unwrap_or_else(|| none(gil)))
 }
 
 /// `_golib._use_context(context)`: makes a copy of context variables, or none, those of the calling goroutine from now on.

@@ -19,8 +19,7 @@ use std::sync::Arc;
 use go_lib::runtime::embedder::{nanotime, Doorbell, Hchan, Wait};
 
 use crate::bridge::alarm::HostAlarm;
-use crate::core::goroutine::{check_function, start_goroutine, Spec};
-use crate::cpython::tstate;
+use crate::core::goroutine::{check_function, start_goroutine, vars_for_spawn, Spec, Vars};
 use crate::ffi::args::{seconds_of, Args};
 use crate::ffi::class::{this, Class, Fresh, NewArgs, Object, TypeCell, TypeOf, Visitor, Weaklist};
 use crate::ffi::errors;
@@ -218,17 +217,15 @@ fn start_function(gil: Gil<'_>, timer: &Object<Timer>) -> Outcome<()> {
     let Some(function) = timer.function.get(gil) else {
         return Ok(()); // the collector was faster
     };
-    let raw = |object: Option<New>| object.map_or(ptr::null_mut(), New::give);
-    // SAFETY: a function that can be a goroutine's, a tuple, and context variables or none, the last two taken over.
-    let handle = unsafe {
-        let (args, vars) = (raw(timer.args.get(gil)), raw(timer.vars.get(gil)));
-        New::made(start_goroutine(Spec {
-            vars: Some(vars),
-            ..Spec::new(function.get().as_raw(), args)
-        }))
+    let handle = match timer.args.get(gil) {
+        Some(args) => {
+            let vars = Vars::Given(timer.vars.get(gil));
+            start_goroutine(gil, Spec { vars, ..Spec::new(function.get(), args) }).map(Some)
+        }
+        None => Ok(None), // as above
     };
     function.release(gil);
-    handle.map(|handle| handle.release(gil))
+    handle.map(|handle| release(gil, handle))
 }
 
 /// Sets a ticker, which is not set, to the first of its times after `now`: ticks that nobody could receive in time are left
@@ -332,16 +329,8 @@ fn timer_func(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> 
         return Err(errors::fail(gil, type_error(), "_timer_func() takes 3 arguments"));
     };
     let seconds = seconds_of(gil, *number)?;
-    // SAFETY: alive; if it cannot be a goroutine's, that has raised. Context variables are a new reference, or null.
-    let vars = unsafe {
-        if !check_function(function.as_raw()) {
-            return Err(Raised::assume());
-        }
-        match tstate::vars_for_spawn() {
-            Ok(vars) => New::nullable(vars),
-            Err(()) => return Err(Raised::assume()),
-        }
-    };
+    check_function(gil, *function)?;
+    let vars = vars_for_spawn(gil)?;
     let timer = match TIMER.get(gil).and_then(|class| make(gil, class, None)) {
         Ok(timer) => timer,
         Err(raised) => {

@@ -8,8 +8,7 @@ use super::node::{Context, Kind, Why};
 use super::tree::{self, Effects};
 use crate::bridge::alarm::{self, HostAlarm};
 use crate::core::goroutine::handle::GoroutineObj;
-use crate::core::goroutine::{start_goroutine, Spec};
-use crate::cpython::tstate;
+use crate::core::goroutine::{start_goroutine, vars_for_spawn, Spec, Vars};
 use crate::ffi::class::{this, Object};
 use crate::ffi::gil::{Exclusive, Gil};
 use crate::ffi::obj::Raw;
@@ -185,7 +184,7 @@ pub(crate) fn make_after_func(
     };
     release(gil, c.key.put(x, Some(function.own(gil))));
     release(gil, c.value.put(x, Some(args)));
-    match vars_for_spawn() {
+    match vars_for_spawn(gil) {
         Ok(vars) => release(gil, c.vars.put(x, vars)),
         Err(raised) => return Err(give_up(gil, c.into_new(), raised)),
     }
@@ -199,32 +198,22 @@ pub(crate) fn make_after_func(
     Ok(c.into_new())
 }
 
-/// The context variables with which a goroutine starts that is made now.
-fn vars_for_spawn() -> Outcome<Option<New>> {
-    // SAFETY: a new reference or null; an exception is set if there is neither.
-    unsafe {
-        match tstate::vars_for_spawn() {
-            Ok(vars) => Ok(New::nullable(vars)),
-            Err(()) => Err(Raised::assume()),
-        }
-    }
-}
-
 /// Starts the goroutine of a registered function whose time has come; the caller holds it.
 fn start_after_func(gil: Gil<'_>, c: &Object<Context>) {
     let x = gil.exclusive();
     let (function, args, vars) = (c.key.take(x), c.value.take(x), c.vars.take(x));
     // Else the collector was faster.
     let Some(function) = function else { return };
-    let raw = |object: Option<New>| object.map_or(std::ptr::null_mut(), New::give);
-    // SAFETY: a function that can be a goroutine's, a tuple, and context variables or none, the last two taken over.
-    let handle = unsafe {
-        let spec = Spec { vars: Some(raw(vars)), ..Spec::new(function.get().as_raw(), raw(args)) };
-        New::nullable(start_goroutine(spec))
+    let started = match args {
+        Some(args) => {
+            let vars = Vars::Given(vars);
+            start_goroutine(gil, Spec { vars, ..Spec::new(function.get(), args) }).map(Some)
+        }
+        None => Ok(None), // as above
     };
-    if handle.is_none() {
-        write_unraisable(gil, function.get());
+    match started {
+        Ok(handle) => release(gil, handle),
+        Err(_) => write_unraisable(gil, function.get()),
     }
-    release(gil, handle);
     function.release(gil);
 }

@@ -43,6 +43,7 @@ pub(crate) use class::init;
 pub(crate) use handle::GoroutineObj;
 pub(crate) use life::goroutine_main;
 pub(crate) use spawn::{
-    check_function, ensure_started, go, rest_of_call, spawn, start_goroutine, Spec,
+    check_function, ensure_started, functions, rest_of_call, start_goroutine, vars_for_spawn, Spec,
+    Vars,
 };
 pub(crate) use unread::{forget_unread, report_unread};

@@ -4,7 +4,7 @@ use std::os::raw::c_int;
 use std::ptr;
 
 use go_lib::runtime::embedder::{self, Event};
-use pyo3::ffi::{self, PyObject, Py_ssize_t};
+use pyo3::ffi::{self, PyObject};
 
 use super::handle::{GoroutineObj, GOROUTINE};
 use super::python;
@@ -12,21 +12,36 @@ use crate::bridge::startup;
 use crate::core::context::ambient;
 use crate::core::context::entry::Holder;
 use crate::cpython::{object, tstate};
+use crate::ffi::args::{integer_of, Args};
+use crate::ffi::class::Object;
 use crate::ffi::errors;
-use crate::ffi::gil::Gil;
-use crate::ffi::obj::{Global, Raw};
-use crate::ffi::raw::{self, arguments, guard, instance};
-use crate::ffi::refs::Outcome;
+use crate::ffi::gil::{guard, Gil};
+use crate::ffi::methods::{Method, Module};
+use crate::ffi::obj::Global;
+use crate::ffi::python::{
+    as_long, call1, copy_of, dict, import_from, is_callable, is_str, set_item, to_tuple, tuple_of,
+    type_error, value_error,
+};
+use crate::ffi::raw::instance;
+use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
+
+/// The context variables with which a goroutine starts.
+pub(crate) enum Vars {
+    /// A copy of the caller's.
+    OfCaller,
+    /// These, or none.
+    Given(Option<New>),
+}
 
 /// What a new goroutine is to be.
-pub(crate) struct Spec {
-    pub(crate) function: Raw,
-    /// A tuple; taken over.
-    pub(crate) args: Raw,
-    /// A dict or null; taken over.
-    pub(crate) kwargs: Raw,
-    /// A str or null; borrowed.
-    pub(crate) name: Raw,
+pub(crate) struct Spec<'a> {
+    pub(crate) function: Ref<'a>,
+    /// A tuple.
+    pub(crate) args: New,
+    /// A dict.
+    pub(crate) kwargs: Option<New>,
+    /// A str.
+    pub(crate) name: Option<Ref<'a>>,
     /// 0: the default.
     pub(crate) stack_bytes: usize,
     /// Python frames between the caller to be named and the newest; negative: name none.
@@ -35,61 +50,61 @@ pub(crate) struct Spec {
     pub(crate) is_main: bool,
     /// A servant of ours, see `alarm`.
     pub(crate) system: bool,
-    /// The context variables with which it starts, taken over (null: none); None: a copy of the caller's.
-    pub(crate) vars: Option<Raw>,
-    /// Its ambient contexts and group, taken over; null for none.
+    pub(crate) vars: Vars,
+    /// Its ambient contexts and group, a share of which it takes over; null for none.
     pub(crate) holder: *const Holder,
 }
 
-impl Spec {
-    /// A goroutine of `function` with `args` (taken over) and nothing special, of which no caller is named.
-    pub(crate) fn new(function: Raw, args: Raw) -> Spec {
+impl<'a> Spec<'a> {
+    /// A goroutine of `function` with `args` and nothing special, of which no caller is named.
+    #[inline(always)]
+    pub(crate) fn new(function: Ref<'a>, args: New) -> Spec<'a> {
         Spec {
             function,
             args,
-            kwargs: ptr::null_mut(),
-            name: ptr::null_mut(),
+            kwargs: None,
+            name: None,
             stack_bytes: 0,
             skip: -1,
             is_main: false,
             system: false,
-            vars: None,
+            vars: Vars::OfCaller,
             holder: ptr::null(),
         }
     }
 }
 
-/// Checks that `function` can be a goroutine's; false: a TypeError is set.
-///
-/// # Safety
-/// The GIL is held.
+/// Checks that `function` can be a goroutine's.
 #[inline]
-pub(crate) unsafe fn check_function(function: Raw) -> bool {
-    // SAFETY: the GIL is held.
-    unsafe {
-        if ffi::PyCallable_Check(function) == 0 || object::is_async(function) {
-            refuse(function);
-            return false;
-        }
+pub(crate) fn check_function(gil: Gil<'_>, function: Ref<'_>) -> Outcome<()> {
+    // SAFETY: alive.
+    if !is_callable(gil, function) || unsafe { object::is_async(function.as_raw()) } {
+        return Err(refuse(gil, function));
     }
-    true
+    Ok(())
 }
 
 /// Raises a TypeError that says what to write instead of `function`.
 #[cold]
 #[inline(never)]
-unsafe fn refuse(function: Raw) {
-    // SAFETY: the GIL is held.
-    unsafe {
-        if REFUSE.get().is_null() && !REFUSE.import(c"golib._words", c"refuse") {
-            return;
+fn refuse(gil: Gil<'_>, function: Ref<'_>) -> Raised {
+    if REFUSE.get().is_null() {
+        match import_from(gil, c"golib._words", c"refuse") {
+            Ok(found) => REFUSE.set(found.give()),
+            Err(raised) => return raised,
         }
-        let raised = ffi::PyObject_CallOneArg(REFUSE.get(), function);
-        ffi::Py_XDECREF(raised);
+    }
+    // SAFETY: found just now, and kept.
+    match call1(gil, unsafe { Ref::borrowed(REFUSE.get()) }, function) {
+        Ok(nothing) => {
+            nothing.release(gil);
+            errors::fail(gil, type_error(), "this cannot be a goroutine's function")
+        }
+        Err(raised) => raised,
     }
 }
 
-/// `golib._words.refuse(function)`.
+/// `golib._words.refuse(function)`, which raises.
 static REFUSE: Global = Global::new();
 
 /// Before the first goroutine.
@@ -101,259 +116,216 @@ pub(crate) fn ensure_started(gil: Gil<'_>) -> Outcome<()> {
     startup::set_up(gil, python::find)
 }
 
-/// Starts a goroutine; its handle, or null with an exception set.
-///
-/// # Safety
-/// The GIL is held; the spec's references are as it says.
-pub(crate) unsafe fn start_goroutine(spec: Spec) -> Raw {
-    // SAFETY: the caller's duty.
+/// The context variables with which a goroutine starts that is made now.
+pub(crate) fn vars_for_spawn(_gil: Gil<'_>) -> Outcome<Option<New>> {
+    // SAFETY: a new reference or null; an exception is set if there is neither.
     unsafe {
-        let slf = make(spec.function, spec.args, spec.kwargs);
-        if slf.is_null() {
-            ffi::Py_XDECREF(spec.vars.unwrap_or(ptr::null_mut()));
-            if !spec.holder.is_null() {
-                ambient::end(spec.holder);
+        match tstate::vars_for_spawn() {
+            Ok(vars) => Ok(New::nullable(vars)),
+            Err(()) => Err(Raised::assume()),
+        }
+    }
+}
+
+/// Starts a goroutine; its handle.
+pub(crate) fn start_goroutine(gil: Gil<'_>, spec: Spec<'_>) -> Outcome<New> {
+    let Spec { function, args, kwargs, name, stack_bytes, skip, is_main, system, vars, holder } =
+        spec;
+    let raw = |object: Option<New>| object.map_or(ptr::null_mut(), New::give);
+    let handle = match make(gil, function, args, kwargs) {
+        Ok(handle) => handle,
+        Err(raised) => {
+            if let Vars::Given(vars) = vars {
+                release(gil, vars);
             }
-            return slf;
+            // SAFETY: the share that nobody took.
+            unsafe { end_holder(holder) };
+            return Err(raised);
         }
+    };
+    let slf = handle.get().as_raw();
+    // SAFETY: a new handle, which nobody else has seen.
+    unsafe {
         let g = instance::<GoroutineObj>(slf);
-        ffi::Py_XINCREF(spec.name);
-        (*g).name = spec.name;
-        (*g).is_main = spec.is_main;
-        if spec.skip >= 0 {
-            ((*g).origin, (*g).origin_lasti) = object::origin(spec.skip);
+        (*g).name = raw(name.map(|name| name.own(gil)));
+        (*g).is_main = is_main;
+        if skip >= 0 {
+            ((*g).origin, (*g).origin_lasti) = object::origin(skip);
         }
-        (*g).holder = spec.holder;
-        match spec.vars.map_or_else(|| tstate::vars_for_spawn(), Ok) {
-            Ok(vars) => (*g).vars = vars,
-            Err(()) => return abandon(slf),
+        (*g).holder = holder;
+        let vars = match vars {
+            Vars::Given(vars) => Ok(vars),
+            Vars::OfCaller => vars_for_spawn(gil),
+        };
+        match vars {
+            Ok(vars) => (*g).vars = raw(vars),
+            Err(raised) => return Err(abandon(gil, handle, raised)),
         }
         // By 1: the runtime's.
-        ffi::Py_INCREF(slf);
-        let spawn = if spec.system { embedder::spawn_system } else { embedder::spawn };
-        match guard(|| spawn(slf.cast(), spec.stack_bytes)) {
+        let own = handle.get().own(gil);
+        let spawn = if system { embedder::spawn_system } else { embedder::spawn };
+        let raised = match guard(gil, || spawn(slf.cast(), stack_bytes)) {
             // The goroutine cannot run before we give the GIL up.
-            Some(Ok(gref)) => {
+            Ok(Ok(gref)) => {
+                let _ = own.give();
                 (*g).gref.write(gref);
-                if let Some(holder) = spec.holder.as_ref() {
-                    ambient::has_goroutine(Gil::assume(), holder, gref);
+                if let Some(holder) = holder.as_ref() {
+                    ambient::has_goroutine(gil, holder, gref);
                 }
-                slf
+                return Ok(handle);
             }
-            Some(Err(error)) => {
-                let _ = startup::refused(Gil::assume(), &error);
-                ffi::Py_DECREF(slf);
-                abandon(slf)
-            }
-            None => {
-                ffi::Py_DECREF(slf);
-                abandon(slf)
-            }
-        }
+            Ok(Err(error)) => startup::refused(gil, &error),
+            Err(raised) => raised,
+        };
+        own.release(gil);
+        Err(abandon(gil, handle, raised))
     }
 }
 
-/// Drops a handle whose goroutine was not started; an exception is set.
+/// # Safety
+/// Null, or a share that is given up.
+unsafe fn end_holder(holder: *const Holder) {
+    if !holder.is_null() {
+        // SAFETY: as the caller says.
+        unsafe { ambient::end(holder) };
+    }
+}
+
+/// Drops a handle whose goroutine was not started. Finalizers do not see the exception that is set.
 #[cold]
-unsafe fn abandon(slf: Raw) -> Raw {
-    // SAFETY: our reference. Finalizers do not see the exception.
+fn abandon(gil: Gil<'_>, handle: New, raised: Raised) -> Raised {
+    let _ = raised;
+    // SAFETY: our reference, and nobody else's; the exception was set.
     unsafe {
         let error = errors::fetch();
-        let g = instance::<GoroutineObj>(slf);
-        let holder = ptr::replace(&raw mut (*g).holder, ptr::null());
-        if !holder.is_null() {
-            ambient::end(holder);
-        }
-        ffi::Py_DECREF(slf);
+        let g = instance::<GoroutineObj>(handle.get().as_raw());
+        end_holder(ptr::replace(&raw mut (*g).holder, ptr::null()));
+        handle.release(gil);
         errors::restore(error);
+        Raised::assume()
     }
-    ptr::null_mut()
 }
 
-/// A handle without a goroutine; takes `args` and `kwargs` over. Null with an exception set.
-unsafe fn make(function: Raw, args: Raw, kwargs: Raw) -> Raw {
-    // SAFETY: the GIL is held.
+/// A handle without a goroutine.
+#[inline(always)]
+fn make(gil: Gil<'_>, function: Ref<'_>, args: New, kwargs: Option<New>) -> Outcome<New> {
+    let made = check_function(gil, function).and_then(|()| ensure_started(gil)).and_then(|()| {
+        // SAFETY: the type was made at import. By 3: not PyType_GenericAlloc, which would tell the collector.
+        unsafe { New::made(ffi::PyObject_GC_New::<PyObject>(GOROUTINE.get().cast())) }
+    });
+    let slf = match made {
+        Ok(slf) => slf,
+        Err(raised) => {
+            args.release(gil);
+            release(gil, kwargs);
+            return Err(raised);
+        }
+    };
+    // SAFETY: new memory of that size behind the header.
     unsafe {
-        if args.is_null() || !check_function(function) || ensure_started(Gil::assume()).is_err() {
-            ffi::Py_XDECREF(args);
-            ffi::Py_XDECREF(kwargs);
-            return ptr::null_mut();
-        }
-        // By 3: not PyType_GenericAlloc, which would tell the collector.
-        let slf = ffi::PyObject_GC_New::<PyObject>(GOROUTINE.get().cast());
-        if slf.is_null() {
-            ffi::Py_DECREF(args);
-            ffi::Py_XDECREF(kwargs);
-            return slf;
-        }
-        let g = instance::<GoroutineObj>(slf);
+        let g = instance::<GoroutineObj>(slf.get().as_raw());
         ptr::write_bytes(
-            slf.add(1).cast::<u8>(),
+            slf.get().as_raw().add(1).cast::<u8>(),
             0,
             size_of::<GoroutineObj>() - size_of::<PyObject>(),
         );
-        ffi::Py_INCREF(function);
-        (*g).function = function;
-        (*g).args = args;
-        (*g).kwargs = kwargs;
+        (*g).function = function.own(gil).give();
+        (*g).args = args.give();
+        (*g).kwargs = kwargs.map_or(ptr::null_mut(), New::give);
         ptr::write(&raw mut (*g).done, Event::new());
-        slf
     }
+    Ok(slf)
 }
 
 /// `golib.go(fn, /, *args, **kwargs)`.
-pub(crate) unsafe extern "C" fn go(_: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS function.
-    unsafe {
-        if n < 1 {
-            return errors::raise(ffi::PyExc_TypeError, "go() missing required argument: 'fn'");
-        }
-        let Some((positional, kwargs)) = rest_of_call(args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        start_goroutine(Spec { kwargs, skip: 0, ..Spec::new(*args, positional) })
-    }
+fn go(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
+    let Some(function) = args.positional().first() else {
+        return Err(errors::fail(gil, type_error(), "go() missing required argument: 'fn'"));
+    };
+    let (positional, kwargs) = rest_of_call(gil, args)?;
+    start_goroutine(gil, Spec { kwargs, skip: 0, ..Spec::new(*function, positional) })
 }
 
-/// What a vectorcall gives behind its first argument: a tuple, and a dict or null. None: an exception is set.
-///
-/// # Safety
-/// The arguments are those of such a call, with at least one.
+/// What a call gives behind its first argument, of which there is at least one: a tuple, and a dict.
 #[inline]
-pub(crate) unsafe fn rest_of_call(
-    args: *const Raw,
-    n: Py_ssize_t,
-    kwnames: Raw,
-) -> Option<(Raw, Raw)> {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let positional = arguments_of(args.add(1), n - 1);
-        if positional.is_null() {
-            return None;
+pub(crate) fn rest_of_call(gil: Gil<'_>, args: Args<'_>) -> Outcome<(New, Option<New>)> {
+    let positional = tuple_of(gil, args.positional().get(1..).unwrap_or(&[]))?;
+    let (names, values) = args.named();
+    if names.is_empty() {
+        return Ok((positional, None));
+    }
+    match keywords_of(gil, names, values) {
+        Ok(kwargs) => Ok((positional, Some(kwargs))),
+        Err(raised) => {
+            positional.release(gil);
+            Err(raised)
         }
-        if kwnames.is_null() || ffi::PyTuple_GET_SIZE(kwnames) == 0 {
-            return Some((positional, ptr::null_mut()));
-        }
-        let kwargs = keywords_of(kwnames, args.add(n as usize));
-        if kwargs.is_null() {
-            ffi::Py_DECREF(positional);
-            return None;
-        }
-        Some((positional, kwargs))
     }
 }
 
-/// A tuple of `n` borrowed references; null with an exception set.
-///
-/// # Safety
-/// The GIL is held.
-#[inline]
-pub(crate) unsafe fn arguments_of(items: *const Raw, n: Py_ssize_t) -> Raw {
-    // SAFETY: n borrowed references.
-    unsafe {
-        let tuple = ffi::PyTuple_New(n);
-        if !tuple.is_null() {
-            for i in 0..n {
-                let item = *items.add(i as usize);
-                ffi::Py_INCREF(item);
-                ffi::PyTuple_SET_ITEM(tuple, i, item);
-            }
-        }
-        tuple
-    }
-}
-
-/// The dict of a vectorcall's keywords; null with an exception set.
-///
-/// # Safety
-/// The GIL is held; `values` are as many as the names.
+/// The dict of a call's keywords.
 #[cold]
-unsafe fn keywords_of(names: Raw, values: *const Raw) -> Raw {
-    // SAFETY: a tuple of names and as many values.
-    unsafe {
-        let dict = ffi::PyDict_New();
-        for i in 0..ffi::PyTuple_GET_SIZE(names) {
-            if dict.is_null() {
-                break;
-            }
-            if ffi::PyDict_SetItem(dict, ffi::PyTuple_GET_ITEM(names, i), *values.add(i as usize))
-                < 0
-            {
-                ffi::Py_DECREF(dict);
-                return ptr::null_mut();
-            }
+fn keywords_of(gil: Gil<'_>, names: &[Ref<'_>], values: &[Ref<'_>]) -> Outcome<New> {
+    let all = dict(gil)?;
+    for (name, value) in names.iter().zip(values) {
+        if let Err(raised) = set_item(gil, all.get(), *name, *value) {
+            all.release(gil);
+            return Err(raised);
         }
-        dict
     }
-}
-
-/// `golib.spawn(fn, args=(), kwargs=None, *, name=None, stack_size=None)`, with a private `_skip`.
-pub(crate) unsafe extern "C" fn spawn(
-    _: Raw,
-    args: *const Raw,
-    n: Py_ssize_t,
-    kwnames: Raw,
-) -> Raw {
-    const POSITIONAL: Py_ssize_t = 3;
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS function.
-    unsafe {
-        let names = [c"fn", c"args", c"kwargs", c"name", c"stack_size", c"_skip"];
-        let Some([function, given, kwargs, name, stack_size, skip]) =
-            arguments("spawn", &names, 1, args, n, kwnames)
-        else {
-            return ptr::null_mut();
-        };
-        if n > POSITIONAL {
-            return errors::raise(
-                ffi::PyExc_TypeError,
-                "spawn() takes at most 3 positional arguments",
-            );
-        }
-        let is_none = |object: Raw| object.is_null() || object == ffi::Py_None();
-        if !is_none(name) && ffi::PyUnicode_Check(name) == 0 {
-            return errors::raise(ffi::PyExc_TypeError, "name must be a str");
-        }
-        let mut stack_bytes = 0;
-        if !is_none(stack_size) {
-            match raw::integer_of(stack_size) {
-                None => return ptr::null_mut(),
-                Some(size) if (1..=MAX_STACK).contains(&size) => {
-                    stack_bytes = size.max(MIN_STACK) as usize
-                }
-                Some(_) => {
-                    return errors::raise(
-                        ffi::PyExc_ValueError,
-                        "stack_size must be positive and at most 1 GiB",
-                    );
-                }
-            }
-        }
-        let skip = if skip.is_null() { 0 } else { ffi::PyLong_AsLong(skip) as c_int };
-        let args = if given.is_null() { ffi::PyTuple_New(0) } else { ffi::PySequence_Tuple(given) };
-        let kwargs = if is_none(kwargs) { ptr::null_mut() } else { copy_of(kwargs) };
-        if args.is_null() || !ffi::PyErr_Occurred().is_null() {
-            ffi::Py_XDECREF(args);
-            ffi::Py_XDECREF(kwargs);
-            return ptr::null_mut();
-        }
-        let name = if is_none(name) { ptr::null_mut() } else { name };
-        start_goroutine(Spec { kwargs, name, stack_bytes, skip, ..Spec::new(function, args) })
-    }
+    Ok(all)
 }
 
 /// The least stack that Python code is safe on, and the most that can be asked for.
 const MIN_STACK: i64 = 512 << 10;
 const MAX_STACK: i64 = 1 << 30;
 
-/// A dict with the items of any mapping; null with an exception set.
-unsafe fn copy_of(mapping: Raw) -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let dict = ffi::PyDict_New();
-        if !dict.is_null() && ffi::PyDict_Update(dict, mapping) < 0 {
-            ffi::Py_DECREF(dict);
-            return ptr::null_mut();
-        }
-        dict
+/// `golib.spawn(fn, args=(), kwargs=None, *, name=None, stack_size=None)`, with a private `_skip`.
+fn spawn(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
+    const POSITIONAL: usize = 3;
+    let names = [c"fn", c"args", c"kwargs", c"name", c"stack_size", c"_skip"];
+    let [function, given, kwargs, name, stack_size, skip] = args.parse(gil, "spawn", &names, 1)?;
+    let Some(function) = function else {
+        return Err(errors::fail(gil, type_error(), "spawn() missing required argument: 'fn'"));
+    };
+    if args.len() > POSITIONAL {
+        let text = "spawn() takes at most 3 positional arguments";
+        return Err(errors::fail(gil, type_error(), text));
     }
+    let is_given = |object: &Ref<'_>| !object.is_none();
+    let name = name.filter(is_given);
+    if name.is_some_and(|name| !is_str(gil, name)) {
+        return Err(errors::fail(gil, type_error(), "name must be a str"));
+    }
+    let stack_bytes = stack_size.filter(is_given).map_or(Ok(0), |size| stack_of(gil, size))?;
+    let skip = skip.map_or(Ok(0), |skip| as_long(gil, skip))? as c_int;
+    let args = given.map_or_else(|| tuple_of(gil, &[]), |given| to_tuple(gil, given))?;
+    let kwargs = match kwargs.filter(is_given).map(|kwargs| copy_of(gil, kwargs)).transpose() {
+        Ok(kwargs) => kwargs,
+        Err(raised) => {
+            args.release(gil);
+            return Err(raised);
+        }
+    };
+    let spec = Spec { kwargs, name, stack_bytes, skip, ..Spec::new(function, args) };
+    start_goroutine(gil, spec)
+}
+
+/// A `stack_size` argument.
+fn stack_of(gil: Gil<'_>, size: Ref<'_>) -> Outcome<usize> {
+    match integer_of(gil, size)? {
+        size if (1..=MAX_STACK).contains(&size) => Ok(size.max(MIN_STACK) as usize),
+        _ => {
+            let text = "stack_size must be positive and at most 1 GiB";
+            Err(errors::fail(gil, value_error(), text))
+        }
+    }
+}
+
+/// The functions `go` and `spawn`.
+pub(crate) const fn functions(
+    go_doc: &'static std::ffi::CStr,
+    spawn_doc: &'static std::ffi::CStr,
+) -> (Method<Module>, Method<Module>) {
+    (Method::keywords(c"go", go, go_doc), Method::keywords(c"spawn", spawn, spawn_doc))
 }

@@ -19,7 +19,7 @@ use crate::ffi::methods::{answer, Method, Methods, Module};
 use crate::ffi::obj::{self, Global, Raw};
 use crate::ffi::python::{boolean, is_exception, none, tuple, tuple_of, type_error};
 use crate::ffi::raw::{self, deadline_after, free_instance, instance, Container, Table, NS};
-use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
+use crate::ffi::refs::{release, New, Outcome, Ref};
 
 /// What a callable does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -201,12 +201,7 @@ fn after_func(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> 
         return Err(errors::fail(gil, type_error(), text));
     };
     let parent = checked(gil, *parent)?;
-    // SAFETY: alive; if it cannot be a goroutine's, that has raised.
-    unsafe {
-        if !check_function(function.as_raw()) {
-            return Err(Raised::assume());
-        }
-    }
+    check_function(gil, *function)?;
     let node = cancel::make_after_func(gil, parent, *function, tuple_of(gil, rest)?)?;
     let stop = make_function(gil, node.get(), Does::Stop);
     node.release(gil);

@@ -145,14 +145,8 @@ impl Group {
         if self.ctx.is_empty(x) {
             return Err(errors::fail(gil, runtime_error(), "the scope was not entered"));
         }
-        // SAFETY: alive; if it cannot be a goroutine's, that has raised.
-        unsafe {
-            if check_function(function.as_raw()) {
-                Ok(*function)
-            } else {
-                Err(Raised::assume())
-            }
-        }
+        check_function(gil, *function)?;
+        Ok(*function)
     }
 }
 
@@ -192,19 +186,18 @@ fn start_member(gil: Gil<'_>, group: &Object<Group>, args: Args<'_>) -> Outcome<
     // It may have ended while we waited for a slot.
     let function = group.check(gil, "go", args)?;
     let Some(ctx) = group.context(gil) else { return Err(ended_meanwhile(gil)) };
-    // SAFETY: the arguments of a vectorcall, with at least one; what it gives is taken over by the goroutine.
-    let handle = unsafe {
-        let Some((positional, kwargs)) = args.as_raw(|args, n, names| rest_of_call(args, n, names))
-        else {
+    let (positional, kwargs) = match rest_of_call(gil, args) {
+        Ok(rest) => rest,
+        Err(raised) => {
             ctx.release(gil);
-            return Err(Raised::assume());
-        };
-        let _ = guard(gil, || group.counts(gil).members.add(1));
-        let member = Member { group: group.object().own(gil).give(), hooks: &HOOKS };
-        let holder = ambient::for_member(gil, member, ambient::as_context(&ctx));
-        let spec = Spec { kwargs, skip: 0, holder, ..Spec::new(function.as_raw(), positional) };
-        New::made(start_goroutine(spec))
+            return Err(raised);
+        }
     };
+    let _ = guard(gil, || group.counts(gil).members.add(1));
+    let member = Member { group: group.object().own(gil).give(), hooks: &HOOKS };
+    let holder = ambient::for_member(gil, member, ambient::as_context(&ctx));
+    let spec = Spec { kwargs, skip: 0, holder, ..Spec::new(function, positional) };
+    let handle = start_goroutine(gil, spec);
     ctx.release(gil);
     if handle.is_err() {
         let _ = guard(gil, || group.counts(gil).members.add(-1));

@@ -41,6 +41,16 @@ impl<T> Object<T> {
         unsafe { Ref::borrowed(ptr::from_ref(self).cast_mut().cast()) }
     }
 
+    /// Writes the fields of a new instance, whose header CPython has written.
+    ///
+    /// # Safety
+    /// Memory of that size, which nobody else has seen.
+    #[inline(always)]
+    pub(crate) unsafe fn write_fields(object: Raw, fields: T) {
+        // SAFETY: as the caller says.
+        unsafe { ptr::write(&raw mut (*object.cast::<Object<T>>()).fields, fields) };
+    }
+
     /// The instance that has these fields.
     ///
     /// # Safety
@@ -117,6 +127,13 @@ pub(crate) struct Weaklist(UnsafeCell<Raw>);
 impl Weaklist {
     pub(crate) const fn new() -> Weaklist {
         Weaklist(UnsafeCell::new(ptr::null_mut()))
+    }
+
+    /// There are weak references.
+    #[inline(always)]
+    pub(crate) fn is_in_use(&self) -> bool {
+        // SAFETY: CPython writes it with the GIL, which whoever has an instance holds.
+        unsafe { !(*self.0.get()).is_null() }
     }
 }
 

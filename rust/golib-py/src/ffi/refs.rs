@@ -84,6 +84,13 @@ impl<'a> Ref<'a> {
         self.own(gil).into_obj()
     }
 
+    /// Others hold the object, too: there is more than one reference.
+    #[inline(always)]
+    pub(crate) fn is_shared(self, _gil: Gil<'_>) -> bool {
+        // SAFETY: alive by 1.
+        unsafe { ffi::Py_REFCNT(self.as_raw()) > 1 }
+    }
+
     /// The very same object.
     #[inline(always)]
     pub(crate) fn is(self, other: Ref<'_>) -> bool {

@@ -34,11 +34,11 @@ fn at_exit(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
     if !exit::has_begun() {
         // SAFETY: the token, of this thread's own state; no exception is set.
         unsafe {
-            goroutine::report_unread();
+            goroutine::report_unread(gil);
             exit::stop();
             alarm::at_exit();
             // What failed until all had stopped.
-            goroutine::report_unread();
+            goroutine::report_unread(gil);
         }
     }
     Ok(none(gil))
@@ -46,8 +46,7 @@ fn at_exit(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
 
 /// `_golib._report_unread()`: reports exceptions that nobody has read.
 fn report_unread(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
-    // SAFETY: the token; no exception is set.
-    unsafe { goroutine::report_unread() };
+    goroutine::report_unread(gil);
     Ok(none(gil))
 }
 

@@ -19,12 +19,12 @@ use crate::core::context::cancel;
 use crate::core::goroutine::{stand_in, start_goroutine, GoroutineObj, Spec};
 use crate::core::waits;
 use crate::cpython::{self, tstate, ThreadState};
+use crate::ffi::class::this;
 use crate::ffi::errors;
 use crate::ffi::gil::{Entry, Gil};
 use crate::ffi::methods::{entry, Method, Module};
 use crate::ffi::obj::Raw;
 use crate::ffi::python::{clear_error, type_error};
-use crate::ffi::raw::instance;
 use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
 /// By 1; borrowed: the waiting `run` holds a reference.
@@ -152,7 +152,7 @@ impl MainGoroutine {
 
     /// That `run` is over, perhaps without its goroutine: what it came to.
     fn end(self, gil: Gil<'_>, ended: Outcome<()>) -> Outcome<New> {
-        self.stand_in_no_more();
+        self.stand_in_no_more(gil);
         // SAFETY: the token; a handle; it has ended, or an exception is set already.
         let outcome = unsafe {
             tstate::take_back_hooks(self.raw());
@@ -162,7 +162,7 @@ impl MainGoroutine {
         outcome
     }
 
-    fn stand_in_no_more(&self) {
+    fn stand_in_no_more(&self, gil: Gil<'_>) {
         let gref = self.gref();
         deadlock::pop_main(gref);
         // Not in a child that a signal's handler has forked meanwhile.
@@ -173,7 +173,7 @@ impl MainGoroutine {
         news::end();
         // SAFETY: a handle, with the GIL. An abandoned goroutine's state lives as long as it.
         unsafe {
-            if !stand_in::ends(instance::<GoroutineObj>(self.raw())) || self.done().is_set() {
+            if !stand_in::ends(gil, this(self.raw())) || self.done().is_set() {
                 return;
             }
             if let Some(ts) = ThreadState::from_ptr(gref.state().cast()) {

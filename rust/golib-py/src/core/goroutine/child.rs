@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::ffi::{self, PyObject};
 
-use super::handle::GoroutineObj;
+use super::handle::Goroutine;
 use super::python::END_OF_CHILD;
+use crate::ffi::class::{this, Object};
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::Raw;
-use crate::ffi::raw::instance;
+use crate::ffi::python::{call1, none};
+use crate::ffi::refs::Ref;
 
 /// In a forked child: the goroutine that forked. The process ends with it.
 static CHILD_ROOT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
@@ -22,20 +25,16 @@ static CHILD_ROOT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 pub(crate) unsafe fn set_child_root(slf: Raw) {
     CHILD_ROOT.store(slf, Ordering::Relaxed);
     if !slf.is_null() {
-        // SAFETY: the caller's duty; only a flag is written.
-        unsafe { (*instance::<GoroutineObj>(slf)).is_main = false };
+        // SAFETY: a handle; only a flag is written, by the only thread.
+        unsafe { this::<Goroutine>(slf).is_main.set(Gil::assume().exclusive(), false) };
     }
 }
 
-/// In a forked child the process ends with the goroutine that forked.
-///
-/// # Safety
-/// `slf` is the running goroutine's handle.
+/// In a forked child the process ends with the goroutine that forked. `g` is the running goroutine's handle.
 #[inline(always)]
-pub(super) unsafe fn end_if_forked(slf: Raw) {
-    if CHILD_ROOT.load(Ordering::Relaxed) == slf {
-        // SAFETY: the caller's duty.
-        unsafe { end_of_child(instance::<GoroutineObj>(slf)) }
+pub(super) fn end_if_forked(gil: Gil<'_>, g: &Object<Goroutine>) {
+    if CHILD_ROOT.load(Ordering::Relaxed) == g.object().as_raw() {
+        end_of_child(gil, g)
     }
 }
 
@@ -50,13 +49,11 @@ pub(super) fn inherit_child(slf: Raw, other: Raw) {
 /// Ends the process as [`end_if_forked`] says.
 #[cold]
 #[inline(never)]
-unsafe fn end_of_child(g: *mut GoroutineObj) {
-    // SAFETY: the goroutine's own handle; its state is attached.
+fn end_of_child(gil: Gil<'_>, g: &Goroutine) -> ! {
+    let error = g.error.get(gil).unwrap_or_else(|| none(gil));
+    // SAFETY: found before the first goroutine, and kept. It does not return but by an exception.
     unsafe {
-        let error = if (*g).error.is_null() { ffi::Py_None() } else { (*g).error };
-        let result = ffi::PyObject_CallOneArg(END_OF_CHILD.get(), error);
-        // It does not return but by an exception.
-        if result.is_null() {
+        if call1(gil, Ref::borrowed(END_OF_CHILD.get()), error.get()).is_err() {
             ffi::PyErr_Print();
         }
         libc_exit(1)

@@ -1,27 +1,40 @@
 //! The class `golib.Goroutine`.
 
-use std::mem::offset_of;
+use std::mem::{offset_of, size_of};
 use std::os::raw::{c_int, c_void};
 
-use pyo3::ffi;
+use pyo3::ffi::{self, PyObject};
 
-use super::handle::{clear, GoroutineObj, GOROUTINE};
+use super::handle::{Goroutine, GoroutineObj, GOROUTINE};
 use super::methods;
 use super::unread::finalize;
 use crate::core::asyncio;
 use crate::cpython::object;
+use crate::ffi::class::this;
+use crate::ffi::gil::Gil;
+use crate::ffi::methods::Method;
 use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{self, free_instance, instance, Table};
+use crate::ffi::raw::{self, free_instance, Table};
 
 unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
-    // SAFETY: a tp_traverse.
-    unsafe { obj::visit_all(slf, (*instance::<GoroutineObj>(slf)).references(), visit, arg) }
+    // SAFETY: a tp_traverse, with the GIL.
+    unsafe {
+        let x = Gil::assume().exclusive();
+        let objects = this::<Goroutine>(slf).references().map(|slot| slot.as_raw(x));
+        obj::visit_all(slf, objects, visit, arg)
+    }
+}
+
+unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {
+    // SAFETY: a tp_clear, with the GIL.
+    unsafe { this::<Goroutine>(slf).clear(Gil::assume()) };
+    0
 }
 
 unsafe extern "C-unwind" fn dealloc(slf: Raw) {
     // SAFETY: the last reference is gone, unless the finalizer makes another.
     unsafe {
-        if (*instance::<GoroutineObj>(slf)).unread
+        if this::<Goroutine>(slf).unread.get(Gil::assume().exclusive())
             && ffi::PyObject_CallFinalizerFromDealloc(slf) < 0
         {
             return;
@@ -34,18 +47,23 @@ unsafe extern "C-unwind" fn dealloc(slf: Raw) {
 unsafe extern "C-unwind" fn free(slf: Raw) {
     // SAFETY: called by dealloc.
     unsafe {
-        let g = instance::<GoroutineObj>(slf);
-        if !(*g).weaklist.is_null() {
+        let (gil, g) = (Gil::assume(), this::<Goroutine>(slf));
+        if g.weaklist.is_in_use() {
             ffi::PyObject_ClearWeakRefs(slf);
         }
-        clear(slf);
-        obj::clear(&raw mut (*g).name);
+        g.clear(gil);
+        g.name.clear(gil);
         free_instance(slf);
     }
 }
 
+unsafe extern "C-unwind" fn at_end(slf: Raw) {
+    // SAFETY: a tp_finalize: the handle may be shown to others, who may keep it.
+    unsafe { finalize(Gil::assume(), this::<Goroutine>(slf)) };
+}
+
 static MEMBERS: Table<[ffi::PyMemberDef; 2]> =
-    Table(raw::weaklist(offset_of!(GoroutineObj, weaklist)));
+    Table(raw::weaklist(size_of::<PyObject>() + offset_of!(Goroutine, weaklist)));
 
 /// Makes the type; null with an exception set.
 ///
@@ -56,11 +74,11 @@ pub(crate) unsafe fn init() -> Raw {
         raw::slot(ffi::Py_tp_doc, DOC.as_ptr().cast()),
         raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
         raw::slot(ffi::Py_am_await, asyncio::await_ as *const c_void),
-        raw::slot(ffi::Py_tp_finalize, finalize as *const c_void),
+        raw::slot(ffi::Py_tp_finalize, at_end as *const c_void),
         raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
         raw::slot(ffi::Py_tp_clear, clear as *const c_void),
-        raw::slot(ffi::Py_tp_repr, methods::repr as *const c_void),
-        raw::slot(ffi::Py_tp_methods, methods::METHODS.0.as_ptr().cast()),
+        raw::slot(ffi::Py_tp_repr, methods::repr_slot as *const c_void),
+        raw::slot(ffi::Py_tp_methods, Method::table(&methods::METHODS).cast_const().cast()),
         raw::slot(ffi::Py_tp_getset, methods::PROPERTIES.0.as_ptr().cast()),
         raw::slot(ffi::Py_tp_members, MEMBERS.0.as_ptr().cast()),
     ];

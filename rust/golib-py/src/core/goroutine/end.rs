@@ -15,137 +15,147 @@ use go_lib::runtime::embedder;
 use pyo3::ffi::{self, PyObject};
 
 use super::child;
-use super::handle::{clear, GoroutineObj, GOROUTINE};
+use super::handle::{Goroutine, GoroutineObj, GOROUTINE};
 use super::unread::{self, finalize};
 use crate::core::context::ambient;
 use crate::cpython::ThreadState;
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::instance;
+use crate::ffi::class::{this, Object};
+use crate::ffi::gil::Gil;
+use crate::ffi::python::clear_error;
+use crate::ffi::refs::{self, New};
 
 /// How often what destructors leave behind is looked at again. They may do so forever; at a thread's end CPython does
 /// not even look twice.
 const MOST_ROUNDS: u32 = 1000;
 
-/// Ends the goroutine with the handle `slf`, which is done, and gives the runtime's reference back. True: the state may
+/// Ends the goroutine with the handle `g`, which is done, and gives the runtime's reference back. True: the state may
 /// serve another goroutine.
 ///
 /// # Safety
 /// On the goroutine's own stack, `ts` attached; no frame of its function is left.
 #[inline]
-pub(super) unsafe fn end(slf: Raw, ts: ThreadState) -> bool {
-    // SAFETY: the caller's duty.
+pub(super) unsafe fn end(gil: Gil<'_>, g: &Object<Goroutine>, ts: ThreadState) -> bool {
+    if g.unread.get(gil.exclusive()) && g.object().is_shared(gil) {
+        unread::remember(gil, g);
+    }
+    // SAFETY: as the caller says; by 1 the runtime's reference is ours to give back.
     unsafe {
-        if (*instance::<GoroutineObj>(slf)).unread && ffi::Py_REFCNT(slf) > 1 {
-            unread::remember(instance::<GoroutineObj>(slf));
-        }
-        let retired = if is_bare(slf) { ts.retire() } else { None };
-        let (slf, clean) = match retired {
-            Some(clean) => (slf, clean),
-            None => release(slf, ts),
+        let retired = if is_bare(gil, g) { ts.retire() } else { None };
+        let (g, clean) = match retired {
+            Some(clean) => (g, clean),
+            None => release(gil, g, ts),
         };
         ts.leave_thread();
-        child::end_if_forked(slf);
+        child::end_if_forked(gil, g);
         embedder::set_host(ptr::null_mut());
-        if ffi::Py_REFCNT(slf) > 1 {
+        let own = New::owned(g.object().as_raw());
+        if own.get().is_shared(gil) {
             // Something keeps it, if only its group, as a member that failed: by 3 of the module.
-            ffi::PyObject_GC_Track(slf.cast());
+            ffi::PyObject_GC_Track(own.get().as_raw().cast());
         }
-        ffi::Py_DECREF(slf);
+        own.release(gil);
         clean
     }
 }
 
 /// Nothing is left that only this goroutine holds.
 #[inline(always)]
-unsafe fn is_bare(slf: Raw) -> bool {
-    // SAFETY: the goroutine's own handle.
-    unsafe {
-        let g = instance::<GoroutineObj>(slf);
-        let held_by_others = ffi::Py_REFCNT(slf) > 1;
-        (*g).holder.is_null()
-            && (held_by_others
-                || ((*g).weaklist.is_null() && (*g).references().iter().all(|r| r.is_null())))
-    }
+fn is_bare(gil: Gil<'_>, g: &Object<Goroutine>) -> bool {
+    let x = gil.exclusive();
+    g.holder.get(x).is_null()
+        && (g.object().is_shared(gil)
+            || (!g.weaklist.is_in_use() && g.references().iter().all(|slot| slot.is_empty(x))))
 }
 
-/// Releases until nothing is left; the payload, which may have become another, and whether the state may be reused.
+/// Releases until nothing is left; the payload, which may have become another, and whether the state may be reused. By 4 of
+/// the module nothing here needs dropping.
+///
+/// # Safety
+/// As of [`end`].
 #[inline(never)]
-unsafe fn release(mut slf: Raw, ts: ThreadState) -> (Raw, bool) {
-    // SAFETY: the caller's duty. By 4 of the module nothing here needs dropping.
+unsafe fn release<'g>(
+    gil: Gil<'g>,
+    mut g: &'g Object<Goroutine>,
+    ts: ThreadState,
+) -> (&'g Object<Goroutine>, bool) {
+    // SAFETY: as the caller says.
     unsafe {
         let mut reusable = true;
         for _ in 0..MOST_ROUNDS {
-            slf = strip(slf);
-            if is_bare(slf) {
+            g = strip(gil, g);
+            if is_bare(gil, g) {
                 if let Some(clean) = ts.retire() {
-                    return (slf, clean && reusable);
+                    return (g, clean && reusable);
                 }
             }
             reusable &= ts.drop_leftovers();
-            if is_bare(slf) {
+            if is_bare(gil, g) {
                 if let Some(clean) = ts.retire() {
-                    return (slf, clean && reusable);
+                    return (g, clean && reusable);
                 }
             }
         }
         ts.abandon();
-        (*instance::<GoroutineObj>(slf)).holder = ptr::null();
+        g.holder.set(gil.exclusive(), ptr::null());
         // By 1 it lives forever.
-        ffi::Py_INCREF(slf);
-        (slf, ts.retire().unwrap_or(false) && reusable)
+        let _ = g.object().own(gil).give();
+        (g, ts.retire().unwrap_or(false) && reusable)
     }
 }
 
 /// Releases the objects that the payload alone holds; returns the new payload.
-unsafe fn strip(slf: Raw) -> Raw {
-    // SAFETY: the goroutine's own handle.
-    unsafe {
-        let g = instance::<GoroutineObj>(slf);
-        let holder = ptr::replace(&raw mut (*g).holder, ptr::null());
-        if !holder.is_null() {
-            ambient::end(holder);
-        }
-        if ffi::Py_REFCNT(slf) > 1 {
-            return slf;
-        }
-        if (*g).unread {
-            finalize(slf);
-            if ffi::Py_REFCNT(slf) > 1 {
-                return slf;
-            }
-        }
-        if !(*g).weaklist.is_null() {
-            return replace(slf);
-        }
-        clear(slf);
-        obj::clear(&raw mut (*g).name);
-        slf
+fn strip<'g>(gil: Gil<'g>, g: &'g Object<Goroutine>) -> &'g Object<Goroutine> {
+    let x = gil.exclusive();
+    let holder = g.holder.replace(x, ptr::null());
+    if !holder.is_null() {
+        // SAFETY: the handle's share.
+        unsafe { ambient::end(holder) };
     }
+    if g.object().is_shared(gil) {
+        return g;
+    }
+    if g.unread.get(x) {
+        finalize(gil, g);
+        if g.object().is_shared(gil) {
+            return g;
+        }
+    }
+    if g.weaklist.is_in_use() {
+        return replace(gil, g);
+    }
+    g.clear(gil);
+    g.name.clear(gil);
+    g
 }
 
 /// Lets the handle die, whose weak references have callbacks; the payload is another handle meanwhile.
-unsafe fn replace(slf: Raw) -> Raw {
-    // SAFETY: the goroutine's own handle, which nobody else holds.
+fn replace<'g>(gil: Gil<'g>, g: &'g Object<Goroutine>) -> &'g Object<Goroutine> {
+    let Some(other) = bare_handle(gil, Goroutine::new()) else {
+        clear_error(gil);
+        return g;
+    };
+    // SAFETY: nobody has seen it. The goroutine's reference to its payload passes from one to the other.
     unsafe {
-        let other = ffi::PyObject_GC_New::<PyObject>(GOROUTINE.get().cast());
-        if other.is_null() {
-            ffi::PyErr_Clear();
-            return slf;
+        let new = this::<Goroutine>(other.give());
+        new.set_g(g.g());
+        refs::release(gil, new.name.put(gil.exclusive(), g.name.get(gil)));
+        new.done.set();
+        child::inherit_child(g.object().as_raw(), new.object().as_raw());
+        embedder::set_host(new.object().as_raw().cast());
+        New::owned(g.object().as_raw()).release(gil);
+        new
+    }
+}
+
+/// A handle that nobody else knows, nor the collector: by 3 of the module. None: an exception is set.
+#[inline(always)]
+pub(super) fn bare_handle(_gil: Gil<'_>, fields: Goroutine) -> Option<New> {
+    // SAFETY: the type was made at import; new memory of the instance's size, whose header is written.
+    unsafe {
+        let handle = ffi::PyObject_GC_New::<PyObject>(GOROUTINE.get().cast());
+        if !handle.is_null() {
+            GoroutineObj::write_fields(handle, fields);
         }
-        let (old, new) = (instance::<GoroutineObj>(slf), instance::<GoroutineObj>(other));
-        ptr::write_bytes(
-            other.add(1).cast::<u8>(),
-            0,
-            size_of::<GoroutineObj>() - size_of::<PyObject>(),
-        );
-        (*new).gref = (*old).gref;
-        (*new).name = (*old).name;
-        ffi::Py_XINCREF((*new).name);
-        ptr::write(&raw mut (*new).done, embedder::Event::new());
-        (*new).done.set();
-        child::inherit_child(slf, other);
-        embedder::set_host(other.cast());
-        ffi::Py_DECREF(slf);
-        other
+        New::nullable(handle)
     }
 }

@@ -1,63 +1,142 @@
 //! The handle: what is known of a goroutine from Python's side.
 
+use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::os::raw::c_int;
 use std::ptr;
 
 use go_lib::runtime::embedder::{Event, GRef};
-use pyo3::ffi::{self, PyObject};
 
 use crate::core::context::entry::Holder;
-use crate::ffi::obj::{self, Global, Raw};
-use crate::ffi::raw::instance;
+use crate::ffi::class::{this, Object, Weaklist};
+use crate::ffi::gil::Gil;
+use crate::ffi::obj::{Global, Raw};
+use crate::ffi::refs::{release, Field, New, Slot};
 
 /// An instance of `golib.Goroutine`.
-#[repr(C)]
-pub(crate) struct GoroutineObj {
-    ob_base: PyObject,
-    pub(super) weaklist: Raw,
+pub(crate) type GoroutineObj = Object<Goroutine>;
+
+/// The fields of `golib.Goroutine`.
+pub(crate) struct Goroutine {
+    pub(super) weaklist: Weaklist,
     /// The runtime's goroutine; set before anybody else sees the handle.
-    pub(super) gref: MaybeUninit<GRef>,
+    gref: UnsafeCell<MaybeUninit<GRef>>,
     /// Until it has run.
-    pub(super) function: Raw,
-    pub(super) args: Raw,
-    /// Null if there are none.
-    pub(super) kwargs: Raw,
-    /// The context variables that it starts with; null: none, and after the start.
-    pub(super) vars: Raw,
-    /// Null until somebody asks or the function is released.
-    pub(super) name: Raw,
+    pub(super) function: Slot,
+    pub(super) args: Slot,
+    /// Empty if there are none.
+    pub(super) kwargs: Slot,
+    /// The context variables that it starts with; empty: none, and after the start.
+    pub(super) vars: Slot,
+    /// Empty until somebody asks or the function is released.
+    pub(super) name: Slot,
     /// By 2.
-    pub(super) result: Raw,
-    pub(super) error: Raw,
+    pub(super) result: Slot,
+    pub(super) error: Slot,
     /// What its next or current wait is to raise.
-    pub(super) pending: Raw,
-    /// The code that started it, and where in it; null for a main goroutine.
-    pub(super) origin: Raw,
-    pub(super) origin_lasti: c_int,
+    pub(super) pending: Slot,
+    /// The code that started it, and where in it; empty for a main goroutine.
+    pub(super) origin: Slot,
+    pub(super) origin_lasti: Field<c_int>,
     /// `error` was neither read nor reported.
-    pub(super) unread: bool,
+    pub(super) unread: Field<bool>,
     /// The main goroutine of a `run` on the main thread: it has that thread's ident, and stands in for it.
-    pub(super) is_main: bool,
+    pub(super) is_main: Field<bool>,
     /// Its ambient contexts and its group; null until it needs one. By 5.
-    pub(super) holder: *const Holder,
+    pub(super) holder: Field<*const Holder>,
     pub(super) done: Event,
 }
+
+// A handle is freed without dropping its fields: none owns anything but by a slot.
+const _: () = assert!(!std::mem::needs_drop::<Goroutine>());
 
 /// The type `golib.Goroutine`.
 pub(crate) static GOROUTINE: Global = Global::new();
 
+impl Goroutine {
+    /// Of a goroutine that is not there yet.
+    #[inline(always)]
+    pub(super) fn new() -> Goroutine {
+        Goroutine {
+            weaklist: Weaklist::new(),
+            gref: UnsafeCell::new(MaybeUninit::uninit()),
+            function: Slot::empty(),
+            args: Slot::empty(),
+            kwargs: Slot::empty(),
+            vars: Slot::empty(),
+            name: Slot::empty(),
+            result: Slot::empty(),
+            error: Slot::empty(),
+            pending: Slot::empty(),
+            origin: Slot::empty(),
+            origin_lasti: Field::new(0),
+            unread: Field::new(false),
+            is_main: Field::new(false),
+            holder: Field::new(ptr::null()),
+            done: Event::new(),
+        }
+    }
+
+    /// The runtime's goroutine.
+    #[inline(always)]
+    pub(super) fn g(&self) -> GRef {
+        // SAFETY: set before anybody sees the handle.
+        unsafe { (*self.gref.get()).assume_init() }
+    }
+
+    /// Sets what [`g`](Goroutine::g) gives.
+    ///
+    /// # Safety
+    /// Nobody else has seen the handle.
+    #[inline(always)]
+    pub(super) unsafe fn set_g(&self, gref: GRef) {
+        // SAFETY: as the caller says.
+        unsafe { (*self.gref.get()).write(gref) };
+    }
+
+    /// All that it refers to.
+    #[inline(always)]
+    pub(super) fn references(&self) -> [&Slot; 9] {
+        [
+            &self.function,
+            &self.args,
+            &self.kwargs,
+            &self.vars,
+            &self.name,
+            &self.result,
+            &self.error,
+            &self.pending,
+            &self.origin,
+        ]
+    }
+
+    /// Drops what the handle refers to, but for its name. Runs Python code.
+    pub(super) fn clear(&self, gil: Gil<'_>) {
+        for slot in [
+            &self.function,
+            &self.args,
+            &self.kwargs,
+            &self.vars,
+            &self.result,
+            &self.error,
+            &self.pending,
+            &self.origin,
+        ] {
+            slot.clear(gil);
+        }
+    }
+}
+
+/// What others ask of a handle that they have as a pointer.
 impl GoroutineObj {
     /// Takes the exception that somebody left for this goroutine: an owned reference, or null.
     ///
     /// # Safety
     /// `slf` is a handle; the GIL is held.
     pub(crate) unsafe fn take_pending(slf: Raw) -> Raw {
-        // SAFETY: the caller's duty.
-        unsafe {
-            let g = instance::<GoroutineObj>(slf);
-            ptr::replace(&raw mut (*g).pending, ptr::null_mut())
-        }
+        // SAFETY: a handle, with the GIL.
+        let pending = unsafe { this::<Goroutine>(slf).pending.take(Gil::assume().exclusive()) };
+        pending.map_or(ptr::null_mut(), New::give)
     }
 
     /// Its ambient contexts; null if it never needed any.
@@ -66,8 +145,8 @@ impl GoroutineObj {
     /// As [`take_pending`](Self::take_pending).
     #[inline]
     pub(crate) unsafe fn holder(slf: Raw) -> *const Holder {
-        // SAFETY: the caller's duty.
-        unsafe { (*instance::<GoroutineObj>(slf)).holder }
+        // SAFETY: a handle, with the GIL.
+        unsafe { this::<Goroutine>(slf).holder.get(Gil::assume().exclusive()) }
     }
 
     /// Sets what [`holder`](Self::holder) gives; the handle takes a share of it over.
@@ -75,8 +154,8 @@ impl GoroutineObj {
     /// # Safety
     /// As [`take_pending`](Self::take_pending); it has none.
     pub(crate) unsafe fn set_holder(slf: Raw, holder: *const Holder) {
-        // SAFETY: the caller's duty.
-        unsafe { (*instance::<GoroutineObj>(slf)).holder = holder };
+        // SAFETY: a handle, with the GIL.
+        unsafe { this::<Goroutine>(slf).holder.set(Gil::assume().exclusive(), holder) };
     }
 
     /// The exception that ended it, borrowed; null if there was none.
@@ -84,8 +163,8 @@ impl GoroutineObj {
     /// # Safety
     /// As [`take_pending`](Self::take_pending).
     pub(crate) unsafe fn error(slf: Raw) -> Raw {
-        // SAFETY: the caller's duty.
-        unsafe { (*instance::<GoroutineObj>(slf)).error }
+        // SAFETY: a handle, with the GIL.
+        unsafe { this::<Goroutine>(slf).error.as_raw(Gil::assume().exclusive()) }
     }
 
     /// Something is left for it to raise.
@@ -93,26 +172,26 @@ impl GoroutineObj {
     /// # Safety
     /// As [`take_pending`](Self::take_pending).
     pub(crate) unsafe fn has_pending(slf: Raw) -> bool {
-        // SAFETY: the caller's duty.
-        unsafe { !(*instance::<GoroutineObj>(slf)).pending.is_null() }
+        // SAFETY: a handle, with the GIL.
+        unsafe { !this::<Goroutine>(slf).pending.is_empty(Gil::assume().exclusive()) }
     }
 
     /// The runtime's goroutine.
     ///
     /// # Safety
-    /// As [`take_pending`](Self::take_pending).
+    /// `slf` is a handle.
     pub(crate) unsafe fn gref(slf: Raw) -> GRef {
-        // SAFETY: set before anybody sees the handle.
-        unsafe { (*instance::<GoroutineObj>(slf)).gref.assume_init() }
+        // SAFETY: a handle.
+        unsafe { this::<Goroutine>(slf) }.g()
     }
 
     /// Set at its end.
     ///
     /// # Safety
-    /// As [`take_pending`](Self::take_pending); the handle outlives the use.
+    /// `slf` is a handle, which outlives the use.
     pub(crate) unsafe fn done<'a>(slf: Raw) -> &'a Event {
-        // SAFETY: the caller's duty.
-        unsafe { &(*instance::<GoroutineObj>(slf)).done }
+        // SAFETY: a handle.
+        unsafe { &this::<'a, Goroutine>(slf).done }
     }
 
     /// Leaves `error` (taken over) for the goroutine to raise, and ends its wait if it waits in an operation of ours.
@@ -120,51 +199,10 @@ impl GoroutineObj {
     /// # Safety
     /// As [`take_pending`](Self::take_pending).
     pub(crate) unsafe fn interrupt(slf: Raw, error: Raw) {
-        // SAFETY: the caller's duty.
-        unsafe {
-            let old = ptr::replace(&raw mut (*instance::<GoroutineObj>(slf)).pending, error);
-            ffi::Py_XDECREF(old);
-            Self::gref(slf).interrupt();
-        }
+        // SAFETY: a handle, with the GIL; an exception.
+        let (gil, g, error) =
+            unsafe { (Gil::assume(), this::<Goroutine>(slf), New::nullable(error)) };
+        release(gil, g.pending.put(gil.exclusive(), error));
+        g.g().interrupt();
     }
 }
-
-impl GoroutineObj {
-    pub(super) fn references(&self) -> [Raw; 9] {
-        [
-            self.function,
-            self.args,
-            self.kwargs,
-            self.vars,
-            self.name,
-            self.result,
-            self.error,
-            self.pending,
-            self.origin,
-        ]
-    }
-}
-
-/// A `tp_clear`: drops what the handle refers to, but for its name.
-pub(super) unsafe extern "C-unwind" fn clear(slf: Raw) -> c_int {
-    // SAFETY: a tp_clear, or the end.
-    unsafe {
-        let g = instance::<GoroutineObj>(slf);
-        for slot in [
-            &raw mut (*g).function,
-            &raw mut (*g).args,
-            &raw mut (*g).kwargs,
-            &raw mut (*g).vars,
-            &raw mut (*g).result,
-            &raw mut (*g).error,
-            &raw mut (*g).pending,
-            &raw mut (*g).origin,
-        ] {
-            obj::clear(slot);
-        }
-    }
-    0
-}
-
-// The event owns nothing: a handle is freed without dropping it.
-const _: () = assert!(!std::mem::needs_drop::<Event>());

@@ -4,9 +4,9 @@ use std::os::raw::{c_int, c_void};
 use std::ptr;
 
 use go_lib::runtime::embedder::{self, WaitReason};
-use pyo3::ffi::{self, PyMethodDef, Py_ssize_t};
+use pyo3::ffi;
 
-use super::handle::GoroutineObj;
+use super::handle::Goroutine;
 use super::name::name_of;
 use super::python::{RENAMED, SUMMARY};
 use super::unread;
@@ -14,254 +14,226 @@ use crate::bridge::main_thread;
 use crate::core::context::cancel;
 use crate::core::waits;
 use crate::cpython::tstate;
+use crate::ffi::args::{wait_of, Args};
+use crate::ffi::class::{this, Object};
 use crate::ffi::errors;
-use crate::ffi::gil::Gil;
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{self, arguments, guard_wait, instance, parking, wait_of, Record, Table};
+use crate::ffi::gil::{Entry, Gil};
+use crate::ffi::methods::{answer, entry, Method, Methods};
+use crate::ffi::obj::Raw;
+use crate::ffi::python::{
+    boolean, call1, call2, class_name, is_error_of, is_str, none, runtime_error, text_of,
+    type_error, unicode, unsigned,
+};
+use crate::ffi::raw::{self, Table};
+use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
 
-parking!(golib_entry_join => join(slf, args, n, kwnames; record) {
-    // SAFETY: a method of Goroutine.
-    unsafe {
-        if !wait_done("join", slf, args, n, kwnames, record) {
-            return ptr::null_mut();
-        }
-        GoroutineObj::outcome(slf)
-    }
-});
+entry! { JOIN: golib_entry_join => join keywords(entry, g: Goroutine, args) {
+    wait_done("join", entry, g, args)?;
+    unread::outcome_of(entry.gil(), g)
+} }
 
 // Waits for the end, whatever it is; nothing counts as read.
-parking!(golib_entry_goroutine_wait => wait(slf, args, n, kwnames; record) {
-    // SAFETY: a method of Goroutine.
-    unsafe {
-        if wait_done("_wait", slf, args, n, kwnames, record) { obj::none() } else { ptr::null_mut() }
-    }
-});
+entry! { WAIT: golib_entry_goroutine_wait => wait keywords(entry, g: Goroutine, args) {
+    wait_done("_wait", entry, g, args)?;
+    Ok(none(entry.gil()))
+} }
 
-parking!(golib_entry_exception => exception(slf, args, n, kwnames; record) {
-    // SAFETY: a method of Goroutine.
-    unsafe {
-        if !wait_done("exception", slf, args, n, kwnames, record) {
-            return ptr::null_mut();
-        }
-        let g = instance::<GoroutineObj>(slf);
-        unread::is_read(g);
-        let error = if (*g).error.is_null() { ffi::Py_None() } else { (*g).error };
-        ffi::Py_INCREF(error);
-        error
-    }
-});
+entry! { EXCEPTION: golib_entry_exception => exception keywords(entry, g: Goroutine, args) {
+    wait_done("exception", entry, g, args)?;
+    let gil = entry.gil();
+    unread::is_read(gil, g);
+    Ok(g.error.get(gil).unwrap_or_else(|| none(gil)))
+} }
 
-/// Waits for the end of `slf`; false: an exception is set.
+/// Waits for the end of `g`.
 #[inline(always)]
-unsafe fn wait_done(
+fn wait_done(
     function: &'static str,
-    slf: Raw,
-    args: *const Raw,
-    n: Py_ssize_t,
-    kwnames: Raw,
-    record: Record,
-) -> bool {
-    // SAFETY: a method of Goroutine.
-    unsafe {
-        let Some([timeout]) = arguments(function, &[c"timeout"], 0, args, n, kwnames) else {
-            return false;
-        };
-        let Some(wait) = wait_of(timeout) else { return false };
-        let done = GoroutineObj::done(slf);
-        if done.is_set() {
-            return true;
-        }
-        if embedder::current_host().cast() == slf {
-            errors::set(ffi::PyExc_RuntimeError, "a goroutine cannot wait for its own end");
-            return false;
-        }
-        loop {
-            match guard_wait(record, || done.wait(wait, WaitReason::Join)) {
-                Some(Ok(())) => return true,
-                Some(Err(error)) if waits::again(error, function, timeout) => {}
-                _ => return false,
-            }
+    entry: &mut Entry,
+    g: &Object<Goroutine>,
+    args: Args<'_>,
+) -> Outcome<()> {
+    let [timeout] = args.parse(entry.gil(), function, &[c"timeout"], 0)?;
+    let wait = wait_of(entry.gil(), timeout)?;
+    if g.done.is_set() {
+        return Ok(());
+    }
+    if embedder::current_host().cast() == g.object().as_raw() {
+        return Err(own_end(entry.gil()));
+    }
+    loop {
+        match entry.wait(|| g.done.wait(wait, WaitReason::Join))? {
+            Ok(()) => return Ok(()),
+            Err(error) => again(entry.gil(), error, function, timeout)?,
         }
     }
 }
 
-unsafe extern "C" fn cancel_method(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Goroutine.
+/// Ok: the wait is to be tried again.
+#[cold]
+#[inline(never)]
+fn again(
+    _gil: Gil<'_>,
+    error: embedder::WaitError,
+    what: &str,
+    timeout: Option<Ref<'_>>,
+) -> Outcome<()> {
+    // SAFETY: the token; no wait is under way. If it is not to be tried again, that has raised.
     unsafe {
-        cancel::cancel_goroutine(Gil::assume(), slf)
-            .map_or(ptr::null_mut(), |did| obj::boolean(did))
+        if waits::again(error, what, timeout.map_or(ptr::null_mut(), Ref::as_raw)) {
+            return Ok(());
+        }
+        Err(Raised::assume())
     }
 }
 
-unsafe extern "C" fn is_done(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Goroutine.
-    unsafe { obj::boolean(GoroutineObj::done(slf).is_set()) }
+#[cold]
+fn own_end(gil: Gil<'_>) -> Raised {
+    errors::fail(gil, runtime_error(), "a goroutine cannot wait for its own end")
 }
 
-unsafe fn status_text(slf: Raw) -> &'static str {
+fn cancel_method(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
     // SAFETY: a handle.
-    unsafe {
-        if GoroutineObj::done(slf).is_set() {
-            "dead"
-        } else {
-            GoroutineObj::gref(slf).status_text()
-        }
+    unsafe { cancel::cancel_goroutine(gil, g.object().as_raw()) }.map(|did| boolean(gil, did))
+}
+
+fn is_done(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
+    Ok(boolean(gil, g.done.is_set()))
+}
+
+fn status_text(g: &Goroutine) -> &'static str {
+    if g.done.is_set() {
+        "dead"
+    } else {
+        g.g().status_text()
     }
 }
 
-unsafe extern "C" fn status(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Goroutine.
-    unsafe { obj::unicode(status_text(slf)) }
+fn status(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
+    unicode(gil, status_text(g))
 }
 
 /// `_ident()`: what `threading.get_ident()` gives in it.
-unsafe extern "C" fn ident(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Goroutine.
-    unsafe {
-        let ident = if (*instance::<GoroutineObj>(slf)).is_main {
-            main_thread::ident()
-        } else {
-            tstate::ident_of(GoroutineObj::gref(slf).goid())
-        };
-        ffi::PyLong_FromUnsignedLongLong(ident)
+fn ident(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
+    if g.is_main.get(gil.exclusive()) {
+        return unsigned(gil, main_thread::ident());
     }
+    // SAFETY: the token.
+    unsigned(gil, unsafe { tstate::ident_of(g.g().goid()) })
 }
 
-unsafe extern "C" fn header(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Goroutine.
-    unsafe { obj::unicode(&GoroutineObj::gref(slf).header()) }
+fn header(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
+    unicode(gil, &g.g().header())
 }
 
 /// `_frame()`: the newest Python frame, or None.
-unsafe extern "C" fn frame(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Goroutine. While it is the payload the state is its own; the GIL keeps it from running.
-    unsafe {
-        let gref = GoroutineObj::gref(slf);
-        let state = gref.state();
-        if gref.host().cast() != slf || state.is_null() {
-            return obj::none();
-        }
-        // Null before the first run: a state that another goroutine left has no frames.
-        let frame: Raw = ffi::PyThreadState_GetFrame(state.cast()).cast();
-        if frame.is_null() {
-            obj::none()
-        } else {
-            frame
-        }
+fn frame(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
+    let state = g.g().state();
+    if g.g().host().cast() != g.object().as_raw() || state.is_null() {
+        return Ok(none(gil));
     }
+    // SAFETY: while it is the payload the state is its own; the GIL keeps it from running. Null before the first run: a
+    // state that another goroutine left has no frames.
+    let frame = unsafe { New::nullable(ffi::PyThreadState_GetFrame(state.cast()).cast()) };
+    Ok(frame.unwrap_or_else(|| none(gil)))
 }
 
 /// `stack()`: its frames as a StackSummary.
-unsafe extern "C" fn stack(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Goroutine; a handle exists only after the start.
-    unsafe {
-        let frame = frame(slf, ptr::null_mut());
-        if frame.is_null() {
-            return frame;
-        }
-        let summary = ffi::PyObject_CallOneArg(SUMMARY.get(), frame);
-        ffi::Py_DECREF(frame);
-        summary
-    }
+fn stack(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
+    let frame = frame(gil, g)?;
+    // SAFETY: found before the first goroutine, and kept.
+    let summary = call1(gil, unsafe { Ref::borrowed(SUMMARY.get()) }, frame.get());
+    frame.release(gil);
+    summary
 }
 
 /// `_origin()`: (code, line, parent's id) of the `go` that made it, or None.
-unsafe extern "C" fn origin(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a method of Goroutine.
-    unsafe {
-        let g = instance::<GoroutineObj>(slf);
-        if (*g).origin.is_null() {
-            return obj::none();
-        }
-        let line = ffi::PyCode_Addr2Line((*g).origin.cast(), (*g).origin_lasti);
-        let parent = GoroutineObj::gref(slf).created_by();
-        ffi::Py_BuildValue(c"OiK".as_ptr(), (*g).origin, line, parent)
+fn origin(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
+    let Some(code) = g.origin.get(gil) else { return Ok(none(gil)) };
+    let parent = g.g().created_by();
+    // SAFETY: a code object; the format takes a reference of its own to it.
+    let built = unsafe {
+        let lasti = g.origin_lasti.get(gil.exclusive());
+        let line = ffi::PyCode_Addr2Line(code.get().as_raw().cast(), lasti);
+        New::made(ffi::Py_BuildValue(c"OiK".as_ptr(), code.get().as_raw(), line, parent))
+    };
+    code.release(gil);
+    built
+}
+
+/// Its name, which is looked up when somebody asks first.
+fn name(gil: Gil<'_>, g: &Goroutine) -> Outcome<New> {
+    let x = gil.exclusive();
+    if g.name.is_empty(x) {
+        let function = g.function.get(gil);
+        let found = function.as_ref().and_then(|function| name_of(gil, function.get()));
+        release(gil, function);
+        release(gil, g.name.put(x, found));
     }
+    g.name.get(gil).map_or_else(|| unicode(gil, "?"), Ok)
 }
 
 unsafe extern "C" fn get_id(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of Goroutine.
-    unsafe { ffi::PyLong_FromUnsignedLongLong(GoroutineObj::gref(slf).goid()) }
+    // SAFETY: a property of Goroutine, with the GIL.
+    let (gil, g) = unsafe { (Gil::assume(), this::<Goroutine>(slf)) };
+    answer(unsigned(gil, g.g().goid()))
 }
 
 unsafe extern "C" fn get_name(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of Goroutine.
-    unsafe {
-        let g = instance::<GoroutineObj>(slf);
-        if (*g).name.is_null() {
-            (*g).name =
-                if (*g).function.is_null() { ptr::null_mut() } else { name_of((*g).function) };
-        }
-        if (*g).name.is_null() {
-            return obj::unicode("?");
-        }
-        ffi::Py_INCREF((*g).name);
-        (*g).name
-    }
+    // SAFETY: a property of Goroutine, with the GIL.
+    answer(unsafe { name(Gil::assume(), this::<Goroutine>(slf)) })
 }
 
 unsafe extern "C" fn set_name(slf: Raw, name: Raw, _: *mut c_void) -> c_int {
-    // SAFETY: a property of Goroutine; null means deletion.
-    unsafe {
-        if name.is_null() || ffi::PyUnicode_Check(name) == 0 {
-            errors::set(ffi::PyExc_TypeError, "name must be a str");
-            return -1;
-        }
-        ffi::Py_INCREF(name);
-        let old = ptr::replace(&raw mut (*instance::<GoroutineObj>(slf)).name, name);
-        ffi::Py_XDECREF(old);
-        // A handle exists only after the start, which has found the function.
-        let told = ffi::PyObject_CallFunctionObjArgs(
-            RENAMED.get(),
-            slf,
-            name,
-            ptr::null_mut::<ffi::PyObject>(),
-        );
-        ffi::Py_XDECREF(told);
-        if told.is_null() {
-            -1
-        } else {
-            0
-        }
-    }
+    // SAFETY: a property of Goroutine, with the GIL; null means deletion.
+    let set = unsafe { rename(Gil::assume(), this::<Goroutine>(slf), Ref::nullable(name)) };
+    set.map_or(-1, |()| 0)
+}
+
+fn rename(gil: Gil<'_>, g: &Object<Goroutine>, name: Option<Ref<'_>>) -> Outcome<()> {
+    let Some(name) = name.filter(|name| is_str(gil, *name)) else {
+        return Err(errors::fail(gil, type_error(), "name must be a str"));
+    };
+    release(gil, g.name.put(gil.exclusive(), Some(name.own(gil))));
+    // A handle exists only after the start, which has found the function. SAFETY: and it is kept.
+    let told = call2(gil, unsafe { Ref::borrowed(RENAMED.get()) }, g.object(), name)?;
+    told.release(gil);
+    Ok(())
 }
 
 /// Its status; of one that has not ended with a value, also how.
-unsafe fn state_text(slf: Raw) -> String {
-    // SAFETY: a handle.
-    unsafe {
-        let status = status_text(slf);
-        if !GoroutineObj::done(slf).is_set() {
-            return status.to_owned();
-        }
-        let error = GoroutineObj::error(slf);
-        if error.is_null() {
-            return status.to_owned();
-        }
-        if ffi::PyErr_GivenExceptionMatches(error, errors::CANCELLED.get()) != 0 {
-            return format!("{status}: cancelled");
-        }
-        let class = std::ffi::CStr::from_ptr((*ffi::Py_TYPE(error)).tp_name).to_string_lossy();
+fn state_text(gil: Gil<'_>, g: &Goroutine) -> String {
+    let status = status_text(g);
+    let Some(error) = g.error.get(gil).filter(|_| g.done.is_set()) else {
+        return status.to_owned();
+    };
+    // SAFETY: found at import, and kept.
+    let cancelled = unsafe { Ref::borrowed(errors::CANCELLED.get()) };
+    let text = if is_error_of(gil, error.get(), cancelled) {
+        format!("{status}: cancelled")
+    } else {
+        let class = class_name(gil, error.get());
         format!("{status}: raised {}", class.rsplit('.').next().unwrap_or(&class))
-    }
+    };
+    error.release(gil);
+    text
 }
 
-pub(super) unsafe extern "C" fn repr(slf: Raw) -> Raw {
-    // SAFETY: a slot of Goroutine.
-    unsafe {
-        let name = get_name(slf, ptr::null_mut());
-        if name.is_null() {
-            return name;
-        }
-        let text = format!(
-            "<goroutine {} [{}] {}>",
-            GoroutineObj::gref(slf).goid(),
-            state_text(slf),
-            errors::text_of(name)
-        );
-        ffi::Py_DECREF(name);
-        obj::unicode(&text)
-    }
+fn repr(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
+    let name = name(gil, g)?;
+    let text = format!(
+        "<goroutine {} [{}] {}>",
+        g.g().goid(),
+        state_text(gil, g),
+        text_of(gil, name.get())
+    );
+    name.release(gil);
+    unicode(gil, &text)
+}
+
+pub(super) unsafe extern "C" fn repr_slot(slf: Raw) -> Raw {
+    // SAFETY: a slot of Goroutine, with the GIL.
+    answer(unsafe { repr(Gil::assume(), this::<Goroutine>(slf)) })
 }
 
 const JOIN_DOC: &std::ffi::CStr = c"join($self, timeout=None)
@@ -279,19 +251,19 @@ Raises: what the goroutine raised (the same object each time); TimeoutError afte
 >>> golib.go(pow, 2, 10).join()
 1024";
 
-pub(super) static METHODS: Table<[PyMethodDef; 14]> = Table([
-    raw::keywords(c"join", golib_entry_join, JOIN_DOC),
-    raw::keywords(
+pub(super) static METHODS: Methods<Goroutine, 14> = Methods([
+    Method::parks(c"join", JOIN, JOIN_DOC),
+    Method::parks(
         c"result",
-        golib_entry_join,
+        JOIN,
         c"result($self, timeout=None)
 --
 
 The same as join().",
     ),
-    raw::keywords(
+    Method::parks(
         c"exception",
-        golib_entry_exception,
+        EXCEPTION,
         c"exception($self, timeout=None)
 --
 
@@ -306,18 +278,17 @@ Raises: TimeoutError after timeout.
 >>> golib.go(int, 'x').exception()
 ValueError(\"invalid literal for int() with base 10: 'x'\")",
     ),
-    raw::keywords(
+    Method::parks(
         c"_wait",
-        golib_entry_goroutine_wait,
+        WAIT,
         c"_wait($self, timeout=None)
 --
 
 Waits for its end, without reading its exception.",
     ),
-    raw::method(
+    Method::noargs(
         c"done",
         is_done,
-        ffi::METH_NOARGS,
         c"done($self, /)
 --
 
@@ -327,10 +298,9 @@ True once it has ended.
 >>> g.join(), g.done()
 (0, True)",
     ),
-    raw::method(
+    Method::noargs(
         c"cancel",
         cancel_method,
-        ffi::METH_NOARGS,
         c"cancel($self, /)
 --
 
@@ -351,10 +321,9 @@ True
 Traceback (most recent call last):
 golib.Cancelled: context canceled",
     ),
-    raw::method(
+    Method::noargs(
         c"status",
         status,
-        ffi::METH_NOARGS,
         c"status($self, /)
 --
 
@@ -364,10 +333,9 @@ What it does: 'running', 'runnable', 'dead', or what it waits for in Go's words.
 >>> g.join(), g.status()
 (0, 'dead')",
     ),
-    raw::method(
+    Method::noargs(
         c"stack",
         stack,
-        ffi::METH_NOARGS,
         c"stack($self, /)
 --
 
@@ -380,44 +348,40 @@ Its Python frames, the oldest first, as a traceback.StackSummary; empty once it 
 ['<lambda>']
 >>> ch.send(None)",
     ),
-    raw::method(
+    Method::noargs(
         c"_ident",
         ident,
-        ffi::METH_NOARGS,
         c"_ident($self, /)
 --
 
 What threading.get_ident() gives in it.",
     ),
-    raw::method(
+    Method::noargs(
         c"_header",
         header,
-        ffi::METH_NOARGS,
         c"_header($self, /)
 --
 
 The first line of its dump.",
     ),
-    raw::method(
+    Method::noargs(
         c"_frame",
         frame,
-        ffi::METH_NOARGS,
         c"_frame($self, /)
 --
 
 Its newest Python frame, or None.",
     ),
-    raw::method(
+    Method::noargs(
         c"_origin",
         origin,
-        ffi::METH_NOARGS,
         c"_origin($self, /)
 --
 
 (code, line, goroutine) of the go() that made it, or None.",
     ),
-    raw::CLASS_GETITEM,
-    PyMethodDef::zeroed(),
+    Method::CLASS_GETITEM,
+    Method::END,
 ]);
 
 pub(super) static PROPERTIES: Table<[ffi::PyGetSetDef; 3]> = Table([

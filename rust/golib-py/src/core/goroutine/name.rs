@@ -2,61 +2,68 @@
 
 use pyo3::ffi;
 
-use std::ptr;
-
 use crate::cpython::object;
-use crate::ffi::obj::{Name, Raw};
+use crate::ffi::gil::Gil;
+use crate::ffi::obj::Name;
+use crate::ffi::python::{clear_error, is_str};
+use crate::ffi::refs::{New, Ref};
 
 static QUALNAME: Name = Name::new(c"__qualname__");
 static NAME: Name = Name::new(c"__name__");
 
-/// The name of a goroutine that runs `function`; null (no exception) if it has none.
-pub(super) unsafe fn name_of(function: Raw) -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let name = object::qualname(function);
-        if !name.is_null() {
-            return short_name(name);
-        }
-        for attribute in [&QUALNAME, &NAME] {
-            let name = attribute.of(function);
-            if !name.is_null() && ffi::PyUnicode_Check(name) != 0 {
-                return name;
-            }
-            ffi::Py_XDECREF(name);
-            ffi::PyErr_Clear();
-        }
-        let class: Raw = ffi::Py_TYPE(function).cast();
-        let name = NAME.of(class);
-        if name.is_null() {
-            ffi::PyErr_Clear();
-        }
-        name
+/// The name of a goroutine that runs `function`, if it has one. Runs Python code.
+pub(super) fn name_of(gil: Gil<'_>, function: Ref<'_>) -> Option<New> {
+    // SAFETY: alive; a new reference, or null.
+    if let Some(name) = unsafe { New::nullable(object::qualname(function.as_raw())) } {
+        return Some(short_name(gil, name));
     }
+    for attribute in [&QUALNAME, &NAME] {
+        match attribute_of(gil, attribute, function) {
+            Some(name) if is_str(gil, name.get()) => return Some(name),
+            Some(other) => other.release(gil),
+            None => {}
+        }
+    }
+    attribute_of(gil, &NAME, function.class(gil))
 }
 
-/// What follows the last `<locals>.` of a qualified name, whose reference is taken over.
-unsafe fn short_name(name: Raw) -> Raw {
-    // SAFETY: a str; the GIL is held.
-    unsafe {
-        let mark = ffi::PyUnicode_FromString(c"<locals>.".as_ptr());
-        if mark.is_null() {
-            ffi::PyErr_Clear();
+/// `object.<name>`, if it has that.
+fn attribute_of(gil: Gil<'_>, name: &Name, object: Ref<'_>) -> Option<New> {
+    // SAFETY: alive; a new reference, or null with an exception set.
+    let found = unsafe { New::nullable(name.of(object.as_raw())) };
+    if found.is_none() {
+        clear_error(gil);
+    }
+    found
+}
+
+/// What follows the last `<locals>.` of a qualified name, a str.
+fn short_name(gil: Gil<'_>, name: New) -> New {
+    let whole = name.get().as_raw();
+    // SAFETY: two strs; what is made is a new reference, or null with an exception set.
+    let short = unsafe {
+        let Some(mark) = New::nullable(ffi::PyUnicode_FromString(c"<locals>.".as_ptr())) else {
+            clear_error(gil);
             return name;
-        }
-        let end = ffi::PyUnicode_GET_LENGTH(name);
-        let at = ffi::PyUnicode_Find(name, mark, 0, end, -1);
-        let short = if at < 0 {
-            ptr::null_mut()
-        } else {
-            ffi::PyUnicode_Substring(name, at + ffi::PyUnicode_GET_LENGTH(mark), end)
         };
-        ffi::Py_DECREF(mark);
-        if short.is_null() {
-            ffi::PyErr_Clear();
-            return name;
+        let end = ffi::PyUnicode_GET_LENGTH(whole);
+        let at = ffi::PyUnicode_Find(whole, mark.get().as_raw(), 0, end, -1);
+        let after = at + ffi::PyUnicode_GET_LENGTH(mark.get().as_raw());
+        mark.release(gil);
+        if at < 0 {
+            None
+        } else {
+            New::nullable(ffi::PyUnicode_Substring(whole, after, end))
         }
-        ffi::Py_DECREF(name);
-        short
+    };
+    match short {
+        Some(short) => {
+            name.release(gil);
+            short
+        }
+        None => {
+            clear_error(gil);
+            name
+        }
     }
 }

@@ -3,17 +3,17 @@
 use std::os::raw::c_int;
 use std::ptr;
 
-use go_lib::runtime::embedder::{self, Event};
-use pyo3::ffi::{self, PyObject};
+use go_lib::runtime::embedder;
 
-use super::handle::{GoroutineObj, GOROUTINE};
+use super::end::bare_handle;
+use super::handle::Goroutine;
 use super::python;
 use crate::bridge::startup;
 use crate::core::context::ambient;
 use crate::core::context::entry::Holder;
 use crate::cpython::{object, tstate};
 use crate::ffi::args::{integer_of, Args};
-use crate::ffi::class::Object;
+use crate::ffi::class::{this, Object};
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Gil};
 use crate::ffi::methods::{Method, Module};
@@ -22,7 +22,6 @@ use crate::ffi::python::{
     as_long, call1, copy_of, dict, import_from, is_callable, is_str, set_item, to_tuple, tuple_of,
     type_error, value_error,
 };
-use crate::ffi::raw::instance;
 use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
 
 /// The context variables with which a goroutine starts.
@@ -131,7 +130,6 @@ pub(crate) fn vars_for_spawn(_gil: Gil<'_>) -> Outcome<Option<New>> {
 pub(crate) fn start_goroutine(gil: Gil<'_>, spec: Spec<'_>) -> Outcome<New> {
     let Spec { function, args, kwargs, name, stack_bytes, skip, is_main, system, vars, holder } =
         spec;
-    let raw = |object: Option<New>| object.map_or(ptr::null_mut(), New::give);
     let handle = match make(gil, function, args, kwargs) {
         Ok(handle) => handle,
         Err(raised) => {
@@ -143,43 +141,66 @@ pub(crate) fn start_goroutine(gil: Gil<'_>, spec: Spec<'_>) -> Outcome<New> {
             return Err(raised);
         }
     };
-    let slf = handle.get().as_raw();
-    // SAFETY: a new handle, which nobody else has seen.
-    unsafe {
-        let g = instance::<GoroutineObj>(slf);
-        (*g).name = raw(name.map(|name| name.own(gil)));
-        (*g).is_main = is_main;
-        if skip >= 0 {
-            ((*g).origin, (*g).origin_lasti) = object::origin(skip);
-        }
-        (*g).holder = holder;
-        let vars = match vars {
-            Vars::Given(vars) => Ok(vars),
-            Vars::OfCaller => vars_for_spawn(gil),
-        };
-        match vars {
-            Ok(vars) => (*g).vars = raw(vars),
-            Err(raised) => return Err(abandon(gil, handle, raised)),
-        }
-        // By 1: the runtime's.
-        let own = handle.get().own(gil);
-        let spawn = if system { embedder::spawn_system } else { embedder::spawn };
-        let raised = match guard(gil, || spawn(slf.cast(), stack_bytes)) {
-            // The goroutine cannot run before we give the GIL up.
-            Ok(Ok(gref)) => {
-                let _ = own.give();
-                (*g).gref.write(gref);
-                if let Some(holder) = holder.as_ref() {
-                    ambient::has_goroutine(gil, holder, gref);
-                }
-                return Ok(handle);
-            }
-            Ok(Err(error)) => startup::refused(gil, &error),
-            Err(raised) => raised,
-        };
-        own.release(gil);
-        Err(abandon(gil, handle, raised))
+    // SAFETY: a handle.
+    let g = unsafe { this::<Goroutine>(handle.get().as_raw()) };
+    let x = gil.exclusive();
+    if let Some(name) = name {
+        release(gil, g.name.put(x, Some(name.own(gil))));
     }
+    g.is_main.set(x, is_main);
+    if skip >= 0 {
+        note_origin(gil, g, skip);
+    }
+    g.holder.set(x, holder);
+    let vars = match vars {
+        Vars::Given(vars) => Ok(vars),
+        Vars::OfCaller => vars_for_spawn(gil),
+    };
+    match vars {
+        Ok(vars) => release(gil, g.vars.put(x, vars)),
+        Err(raised) => return Err(abandon(gil, handle, raised)),
+    }
+    // By 1: the runtime's.
+    let own = handle.get().own(gil);
+    let payload = own.get().as_raw().cast();
+    let raised = match guard(gil, || {
+        // SAFETY: the reference keeps the payload until `main` has returned for it.
+        unsafe {
+            if system {
+                embedder::spawn_system(payload, stack_bytes)
+            } else {
+                embedder::spawn(payload, stack_bytes)
+            }
+        }
+    }) {
+        Ok(Ok(gref)) => {
+            let _ = own.give();
+            let _first = gil.unobserved("spawn notes the G before the goroutine can run");
+            // SAFETY: nobody else has seen the handle.
+            unsafe { g.set_g(gref) };
+            // SAFETY: null, or the handle's share.
+            if let Some(holder) = unsafe { holder.as_ref() } {
+                ambient::has_goroutine(gil, holder, gref);
+            }
+            return Ok(handle);
+        }
+        Ok(Err(error)) => startup::refused(gil, &error),
+        Err(raised) => raised,
+    };
+    own.release(gil);
+    Err(abandon(gil, handle, raised))
+}
+
+/// Notes the code that starts it.
+#[inline(always)]
+fn note_origin(gil: Gil<'_>, g: &Goroutine, skip: c_int) {
+    // SAFETY: the token; a new reference, or null.
+    let (origin, lasti) = unsafe {
+        let (origin, lasti) = object::origin(skip);
+        (New::nullable(origin), lasti)
+    };
+    release(gil, g.origin.put(gil.exclusive(), origin));
+    g.origin_lasti.set(gil.exclusive(), lasti);
 }
 
 /// # Safety
@@ -198,8 +219,8 @@ fn abandon(gil: Gil<'_>, handle: New, raised: Raised) -> Raised {
     // SAFETY: our reference, and nobody else's; the exception was set.
     unsafe {
         let error = errors::fetch();
-        let g = instance::<GoroutineObj>(handle.get().as_raw());
-        end_holder(ptr::replace(&raw mut (*g).holder, ptr::null()));
+        let g = this::<Goroutine>(handle.get().as_raw());
+        end_holder(g.holder.replace(gil.exclusive(), ptr::null()));
         handle.release(gil);
         errors::restore(error);
         Raised::assume()
@@ -210,31 +231,27 @@ fn abandon(gil: Gil<'_>, handle: New, raised: Raised) -> Raised {
 #[inline(always)]
 fn make(gil: Gil<'_>, function: Ref<'_>, args: New, kwargs: Option<New>) -> Outcome<New> {
     let made = check_function(gil, function).and_then(|()| ensure_started(gil)).and_then(|()| {
-        // SAFETY: the type was made at import. By 3: not PyType_GenericAlloc, which would tell the collector.
-        unsafe { New::made(ffi::PyObject_GC_New::<PyObject>(GOROUTINE.get().cast())) }
+        // SAFETY: if there is none, that has raised.
+        bare_handle(gil, Goroutine::new()).ok_or_else(|| unsafe { Raised::assume() })
     });
-    let slf = match made {
-        Ok(slf) => slf,
+    let handle = match made {
+        Ok(handle) => handle,
         Err(raised) => {
             args.release(gil);
             release(gil, kwargs);
             return Err(raised);
         }
     };
-    // SAFETY: new memory of that size behind the header.
-    unsafe {
-        let g = instance::<GoroutineObj>(slf.get().as_raw());
-        ptr::write_bytes(
-            slf.get().as_raw().add(1).cast::<u8>(),
-            0,
-            size_of::<GoroutineObj>() - size_of::<PyObject>(),
-        );
-        (*g).function = function.own(gil).give();
-        (*g).args = args.give();
-        (*g).kwargs = kwargs.map_or(ptr::null_mut(), New::give);
-        ptr::write(&raw mut (*g).done, Event::new());
+    // SAFETY: a handle.
+    let g = unsafe { this::<Goroutine>(handle.get().as_raw()) };
+    let x = gil.exclusive();
+    for (slot, object) in
+        [(&g.function, Some(function.own(gil))), (&g.args, Some(args)), (&g.kwargs, kwargs)]
+    {
+        let nothing = slot.put(x, object);
+        debug_assert!(nothing.is_none());
     }
-    Ok(slf)
+    Ok(handle)
 }
 
 /// `golib.go(fn, /, *args, **kwargs)`.

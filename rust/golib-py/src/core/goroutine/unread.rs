@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
-use pyo3::ffi::{self, PyObject};
-
-use super::handle::GoroutineObj;
+use super::handle::{Goroutine, GoroutineObj};
 use super::python::UNCAUGHT;
-use crate::ffi::errors;
+use crate::ffi::class::{this, Object};
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::Raw;
-use crate::ffi::raw::instance;
+use crate::ffi::python::{call2, none, raise_object, take_error, write_unraisable};
+use crate::ffi::refs::{New, Outcome, Ref};
 
-struct Handle(*mut GoroutineObj);
+struct Handle(Raw);
 // SAFETY: by 1 used with the GIL held.
 unsafe impl Send for Handle {}
 
@@ -27,76 +27,60 @@ fn unread() -> std::sync::MutexGuard<'static, BTreeMap<u64, Handle>> {
     UNREAD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-unsafe fn number(g: *mut GoroutineObj) -> u64 {
-    // SAFETY: a handle.
-    unsafe { (*g).gref.assume_init().goid() }
-}
-
-/// Somebody keeps the handle of a goroutine that has failed.
-///
-/// # Safety
-/// The GIL is held; `g` is such a handle, and `unread`.
+/// Somebody keeps the handle of a goroutine that has failed, and is `unread`.
 #[cold]
 #[inline(never)]
-pub(super) unsafe fn remember(g: *mut GoroutineObj) {
-    // SAFETY: the caller's duty.
-    unread().insert(unsafe { number(g) }, Handle(g));
+pub(super) fn remember(_gil: Gil<'_>, g: &Object<Goroutine>) {
+    unread().insert(g.g().goid(), Handle(g.object().as_raw()));
 }
 
 /// What ended the goroutine needs no report any more. True: it did.
-///
-/// # Safety
-/// The GIL is held; `g` is a handle.
 #[inline]
-pub(super) unsafe fn is_read(g: *mut GoroutineObj) -> bool {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let was_unread = (*g).unread;
-        if was_unread {
-            forget(g);
-        }
-        was_unread
+pub(super) fn is_read(gil: Gil<'_>, g: &Goroutine) -> bool {
+    let was_unread = g.unread.get(gil.exclusive());
+    if was_unread {
+        forget(gil, g);
     }
+    was_unread
 }
 
 #[cold]
 #[inline(never)]
-unsafe fn forget(g: *mut GoroutineObj) {
-    // SAFETY: a handle.
-    unsafe {
-        (*g).unread = false;
-        unread().remove(&number(g));
+fn forget(gil: Gil<'_>, g: &Goroutine) {
+    g.unread.set(gil.exclusive(), false);
+    unread().remove(&g.g().goid());
+}
+
+/// Reports what ended the goroutine, which has failed. No exception is set. Runs Python code.
+fn report(gil: Gil<'_>, g: &Object<Goroutine>) {
+    let error = g.error.get(gil).unwrap_or_else(|| none(gil));
+    // SAFETY: found before the first goroutine, and kept.
+    let uncaught = unsafe { Ref::borrowed(UNCAUGHT.get()) };
+    match call2(gil, uncaught, g.object(), error.get()) {
+        Ok(nothing) => nothing.release(gil),
+        Err(_) => write_unraisable(gil, g.object()),
+    }
+    error.release(gil);
+}
+
+/// Reports an exception that nobody has read and nobody can read any more. Runs Python code, which may keep the handle.
+pub(super) fn finalize(gil: Gil<'_>, g: &Object<Goroutine>) {
+    if is_read(gil, g) {
+        let error = take_error(gil);
+        report(gil, g);
+        if let Some(error) = error {
+            let _ = raise_object(gil, error);
+        }
     }
 }
 
-/// Reports what ended the goroutine of `slf`.
-///
-/// # Safety
-/// The GIL is held, no exception is set; `slf` is the handle of a goroutine that has failed.
-unsafe fn report(slf: Raw) {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let error = (*instance::<GoroutineObj>(slf)).error;
-        let end = ptr::null_mut::<PyObject>();
-        let result = ffi::PyObject_CallFunctionObjArgs(UNCAUGHT.get(), slf, error, end);
-        if result.is_null() {
-            ffi::PyErr_WriteUnraisable(slf);
-        }
-        ffi::Py_XDECREF(result);
-    }
-}
-
-/// Reports an exception that nobody has read and nobody can read any more.
-pub(super) unsafe extern "C-unwind" fn finalize(slf: Raw) {
-    // SAFETY: a tp_finalize: the handle may be shown to others, who may keep it.
-    unsafe {
-        if is_read(instance::<GoroutineObj>(slf)) {
-            let error = errors::fetch();
-            report(slf);
-            if !error.is_null() {
-                errors::restore(error);
-            }
-        }
+/// What the goroutine, which has ended, returned; or its exception, which counts as read.
+pub(super) fn outcome_of(gil: Gil<'_>, g: &Goroutine) -> Outcome<New> {
+    is_read(gil, g);
+    match g.error.get(gil) {
+        Some(error) => Err(raise_object(gil, error)),
+        // Empty only after the collector has cleared it.
+        None => Ok(g.result.get(gil).unwrap_or_else(|| none(gil))),
     }
 }
 
@@ -106,20 +90,9 @@ impl GoroutineObj {
     /// # Safety
     /// As [`take_pending`](Self::take_pending); it has ended.
     pub(crate) unsafe fn outcome(slf: Raw) -> Raw {
-        // SAFETY: the caller's duty.
-        unsafe {
-            let g = instance::<GoroutineObj>(slf);
-            is_read(g);
-            if (*g).error.is_null() {
-                // Null only after the collector has cleared it.
-                let result = if (*g).result.is_null() { ffi::Py_None() } else { (*g).result };
-                ffi::Py_INCREF(result);
-                return result;
-            }
-            ffi::Py_INCREF((*g).error);
-            errors::restore((*g).error);
-            ptr::null_mut()
-        }
+        // SAFETY: a handle, with the GIL.
+        let outcome = unsafe { outcome_of(Gil::assume(), this::<Goroutine>(slf)) };
+        outcome.map_or(ptr::null_mut(), New::give)
     }
 
     /// The exception that ended it is told elsewhere: it is not reported. Borrowed; null if there was none.
@@ -127,38 +100,32 @@ impl GoroutineObj {
     /// # Safety
     /// As [`take_pending`](Self::take_pending); it has ended, or is about to.
     pub(crate) unsafe fn read_error(slf: Raw) -> Raw {
-        // SAFETY: the caller's duty.
-        unsafe {
-            let g = instance::<GoroutineObj>(slf);
-            is_read(g);
-            (*g).error
-        }
+        // SAFETY: a handle, with the GIL.
+        unsafe { is_read(Gil::assume(), this::<Goroutine>(slf)) };
+        // SAFETY: as above.
+        unsafe { GoroutineObj::error(slf) }
     }
 }
 
-/// At exit: reports what nobody has read so far, in the order in which the goroutines were made.
-///
-/// # Safety
-/// The GIL is held, no exception is set.
-pub(crate) unsafe fn report_unread() {
+/// At exit: reports what nobody has read so far, in the order in which the goroutines were made. No exception is set.
+pub(crate) fn report_unread(gil: Gil<'_>) {
     // What fails meanwhile has a higher number, and is left for the next time: a panic handler may start goroutines.
     let last = unread().keys().next_back().copied();
-    while let Some(handle) = unread_up_to(last) {
-        // SAFETY: by 1 the handle is alive; it is held while it is reported.
-        unsafe {
-            ffi::Py_INCREF(handle);
-            if is_read(instance::<GoroutineObj>(handle)) {
-                report(handle);
-            }
-            ffi::Py_DECREF(handle);
+    while let Some(handle) = unread_up_to(gil, last) {
+        // SAFETY: a handle, which is held while it is reported.
+        let g = unsafe { this::<Goroutine>(handle.get().as_raw()) };
+        if is_read(gil, g) {
+            report(gil, g);
         }
+        handle.release(gil);
     }
 }
 
-fn unread_up_to(last: Option<u64>) -> Option<Raw> {
+fn unread_up_to(gil: Gil<'_>, last: Option<u64>) -> Option<New> {
     let unread = unread();
     let (number, handle) = unread.first_key_value()?;
-    (Some(*number) <= last).then_some(handle.0.cast())
+    // SAFETY: by 1 the handle is alive.
+    (Some(*number) <= last).then(|| unsafe { Ref::borrowed(handle.0) }.own(gil))
 }
 
 /// In a forked child: the parent reports them.
@@ -167,7 +134,7 @@ fn unread_up_to(last: Option<u64>) -> Option<Raw> {
 /// The only thread; nothing of Python may run.
 pub(crate) unsafe fn forget_unread() {
     for handle in std::mem::take(&mut *unread()).into_values() {
-        // SAFETY: by 1 the handle is alive; only a flag is written.
-        unsafe { (*handle.0).unread = false };
+        // SAFETY: by 1 the handle is alive; only a flag is written, by the only thread.
+        unsafe { this::<Goroutine>(handle.0).unread.set(Gil::assume().exclusive(), false) };
     }
 }

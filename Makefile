@@ -80,6 +80,10 @@ test-aarch64: ## the crate's tests, cross-built, under an emulator of the other 
 test-musl: .venv/.group-build .venv/.group-packages ## the crate's tests with musl instead of glibc (ARGS=--python: golib's too, which takes long)
 	.ci/test-musl $(ARGS)
 
+.PHONY: check-targets
+check-targets: .venv/.group-packages ## the crate for systems that nobody has run it on (ARGS=--link: down to programs)
+	.ci/check-targets $(ARGS)
+
 .PHONY: test-kqueue
 test-kqueue: ## the crate's network tests on its kqueue backend (ARGS: a folder with a libkqueue.so of your own)
 	.ci/test-kqueue $(ARGS)

@@ -16,6 +16,12 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::pids_max;
 
+/// No system but Linux tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn pids_max() -> Option<u64> {
+    None
+}
+
 /// `GOMAXPROCS` if it is a positive number, else the number of CPUs.
 pub(crate) fn default_procs() -> usize {
     let wish = std::env::var("GOMAXPROCS").ok().and_then(|s| s.trim().parse::<usize>().ok());

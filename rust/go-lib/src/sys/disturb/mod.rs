@@ -11,10 +11,15 @@
 //! | backend | where |
 //! |---|---|
 //! | `linux` | Linux |
+//! | `bsd` | macOS, FreeBSD: does nothing |
 
+#[cfg(not(target_os = "linux"))]
+mod bsd;
 #[cfg(target_os = "linux")]
 mod linux;
 
+#[cfg(not(target_os = "linux"))]
+pub(crate) use bsd::{change_masks, disturb};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{change_masks, disturb};
 

@@ -10,6 +10,8 @@
 //! | backend | where |
 //! |---|---|
 //! | `linux` | Linux |
+//! | `apple` | macOS |
+//! | `freebsd` | FreeBSD |
 //!
 //! # Invariants
 //! 1. The look at the word and the beginning of the sleep are one step for a `wake` that follows a change of the word: none is
@@ -17,9 +19,17 @@
 //! 2. A wait may end as woken without a `wake`: the caller looks at the word again.
 //! 3. Only a wait without a deadline need end with a signal; one with a deadline keeps it.
 
+#[cfg(target_vendor = "apple")]
+mod apple;
+#[cfg(target_os = "freebsd")]
+mod freebsd;
 #[cfg(target_os = "linux")]
 mod linux;
 
+#[cfg(target_vendor = "apple")]
+pub(crate) use apple::{wait, wake};
+#[cfg(target_os = "freebsd")]
+pub(crate) use freebsd::{wait, wake};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{wait, wake};
 

@@ -10,6 +10,7 @@
 //! | backend | where |
 //! |---|---|
 //! | `linux` | Linux |
+//! | `bsd` | macOS, FreeBSD: has none |
 //!
 //! # Memory ordering
 //! `light(); load` on a hot thread and `store; heavy(); load` on a rare one act like a pair of
@@ -18,6 +19,10 @@
 
 use std::sync::atomic::{compiler_fence, fence, AtomicBool, Ordering};
 
+#[cfg(not(target_os = "linux"))]
+mod bsd;
+#[cfg(not(target_os = "linux"))]
+use bsd::{barrier, register};
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]

@@ -16,10 +16,17 @@
 //! | backend | where |
 //! |---|---|
 //! | `linux` | Linux |
+//! | `bsd` | macOS, FreeBSD |
 
+#[cfg(not(target_os = "linux"))]
+mod bsd;
 #[cfg(target_os = "linux")]
 mod linux;
 
+#[cfg(not(target_os = "linux"))]
+pub(crate) use bsd::{
+    address_space_is_dear, discard, guard, guards_take_mappings, release, reserve, reserve_small,
+};
 #[cfg(all(test, not(golib_loom), target_os = "linux"))]
 use linux::is_readable;
 #[cfg(target_os = "linux")]

@@ -20,6 +20,12 @@ mod posix;
 
 #[cfg(target_os = "linux")]
 use linux::send_again;
+
+/// False: it is raised again, without what it told of its sender.
+#[cfg(not(target_os = "linux"))]
+fn send_again(_signal: i32, _info: &libc::siginfo_t) -> bool {
+    false
+}
 #[cfg(unix)]
 pub(crate) use posix::{install_guard_handler, leave_signal_stack, use_signal_stack};
 

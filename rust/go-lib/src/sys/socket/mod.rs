@@ -11,10 +11,22 @@
 //!
 //! | backend | where |
 //! |---|---|
-//! | `linux` | Linux |
+//! | `posix` | what POSIX has |
+//! | `linux` | sockets that do not block from the beginning, on Linux |
+//! | `bsd` | sockets that are made not to block, on macOS and FreeBSD |
 
+#[cfg(not(target_os = "linux"))]
+mod bsd;
 #[cfg(target_os = "linux")]
 mod linux;
+mod posix;
 
+#[cfg(not(target_os = "linux"))]
+pub(crate) use bsd::accept;
+#[cfg(not(target_os = "linux"))]
+use bsd::stream;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{accept, connect, set_backlog, tcp_socket};
+pub(crate) use linux::accept;
+#[cfg(target_os = "linux")]
+use linux::stream;
+pub(crate) use posix::{connect, set_backlog, tcp_socket};

@@ -20,12 +20,17 @@
 //! |---|---|
 //! | `posix` | what POSIX has |
 //! | `linux` | the rest, on Linux |
+//! | `bsd` | the rest, on macOS and FreeBSD |
 
+#[cfg(not(target_os = "linux"))]
+mod bsd;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(unix)]
 mod posix;
 
+#[cfg(not(target_os = "linux"))]
+pub(crate) use bsd::{gettid, sleep_exactly, sleeps, tids};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{gettid, sleep_exactly, sleeps, tids};
 #[cfg(unix)]

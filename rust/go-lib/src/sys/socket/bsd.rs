@@ -1,0 +1,39 @@
+//! Sockets made not to block, and not to survive an exec, after the call that makes them.
+//!
+//! Between the two a child that another thread forks keeps them.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::posix::check;
+
+fn prepared(fd: OwnedFd) -> io::Result<OwnedFd> {
+    let raw = fd.as_raw_fd();
+    // SAFETY: no pointers.
+    unsafe {
+        check(libc::fcntl(raw, libc::F_SETFD, libc::FD_CLOEXEC))?;
+        check(libc::fcntl(raw, libc::F_SETFL, libc::O_NONBLOCK))?;
+    }
+    Ok(fd)
+}
+
+/// A new stream socket of `family`; it does not block.
+///
+/// # Errors
+/// The OS's.
+pub(super) fn stream(family: i32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; the descriptor is ours.
+    let fd = unsafe { OwnedFd::from_raw_fd(check(libc::socket(family, libc::SOCK_STREAM, 0))?) };
+    prepared(fd)
+}
+
+/// Takes a connection; it does not block.
+///
+/// # Errors
+/// The OS's; `WouldBlock` if there is none.
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let (addr, len) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: no address is asked for; the descriptor is ours.
+    let fd = unsafe { OwnedFd::from_raw_fd(check(libc::accept(fd.as_raw_fd(), addr, len))?) };
+    prepared(fd)
+}

@@ -3,7 +3,7 @@
 //! One folder a concept; nothing here knows of goroutines. What differs between systems lies behind a contract in words, in the
 //! folder's `mod.rs`, with a backend for each system and tests of the contract: `futex`, `membarrier`, `memory`, `thread`,
 //! `signal`, `disturb`, `clock`, `cpus`, `socket`, `poll`. Linux is the one system that has them all;
-//! what the others have compiles and links (`make check-targets`), and nobody has run it.
+//! what the others have compiles (`make check-targets`), and nobody has run it.
 
 pub(crate) mod arch;
 pub(crate) mod clock;

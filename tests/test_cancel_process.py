@@ -7,7 +7,7 @@ import pytest
 from golib import Cancelled, Chan, shield, timeout
 from golib.context import background, with_cancel
 
-from support import Boom, run_ok, run_script
+from support import SLACK, Boom, run_ok, run_script
 
 # -- run ---------------------------------------------------------------------------------------
 
@@ -168,7 +168,7 @@ def test_a_timeout_runs_out_in_the_forked_child_too(run):
         def main():
             pid = None
             try:
-                with golib.timeout(0.3):
+                with golib.timeout({0.3 * SLACK}):
                     golib.gosched()
                     pid = os.fork()
                     golib.sleep(30)

@@ -9,8 +9,9 @@
 //! schedules with that many), and under `Fails without` what was removed from the source to see it
 //! fail. Weak memory is explored without a bound. A lost wake-up shows as loom's "deadlock".
 //!
-//! What a model cannot show: the values of plain cells in the runtime are not tracked by loom; the
-//! locks and claims that guard them are, by passing [`models::Token`]s, which are.
+//! A model cannot check the values of plain cells in the runtime, which loom does not track. It
+//! does check the locks and claims that guard them, by passing [`models::Token`]s, which loom
+//! tracks.
 
 #![cfg(golib_loom)]
 #![cfg_attr(
@@ -33,7 +34,7 @@ mod sync;
 #[path = "../../rust/go-lib/src/sys/mod.rs"]
 mod sys;
 
-/// What stands in for `go!`: a thread of the model.
+/// Stands in for `go!`: a thread of the model.
 #[cfg(test)]
 use models::go;
 #[cfg(not(test))]

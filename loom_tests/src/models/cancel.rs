@@ -34,8 +34,8 @@ fn cancel_and_wait(node: &Arc<Node>) {
 const INHERITED: Option<End> = Some(End { why: Why::Cancelled, inherited: true });
 
 /// Proves: a child that registers while its parent is cancelled ends with it, once both have
-/// returned, and its deadline is not in the heap then; who finds a node ended sees what was
-/// published.
+/// returned, and its deadline is not in the heap then; a reader that finds a node ended sees
+/// everything published before.
 ///
 /// Bound: 2 threads, unbounded (16 preemptions).
 ///
@@ -102,8 +102,8 @@ fn a_cancel_and_a_deadline_against_the_drop_of_a_child() {
     });
 }
 
-/// Proves: a child that is cancelled and one that is dropped at the same time leave nothing in their
-/// parent, which goes on, nor in the heap.
+/// Proves: a child that is cancelled and one that is dropped at the same time leave nothing in
+/// their parent, which continues, nor in the heap.
 ///
 /// Bound: 2 threads, unbounded (16 preemptions).
 ///
@@ -130,8 +130,8 @@ fn a_child_leaves_its_parent_alone() {
     });
 }
 
-/// Proves: whoever cancels finds everything below ended, and its channels closed, when it returns,
-/// also what another cancel, further down, is just about to end.
+/// Proves: when a cancel returns, everything below has ended and its channels are closed, even
+/// nodes that another cancel, further down, is about to end.
 ///
 /// Bound: 2 threads, three levels; unbounded (16 preemptions).
 ///

@@ -1,4 +1,4 @@
-//! The claim word: who ends a wait.
+//! The claim word decides what ends a wait.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ struct Wait {
     peer: Token,
     timer: Token,
     interrupter: Token,
-    /// What goready does for the winner: lets the waiter go on, and shows it what was written.
+    /// Does what goready does for the winner: resumes the waiter, and shows it what was written.
     readied: AtomicBool,
 }
 
@@ -44,8 +44,8 @@ impl Wait {
 }
 
 /// Proves: of a peer, a timer and an interrupt exactly one wins; the winner sees what the waiter
-/// wrote before it waited, the waiter who has readied it and what that one wrote; an interrupt that
-/// lost stays pending.
+/// wrote before it waited, the waiter sees which one has readied it and what that one wrote; an
+/// interrupt that lost stays pending.
 ///
 /// Bound: 4 threads, 3 preemptions.
 ///

@@ -66,8 +66,8 @@ fn a_notification_is_not_lost_before_the_park() {
     });
 }
 
-/// Proves: of two who wait for one thing the patient one gets it when the other gives up, be it before
-/// it parks or afterwards: the notification goes on to the next.
+/// Proves: of two waiters the patient one gets the notification when the other gives up, before or
+/// after it parks: the notification passes on to the next.
 ///
 /// Bound: 3 threads; 2 preemptions.
 ///
@@ -98,8 +98,8 @@ fn a_notification_of_one_that_gives_up_goes_on_to_the_next() {
     }
 }
 
-/// Proves: a set wakes who waits or is about to, and shows what was done before it; a clear
-/// afterwards takes nothing from them.
+/// Proves: a set wakes every waiter, even one about to wait, and publishes what was done before it;
+/// a clear afterwards takes nothing from them.
 ///
 /// Bound: 2 threads; 3 preemptions.
 ///

@@ -11,8 +11,8 @@ use crate::runtime::object::wait::{Wait, WaitError};
 use crate::runtime::proc::ready::goready;
 use crate::runtime::proc::{checkdead, find, lists, sysmon, wake};
 
-/// Proves: when a thread begins to wait for ever while the only M falls asleep, sysmon, which falls
-/// asleep as well, is told, and finds that everything is dead.
+/// Proves: when a thread begins to wait forever while the only M falls asleep, sysmon, which falls asleep as well, is
+/// told, and finds that everything is dead.
 ///
 /// Bound: 3 threads; 2 preemptions.
 ///

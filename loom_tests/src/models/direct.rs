@@ -99,8 +99,8 @@ impl Model {
         m
     }
 
-    /// The goroutine that runs on `m`, this thread's, parks. True: it went on at once, since it was
-    /// readied meanwhile.
+    /// The goroutine that runs on `m`, this thread's, parks. True: it continued at once, because it was readied
+    /// meanwhile.
     fn park(&self, m: &M) -> bool {
         self.lock.lock();
         // SAFETY: the lock is held; `unlock` releases it.
@@ -108,7 +108,7 @@ impl Model {
             self.q.enqueue(std::ptr::from_ref(&self.sg).cast_mut());
             enter_rt_on(m);
             if m.pp().is_null() {
-                // The P was taken before: the park goes by way of g0, which `park` models.
+                // The P was taken before: the park goes through g0, which `park` models.
                 self.q.remove(std::ptr::from_ref(&self.sg).cast_mut());
                 self.lock.unlock();
                 return true;
@@ -189,8 +189,8 @@ fn a_goroutine_found_before_it_is_saved_runs_elsewhere_only_after() {
     });
 }
 
-/// Proves: with nobody else to run, a goroutine that is readied during its own park goes on at once
-/// or is found in the queue, exactly once and in the right status.
+/// Proves: with nobody else to run, a goroutine that is readied during its own park continues at once or is found in
+/// the queue, exactly once and in the right status.
 ///
 /// Bound: 2 threads, unbounded (16 preemptions).
 ///
@@ -217,7 +217,7 @@ fn a_goroutine_readied_during_its_park_goes_on_once() {
 /// A goroutine that is about to end, and a new one.
 struct Succession {
     g: Box<G>,
-    /// Stands for the plain fields of `g`, which its M and whoever uses it again write.
+    /// Stands for the plain fields of `g`, which its M and its next user write.
     used: Token,
     next: Box<G>,
     /// Stands for those of `next`, which its maker and its M write.

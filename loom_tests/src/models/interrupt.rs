@@ -29,7 +29,7 @@ impl Victim {
     }
 
     fn interrupt(self) {
-        // SAFETY: as above; who claims readies.
+        // SAFETY: as above; the claimer readies it.
         unsafe {
             if (*self.0).wait.interrupt() {
                 goready(self.0);
@@ -37,7 +37,7 @@ impl Victim {
         }
     }
 
-    /// What a cancelled goroutine's next wait comes to.
+    /// The outcome of a cancelled goroutine's next wait.
     fn assert_still_interrupted(self) {
         // SAFETY: as above.
         unsafe { assert!((*self.0).wait.is_pending()) };
@@ -191,8 +191,8 @@ fn an_interrupted_writer_forgets_no_reader() {
     });
 }
 
-/// Proves: an acquire that is interrupted holds no permit, and who waits behind it for fewer goes on;
-/// one that was granted holds all of its permits.
+/// Proves: an interrupted acquire holds no permit, and a waiter behind it that wants fewer
+/// continues; one that was granted holds all of its permits.
 ///
 /// Bound: 3 threads; 2 preemptions.
 ///
@@ -234,7 +234,8 @@ fn a_notification_is_taken_or_goes_on() {
         let (world, shared) =
             (World::new(0), Arc::new((MutexCore::new(), CondCore::new(), super::Token::new(0))));
         let victim = Victim::of(world.enter());
-        // Who is woken without having been interrupted consumes what there is, or passes it on.
+        // A goroutine woken without having been interrupted consumes what there is, or passes it
+        // on.
         let (world2, shared2) = (world.clone(), shared.clone());
         let other = spawn(move || {
             world2.enter();

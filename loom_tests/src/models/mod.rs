@@ -1,4 +1,4 @@
-//! What the models share: the explorer, a world of Ms and Ps, values that loom watches.
+//! Shared by the models: the explorer, a world of Ms and Ps, values that loom watches.
 
 mod cancel;
 mod chan;

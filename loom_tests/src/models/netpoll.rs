@@ -19,7 +19,7 @@ use crate::runtime::proc::wake::attend;
 use crate::runtime::proc::{find, stop};
 use crate::sys::poll::READ;
 
-/// A descriptor: what there is to read, and who waits for it.
+/// A descriptor: the bytes to read, and their waiter.
 struct Socket {
     pd: PollDesc,
     bytes: AtomicU32,
@@ -55,8 +55,8 @@ impl Socket {
     }
 }
 
-/// Proves: an edge before, during or after the wait is not lost, and who was woken by it finds what it
-/// told of; nobody counts as waiting afterwards.
+/// Proves: an edge before, during or after the wait is not lost, and the goroutine that it wakes
+/// finds the data; nobody counts as waiting afterwards.
 ///
 /// Bound: 2 threads; 4 preemptions.
 ///
@@ -190,8 +190,8 @@ fn the_end_is_not_slept_through() {
     }
 }
 
-/// Proves: an M that is about to sleep in the poller and its waker do not miss each other, and what
-/// the waker wrote is seen, be it before the sleep, by its end, or after one that ended by itself; the
+/// Proves: an M that is about to sleep in the poller and its waker do not miss each other, and the
+/// waker's writes are seen before the sleep, at its end, or after a sleep that ended by itself; the
 /// note can be slept on afterwards.
 ///
 /// Bound: 2 threads, unbounded (16 preemptions).
@@ -235,7 +235,7 @@ fn who_sleeps_elsewhere_is_woken_there() {
 
 /// Proves: while the last M falls asleep a thread without a P begins to wait: then that M, or one
 /// that the thread starts, is in the poller. (In a model the poller's sleep ends at once; an M that
-/// sleeps elsewhere sleeps for ever.)
+/// sleeps elsewhere sleeps forever.)
 ///
 /// Bound: 2 threads; 4 preemptions.
 ///
@@ -263,7 +263,7 @@ fn somebody_polls_for_a_waiter_without_a_p() {
     });
 }
 
-/// Proves: one at a time has a mode, each sees what the last one did, and nobody waits for ever.
+/// Proves: one at a time has a mode, each sees what the last one did, and nobody waits forever.
 ///
 /// Bound: 3 threads, 2 preemptions.
 ///

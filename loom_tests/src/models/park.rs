@@ -12,7 +12,7 @@ use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc::leave::park_m;
 use crate::runtime::proc::ready::ready;
 
-/// What a primitive is to its waiters: a queue under a lock.
+/// A primitive as its waiters see it: a queue under a lock.
 struct Primitive {
     lock: Mutex,
     q: WaitQ,
@@ -132,7 +132,7 @@ fn a_park_against_a_peer_and_an_interrupt() {
 /// Bound: 2 threads, unbounded (16 preemptions).
 ///
 /// Fails without: the order in `park_m` (`unlockf` before `begin`: the waiter is dropped and sleeps
-/// for ever).
+/// forever).
 #[test]
 fn a_park_against_a_peer() {
     explore("park/ready: peer", 16, || {

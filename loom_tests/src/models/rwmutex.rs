@@ -43,7 +43,8 @@ fn writers_exclude_and_nobody_is_forgotten() {
     });
 }
 
-/// Proves: a reader that waits behind a writer goes on when that gives up, while another reads on.
+/// Proves: a reader that waits behind a writer continues when that gives up, while another still
+/// reads.
 ///
 /// Bound: 3 threads; 2 preemptions.
 ///

@@ -67,7 +67,7 @@ fn a_select_against_two_senders() {
 }
 
 /// Proves: a select that receives and one that sends, on the same two channels in opposite order,
-/// meet on exactly one of them; neither waits for ever, for a lock or for the other.
+/// meet on exactly one of them; neither waits forever, for a lock or for the other.
 ///
 /// Bound: 2 threads, 3 preemptions; one round, and two rounds with 2 preemptions.
 ///

@@ -7,8 +7,8 @@ use super::{explore, spawn, Token, World};
 use crate::runtime::block::sema::SemaphoreCore;
 use crate::runtime::object::wait::Wait;
 
-/// Proves: two who want all permits exclude one another, also beside one who gives up waiting for
-/// them; no permit is lost and nobody is forgotten.
+/// Proves: two goroutines that want all permits exclude one another, even beside one that gives up waiting for them;
+/// no permit is lost and nobody is forgotten.
 ///
 /// Bound: 3 threads; 2 preemptions.
 ///
@@ -44,7 +44,7 @@ fn no_permit_is_lost() {
     });
 }
 
-/// Proves: one that waits behind a larger wish goes on when that gives up, though nothing is released.
+/// Proves: a waiter behind one with a larger wish continues when that gives up, though nothing is released.
 ///
 /// Bound: 3 threads; 2 preemptions.
 ///

@@ -41,8 +41,8 @@ fn a_wait_group_against_two_that_are_done() {
     });
 }
 
-/// Proves: a group is used again at once: while the last `done` of the first round wakes its
-/// waiter, the second round begins, and who waits for that is not woken with the first.
+/// Proves: a group is used again at once: while the last `done` of the first round wakes its waiter, the second round
+/// begins, and its waiter is not woken with the first.
 ///
 /// Bound: 4 threads; 2 preemptions.
 ///
@@ -85,8 +85,8 @@ fn a_wait_group_is_reused_at_once() {
     });
 }
 
-/// Proves: the mutex excludes, publishes and forgets nobody, through both of its modes (in a model
-/// whoever loses once starves).
+/// Proves: the mutex excludes, publishes and forgets nobody, through both of its modes (in a model a single loss
+/// counts as starving).
 ///
 /// Bound: 3 threads; 2 preemptions.
 ///
@@ -122,8 +122,8 @@ fn a_mutex_excludes_and_forgets_nobody() {
     });
 }
 
-/// Proves: who has unlocked and looks at the queue late, when a newcomer has the mutex and a waiter asks to be
-/// next, does not give it away.
+/// Proves: an unlocker that looks at the queue late, when a newcomer has the mutex and a waiter asks to be next, does
+/// not give the mutex away.
 ///
 /// Bound: 3 threads, one of which locks twice; 3 preemptions.
 ///
@@ -159,8 +159,8 @@ fn a_late_look_at_the_queue_gives_nothing_away() {
     });
 }
 
-/// Proves: once a waiter has asked to be next, the holder's unlock gives it the mutex: whoever gets it
-/// then, be it at once, comes after that waiter.
+/// Proves: once a waiter has asked to be next, the holder's unlock gives it the mutex: the next owner, even an
+/// immediate one, comes after that waiter.
 ///
 /// Bound: 2 threads; 4 preemptions.
 ///
@@ -191,13 +191,12 @@ fn a_starving_waiter_is_next() {
     });
 }
 
-/// Proves: a lock that timed out leaves the mutex to those who wait: nobody is forgotten, also if
-/// the one that was woken gives up.
+/// Proves: a lock that timed out leaves the mutex to the waiters: nobody is forgotten, even if the woken one gives up.
 ///
 /// Bound: 3 threads; 2 preemptions.
 ///
-/// Fails without: WOKEN cleared by who looks (`!awoke`); the mutex taken by a woken waiter before
-/// its deadline is looked at.
+/// Fails without: WOKEN cleared by the one that looks (`!awoke`); the mutex taken by a woken waiter before its
+/// deadline is looked at.
 #[test]
 fn a_lock_that_timed_out_forgets_nobody() {
     explore("Mutex: timeout", 2, || {
@@ -236,7 +235,7 @@ fn a_lock_that_timed_out_forgets_nobody() {
     });
 }
 
-/// Proves: an event wakes who waits or is about to, and shows what was done before it.
+/// Proves: an event wakes every waiter, even one about to wait, and publishes what was done before it.
 ///
 /// Bound: 3 threads (two wait); 3 preemptions.
 ///

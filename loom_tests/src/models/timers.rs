@@ -40,7 +40,7 @@ fn a_stop_against_a_timer_that_fires() {
         assert!(s.g.wait.begin());
         // SAFETY: everything outlives the execution; the timer is not armed.
         assert!(unsafe { s.timers.arm(s.gp(), 1, first) });
-        // Stands for goready, without which a parked G does not go on.
+        // Stands for goready, without which a parked G does not resume.
         let readied = Arc::new(AtomicBool::new(false));
         let (s2, readied2) = (s.clone(), readied.clone());
         let firing = spawn(move || {
@@ -195,7 +195,7 @@ fn a_stop_against_a_tick_for_a_waiting_receiver() {
         });
         let stopped = timer.stop();
         ringing.join().unwrap();
-        // Whoever waits on gets this.
+        // The waiter that stays gets this.
         ticks.0.close().unwrap();
         assert_eq!(receiver.join().unwrap(), !stopped);
     });

@@ -1,4 +1,4 @@
-//! What the crate's published line (up to 0.6.3) got wrong, each a property that holds here.
+//! Flaws of the crate's published line (up to 0.6.3), each as a property that holds here.
 //!
 //! There: select preferred its first ready or
 //! closed case, blocking calls could use up the Ps, goroutines beyond 32 000 failed, GOMAXPROCS did
@@ -206,7 +206,7 @@ fn gomaxprocs_goes_down_under_load() {
             let n = 1 + seed.below(4) as usize;
             go_lib::set_gomaxprocs(n);
             assert_eq!(go_lib::gomaxprocs(), n);
-            // All go on, on those that are left.
+            // All continue on the remaining ones.
             let before = rounds.load(Ordering::Relaxed);
             until(|| rounds.load(Ordering::Relaxed) > before + 20);
         }

@@ -71,8 +71,8 @@ fn references_to_locals_hold_across_deep_recursion() {
     });
 }
 
-/// Sixteen whole vector registers keep what was put into them while nothing is called, for `rounds`
-/// rounds of the loop; what was lost.
+/// Sixteen whole vector registers keep their values while nothing is called, for `rounds` rounds of
+/// the loop; returns the lost ones.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx")]
 unsafe fn vector_registers_kept(seed: u64, rounds: u64) -> Vec<usize> {

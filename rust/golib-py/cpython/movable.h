@@ -23,7 +23,7 @@ typedef struct golib_range {
 
 /* The function around pc, as far as .eh_frame knows. 0 if it does not. */
 int golib_cfi_function(const void *pc, golib_range *out);
-/* The step at pc (the call's own bytes, one before the return address). 0: cannot be told. */
+/* The step at pc (the call's own bytes, one before the return address). 0: not understood. */
 int golib_cfi_step(const void *pc, golib_step *out);
 
 /* The parts of the function around pc, which the compiler may have split: those that it jumps into. Count of them, the

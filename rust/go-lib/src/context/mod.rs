@@ -24,10 +24,10 @@
 //! });
 //! ```
 //!
-//! Who sees a context's `done` closed sees it and all below it ended. Deadlines are timers, not
-//! goroutines. A context that was cancelled, or of which nobody has the [`Context`] or the
-//! [`CancelFn`] any more, leaves nothing in its parent: a forgotten cancel leaks nothing. All of
-//! this works on ordinary threads too.
+//! Once a context's `done` is seen closed, it and everything below it is seen ended. Deadlines are
+//! timers, not goroutines. A context that was cancelled, or of which nobody has the [`Context`] or
+//! the [`CancelFn`] any more, leaves nothing in its parent: a forgotten cancel leaks nothing. All
+//! of this works on ordinary threads too.
 //!
 //! Go: package context
 
@@ -52,7 +52,7 @@ pub use after::{after_func, StopFn};
 pub use cancel::{CancelCauseFn, CancelFn};
 pub use error::ContextError;
 
-/// What [`cause`] tells: an error that may be shared.
+/// The result of [`cause`]: an error that may be shared.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
 /// A cancellation, a deadline and values, for all who have a clone.
@@ -84,7 +84,7 @@ enum Kind {
     Root,
     /// Asked for by its type.
     Value(Box<dyn Any + Send + Sync>),
-    /// `cancel` is its own; the cause, if it was given one.
+    /// `cancel` is its own handle; the cause, if it was given one.
     Cancel(OnceLock<Cause>),
     WithoutCancel,
 }
@@ -154,7 +154,7 @@ impl Context {
             }
         };
         for busy in cancel.cancel(why, publish) {
-            // Whoever ends it closes this without waiting for anybody.
+            // Ending the context closes this without waiting for anybody.
             let _ = busy.done.rx.recv();
         }
     }
@@ -228,8 +228,8 @@ impl Context {
 
     /// The value of this type that was given to the context or, nearest first, to one above it.
     ///
-    /// The type is the key: a value gets a type of its own, so that nobody else's is taken for it
-    /// (Go asks the same of its keys). Cost: a step for each context on the way up.
+    /// The type is the key: a value gets a type of its own, so that it cannot be confused with
+    /// another's (Go asks the same of its keys). Cost: a step for each context on the way up.
     ///
     /// Go: `Context.Value`.
     ///
@@ -363,8 +363,8 @@ pub fn with_timeout(parent: &Context, timeout: Duration) -> (Context, CancelFn) 
 /// A child with a value, which [`Context::value`] finds by its type; it hides one of the same type
 /// above.
 ///
-/// The value is dropped by who drops the last context that has it, never by the runtime. Go:
-/// `context.WithValue`, with the type as the key.
+/// The value is dropped with the last context that has it, by that context's owner and never by the
+/// runtime. Go: `context.WithValue`, with the type as the key.
 ///
 /// # Examples
 /// ```

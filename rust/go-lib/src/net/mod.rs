@@ -1,9 +1,9 @@
 //! Networking: TCP, UDP and Unix sockets whose waits park the goroutine.
 //!
-//! The types have the names and the shape of `std::net`. What differs: an operation that has to wait
-//! leaves the processor to other goroutines; there are deadlines, as in Go; and `close` ends what
-//! waits, in whichever goroutine; and `accept` returns the connection alone, which knows its
-//! `peer_addr`. All of it works on ordinary threads too, which then wait alone.
+//! The types have the names and the shape of `std::net`. What differs: an operation that has to
+//! wait leaves the processor to other goroutines; there are deadlines, as in Go; `close` ends waits
+//! in any goroutine; and `accept` returns the connection alone, which knows its `peer_addr`. All of
+//! it works on ordinary threads too, which then wait alone.
 //!
 //! ```
 //! use go_lib::net::{TcpListener, TcpStream};
@@ -47,14 +47,13 @@
 //! | `NotConnected` | "use of closed network connection": after `close`, also by another goroutine |
 //!
 //! # Names
-//! Where an address is asked for, a name may stand, which is then resolved by the C library, in a
-//! call that blocks an OS thread of its own while other goroutines go on. It may need some 100 KiB
-//! of stack.
+//! An address may be given as a name. The C library then resolves it, in a call that blocks an OS
+//! thread of its own while other goroutines continue. It may need some 100 KiB of stack.
 //!
 //! # Descriptors
-//! `AsFd` is not implemented: what it lends must stay open, and anybody with a reference may `close`.
-//! `into_std` gives a socket back to `std`; a socket of `std` becomes one of these by `TryFrom`. The
-//! socket does not block, which copies of its descriptor share.
+//! `AsFd` is not implemented: a lent descriptor must stay open, but anybody with a reference may
+//! `close`. `into_std` gives a socket back to `std`; a socket of `std` becomes one of these by
+//! `TryFrom`. The socket does not block, which copies of its descriptor share.
 //!
 //! Go: package net
 

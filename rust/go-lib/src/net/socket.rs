@@ -119,8 +119,8 @@ impl<S: Kind> Socket<S> {
         Self::new(io)
     }
 
-    /// When operations end that have not completed, with an error of kind `TimedOut`: those
-    /// that wait now and later ones. `None`: they wait for ever.
+    /// When operations end that have not completed, with an error of kind `TimedOut`: those that
+    /// wait now and later ones. `None`: they wait forever.
     ///
     /// Units: a point in time, not a duration; a past one ends operations at once. It holds
     /// until it is set anew. Clones share it. Go: `SetDeadline`.
@@ -180,8 +180,8 @@ impl<S: Kind> Socket<S> {
         self.fd.set_deadline(&[Mode::Write], at)
     }
 
-    /// Closes the socket, for all clones: whoever waits in one of its operations gets the
-    /// error "use of closed network connection", and so does whoever begins one later.
+    /// Closes the socket, for all clones: operations that wait fail with "use of closed network
+    /// connection", and so do later ones.
     ///
     /// Without it a socket is closed when it and all its clones have been dropped. Go: `Close`.
     ///
@@ -255,9 +255,8 @@ impl<S: Kind> Socket<S> {
         self.fd.with(|io| Ok(io.as_raw_fd())).unwrap_or(-1)
     }
 
-    /// Gives the socket to `std`, blocking as its sockets are. If there are clones, which go
-    /// on, it is a copy of the descriptor, that shares with them whether it blocks: then it
-    /// does not.
+    /// Gives the socket to `std`, blocking as its sockets are. If there are clones, which stay
+    /// usable, it is a copy of the descriptor, which shares their mode: it does not block.
     ///
     /// # Errors
     /// It was closed, or no descriptor can be had.
@@ -324,7 +323,7 @@ impl<S: Data> Socket<S> {
         self.fd.set_timeout(Mode::Read, timeout)
     }
 
-    /// What [`set_read_timeout`](Self::set_read_timeout) set.
+    /// The timeout set by [`set_read_timeout`](Self::set_read_timeout).
     ///
     /// # Errors
     /// None; `Result` is std's.
@@ -359,7 +358,7 @@ impl<S: Data> Socket<S> {
         self.fd.set_timeout(Mode::Write, timeout)
     }
 
-    /// What [`set_write_timeout`](Self::set_write_timeout) set.
+    /// The timeout set by [`set_write_timeout`](Self::set_write_timeout).
     ///
     /// # Errors
     /// None; `Result` is std's.

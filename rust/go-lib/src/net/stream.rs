@@ -33,7 +33,7 @@ impl Stream for std::net::TcpStream {
 }
 
 impl Stream for std::os::unix::net::UnixStream {
-    // A read ends also where descriptors were sent along, or the sender changes.
+    // A read also ends where descriptors were sent along, or the sender changes.
     const DRAINS: bool = false;
     fn io(&self) -> impl Read + Write + '_ {
         self
@@ -73,8 +73,8 @@ impl<S: Stream> Socket<S> {
     /// Writes as many bytes of `buf` as the other end's and the system's buffers take, and says
     /// how many; `write_all` of `std::io::Write` writes them all.
     ///
-    /// Blocks while not one can be taken: the goroutine or the OS thread. Go: `Write`, which
-    /// goes on to the end.
+    /// Blocks while not one can be taken: the goroutine or the OS thread. Go: `Write`, which writes
+    /// everything.
     ///
     /// # Errors
     /// The stream was closed or broken, its deadline has passed; else the OS's.
@@ -111,7 +111,7 @@ impl<S: Stream> Socket<S> {
     }
 
     /// Shuts one direction down, or both: the other end reads to an end, or cannot write any more.
-    /// Whoever waits here in a direction that is shut down goes on, too.
+    /// An operation that waits in a direction that is shut down ends, too.
     ///
     /// Go: `CloseRead`, `CloseWrite`.
     ///

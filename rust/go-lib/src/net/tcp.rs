@@ -1,4 +1,4 @@
-//! TCP: connections, and who accepts them.
+//! TCP: connections, and the listeners that accept them.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -226,8 +226,8 @@ impl TcpStream {
 pub type TcpListener = Socket<std::net::TcpListener>;
 
 impl TcpListener {
-    /// Listens at `addr`; port 0 stands for any free one. As many connections may wait to be accepted
-    /// as the system allows.
+    /// Listens at `addr`; port 0 means any free one. As many connections may wait to be accepted as
+    /// the system allows.
     ///
     /// Go: `net.Listen`.
     ///

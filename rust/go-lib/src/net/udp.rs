@@ -27,7 +27,7 @@ use crate::runtime::poller::desc::Mode;
 pub type UdpSocket = Socket<std::net::UdpSocket>;
 
 impl UdpSocket {
-    /// A socket at `addr`; port 0 stands for any free one.
+    /// A socket at `addr`; port 0 means any free one.
     ///
     /// Go: `net.ListenPacket`.
     ///
@@ -90,7 +90,8 @@ impl UdpSocket {
         self.fd.operate(Mode::Write, |io| io.send_to(buf, addr))
     }
 
-    /// Receives one datagram; what does not fit into `buf` is lost. Its size, and who sent it.
+    /// Receives one datagram; bytes that do not fit into `buf` are lost. Returns its size and its
+    /// sender.
     ///
     /// Blocks: the goroutine or the OS thread. Go: `ReadFrom`.
     ///

@@ -220,7 +220,7 @@ impl UnixDatagram {
         self.fd.operate(Mode::Write, |io| io.send(buf))
     }
 
-    /// Receives one datagram; what does not fit into `buf` is lost.
+    /// Receives one datagram; bytes that do not fit into `buf` are lost.
     ///
     /// Blocks: the goroutine or the OS thread.
     ///

@@ -50,7 +50,8 @@ impl GRef {
                 // Acquire: pairs with the Release of `runs_now`.
                 let m = self.g().m.load(Ordering::Acquire);
                 if !m.is_null() {
-                    // It may have gone on meanwhile: whoever runs there now repeats its call. SAFETY: Ms are never freed.
+                    // It may have resumed meanwhile: the goroutine that runs there now repeats its call. SAFETY: Ms
+                    // are never freed.
                     crate::sys::disturb::disturb(unsafe { (*m).tid.load(Ordering::Relaxed) });
                 }
             }
@@ -99,7 +100,7 @@ pub unsafe fn spawn_system(host: *mut (), stack_bytes: usize) -> io::Result<GRef
     unsafe { proc::newproc::newproc_host(host, stack_bytes, true) }
 }
 
-/// The running goroutine; None on a thread that is none of ours.
+/// The running goroutine; None on a thread that the runtime does not know.
 pub fn current() -> Option<GRef> {
     let gp = proc::current_goroutine();
     (!gp.is_null()).then(|| GRef::new(gp))
@@ -116,8 +117,8 @@ pub fn current_host() -> *mut () {
     unsafe { (*gp).host.load(Ordering::Relaxed) }
 }
 
-/// Gives the running host goroutine, which is about to end, another payload: from now on nobody finds the
-/// former one by way of the goroutine. Null: none any more.
+/// Gives the running host goroutine, which is about to end, another payload: from now on nobody finds the former one
+/// through the goroutine. Null: none any more.
 pub fn set_host(host: *mut ()) {
     let gp = proc::current_goroutine();
     if !gp.is_null() {
@@ -164,7 +165,7 @@ pub fn gosched() -> bool {
     unsafe { !(*proc::getg()).wait.is_pending() }
 }
 
-/// Sleeps for ever; only an interrupt or the deadlock detector ends it.
+/// Sleeps forever; only an interrupt or the deadlock detector ends it.
 pub fn park_forever(reason: WaitReason) -> WaitError {
     proc::park::park_forever(reason)
 }
@@ -231,12 +232,12 @@ pub fn threads_asleep() -> usize {
     crate::runtime::sched::sched().threads_asleep.load(Ordering::Relaxed)
 }
 
-/// Why no thread can be had (`errno` from a refused [`spawn`]), in words: the limits in force.
+/// A message that says why there is no thread (`errno` from a refused [`spawn`]): the limits in force.
 pub fn thread_limit_text(errno: i32) -> String {
     proc::newm::limit_text(crate::runtime::sched::sched(), errno)
 }
 
-/// Why no stack can be had (a [`spawn`] refused with ENOMEM), in words.
+/// A message that says why there is no stack (a [`spawn`] refused with ENOMEM).
 pub fn stack_limit_text() -> &'static str {
     proc::stacks::limit_text()
 }

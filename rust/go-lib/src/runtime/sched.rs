@@ -1,9 +1,9 @@
-//! What all Ms share: idle lists, the global queue, all Gs, Ms and Ps.
+//! The state that all Ms share: idle lists, the global queue, all Gs, Ms and Ps.
 //!
 //! # Invariants
 //! 1. `inner` is behind one lock (Go's sched.lock); no other lock is taken under it.
-//! 2. `npidle` and `nmspinning` are hints read without the lock; whoever decides to sleep re-reads
-//!    the queues after a SeqCst fence that pairs with the one in `proc::wake` (see there).
+//! 2. `npidle` and `nmspinning` are hints read without the lock; an M that decides to sleep
+//!    re-reads the queues after a SeqCst fence that pairs with the one in `proc::wake` (see there).
 //! 3. The scheduler is a value: a model or a forked child builds a new one.
 //!
 //! Go: runtime/runtime2.go (schedt)
@@ -43,7 +43,7 @@ pub(crate) struct Inner {
     /// The global queue, linked by `schedlink`.
     pub(crate) runq_first: *mut G,
     pub(crate) runq_last: *mut G,
-    /// All Ms of ours.
+    /// All of the runtime's own Ms.
     pub(crate) allm: Vec<*mut M>,
     /// Ms whose threads have ended, for the next ones (`proc::idle`).
     pub(crate) mdead: Vec<*mut M>,
@@ -77,7 +77,7 @@ pub(crate) struct Sched {
     pub(crate) nmspinning: AtomicU32,
     /// All Ps that ever were; the first `gomaxprocs` are in use.
     pub(crate) allp: [AtomicPtr<P>; NEAR_PROCS],
-    /// The places of the others: `MAX_PROCS - NEAR_PROCS` of them once there is one, for ever.
+    /// The places of the others: `MAX_PROCS - NEAR_PROCS` of them once there is one, forever.
     far_p: AtomicPtr<AtomicPtr<P>>,
     pub(crate) gomaxprocs: AtomicUsize,
     /// Every G of a goroutine.
@@ -105,20 +105,20 @@ pub(crate) struct Sched {
     pub(crate) max_threads: AtomicUsize,
     /// How many Ps to start with; 0: as many as there are CPUs.
     pub(crate) wanted_procs: AtomicUsize,
-    /// A forked child's main thread runs a goroutine, to which a deadlock is told.
+    /// A forked child's main thread runs a goroutine, which gets the report of a deadlock.
     pub(crate) main_is_goroutine: AtomicBool,
     /// A thread or a stack was refused lately (errno); the next spawn reports it.
     pub(crate) refused: AtomicU32,
-    /// stderr has been told that goroutines wait for a thread.
+    /// stderr already says that goroutines wait for a thread.
     pub(crate) told_no_thread: AtomicBool,
     /// How many Gs wait for a stack. Written under `inner`.
     pub(crate) stackless: AtomicUsize,
-    /// One of them was told to try again.
+    /// One of them is trying again.
     pub(crate) stack_try: AtomicBool,
     pub(crate) stacks: Stacks,
     /// Serialises start-up and GOMAXPROCS changes.
     pub(crate) resize: crate::runtime::object::lock::Mutex,
-    /// Everything looked asleep: sysmon is to make sure.
+    /// Everything looked asleep: sysmon must make sure.
     pub(crate) maybe_dead: AtomicBool,
     /// Ms that have given the interpreter up with the locks of their goroutine's wait held.
     pub(crate) unlocking: AtomicUsize,
@@ -215,7 +215,7 @@ impl Sched {
         if places.is_null() || i >= MAX_PROCS {
             return ptr::null_mut();
         }
-        // SAFETY: so many places, never freed.
+        // SAFETY: the array has that many places, and is never freed.
         unsafe { (*places.add(i - NEAR_PROCS)).load(Ordering::Acquire) }
     }
 
@@ -229,7 +229,7 @@ impl Sched {
                 // Release: publishes the places; pairs with far_p.
                 self.far_p.store(places, Ordering::Release);
             }
-            // SAFETY: so many places, never freed.
+            // SAFETY: the array has that many places, and is never freed.
             unsafe { &*places.add(i - NEAR_PROCS) }
         });
         // Release: publishes the P.
@@ -261,7 +261,7 @@ impl Sched {
         self.first_p()
     }
 
-    /// Every P that ever was: also those that GOMAXPROCS retired, whose timers still count.
+    /// Every P that ever was, including those that GOMAXPROCS retired, whose timers still count.
     pub(crate) fn every_p(&self) -> impl Iterator<Item = &P> + '_ {
         // SAFETY: Ps are never freed.
         (0..MAX_PROCS).map_while(|i| unsafe { self.p(i).as_ref() })
@@ -388,7 +388,7 @@ pub(crate) fn sched_if_made() -> Option<&'static Sched> {
     unsafe { SCHED.load(Ordering::Acquire).as_ref() }
 }
 
-/// Replaces the scheduler in a forked child; the old one stays as it is.
+/// Replaces the scheduler in a forked child; the old one stays untouched.
 #[cfg(not(golib_loom))]
 pub(crate) fn replace_sched() -> &'static Sched {
     let new = Box::into_raw(Box::new(Sched::new()));
@@ -407,7 +407,7 @@ pub(crate) fn sched() -> &'static Sched {
 
 static DEBUG_MIGRATE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
-/// A debug switch: every movable host goroutine goes on on another OS thread after each park.
+/// A debug switch: every movable host goroutine resumes on another OS thread after each park.
 pub fn set_debug_migrate(on: bool) {
     DEBUG_MIGRATE.store(on, Ordering::Relaxed);
 }

@@ -27,11 +27,11 @@ pub use crate::runtime::block::select::Selected;
 /// ```
 /// Any number of arms in any order, at most one of them a `timeout` or a `default`; among those
 /// that can proceed a random one is taken. The expressions are evaluated once, in the order in
-/// which they are written; the value of a send that did not happen is dropped. A channel may be
-/// any expression that yields a `Sender` or `Receiver`, a reference to one, or an `Option`, where
-/// `None` is Go's nil channel: never ready. The bodies may `break`, `return` and use `?`; the
-/// value of the macro is that of the body. Without arms it blocks for ever. More than about 60
-/// arms need a higher `#![recursion_limit]`; a list of channels is [`select::Select`](Select)'s.
+/// which they are written; the value of a send that did not happen is dropped. A channel may be any
+/// expression that yields a `Sender` or `Receiver`, a reference to one, or an `Option`, where
+/// `None` is Go's nil channel: never ready. The bodies may `break`, `return` and use `?`; the value
+/// of the macro is that of the body. Without arms it blocks forever. More than about 60 arms need a
+/// higher `#![recursion_limit]`; a list of channels is [`select::Select`](Select)'s.
 ///
 /// Blocks: the goroutine or the OS thread; with a `default`, nothing. Cost: no allocation with up
 /// to eight arms.

@@ -61,9 +61,8 @@ pub(crate) unsafe fn thread_unpark(token: *mut ()) {
     RETURNING.fetch_add(1, Ordering::SeqCst);
     if embedder::is_exiting() && !main_thread::is_this() {
         RETURNING.fetch_sub(1, Ordering::SeqCst);
-        // A daemon thread, and the interpreter is going away: CPython would end the thread by
-        // unwinding it, through frames of ours that cannot be unwound so. It sleeps instead, as
-        // CPython 3.14 has it.
+        // A daemon thread while the interpreter ends: CPython would end the thread by unwinding it, through frames
+        // that cannot be unwound so. It sleeps instead, as CPython 3.14 has it.
         loop {
             std::thread::park();
         }
@@ -78,7 +77,7 @@ pub(crate) unsafe fn thread_unpark(token: *mut ()) {
 /// any thread does that wants the interpreter then.
 pub(super) fn sleep_for_good(_gil: Gil<'_>) -> ! {
     if embedder::current_host().is_null() {
-        // SAFETY: the GIL is held by this thread's own state, which it gives up for ever.
+        // SAFETY: the GIL is held by this thread's own state, which it gives up forever.
         unsafe { tstate::thread_save() };
         loop {
             std::thread::park();

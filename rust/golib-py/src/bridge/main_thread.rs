@@ -46,7 +46,7 @@ pub(crate) fn is_this() -> bool {
 }
 
 unsafe fn pthread_self() -> u64 {
-    // SAFETY: pthread_self has no requirements; CPython's ident of a thread is its pthread_t.
+    // SAFETY: pthread_self has no requirements; CPython uses a thread's pthread_t as its ident.
     unsafe { ffi::PyThread_get_thread_ident() as u64 }
 }
 

@@ -1,4 +1,4 @@
-//! What the first goroutine sets going. Importing the module starts nothing.
+//! What the first goroutine sets up. Importing the module starts nothing.
 //!
 //! The first `go` installs the identity patches, the exit and fork hooks and the SIGQUIT handler (`golib._start`).
 

@@ -1,4 +1,4 @@
-//! What the types give to asyncio: awaitables made by `golib._asyncio`, which is imported with the first of them.
+//! The types' awaitables for asyncio, made by `golib._asyncio`, which the first of them imports.
 //!
 //! Nothing here waits: a coroutine waits in its event loop.
 

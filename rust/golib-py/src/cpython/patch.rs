@@ -42,7 +42,7 @@ unsafe impl Sync for Waits {}
 /// # Safety
 /// The GIL is held.
 pub unsafe fn set_waits(waits: &'static Waits) {
-    // SAFETY: the table lives for ever; the GIL serialises this with its readers.
+    // SAFETY: the table lives forever; the GIL serialises this with its readers.
     unsafe { ffi::golib_set_waits(waits) }
 }
 

@@ -1,7 +1,7 @@
 //! Classes: instances with fields of Rust's, and the types that CPython knows of them.
 //!
-//! An instance is an [`Object<T>`](Object): CPython's header and a `T`. What the collector and the end of an instance need to
-//! know is said once, in [`Class`]; [`TypeSpec`](super::spec::TypeSpec) makes the type.
+//! An instance is an [`Object<T>`](Object): CPython's header and a `T`. [`Class`] says once everything that the
+//! collector and the end of an instance need; [`TypeSpec`](super::spec::TypeSpec) makes the type.
 //!
 //! # Invariants
 //! 1. An `Object<T>` is only ever an instance of the type that was made for `T`, or of a subclass.
@@ -37,7 +37,7 @@ impl<T> Object<T> {
     /// The instance as an object.
     #[inline(always)]
     pub(crate) fn object(&self) -> Ref<'_> {
-        // SAFETY: whoever has `&self` keeps the instance alive.
+        // SAFETY: the holder of `&self` keeps the instance alive.
         unsafe { Ref::borrowed(ptr::from_ref(self).cast_mut().cast()) }
     }
 
@@ -97,7 +97,7 @@ pub(crate) unsafe fn this<'a, T>(object: Raw) -> &'a Object<T> {
 /// `repr(C)`, with a `B` first.
 pub(crate) unsafe trait Extends<B> {}
 
-/// What CPython asks of the instances with these fields.
+/// The functions that CPython calls for instances with these fields.
 pub(crate) trait Class: Sized + 'static {
     /// The collector knows the instances: they refer to others.
     const COLLECTED: bool;
@@ -141,7 +141,7 @@ impl Weaklist {
 pub(crate) struct Visitor {
     visit: ffi::visitproc,
     arg: *mut c_void,
-    /// What a visit came to: not 0 ends it.
+    /// The result of a visit: anything but 0 ends it.
     stop: c_int,
 }
 

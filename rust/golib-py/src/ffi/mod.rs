@@ -2,13 +2,14 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`gil`] | the tokens: what a thread may do; how to write a method |
+//! | [`gil`] | the tokens that say what a thread may do; how to write a method |
 //! | [`refs`] | references to objects: borrowed, new, and in fields |
 //! | [`runtime`] | calls into the runtime, which may park |
 //! | [`pile`] | references that are dropped later |
 //! | [`python`] | the functions of the C API that are used |
-//! | [`class`], [`spec`], [`methods`], [`args`] | types, their methods and properties, what a call's arguments mean |
-//! | [`errors`] | exceptions: the classes of the Python layer, and what a wait's failure means |
+//! | [`class`], [`spec`], [`methods`], [`args`] | types, their methods and properties, the meaning of a call's
+//!   arguments |
+//! | [`errors`] | exceptions: the classes of the Python layer, and how a failed wait is handled |
 //! | [`obj`], [`raw`] | the same without tokens |
 
 #![allow(dead_code, reason = "some of it is for the folders that are converted next")]

@@ -7,8 +7,8 @@ use crate::ffi::refs::New;
 
 /// A stack of references.
 ///
-/// It has no destructor: dropping an object may run Python code, and at exit CPython may end a thread there by unwinding
-/// it, which must meet nothing to drop. Whoever has a pile calls [`Pile::release`].
+/// It has no destructor: dropping an object may run Python code, and at exit CPython may end a thread there by
+/// unwinding it, which must meet nothing to drop. The owner of a pile calls [`Pile::release`].
 #[must_use = "release it: it has no destructor"]
 pub(crate) struct Pile(*mut Vec<New>);
 

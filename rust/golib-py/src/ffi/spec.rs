@@ -1,4 +1,4 @@
-//! What a type is to be: its name, its tables and its slots, and how CPython gets it.
+//! The description of a type: its name, tables and slots, and how CPython gets it.
 //!
 //! Each slot is named by a method of [`TypeSpec`] that takes a safe function, as the methods of [`Method`] do.
 
@@ -19,7 +19,7 @@ use crate::ffi::methods::{answer, the, Method, Methods, Properties};
 use crate::ffi::obj::Raw;
 use crate::ffi::refs::{New, Outcome, Ref};
 
-/// What a type is to be. Each function of it names a slot of CPython's.
+/// The description of a type. Each function of it names a slot of CPython's.
 pub(crate) struct TypeSpec<T> {
     name: &'static CStr,
     flags: c_ulong,
@@ -91,7 +91,7 @@ impl<T: Class> TypeSpec<T> {
         self.slot(ffi::Py_tp_members, table.0.as_ptr().cast())
     }
 
-    /// What `iter()` gives is the instance itself.
+    /// `iter()` returns the instance itself.
     pub(crate) fn iterates(self) -> Self {
         self.slot(ffi::Py_tp_iter, ffi::PyObject_SelfIter as *const c_void)
     }
@@ -176,7 +176,7 @@ impl<T: Class> TypeSpec<T> {
         }
     }
 
-    /// A call of the type, by the vectorcall protocol: instead of `__new__`, but for subclasses.
+    /// A call of the type, by the vectorcall protocol: instead of `__new__`, except for subclasses.
     pub(crate) fn call<F>(mut self, _function: F) -> Self
     where
         F: for<'a> Fn(Gil<'a>, TypeOf<'a, T>, Args<'a>) -> Outcome<New> + Copy,

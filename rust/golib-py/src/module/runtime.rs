@@ -223,7 +223,7 @@ fn call_soon(gil: Gil<'_>, _: &Object<Module>, function: Ref<'_>) -> Outcome<New
     Ok(boolean(gil, true))
 }
 
-/// `_is_main_thread()`: what only the main thread may do can be done here.
+/// `_is_main_thread()`: whether the caller may do what only the main thread may do.
 fn is_main_thread(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
     // SAFETY: the token.
     Ok(boolean(gil, unsafe { main_thread::is_here() }))

@@ -1,4 +1,4 @@
-//! Sleeping, and alarms: what happens at a given time.
+//! Sleeping, and alarms: actions at a given time.
 //!
 //! A sleep is a wait without a waker: only its timer ends it, or an interrupt. An alarm is a timer
 //! that calls a function; no goroutine waits for it.
@@ -60,7 +60,7 @@ pub(crate) unsafe fn arm_and_go_on(timer: &Timer, when_ns: i64, action: Action) 
     let m = enter_rt();
     // SAFETY: the caller's duty.
     if wake::arm_timer(m, when_ns, |heap| unsafe { heap.arm_for(timer, when_ns, action) }) {
-        // The caller goes on instead of watching it: sysmon does.
+        // The caller continues instead of watching it: sysmon does.
         kick::kick(sched());
     }
     if !m.curg.get().is_null() {
@@ -68,7 +68,7 @@ pub(crate) unsafe fn arm_and_go_on(timer: &Timer, when_ns: i64, action: Action) 
     }
 }
 
-/// What has an [`Alarm`].
+/// The owner of an [`Alarm`].
 pub trait Ring: Send + Sync + 'static {
     /// Its alarm: always the same one.
     fn alarm(&self) -> &Alarm;

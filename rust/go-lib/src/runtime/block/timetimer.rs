@@ -1,16 +1,16 @@
-//! What a user sets and stops: a timer that ticks into a channel, or starts a goroutine.
+//! The timers of users: they tick into a channel, or start a goroutine.
 //!
 //! # Invariants
 //! 1. `seq` counts the settings. It, the alarm and the tick in the channel change together, under
 //!    `state`; a ring with another `seq` does nothing. So after a stop or a new setting there is no
-//!    tick of an earlier one, and none can come, also from a ring under way on another M.
-//! 2. `state` is held around the heap's and the channel's lock, never inside them; what a tick
-//!    woke is readied after it.
+//!    tick of an earlier one, and none can come, not even from a ring under way on another M.
+//! 2. `state` is held around the heap's and the channel's lock, never inside them; a goroutine
+//!    woken by a tick is readied after it.
 //! 3. A ticker whose last tick was not received is not set: it rests, and costs nothing until somebody receives that tick. The
 //!    receive rings `bell`, which sets it to the next of its times.
-//! 4. What a ring may be the last to drop holds nothing of the user's: the channel's receiver keeps
-//!    the timer, the timer has a weak reference to the channel, and `call` is there only while the
-//!    alarm is set, whose ring then gives it to a goroutine.
+//! 4. An object whose last reference a ring may drop holds nothing of the user's: the channel's
+//!    receiver keeps the timer, the timer has a weak reference to the channel, and `call` is there
+//!    only while the alarm is set, whose ring then gives it to a goroutine.
 //!
 //! Go: runtime/time.go (timeTimer, newTimer, stopTimer, resetTimer, unlockAndRun)
 
@@ -30,12 +30,12 @@ use crate::runtime::object::wait::Wait;
 use crate::runtime::proc::newproc::newproc_late;
 use crate::runtime::proc::ready::goready;
 
-/// What holds the channel of a timer. It may be dropped on a scheduler's stack.
+/// The holder of a timer's channel. It may be dropped on a scheduler's stack.
 pub(crate) trait TickChan: Send + Sync + 'static {
     fn hchan(&self) -> &Hchan<Instant>;
 }
 
-/// What a timer without a channel does, in a goroutine of its own.
+/// The call of a timer without a channel, in a goroutine of its own.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) f: Arc<dyn Fn() + Send + Sync>,
@@ -86,7 +86,7 @@ impl TimeTimer {
 
     /// Makes it a timer that ticks into `to`.
     pub(crate) fn tick_into(&self, to: Weak<dyn TickChan>) {
-        // A second one would be a mistake of ours without consequences.
+        // A second one would be a harmless mistake of this module.
         let _ = self.to.set(to);
     }
 

@@ -12,8 +12,8 @@
 //! 2. A state is attached on at most one thread. It is detached before its P is given away. What it is the runtime does not
 //!    know: a thread state that the host makes current, or a record from which `attach` restores what the thread has, and
 //!    in which `detach` and `swap` save it.
-//! 3. `main` runs on the goroutine's stack with the state attached. No frame of ours below it has
-//!    a landing pad, so a host may end the thread there by forced unwinding.
+//! 3. `main` runs on the goroutine's stack with the state attached. No frame of this crate below it
+//!    has a landing pad, so a host may end the thread there by forced unwinding.
 
 use crate::prim::Ordering;
 
@@ -44,11 +44,11 @@ pub struct Embedder {
     pub thread_park: unsafe fn() -> *mut (),
     /// It woke up.
     pub thread_unpark: unsafe fn(token: *mut ()),
-    /// Whether a signal came that this thread is to handle; None: it handles none. Called without
+    /// Whether a signal came that this thread must handle; None: it handles none. Called without
     /// the interpreter.
     pub thread_signal: unsafe fn() -> Option<bool>,
-    /// A signal came while it slept: true if the operation is to return interrupted. Called with
-    /// the interpreter given up; takes it for itself if it needs it.
+    /// A signal came while it slept: true if the operation must return interrupted. Called with the
+    /// interpreter given up; takes it for itself if it needs it.
     pub thread_poll: unsafe fn(token: *mut ()) -> bool,
     /// Every goroutine and every thread the runtime knows is asleep for good. The host looks
     /// whether somebody else could wake them: a thread of its own, or one that nobody knows

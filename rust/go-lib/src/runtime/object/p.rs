@@ -133,7 +133,7 @@ pub(crate) struct P {
     pub(crate) gfree: GList,
     /// Stacks of the default size for the next first runs: Rust's, the host's.
     pub(crate) stacks: [UnsafeCell<Vec<Bound>>; 2],
-    /// The next stack that is taken back is to be trimmed. sysmon sets, the holder clears.
+    /// The next stack that is taken back must be trimmed. sysmon sets, the holder clears.
     pub(crate) trim_due: AtomicBool,
     /// Goroutines ended since stacks were trimmed.
     pub(crate) exits: Cell<u32>,

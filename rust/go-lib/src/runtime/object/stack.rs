@@ -30,7 +30,7 @@ use crate::sys::{arch, errno};
 pub(crate) const MIN_BYTES: usize = 2 * GUARD_BYTES;
 /// The largest.
 pub(crate) const MAX_BYTES: usize = 1 << 30;
-/// What a goroutine gets without a wish: what a thread would, and room for deep recursion.
+/// The default size: that of a thread, with room for deep recursion.
 const DEFAULT_BYTES: usize = 64 << 20;
 /// The same where address space is dear (strict overcommit, a limit of it or of data), and for a goroutine that finds
 /// no room for the other one.
@@ -44,8 +44,8 @@ const WARM_BYTES: usize = at_least_a_page(16 * 1024);
 const COLOURS: usize = if MAX_PAGE_BYTES > 4096 { TABLE_BYTES / 2 / MAX_PAGE_BYTES } else { 128 };
 /// See above.
 const COLOURED_PART: usize = 8;
-/// What the process must be able to reserve besides a slab: where stacks take all that a limit allows, malloc fails, and
-/// with it whatever cannot.
+/// The bytes that the process must be able to reserve besides a slab: where stacks take all that a limit allows,
+/// malloc fails, and so does everything that needs it.
 const SPARE_BYTES: usize = 32 << 20;
 /// Page-table pages cover 2 MiB (of 4 KiB pages); see the header for the pad.
 const TABLE_BYTES: usize = 2 << 20;
@@ -93,7 +93,7 @@ impl Stack {
     /// # Safety
     /// Nothing runs on the stack.
     pub(crate) unsafe fn trim(self) {
-        // SAFETY: by 2 our own mapping; the caller says that nothing there is of value.
+        // SAFETY: by 2 a mapping of this module's; the caller says that nothing there is needed.
         unsafe { memory::discard(self.lo, self.hi - WARM_BYTES - self.lo) };
     }
 }
@@ -108,7 +108,7 @@ pub(crate) struct Bound {
     pub(crate) top: usize,
 }
 
-// SAFETY: a cached bundle belongs to whoever takes it.
+// SAFETY: taking a cached bundle makes it the caller's.
 unsafe impl Send for Bound {}
 
 /// A size class's slab: the part that is not yet cut into stacks.

@@ -26,7 +26,7 @@ pub(crate) struct Sudog {
     pub(crate) queued: Cell<bool>,
     /// True: a value was passed; false: woken by close. The claimer, before goready.
     pub(crate) success: Cell<bool>,
-    /// Which case of a select this is; what else the primitive wants to note (a weight).
+    /// The case of a select; or another note of the primitive's (a weight).
     pub(crate) tag: usize,
 }
 

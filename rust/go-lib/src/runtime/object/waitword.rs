@@ -7,8 +7,8 @@
 //!  IDLE ──begin──► WAITING ──claim──► PEER | TIMER | INTERRUPT | DEADLOCK ──begin──► WAITING
 //! ```
 //! A peer, a close, a timer, an interrupt compete by one CAS from WAITING. The winner must ready
-//! the G; the losers leave no trace (they go on to the next waiter). PENDING is an interrupt that
-//! found the G not waiting: `begin` refuses and the operation returns interrupted.
+//! the G; the losers leave no trace (they try the next waiter). PENDING is an interrupt that found
+//! the G not waiting: `begin` refuses and the operation returns interrupted.
 //!
 //! Go: runtime/HACKING.md
 
@@ -53,8 +53,8 @@ impl WaitWord {
         let old = self.0.load(Ordering::Relaxed);
         debug_assert_ne!(old & STATE_MASK, WAITING);
         let new = (old & !(STATE_MASK | PENDING)).wrapping_add(GENERATION);
-        // Release: what the G wrote before (its sudogs) is seen by who claims; pairs with the
-        // Acquire of claim. The RMW makes begin and `interrupt` see one another.
+        // Release: the claimer sees what the G wrote before (its sudogs); pairs with the Acquire of
+        // claim. The RMW makes begin and `interrupt` see one another.
         if old & PENDING == 0
             && self
                 .0
@@ -63,13 +63,13 @@ impl WaitWord {
         {
             return true;
         }
-        // Not waiting, and pending already: nobody else changes it now. Relaxed: a RMW passes the Release of
-        // `interrupt` on, to who reads this with Acquire (`take_pending`, `is_pending`).
+        // Not waiting, and pending already: nobody else changes it now. Relaxed: a RMW passes the
+        // Release of `interrupt` on to readers with Acquire (`take_pending`, `is_pending`).
         self.0.swap(new | PENDING | INTERRUPT, Ordering::Relaxed);
         false
     }
 
-    /// Makes the wait unclaimable for ever: the G's thread does not exist in a forked child.
+    /// Makes the wait unclaimable forever: the G's thread does not exist in a forked child.
     pub(crate) fn kill(&self) {
         self.0.store(IDLE, Ordering::Relaxed);
     }
@@ -77,7 +77,7 @@ impl WaitWord {
     fn claim(&self, by: u64) -> bool {
         let mut w = self.0.load(Ordering::Relaxed);
         while w & STATE_MASK == WAITING {
-            // Acquire: pairs with begin. What the claimer wrote is published by its goready.
+            // Acquire: pairs with begin. The claimer's goready publishes what it wrote.
             match self.0.compare_exchange_weak(
                 w,
                 w & !STATE_MASK | by,
@@ -170,10 +170,10 @@ impl WaitWord {
         self.0.fetch_and(!PENDING, Ordering::AcqRel) & PENDING != 0
     }
 
-    /// Who won the wait that was just claimed.
+    /// The winner of the wait that was just claimed.
     #[inline]
     pub(crate) fn outcome(&self) -> Wake {
-        // Relaxed: whoever claimed a wait readies the G afterwards, and that publishes what he wrote; the
+        // Relaxed: the claimer readies the G afterwards, and that publishes what it wrote; the
         // reason of an interrupt comes with `take_pending` and `is_pending`.
         Self::wake_of(self.0.load(Ordering::Relaxed))
     }

@@ -16,22 +16,23 @@
 //!        ▼                                     │ wait
 //!       NIL ◄── edge, deadline, close ─── a G ◄┘
 //! ```
-//! Go has a state more, for a waiter that has announced itself and is not parked yet. Ours holds the
-//! lock from its look at the word until it is parked, as every wait does, so there is no such time.
-//! The lock has to be there: who finds a G in the word claims its wait before it lets go, so that a
-//! G which left by an interrupt cannot be claimed in a later wait of another kind.
+//! Go has a state more, for a waiter that has announced itself and is not parked yet. Ours holds
+//! the lock from its look at the word until it is parked, as every wait does, so there is no such
+//! time. The lock is needed: a thread that finds a G in the word claims its wait before it unlocks,
+//! so that a G which left by an interrupt cannot be claimed in a later wait of another kind.
 //!
 //! # Invariants
 //! 1. One G at most uses a direction: the descriptor's lock sees to it (`block::netpoll`).
 //! 2. A G is put into a word, and taken out, under the lock. `READY` is set under it. Only the user
 //!    of the direction makes a `READY` a `NIL`, and a `NIL` a `DRAINED`, which needs no lock.
-//! 3. `seq` of the PollDesc is part of the tag of its events, and grows when it is given back: an
-//!    event of the descriptor that had it before is nobody's.
+//! 3. `seq` of the PollDesc is part of the tag of its events, and grows when it is given back:
+//!    events of its earlier descriptor are ignored.
 //! 4. `seq` of a deadline grows with each setting: one that fires late does nothing.
 //!
 //! # Memory ordering
-//! The Release that puts `READY` pairs with the Acquire that takes it: whoever saw an edge tries after
-//! it, and sees `HANGUP` if that came with it. Everything else is ordered by the lock and the claim.
+//! The Release that puts `READY` pairs with the Acquire that takes it: a G that saw an edge tries
+//! after it, and sees `HANGUP` if that came with it. Everything else is ordered by the lock and the
+//! claim.
 //!
 //! Go: runtime/netpoll.go (pollDesc, netpollunblock)
 
@@ -84,7 +85,7 @@ struct Half {
     timer: Timer,
     /// By 4. Guarded by the lock.
     seq: Cell<u64>,
-    /// What the timer is armed for; [`NEVER`] for none. Guarded by the lock.
+    /// The time for which the timer is armed; [`NEVER`] for none. Guarded by the lock.
     deadline: Cell<i64>,
 }
 
@@ -176,7 +177,7 @@ impl PollDesc {
         ptr::null_mut()
     }
 
-    /// The poller reports `ready` of the descriptor that `seq` stands for.
+    /// The poller reports `ready` for the descriptor of `seq`.
     pub(crate) fn report(&self, seq: u32, ready: u8, list: &mut ReadyList) {
         self.lock.lock();
         // By 3.
@@ -199,7 +200,8 @@ impl PollDesc {
         self.flags.store(self.flags.load(Ordering::Relaxed) | flags, Ordering::Relaxed);
     }
 
-    /// What `set_deadline` set, in a forked child: the lock may be held by a thread that is gone.
+    /// The deadline set by `set_deadline`, in a forked child: a thread that is gone may hold the
+    /// lock.
     pub(crate) fn deadline_behind_lock(&self, mode: Mode) -> i64 {
         self.halves[mode as usize].deadline.get()
     }
@@ -357,7 +359,7 @@ mod tests {
         pd.halves[mode as usize].word.store((&raw const *g).cast_mut(), Ordering::Relaxed);
     }
 
-    /// Whom a report of `ready` wakes.
+    /// The waiters that a report of `ready` wakes.
     fn report(pd: &PollDesc, seq: u32, ready: u8) -> Vec<*const G> {
         let mut list = ReadyList::new();
         pd.report(seq, ready, &mut list);

@@ -21,7 +21,7 @@ pub(crate) fn locked_sleeps(s: &Sched, m: &M, asleep: bool) {
     inner.locked_asleep = inner.locked_asleep.wrapping_add_signed(if asleep { 1 } else { -1 });
 }
 
-/// Called by whoever is about to sleep; cheap when something runs.
+/// Called before an M or thread sleeps; cheap while something runs.
 #[inline]
 pub(crate) fn look(s: &Sched) {
     if nobody_to_tell(s)
@@ -42,7 +42,7 @@ fn suspect(s: &Sched) {
     }
 }
 
-/// Nobody could be told of a deadlock: no thread sleeps in the runtime, and no goroutine is a forked child's main thread.
+/// No deadlock could be reported: no thread sleeps in the runtime, and no goroutine is a forked child's main thread.
 #[inline]
 fn nobody_to_tell(s: &Sched) -> bool {
     s.threads_asleep.load(Ordering::Acquire) == 0 && !s.main_is_goroutine.load(Ordering::Relaxed)
@@ -74,8 +74,8 @@ fn sleepers_unclaimed(s: &Sched, inner: &Inner) -> bool {
     waiting >= s.threads_asleep.load(Ordering::Relaxed)
 }
 
-/// How many OS threads of this process are strangers: neither the caller, nor an M of ours, nor asleep
-/// in the runtime for good. None: the system does not tell.
+/// The number of foreign OS threads in this process: neither the caller, nor the runtime's Ms, nor asleep in the
+/// runtime forever. None: the system does not tell.
 pub(crate) fn strangers(s: &Sched) -> Option<usize> {
     let tids = thread::tids()?;
     // SAFETY: Ms are never freed.

@@ -1,8 +1,8 @@
 //! The host's end: stopping the Ms that can be stopped.
 //!
 //! # Invariants
-//! 1. After `stop_the_ms` no M attaches the interpreter from g0: each one stops at its next look.
-//!    A goroutine that runs goes on until it parks, as a daemon thread would.
+//! 1. After `stop_the_ms` no M attaches the interpreter from g0: each one stops at its next look. A
+//!    running goroutine continues until it parks, as a daemon thread would.
 
 use crate::prim::{heavy_fence, Ordering};
 use crate::runtime::object::m::M;
@@ -24,7 +24,7 @@ pub fn stop_the_ms() -> bool {
         return true;
     }
     for p in s.procs() {
-        // Release: who takes this back sees `exiting`; pairs with the Acquire in find.
+        // Release: the thread that takes this back sees `exiting`; pairs with the Acquire in find.
         p.timers_due.store(true, Ordering::Release);
     }
     heavy_fence();

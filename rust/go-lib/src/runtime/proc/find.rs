@@ -1,7 +1,7 @@
 //! Where the next goroutine comes from.
 //!
-//! A host goroutine that leaves for the next one in the queue (`direct`) does not come here; `far_look`
-//! sees to it that it does as often as the order demands.
+//! A host goroutine that leaves for the next one in the queue (`direct`) does not come here;
+//! `far_look` makes it do so as often as the order demands.
 //!
 //! Order: timers, every 61st time the global queue, the host's queue (P 0), the local ring, the
 //! global queue, the network poller, stealing, then sleep, which one of the Ms does in the poller.
@@ -61,7 +61,8 @@ pub(crate) fn find_runnable(m: &'static M) -> *mut G {
     find_far(m, p, s)
 }
 
-/// What would otherwise starve: the global queue, and Rust goroutines beside the host's.
+/// Queues that would otherwise starve: the global one, and that of Rust goroutines beside the
+/// host's.
 #[cold]
 fn fair_look(s: &Sched, p: &P) -> *mut G {
     if s.runqsize.load(Ordering::Relaxed) > 0 {
@@ -123,7 +124,7 @@ fn find_far(m: &'static M, p: &P, s: &'static Sched) -> *mut G {
             return ptr::null_mut();
         }
     }
-    // From here on the interpreter is of no use to us.
+    // From here on this M does not need the interpreter.
     detach(m);
     if !s.is_ending() {
         let gp = steal_work(m, p, s);

@@ -5,13 +5,13 @@
 //! by then. Wakers take the newest M, so the ones that time out are those that nobody needs.
 //!
 //! # Invariants
-//! 1. An M leaves `midle` and `allm` in one critical section, so that a count of either agrees with the other.
-//!    Whoever took it off `midle` first has a P for it: then it stays.
+//! 1. An M leaves `midle` and `allm` in one critical section, so that a count of either agrees with the other. If
+//!    another thread took it off `midle` first, that one has a P for it: then it stays.
 //! 2. The memory of an M that has ended serves the next new thread: stale pointers to it stay readable (`m.rs`, 2).
 //!    It comes to `mdead` when its thread touches it no more.
 //! 3. No host state is attached to the M, or bound to its thread, while it is idle: the host need not be told.
 //!
-//! Go keeps idle Ms for ever.
+//! Go keeps idle Ms forever.
 
 use crate::prim::Ordering;
 use crate::runtime::object::m::M;
@@ -54,7 +54,7 @@ pub(crate) fn sleep_or_end(m: &M, s: &Sched, until: Option<i64>) -> bool {
     true
 }
 
-/// Takes `m` off all lists unless it is to stay, or a P is on its way to it.
+/// Takes `m` off all lists unless it must stay, or a P is on its way to it.
 #[cold]
 fn end(m: &M, s: &Sched) -> bool {
     let me = std::ptr::from_ref(m).cast_mut();

@@ -25,7 +25,7 @@ use crate::runtime::sched::sched;
 #[cfg(not(golib_loom))]
 use crate::sys::sanitizer;
 
-/// Leaves the running goroutine's stack; `f` runs on g0. Returns when the goroutine goes on,
+/// Leaves the running goroutine's stack; `f` runs on g0. Returns when the goroutine resumes,
 /// perhaps on another thread.
 ///
 /// # Safety
@@ -142,7 +142,7 @@ pub(crate) fn leave_host_without_p(m: &M) {
     }
 }
 
-/// Keeps the M for `gp` if it must go on on this thread; true if so.
+/// Keeps the M for `gp` if it must resume on this thread; returns true if so.
 #[inline(always)]
 pub(crate) fn pin_if_needed(m: &M, gp: *mut G) -> bool {
     // SAFETY: gp just left this M.

@@ -18,7 +18,7 @@ use crate::runtime::proc::attach::detach;
 use crate::runtime::proc::{checkdead, exit, firstrun, getg, lists, stop, threadpark, wake};
 use crate::runtime::sched::{sched, Sched};
 
-/// Sleeps until this M's goroutine is to run; returns it, with a P acquired.
+/// Sleeps until this M's goroutine must run; returns it, with a P acquired.
 pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
     detach(m);
     let s = sched();
@@ -51,7 +51,8 @@ pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
     gp
 }
 
-/// `m` has woken from its sleep for a goroutine. False: the host is ending, and it must not go on.
+/// `m` has woken from its sleep for a goroutine. False: the host is ending, and the goroutine must
+/// not resume.
 pub(crate) fn wakes(s: &Sched, m: &M) -> bool {
     checkdead::locked_sleeps(s, m, false);
     // Relaxed: if `exit::none_schedules` saw us asleep, the lock orders its `exiting` before this.

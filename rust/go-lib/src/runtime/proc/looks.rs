@@ -10,8 +10,8 @@ pub(crate) const GLOBAL_EVERY: u32 = 61;
 /// The clock is read this often while timers are armed and goroutines run.
 pub(crate) const CLOCK_EVERY: u32 = 8;
 
-/// Plans when a goroutine that goes on to the next directly must let g0 look further: where
-/// `find_runnable` would, and at once in unusual times.
+/// Plans when a goroutine that switches directly to the next must let g0 look further: where `find_runnable` would,
+/// and at once in unusual times.
 #[inline(always)]
 pub(crate) fn plan_far_look(s: &Sched, p: &P, looks: u32) {
     if p.timers_due.load(Ordering::Relaxed) {
@@ -26,8 +26,8 @@ pub(crate) fn plan_far_look(s: &Sched, p: &P, looks: u32) {
     }
 }
 
-/// The number of this look if the next goroutine may be taken from `p`, which is the caller's, without g0;
-/// `None`: find_runnable must choose it. Who takes one stores the number in `looks`.
+/// The number of this look if the next goroutine may be taken from `p`, which is the caller's, without g0; `None`:
+/// find_runnable must choose it. The taker of one stores the number in `looks`.
 #[inline(always)]
 pub(crate) fn near_look(p: &P) -> Option<u32> {
     let looks = p.looks.get().wrapping_add(1);

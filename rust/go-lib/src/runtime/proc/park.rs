@@ -17,7 +17,7 @@ use crate::runtime::proc::threadpark::thread_park;
 use crate::runtime::proc::{direct, enter_rt_on, getm, kick, leave_rt, relay};
 use crate::runtime::sched::sched;
 
-/// Parks the calling goroutine or thread until somebody claims its wait; who did.
+/// Parks the calling goroutine or thread until its wait is claimed; returns the winner.
 ///
 /// `unlockf(gp, arg)` is called once the wait can be claimed. After any result but `Peer` the
 /// caller takes its own sudogs out of their queues.
@@ -42,7 +42,7 @@ pub(crate) unsafe fn gopark(
     }
     enter_rt_on(m);
     let args = ParkArgs { unlockf, arg, deadline_ns: deadline_ns.unwrap_or(NEVER) };
-    // SAFETY: on the goroutine's stack, inside the runtime. Who resumed us left the runtime.
+    // SAFETY: on the goroutine's stack, inside the runtime. The resuming thread has left the runtime.
     unsafe {
         if direct::serves(m, g) {
             direct::park(m, gp, &args);

@@ -45,7 +45,7 @@ fn start(s: &'static Sched) {
         };
         grow(s, 0, wanted.min(MAX_PROCS));
         if let Err(e) = sysmon::start(s) {
-            // Without sysmon nothing is handed off: say so, go on.
+            // Without sysmon nothing is handed off: report that and continue.
             eprintln!("go-lib: no thread for sysmon: {e}");
         }
         // The first spawn learns whether there is a thread at all.
@@ -108,7 +108,8 @@ pub(crate) fn set_gomaxprocs(n: usize) -> usize {
             leave_rt(m);
         }
     } else if n < old {
-        // Our own P may be one of those that must stop: the goroutine goes on on another.
+        // The caller's own P may be one of those that must stop: the goroutine then resumes on
+        // another.
         park::gosched();
     }
     old
@@ -135,8 +136,8 @@ fn shrink(s: &'static Sched, n: usize, old: usize) {
     }
 }
 
-/// Ends a P that is the caller's: its goroutines go to the global queue; its timers stay, and are
-/// run by whoever looks for work.
+/// Ends a P that is the caller's: its goroutines go to the global queue; its timers stay, and any M
+/// that looks for work runs them.
 fn retire(s: &'static Sched, p: &P) {
     let mut inner = s.inner.lock();
     loop {
@@ -175,7 +176,7 @@ extern "C" fn mstart(arg: *mut c_void) -> *mut c_void {
         None => _ = sched().starting.fetch_sub(1, Ordering::Relaxed),
     }
     schedule::schedule(m);
-    // What the thread's destructors call finds a foreign thread.
+    // Code called by the thread's destructors finds a foreign thread.
     tls::set(ptr::null_mut());
     m.tid.store(0, Ordering::Relaxed);
     m.pthread.store(0, Ordering::Relaxed);
@@ -184,8 +185,8 @@ extern "C" fn mstart(arg: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
-/// A thread was refused earlier, or there is none yet: is there one for the goroutines that wait for it? False: they wait
-/// for one of those that are blocked.
+/// A thread was refused earlier, or there is none yet: whether there is one now for the goroutines
+/// that wait for it. False: they wait for one of the blocked threads.
 ///
 /// # Errors
 /// There is no thread at all.

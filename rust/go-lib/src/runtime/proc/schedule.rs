@@ -77,8 +77,8 @@ fn next(m: &'static M) -> *mut G {
     }
 }
 
-/// The migration soak: whether another M is to run `gp`, taken from a queue. That is so for each host goroutine after one
-/// that ran on `m`, and for one that ran on `m` last, however the P came back here.
+/// The migration soak: whether another M must run `gp`, taken from a queue. That is so for each host goroutine after
+/// one that ran on `m`, and for one that ran on `m` last, however the P came back here.
 fn goes_elsewhere(m: &M, gp: *mut G) -> bool {
     // SAFETY: taken from a queue: ours.
     let g = unsafe { &*gp };
@@ -95,7 +95,7 @@ fn execute(m: &'static M, gp: *mut G) {
     if g.kind.get() == Kind::Host {
         attach(m, g.host_state.load(Ordering::Relaxed));
         if sched().is_ending() {
-            // at_exit waits for Ms inside the runtime: it saw us attach, do not go on.
+            // at_exit waits for Ms inside the runtime: it saw this one attach, so stop here.
             exit::stop_this_m(m);
         }
     } else {

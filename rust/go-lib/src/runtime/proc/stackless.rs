@@ -6,8 +6,8 @@
 //! # Invariants
 //! 1. A G in `Inner::stackless` is runnable, in no queue, and has no stack. `Sched::stackless` counts them; it changes
 //!    under the lock.
-//! 2. Whoever is new waits behind those that wait already, unless there is an unused stack, or it follows one that
-//!    ends, on its stack.
+//! 2. A new goroutine waits behind those that wait already, unless there is an unused stack, or it takes over the
+//!    stack of one that ends.
 //! 3. A stack may still come to a P's cache while its holder does not see that somebody waits. A busy P finds it
 //!    when it runs one of those that try again; of an idle P, which belongs to the holder of the lock, sysmon takes it.
 
@@ -26,7 +26,7 @@ use crate::sys::{arch, errno};
 /// Between two tries.
 pub(crate) const RETRY_NS: i64 = 10_000_000;
 
-/// No stack is to be had: `gp`, which is the caller's, waits for one, and the next spawn is told.
+/// There is no stack: `gp`, which is the caller's, waits for one, and the next spawn learns of it.
 #[cold]
 pub(crate) fn wait(s: &'static Sched, gp: *mut G, e: &io::Error) -> bool {
     let errno = e.raw_os_error().unwrap_or(errno::ENOMEM);
@@ -107,7 +107,7 @@ unsafe fn seat(g: &G, bound: Bound, size: usize) {
     }
 }
 
-/// sysmon's turn: unused stacks go to those that wait; if there is none, one of those tries again.
+/// sysmon's part: unused stacks go to waiting goroutines; if there is none, one of those tries again.
 #[cold]
 pub(crate) fn serve(s: &'static Sched) {
     let mut ready = GFifo::EMPTY;

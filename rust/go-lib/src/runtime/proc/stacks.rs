@@ -47,7 +47,7 @@ pub(crate) fn give(m: &M, gp: *mut G) -> io::Result<usize> {
         return Ok(g.stack_top.get());
     }
     let bound = if size == s.stacks.default_size() {
-        // SAFETY: on g0 the P is ours, and so is its cache.
+        // SAFETY: on g0 this M owns the P, and so its cache.
         let cache = unsafe { &mut *(*m.pp()).stacks[list].get() };
         match cache.pop() {
             Some(bound) => bound,
@@ -87,7 +87,7 @@ pub(crate) fn is_usual(s: &Sched, g: &G) -> bool {
 /// Inside the runtime, with a P.
 #[inline]
 pub(crate) unsafe fn give_cached(m: &M, g: &G) -> usize {
-    // SAFETY: the caller's duty: the P is ours, and so is its cache.
+    // SAFETY: the caller's duty: this M owns the P, and so its cache.
     unsafe {
         if !is_usual(sched(), g) {
             return 0;
@@ -216,7 +216,7 @@ pub(crate) fn take_back(m: &M, s: &'static Sched, g: &G) {
         pool_put(s, list, bound);
         return;
     }
-    // SAFETY: on g0 the P is ours, and so is its cache.
+    // SAFETY: on g0 this M owns the P, and so its cache.
     unsafe {
         (*pp).exits.set((*pp).exits.get().wrapping_add(1));
         if (*pp).trim_due.load(Ordering::Relaxed) {
@@ -231,8 +231,7 @@ pub(crate) fn take_back(m: &M, s: &'static Sched, g: &G) {
     }
 }
 
-/// Counts a goroutine's end whose stack is not taken back; false: it is to be, see invariant 2. The P is
-/// the caller's.
+/// Counts a goroutine's end whose stack is not taken back; false: it must be, see invariant 2. The P is the caller's.
 #[inline(always)]
 pub(crate) fn one_more_end(m: &M) -> bool {
     // SAFETY: inside the runtime the P is ours.
@@ -266,7 +265,7 @@ fn spill(s: &Sched, cache: &mut Vec<Bound>, list: usize) {
     s.inner.lock().stack_pool[list].used.extend(cache.drain(..BATCH));
 }
 
-/// Trims some stacks of the pool; true if more are to be trimmed. For sysmon.
+/// Trims some stacks of the pool; true if more must be trimmed. For sysmon.
 pub(crate) fn trim_pool(s: &Sched) -> bool {
     let mut more = false;
     for list in [Kind::Go, Kind::Host].map(list_of) {
@@ -289,7 +288,7 @@ pub(crate) fn trim_pool(s: &Sched) -> bool {
     more
 }
 
-/// Why no stack can be had, in words.
+/// A message that says why there is no stack.
 pub(crate) fn limit_text() -> &'static str {
     if memory::guards_take_mappings() {
         "no memory for a goroutine's stack, or no mapping: before Linux 6.13 each stack takes two of those \

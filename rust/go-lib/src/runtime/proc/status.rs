@@ -34,7 +34,7 @@ const fn is_legal(from: u32, to: u32) -> bool {
 #[inline(always)]
 pub(crate) fn casgstatus(gp: &G, from: u32, to: u32) {
     debug_assert!(is_legal(from, to));
-    // Relaxed: the caller owns the G; what made it the owner ordered the accesses.
+    // Relaxed: the caller owns the G; the step that made it the owner ordered the accesses.
     if gp.status.load(Ordering::Relaxed) != from {
         bad(gp, from, to);
     }

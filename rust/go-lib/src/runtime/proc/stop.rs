@@ -1,9 +1,8 @@
 //! Putting Ms to sleep: on their note, until the earliest timer, or in the network poller.
 //!
 //! # Invariants
-//! 1. At most one idle M is the poller: it sleeps until the earliest timer, in the network poller if
-//!    somebody waits there. Its deadline is in `poll_until`; who arms an earlier timer without a
-//!    running P wakes it.
+//! 1. At most one idle M is the poller: it sleeps until the earliest timer, in the network poller if somebody waits
+//!    there. Its deadline is in `poll_until`; arming an earlier timer without a running P wakes it.
 //!
 //! Go: runtime/proc.go (stopm)
 
@@ -20,15 +19,14 @@ use crate::runtime::proc::{checkdead, idle};
 use crate::runtime::sched::{sched, Sched};
 use crate::sys::poll::Until;
 
-/// Sleeps until somebody hands this M a P, or as the poller until the earliest timer. Without a P afterwards: it is to
+/// Sleeps until somebody hands this M a P, or as the poller until the earliest timer. Without a P afterwards: it must
 /// look again, or its thread ends (`M::ends`).
 pub(crate) fn stopm(m: &'static M) {
     let s = sched();
     // An M that lost its P while it looked for work (GOMAXPROCS shrank) looks no more.
     reset_spinning(m);
     if !stop_until(m, s, s.earliest_timer()) {
-        // A timer is due, or goroutines are ready, but no P is idle: who holds one sees it, and
-        // sysmon does.
+        // A timer is due, or goroutines are ready, but no P is idle: the holders of Ps and sysmon will see it.
         stop_until(m, s, NEVER);
     }
 }
@@ -110,8 +108,8 @@ fn take_promised_p(m: &M) {
     acquirep(m, unsafe { &*p });
 }
 
-/// The rest of `stop_until` for the M that sleeps in the network poller. False: as there, or what has
-/// become ready goes on where there are Ps.
+/// The rest of `stop_until` for the M that sleeps in the network poller. False: as there, or the ready goroutines
+/// resume where there are Ps.
 fn sleep_in_netpoll(m: &'static M, s: &'static Sched, until: i64) -> bool {
     let ready = s
         .netpoll

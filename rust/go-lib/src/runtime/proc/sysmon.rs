@@ -5,9 +5,9 @@
 //! - the goroutine is the host's and nobody holds the interpreter in two looks running: it is
 //!   blocked in a call outside;
 //! - the goroutine announced a blocking call, or its OS thread sleeps in the kernel in two looks;
-//! - or 10 ms have passed: it computes. A Rust goroutine is first asked to yield, which it does where it
-//!   takes a lock: until the next look. Otherwise it goes on without a P; the next M competes for the CPU
-//!   (and for the interpreter).
+//! - or 10 ms have passed: it computes. A Rust goroutine is first asked to yield, which it does where it takes a lock:
+//!   until the next look. Otherwise it continues without a P; the next M competes for the CPU (and for the
+//!   interpreter).
 //!
 //! # Invariants
 //! 1. sysmon never takes the interpreter but through the host's deadlock hook.
@@ -37,14 +37,14 @@ use crate::sys::thread;
 
 /// A goroutine's time slice.
 const SLICE_NS: i64 = 10_000_000;
-/// Between two looks at stacks that are to be trimmed in the pool: a sleep that a kick ends.
+/// The time between two looks at stacks to trim in the pool: a sleep that a kick ends.
 const POOL_NS: i64 = WAITING_NS + SHORT_NS;
 /// How long at most between two looks at what may be a deadlock.
 const LOOK_AGAIN_NS: i64 = 1_000_000_000;
 /// How often in one look the interpreter must be found free then, some 50 ns apart.
 const SAMPLES: u32 = 24;
 
-/// What sysmon remembers of a P.
+/// sysmon's record of a P.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     tick: u32,
@@ -106,7 +106,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
         if s.netpoll.is_overdue(nanotime()) {
             s.netpoll.poll(Until::Now).inject_from_outside(s);
         }
-        // AcqRel: pairs with the store of `suspect`: what made it suspect is seen.
+        // AcqRel: pairs with the store of `suspect`: the cause of the suspicion is seen.
         if s.maybe_dead.swap(false, Ordering::AcqRel) {
             (look_again, look_when) = match checkdead::verify(s) {
                 true => {
@@ -141,9 +141,9 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
     }
 }
 
-/// Sleeps for `delay` ns, until the earliest timer, or until kicked (true). While nothing runs, at
-/// most until `look_when`, and then suspects a deadlock again: a time, so that what wakes sysmon
-/// before it (`schedtrace`) does not put it off for ever.
+/// Sleeps for `delay` ns, until the earliest timer, or until kicked (true). While nothing runs, at most until
+/// `look_when`, and then suspects a deadlock again: a time, so that earlier wake-ups of sysmon (`schedtrace`) do not
+/// put it off forever.
 pub(crate) fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
     if delay <= WAITING_NS {
         thread::usleep_ns(delay);
@@ -158,7 +158,7 @@ pub(crate) fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
     let kicked = if s.is_ending() || s.maybe_dead.load(Ordering::Relaxed) {
         false
     } else if delay == NEVER && idle {
-        // Nothing runs: idle Ms watch the timers. What makes something wait kicks us.
+        // Nothing runs: idle Ms watch the timers. A wait that begins kicks sysmon.
         let until = look_when.min(s.trace.next_when()).min(s.waits.next_when());
         if until == NEVER {
             s.sysmon_note.sleep();

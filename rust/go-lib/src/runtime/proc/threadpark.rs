@@ -39,7 +39,7 @@ pub(crate) unsafe fn thread_park(
     g.wait.outcome()
 }
 
-/// Sleeps until the wait is claimed, by whom soever: also by this thread's deadline or signal.
+/// Sleeps until the wait is claimed, be it by this thread's deadline or signal.
 fn thread_sleep(m: &M, g: &G, deadline_ns: Option<i64>) {
     if m.park.woken() {
         return;
@@ -47,7 +47,7 @@ fn thread_sleep(m: &M, g: &G, deadline_ns: Option<i64>) {
     let table = host::table();
     // SAFETY: we are a thread of the host about to sleep, no lock held.
     let token = table.map(|t| unsafe { (t.thread_park)() });
-    // A wait for ever may be a deadlock, which sysmon has to find.
+    // An endless wait may be a deadlock, which sysmon has to find.
     #[cfg(not(golib_loom))]
     let s = if deadline_ns.is_none() { procs::ensure_started() } else { sched() };
     #[cfg(golib_loom)]
@@ -146,8 +146,7 @@ pub(crate) fn sleep_locked(m: &M, gp: *mut G) {
 
 /// Asks the host what the signal that just came means for this sleep.
 ///
-/// The host runs signal handlers there, which may use the runtime themselves: they do so as
-/// another thread-G, since this one waits.
+/// The host runs signal handlers there. They may use the runtime, as another thread-G, because this one waits.
 fn was_interrupted(token: Option<*mut ()>) -> bool {
     match (host::table(), token) {
         // SAFETY: the token is this sleep's.

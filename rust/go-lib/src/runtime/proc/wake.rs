@@ -55,7 +55,7 @@ pub(crate) unsafe fn runqput_any(m: &M, gp: *mut G, next: bool) {
     }
 }
 
-/// What did not fit into a ring goes to the global queue.
+/// Goroutines that did not fit into a ring go to the global queue.
 #[cold]
 fn put_batch(batch: Vec<*mut G>) {
     let s = sched();
@@ -66,8 +66,8 @@ fn put_batch(batch: Vec<*mut G>) {
     }
 }
 
-/// Goroutines came into the global queue: some M must take them, or, while all Ps are with goroutines that
-/// may not come back, sysmon must see to it, which sleeps if these had nobody behind them.
+/// Goroutines came into the global queue: some M must take them; or sysmon must, while all Ps are
+/// with goroutines that may not come back. sysmon may be asleep, if these had nobody behind them.
 pub(crate) fn wake_for_global(s: &'static Sched) {
     wakep(s);
     kick::kick(s);
@@ -126,7 +126,7 @@ pub(crate) fn start_spinning(m: &M, s: &Sched) {
     s.nmspinning.fetch_add(1, Ordering::AcqRel);
 }
 
-/// This M found work: another may have to go on looking.
+/// This M found work: another may have to continue the search.
 pub(crate) fn reset_spinning(m: &M) {
     if m.spinning.replace(false) {
         let s = sched();
@@ -207,8 +207,8 @@ pub(crate) fn attend(s: &'static Sched) {
 }
 
 /// Arms a timer by `arm(heap)`: on the heap of this M's P, or, without one, on P 0's. `arm` tells
-/// whether it is the heap's earliest now. True: it is, and this M has to watch it, for nobody else
-/// was told.
+/// whether it is the heap's earliest now. True: it is, and this M has to watch it, because nobody
+/// else knows.
 #[inline]
 pub(crate) fn arm_timer(m: &M, when_ns: i64, arm: impl FnOnce(&Timers) -> bool) -> bool {
     let pp = m.pp();

@@ -1,4 +1,4 @@
-//! aarch64 (AAPCS64): what a switch keeps and what a new stack looks like.
+//! aarch64 (AAPCS64): the registers that a switch keeps, and the layout of a new stack.
 //!
 //! ```text
 //!  saved sp ──►  x19 x20 … x28         10 registers; x19 of a new stack: the entry function
@@ -182,7 +182,7 @@ pub(crate) unsafe fn init_stack(top: usize, entry: Entry) -> usize {
 /// Gives a new goroutine on a used stack the control word that `init_stack` would.
 #[inline(always)]
 pub(crate) fn reset_control_words() {
-    // SAFETY: 0 is a valid fpcr, as a process starts; no code of ours counts on another one.
+    // SAFETY: 0 is a valid fpcr, as a process starts; this crate counts on no other value.
     unsafe { asm!("msr fpcr, xzr", options(nostack, preserves_flags)) };
 }
 

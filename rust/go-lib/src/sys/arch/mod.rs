@@ -25,7 +25,7 @@ pub(super) mod tls;
 #[path = "x86_64_tls.rs"]
 pub(super) mod tls;
 
-/// A goroutine's first function. It never returns to its caller: there is none.
+/// A goroutine's first function. It never returns; it has no caller.
 pub(crate) type Entry = unsafe extern "C-unwind" fn() -> !;
 
 unsafe extern "C-unwind" {

@@ -1,4 +1,4 @@
-//! x86-64 (System V): what a switch keeps and what a new stack looks like.
+//! x86-64 (System V): the registers that a switch keeps, and the layout of a new stack.
 //!
 //! ```text
 //!  saved sp ──►  mxcsr | x87 control word      8 bytes
@@ -24,8 +24,8 @@ use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
 use std::arch::{asm, global_asm};
 
 /// A switch: `save` and `load` are what it does with the control words of the stack that it leaves
-/// and of the one that it resumes; `saved` is what it does when the left stack is whole; `go` is how it
-/// goes on.
+/// and of the one that it resumes; `saved` is what it does when the left stack is whole; `go` is
+/// its continuation.
 ///
 /// The CPU predicts `ret` from the calls made on the other stack. Between a goroutine and g0 that is
 /// always wrong: there an indirect jump is better, which is predicted from where it went last (gosched:
@@ -190,7 +190,7 @@ pub(crate) fn reset_control_words() {
     }
     if (mxcsr ^ MXCSR) & MXCSR_CONTROL != 0 || x87 != X87_CONTROL {
         (mxcsr, x87) = (MXCSR, X87_CONTROL);
-        // SAFETY: the words are valid; no code of ours counts on others.
+        // SAFETY: the words are valid; this crate counts on no others.
         unsafe {
             asm!("ldmxcsr [{0}]", "fldcw [{1}]", in(reg) &raw const mxcsr, in(reg) &raw const x87,
                  options(nostack, preserves_flags, readonly));

@@ -1,7 +1,6 @@
-//! By SIGURG, whose default is to do nothing, with a mark in its information. Our handler returns at
-//! once if it finds that mark, and the call returns with EINTR; by another mark it changes the mask with which the thread goes
-//! on. Any other SIGURG goes on to the handler that the program
-//! has set.
+//! By SIGURG, whose default is to do nothing, with a mark in its information. Our handler returns at once if it finds
+//! that mark, and the call returns with EINTR; on another mark it changes the mask with which the thread continues.
+//! Any other SIGURG is passed to the handler that the program has set.
 //!
 //! # Invariants
 //! 1. The handler is installed over whatever is there before each use. A handler that a program sets meanwhile is in

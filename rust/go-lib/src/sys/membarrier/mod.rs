@@ -36,7 +36,7 @@ static FULL: AtomicBool = AtomicBool::new(true);
 
 /// Registers the process. Call before any thread relies on [`light`]; again in a forked child.
 pub(crate) fn init() {
-    // SeqCst: pairs with nothing, as no other thread of ours exists yet.
+    // SeqCst: pairs with nothing, because no other thread of the runtime exists yet.
     FULL.store(!register(), Ordering::SeqCst);
 }
 

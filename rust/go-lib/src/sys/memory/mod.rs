@@ -34,8 +34,8 @@ pub(crate) use linux::{
     address_space_is_dear, discard, guard, guards_take_mappings, release, reserve, reserve_small,
 };
 
-/// The largest page that the kernel may use on this CPU: what must begin or end with a page is a
-/// multiple of it.
+/// The largest page that the kernel may use on this CPU: addresses at which a page must begin or
+/// end are multiples of it.
 pub(crate) const MAX_PAGE_BYTES: usize =
     if cfg!(target_arch = "aarch64") { 64 * 1024 } else { 4 * 1024 };
 

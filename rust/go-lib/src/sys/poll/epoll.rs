@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! 1. The eventfd is level-triggered and only read by a `poll` with a wait: one without, beside it,
-//!    sees the event and leaves it. So no wake-up goes to who does not sleep.
+//!    sees the event and leaves it. So no wake-up goes to a thread that does not sleep.
 //! 2. `waking` is 1 from a `wake` until the eventfd has been read: more wakes in between cost no
 //!    system call.
 //!
@@ -46,7 +46,7 @@ impl Poller {
     /// # Errors
     /// The process has no descriptor to spare.
     pub(crate) fn new() -> io::Result<Poller> {
-        // SAFETY: no pointers; what it returns is ours.
+        // SAFETY: no pointers; the caller owns the result.
         let epoll =
             unsafe { OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) };
         // SAFETY: as above.
@@ -140,8 +140,8 @@ impl Poller {
         let mut count = 0u64;
         // SAFETY: count holds the 8 bytes that an eventfd gives. Empty already is as good.
         unsafe { libc::read(self.wake.as_raw_fd(), (&raw mut count).cast(), 8) };
-        // Release: the read comes before; a `wake` that sees 0 writes anew. Who was woken looks at
-        // what its wakers left after this: an RMW, Acquire, pairs with the Release in `wake`.
+        // Release: the read comes before; a `wake` that sees 0 writes anew. A woken thread looks at
+        // its wakers' data after this: an RMW, Acquire, pairs with the Release in `wake`.
         self.waking.swap(0, Ordering::AcqRel);
     }
 

@@ -43,7 +43,7 @@ pub(crate) use epoll::Poller;
 #[cfg(any(golib_kqueue, not(target_os = "linux")))]
 pub(crate) use kqueue::Poller;
 
-/// What is ready, as bits of [`Event::ready`].
+/// The ready directions, as bits of [`Event::ready`].
 pub(crate) const READ: u8 = 1;
 /// See [`READ`].
 pub(crate) const WRITE: u8 = 2;
@@ -88,6 +88,6 @@ pub(crate) enum Until {
     Now,
     /// Until a time of the monotonic clock.
     At(i64),
-    /// For ever.
+    /// Forever.
     Woken,
 }

@@ -1,4 +1,4 @@
-//! What std's sockets cannot do without blocking: to connect, and to accept in one system call.
+//! Calls that std's sockets cannot make without blocking: to connect, and to accept in one system call.
 //!
 //! # The contract of a backend
 //!

@@ -45,7 +45,7 @@ mod tests {
     use super::{gettid, pthread, sleeps, spawn, tids, usleep_ns};
     use crate::sys::clock::nanotime;
 
-    /// What a thread of `spawn` and its maker share. It is detached, so this is never freed.
+    /// The state shared by a thread of `spawn` and its maker. It is detached, so this is never freed.
     #[derive(Default)]
     struct Shared {
         tid: AtomicU32,

@@ -34,7 +34,7 @@ pub(crate) unsafe fn spawn(
 
 /// Ends the process at once, without destructors: other threads may still use what those would free.
 pub(crate) fn exit_process(status: i32) -> ! {
-    // SAFETY: nothing of ours runs after it.
+    // SAFETY: no code of this crate runs after it.
     unsafe { libc::_exit(status) }
 }
 

@@ -11,8 +11,8 @@
 //! # Invariants
 //! 1. Everything here is read and written with the GIL held.
 //! 2. An entry is in its holder's stack and in a list by its context (`list_of`) from its push to its pop, which frees it.
-//! 3. A holder lives as long as its goroutine or thread and all its entries. A block may be left by another goroutine than
-//!    entered it (a generator's, when the collector closes it), also after the end of the one that did.
+//! 3. A holder lives as long as its goroutine or thread and all its entries. A block may be left by another goroutine
+//!    than the one that entered it (a generator's, when the collector closes it), even after the end of that one.
 //! 4. The interrupt of a holder's G is pending if a visible entry's context is cancelled.
 
 use std::cell::Cell;
@@ -36,7 +36,7 @@ thread_local! {
     static OF_THREAD: ThreadHolder = const { ThreadHolder(Cell::new(ptr::null())) };
 }
 
-/// A thread's share of its holder. A thread ends without the GIL: what is left in the stack belongs to generators.
+/// A thread's share of its holder. A thread ends without the GIL: entries left in the stack belong to generators.
 struct ThreadHolder(Cell<*const Holder>);
 
 impl Drop for ThreadHolder {
@@ -50,7 +50,7 @@ impl Drop for ThreadHolder {
 }
 
 impl Entry {
-    /// The context under which the block is, for as long as it is there.
+    /// The context of the block, for the block's duration.
     pub(super) fn context<'x>(&self, x: Exclusive<'x>) -> &'x Object<Context> {
         // SAFETY: by 2 an entry has a context, which it keeps.
         unsafe { this(self.ctx.as_raw(x)) }
@@ -175,8 +175,8 @@ fn leaked<'x>(entry: Entry) -> &'x Entry {
     Box::leak(Box::new(entry))
 }
 
-/// In whose list the blocks under `ctx` are: its node's, or its own if nothing can cancel it. Whoever asks holds the context
-/// and by that the node.
+/// In whose list the blocks under `ctx` are: its node's, or its own if nothing can cancel it. The caller holds the
+/// context and with it the node.
 fn list_of<'x>(x: Exclusive<'x>, ctx: &'x Object<Context>) -> &'x Object<Context> {
     ctx.node(x).unwrap_or(ctx)
 }
@@ -224,7 +224,7 @@ unsafe fn free(gil: Gil<'_>, e: &Entry) {
     release(gil, ctx);
 }
 
-/// A block that is being executed: whoever began it ends it by [`pop`].
+/// A block that is being executed: the code that began it ends it by [`pop`].
 #[must_use = "pop it"]
 pub(crate) struct Begun(*const Entry);
 
@@ -276,7 +276,7 @@ pub(crate) fn pop(gil: Gil<'_>, block: Begun) {
     }
 }
 
-/// Begins a shield of the caller's: what is cancelled outside ends no wait.
+/// Begins a shield of the caller's: a cancellation outside it ends no wait.
 pub(crate) fn push_shield(gil: Gil<'_>) -> Outcome<Begun> {
     Ok(push(gil, shield_context(gil)?, Block::Shield))
 }
@@ -295,7 +295,7 @@ pub(crate) fn as_context(ctx: &New) -> &Object<Context> {
     unsafe { this(ctx.get().as_raw()) }
 }
 
-/// The newest `with ctx:`: the caller's if there is one, else that of whoever entered it last.
+/// The newest `with ctx:` block: the caller's if there is one, else the one entered last.
 pub(crate) fn block_of(gil: Gil<'_>, ctx: &Object<Context>) -> Option<Begun> {
     let x = gil.exclusive();
     let is_it = |e: &Entry| e.kind == Block::Context && e.ctx.is(x, ctx.object());
@@ -354,7 +354,8 @@ fn settle(gil: Gil<'_>, h: &Holder) {
         gref.interrupt();
     } else if current(gil).is_some_and(|own| ptr::eq(h, own)) && embedder::is_interrupted() {
         let host = handle();
-        // What somebody left for it to raise has still to be raised. SAFETY: a host goroutine's payload is its handle.
+        // An exception that somebody left for it must still be raised. SAFETY: a host goroutine's payload is its
+        // handle.
         if host.is_null() || unsafe { !GoroutineObj::has_pending(host) } {
             embedder::take_interrupt();
         }

@@ -1,4 +1,4 @@
-//! Cancelling: what it does to those who are in blocks, wait for a channel, or have registered a function.
+//! Cancelling: its effect on goroutines in blocks, waiters on a channel, and registered functions.
 
 use go_lib::runtime::embedder::{nanotime, GRef};
 
@@ -36,7 +36,7 @@ pub(crate) fn cancel(
     true
 }
 
-/// Tells everybody who waits for the end of these nodes. Closing and interrupting run no Python code. Never inlined:
+/// Tells everything that waits for the end of these nodes. Closing and interrupting run no Python code. Never inlined:
 /// [`cancel`] owns nothing that needs dropping while it runs Python code.
 #[inline(never)]
 fn tell_all<'g>(gil: Gil<'g>, ended: Vec<&'g Object<Context>>) {
@@ -51,7 +51,7 @@ fn tell_all<'g>(gil: Gil<'g>, ended: Vec<&'g Object<Context>>) {
     }
 }
 
-/// Interrupts whoever is in a block under `node`, unless a shield lies above that.
+/// Interrupts the goroutine in a block under `node`, unless a shield lies above that.
 fn interrupt_all(x: Exclusive<'_>, node: &Object<Context>) {
     let mut at = node.entries.get(x);
     while let Some(e) = at {

@@ -1,6 +1,6 @@
 //! Under which contexts a goroutine or thread runs: the blocks that it is in, as data.
 //!
-//! Who changes them, and what that means for the goroutine, is in [`ambient`](super::ambient), with the invariants.
+//! [`ambient`](super::ambient) has the code that changes them, the effect on the goroutine, and the invariants.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::ffi::refs::{New, Slot};
 /// Which kind of block an entry is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Block {
-    /// None: what lies under the whole goroutine.
+    /// None: the bottom entry, for the whole goroutine.
     Base,
     /// `with ctx:`. Nobody has the entry: the block's end looks for it.
     Context,
     /// `timeout`, which keeps its entry.
     Timeout,
-    /// `shield`, which keeps its entry: what lies below does not count.
+    /// `shield`, which keeps its entry: entries below it do not count.
     Shield,
 }
 
@@ -57,7 +57,7 @@ impl Entry {
     }
 }
 
-/// What a group wants to know of its members.
+/// The events of members that concern a group.
 pub(crate) struct GroupHooks {
     /// The member (a handle) has a result, and is about to be done.
     pub(crate) ended: unsafe fn(group: Raw, member: Raw),
@@ -65,7 +65,7 @@ pub(crate) struct GroupHooks {
     pub(crate) left: unsafe fn(group: Raw),
 }
 
-/// A group, and how it is told.
+/// A group, and the function that tells it.
 #[derive(Clone, Copy)]
 pub(crate) struct Member {
     pub(crate) group: Raw,

@@ -8,9 +8,9 @@ use crate::ffi::refs::Field;
 /// A link to a `T`, or to none. It keeps nothing alive.
 ///
 /// # Invariants
-/// 1. What is linked leaves every list that it is in before it dies (2 of the [`tree`](super::tree), 2 of
-///    [`ambient`](super::ambient)); nothing dies while links are followed, because what is given up meanwhile is kept in a
-///    `Pile` until that is over.
+/// 1. A linked object leaves all its lists before it dies (2 of the [`tree`](super::tree), 2 of
+///    [`ambient`](super::ambient)); nothing dies while links are followed, because references that are given up
+///    meanwhile are kept in a `Pile` until that is over.
 #[repr(transparent)]
 pub(super) struct Link<T>(Field<*const T>);
 

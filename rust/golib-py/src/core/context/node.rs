@@ -42,7 +42,7 @@ pub(crate) fn text_of(why: Why) -> &'static str {
 /// The deadline of a context without one.
 pub(crate) const NO_DEADLINE: i64 = i64::MAX;
 
-/// What a context is.
+/// The kind of a context.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `background()`.
@@ -104,7 +104,7 @@ pub(crate) struct Context {
     /// The channel that `done()` shows, once somebody has asked. `close` closes it, and is set with it.
     pub(crate) done: Slot,
     pub(crate) close: Field<Option<Close>>,
-    /// What `err()` gives, once somebody has asked.
+    /// The result of `err()`, once somebody has asked.
     pub(crate) error: Slot,
     /// Empty if none was given.
     pub(crate) cause: Slot,

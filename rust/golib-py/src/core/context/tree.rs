@@ -1,15 +1,15 @@
-//! The tree of contexts: who is cancelled with whom.
+//! The tree of contexts: which ones are cancelled together.
 //!
 //! A context that can be cancelled is a *node*. Others (values, the background) depend on the node above them, or on none.
 //! A node hangs in the list of the node above it. That list does not keep its nodes alive, so a context that nobody uses
 //! any more is gone at once, cancelled or not (Go keeps it until its parent is cancelled). It keeps what still has
 //! something to do: a function registered by `after_func`, and all nodes by whose cancellation that could be called.
 //!
-//! The tree says what is to be done when nodes end ([`Effects`]); [`cancel`](super::cancel) does it.
+//! The tree lists the actions for nodes that end ([`Effects`]); [`cancel`](super::cancel) performs them.
 //!
 //! # Invariants
 //! 1. Everything here is read and written with the GIL held, and no step that others could see half done runs Python code.
-//! 2. A node refers to its parent, and by way of it to the node above, `up`; it leaves that one's list before it dies.
+//! 2. A node refers to its parent, and through it to the node above, `up`; it leaves that node's list before it dies.
 //! 3. `pins` counts the registered functions below a node, or 1 for a node that is one. While it is not zero the list of
 //!    `up` owns a reference (`held_by_up`), and so does an alarm that is set (`held_by_alarm`).
 //! 4. A node is marked, and everybody below it, before any code of the user's can run.
@@ -128,7 +128,7 @@ pub(super) fn pin(gil: Gil<'_>, c: &Object<Context>) {
     }
 }
 
-/// Takes a [`pin`] back. What is released is dropped later, so `c` and those above stay.
+/// Takes a [`pin`] back. Released objects are dropped later, so `c` and those above stay.
 fn unpin(x: Exclusive<'_>, c: &Object<Context>, released: &mut Pile) {
     let mut c = c;
     loop {
@@ -148,17 +148,17 @@ fn unpin(x: Exclusive<'_>, c: &Object<Context>, released: &mut Pile) {
     }
 }
 
-/// Lets go of the cause of `ctx` if it is `error`: what is left is that it was cancelled. The caller holds `error`, so that
-/// nothing is freed here.
+/// Drops the cause of `ctx` if it is `error`; `ctx` stays cancelled. The caller holds `error`, so that nothing is
+/// freed here.
 pub(crate) fn forget_cause(gil: Gil<'_>, ctx: &Object<Context>, error: Option<Ref<'_>>) {
     if error.is_some_and(|error| ctx.cause.is(gil.exclusive(), error)) {
         ctx.cause.clear(gil);
     }
 }
 
-/// What is to be done when nodes have ended, for nothing of it is done here.
+/// The actions for nodes that have ended; none is performed here.
 pub(super) struct Effects<'x> {
-    /// Nodes of which somebody has to be told: who is in a block under it, who waits for its channel. They live until
+    /// Nodes whose end concerns somebody: a goroutine in a block under it, or a waiter on its channel. They live until
     /// `released` is released.
     pub(super) ended: Vec<&'x Object<Context>>,
     /// Registered functions whose time has come; the one registered first lies on top.
@@ -268,7 +268,7 @@ pub(crate) fn stop_after_func(gil: Gil<'_>, c: &Object<Context>) -> bool {
     true
 }
 
-/// Shows the collector what `c` refers to; by 3 also those below that its list keeps.
+/// Shows the collector the objects to which `c` refers; by 3 these include the nodes below that its list keeps.
 fn visit(c: &Context, visitor: &mut Visitor) {
     visitor.slots([&c.parent, &c.done, &c.error, &c.cause, &c.key, &c.value, &c.vars]);
     // SAFETY: the collector runs with the GIL held.

@@ -1,15 +1,15 @@
-//! `golib.Goroutine`: a goroutine's handle, and what runs on its stack.
+//! `golib.Goroutine`: a goroutine's handle, and the functions on its stack.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`handle`] | the handle |
 //! | [`class`], [`methods`] | its class |
-//! | [`name`], [`python`] | its name; what it asks of the Python layer |
+//! | [`name`], [`python`] | its name; its calls to the Python layer |
 //! | [`spawn`] | making handles and starting their goroutines: `go`, `spawn` |
-//! | [`life`] | what runs on a goroutine's stack, from its entry to its end |
+//! | [`life`] | the functions on a goroutine's stack, from its entry to its end |
 //! | [`stand_in`] | the main goroutine of a `run` on the main thread |
 //! | [`child`] | a forked child of a goroutine's |
-//! | [`end`] | its last steps: what it alone holds is released |
+//! | [`end`] | its last steps, which release everything that it alone holds |
 //! | [`unread`] | exceptions that nobody has read yet, and their report at exit |
 //!
 //! The handle is the runtime's payload for the goroutine: it holds the function until it has run, then the result.
@@ -22,7 +22,8 @@
 //!    refers to are no garbage, and most handles never have to be looked at.
 //! 4. On the stack of a goroutine, between its entry and its function, nothing needs dropping and nothing catches: at
 //!    exit CPython may end the thread by unwinding it.
-//! 5. `holder` is set by whoever first needs it, and taken at the goroutine's end; after `done` again, for what runs then.
+//! 5. `holder` is set on first need, and taken at the goroutine's end; after `done` once more, for code that runs
+//!    then.
 //!
 //! Go: runtime/proc.go (newproc, goexit)
 

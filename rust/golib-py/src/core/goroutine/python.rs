@@ -1,4 +1,4 @@
-//! What the handle asks of the Python layer.
+//! The handle's calls to the Python layer.
 
 use crate::ffi::gil::Gil;
 use crate::ffi::obj::Global;

@@ -21,7 +21,7 @@ use crate::ffi::python::{boolean, is_exception, none, tuple, tuple_of, type_erro
 use crate::ffi::raw::{self, deadline_after, free_instance, instance, Container, Table, NS};
 use crate::ffi::refs::{release, New, Outcome, Ref};
 
-/// What a callable does.
+/// A callable's action.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Does {
@@ -69,7 +69,7 @@ unsafe extern "C" fn call(slf: Raw, args: *const Raw, nargsf: usize, kwnames: Ra
     }
 }
 
-/// What the callable does.
+/// The callable's action.
 fn do_it(gil: Gil<'_>, ctx: &Object<Context>, does: Does, args: Args<'_>) -> Outcome<New> {
     let mut cause = None;
     if does == Does::CancelCause {
@@ -165,7 +165,7 @@ fn with_when(
     pair(gil, cancel::make_deadline(gil, parent, when(seconds), cause, None)?, Does::Cancel)
 }
 
-/// The deadline so many seconds from now; past for 0 or less.
+/// The deadline this many seconds from now; in the past for 0 or less.
 pub(super) fn after_seconds(seconds: f64) -> i64 {
     deadline_after(seconds).unwrap_or(NO_DEADLINE)
 }
@@ -241,7 +241,7 @@ pub(super) fn init(gil: Gil<'_>) -> Outcome<[(&'static CStr, New); 2]> {
         (
             &CANCEL_FUNC,
             c"golib.context.CancelFunc",
-            c"What cancels a context. May be called again.",
+            c"The handles that cancel a context. May be called again.",
         ),
         (
             &STOP_FUNC,

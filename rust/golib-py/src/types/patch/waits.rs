@@ -7,7 +7,7 @@ use go_lib::runtime::embedder::{self, nanotime, WaitError};
 use crate::core::waits;
 use crate::ffi::raw::{guard, guard_wait, Record};
 
-/// What C calls `GOLIB_FOR_EVER`.
+/// C's name for it is `GOLIB_FOR_EVER`.
 const FOR_EVER: i64 = i64::MAX;
 
 /// The outcomes.

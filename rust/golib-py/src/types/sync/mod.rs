@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`object`] | what the primitives have in common |
+//! | [`object`] | the common parts of the primitives |
 //! | [`event`], [`mutex`], [`rwmutex`], [`semaphore`], [`waitgroup`] | one class each |
 //! | [`reference`] | `Ref`, one field that is changed in one step |
 

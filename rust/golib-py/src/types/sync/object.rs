@@ -1,7 +1,7 @@
-//! What the primitives have in common: the instance, the outcome of a wait, the class.
+//! Common to the primitives: the instance, the outcome of a wait, the class.
 //!
 //! # Invariants
-//! 1. Whoever waits is called with a reference to the instance, so that nothing dies under a waiter.
+//! 1. A method that waits is called with a reference to the instance, so that nothing dies under a waiter.
 //! 2. The cores own nothing: instances are freed without dropping them.
 
 use std::mem::offset_of;

@@ -82,7 +82,7 @@ impl<T> Elem for Typed<T> {
     }
 }
 
-/// An element of which only the size is known: what a select over several types has.
+/// An element of which only the size is known, as in a select over several types.
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes(pub(crate) usize);
 
@@ -99,7 +99,7 @@ impl Elem for Bytes {
     }
 }
 
-/// What a step under the lock came to.
+/// The outcome of a step under the lock.
 pub(crate) enum Step {
     /// The element was moved. Not null: ready this G after unlocking.
     Done(*mut G),
@@ -222,7 +222,7 @@ impl HchanHeader {
 
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        // Acquire: what was sent before the close is seen; pairs with the Release in close.
+        // Acquire: everything sent before the close is seen; pairs with the Release in close.
         self.closed.load(Ordering::Acquire)
     }
 
@@ -408,8 +408,8 @@ impl HchanHeader {
         let sg = &raw mut sudog;
         let q = self.queue(dir);
         let arg = ptr::from_ref(self).cast_mut().cast();
-        // SAFETY: the lock is held until unlock_chan; the sudog is out of the queue before we
-        // return: who claimed us dequeued it, otherwise we do.
+        // SAFETY: the lock is held until unlock_chan; the sudog is out of the queue before this
+        // returns: the claimer dequeued it, otherwise this does.
         unsafe {
             q.enqueue(sg);
             let wake = gopark(unlock_chan, arg, reason, deadline);

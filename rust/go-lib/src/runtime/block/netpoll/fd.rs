@@ -2,12 +2,12 @@
 //! poller only if it would block.
 //!
 //! # Invariants
-//! 1. `io` is there while the lock counts a reference; who drops the last one takes it out and closes
-//!    it. So no operation meets a descriptor that has been closed, or is somebody else's by now.
+//! 1. `io` is there while the lock counts a reference; dropping the last one takes it out and closes it. So no
+//!    operation meets a descriptor that has been closed, or is somebody else's by now.
 //! 2. The descriptor leaves the poller before it is closed: a copy of it in another process would keep
 //!    it there.
-//! 3. `home` is the scheduler whose poller knows it. In a forked child that is another one: the first
-//!    use there makes a new lock, since who held the old one is gone, and tells the child's poller.
+//! 3. `home` is the scheduler whose poller knows it. In a forked child that is another one: the first use there makes
+//!    a new lock, since the holder of the old one is gone, and tells the child's poller.
 //!
 //! Go: internal/poll/fd_unix.go
 
@@ -37,7 +37,7 @@ pub(crate) struct NetFd<T: AsRawFd> {
     pd: AtomicPtr<PollDesc>,
     /// By 3.
     home: AtomicPtr<Sched>,
-    /// How long one operation may wait, by mode, in ns; 0: for ever.
+    /// How long one operation may wait, by mode, in ns; 0: forever.
     timeouts: [AtomicU64; 2],
 }
 
@@ -280,13 +280,13 @@ impl<T: AsRawFd> NetFd<T> {
         Ok(())
     }
 
-    /// How long one operation may wait; `None`: for ever. Zero, which is no time, counts as one nanosecond.
+    /// How long one operation may wait; `None`: forever. Zero, which is no time, counts as one nanosecond.
     pub(crate) fn set_timeout(&self, mode: Mode, timeout: Option<Duration>) {
         let ns = timeout.map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX).max(1));
         self.timeouts[mode as usize].store(ns, Ordering::Relaxed);
     }
 
-    /// What `set_timeout` set.
+    /// The timeout set by `set_timeout`.
     pub(crate) fn timeout(&self, mode: Mode) -> Option<Duration> {
         match self.timeouts[mode as usize].load(Ordering::Relaxed) {
             0 => None,

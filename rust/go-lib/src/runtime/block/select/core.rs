@@ -15,7 +15,7 @@
 //! 2. The claim word lets one case win; a sudog found by a peer after that is skipped.
 //! 3. Before `selectgo` returns, each of its sudogs is out of its queue: the winner's was dequeued
 //!    by the claimer, the others are removed in pass 3. That pass takes the lock of every channel
-//!    but perhaps the winner's (whose lock was free when it won), so `unlockf` has let go of all of
+//!    but perhaps the winner's (whose lock was free when it won), so `unlockf` has unlocked all of
 //!    them and reads nothing of this frame any more.
 //!
 //! Go: runtime/select.go (selectgo)
@@ -60,7 +60,7 @@ pub(crate) unsafe trait Arm {
     /// The channel; None: the nil channel, never ready.
     fn channel(&self) -> Option<&HchanHeader>;
 
-    /// What is to be done.
+    /// The operation.
     fn dir(&self) -> Dir;
 
     /// The element's place, which may be the `place` that the select was given for all receives.
@@ -288,7 +288,8 @@ unsafe fn block<A: Arm>(
     // Pass 3.
     let mut won = None;
     if wake == Wake::Peer {
-        // SAFETY: the claimer left the sudog that it claimed, one of ours; it is in no queue.
+        // SAFETY: the claimer left the sudog that it claimed, one of this select's; it is in no
+        // queue.
         unsafe {
             let sg = (*gp).param.replace(ptr::null_mut()).cast::<Sudog>();
             let outcome = if (*sg).success.get() { Outcome::Passed } else { Outcome::Closed };
@@ -393,7 +394,7 @@ fn unlock_all(locks: &[*const HchanHeader]) {
     }
 }
 
-/// What `unlock_held` is to release.
+/// The locks that `unlock_held` releases.
 struct Held {
     first: *const *const HchanHeader,
     n: usize,

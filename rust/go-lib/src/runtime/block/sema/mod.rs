@@ -1,7 +1,7 @@
 //! Waiting for a state: the wait queues of everything in `sync`, and its cores.
 //!
-//! Go keeps a table of queues keyed by address, since its semaphores are one word; ours own their
-//! queue, so that a wait takes one lock and a wake looks at nobody else's waiters.
+//! Go keeps a table of queues keyed by address, since its semaphores are one word; these own their
+//! queue, so that a wait takes one lock and a wake looks at no other waiters.
 //!
 //! # Invariants
 //! 1. A primitive's word says whether somebody may wait, so that the common release does not lock.
@@ -137,8 +137,8 @@ impl SemaQ {
         deadline: Option<i64>,
         left: impl FnOnce(bool),
     ) -> Result<bool, WaitError> {
-        // SAFETY: the lock is held until unlock_sema; the sudog is out of the queue when we
-        // return: who claimed us dequeued it, otherwise we do.
+        // SAFETY: the lock is held until unlock_sema; the sudog is out of the queue when this
+        // returns: the claimer dequeued it, otherwise this does.
         unsafe {
             let arg = ptr::from_ref(self).cast_mut().cast();
             let wake = gopark(unlock_sema, arg, reason, deadline);

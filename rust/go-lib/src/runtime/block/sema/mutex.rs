@@ -8,11 +8,11 @@
 //! # Invariants
 //! 1. `state`: LOCKED; WOKEN: a waiter was woken and has not yet looked; STARVING; WAITED: the
 //!    queue may not be empty.
-//! 2. The word is changed without the queue's lock only by setting LOCKED when neither LOCKED nor
-//!    STARVING is set, and by clearing LOCKED, which its holder does. So STARVING without LOCKED is a
-//!    mutex on its way to who starves: under the queue's lock the one that unlocked it alone decides.
-//! 3. Not LOCKED and the queue not empty implies WOKEN, or somebody who has cleared LOCKED and is about to
-//!    look at the queue: nobody is forgotten.
+//! 2. The word is changed without the queue's lock only by setting LOCKED when neither LOCKED nor STARVING is set, and
+//!    by clearing LOCKED, which its holder does. So STARVING without LOCKED is a mutex on its way to a starving
+//!    waiter: under the queue's lock the unlocker alone decides.
+//! 3. Not LOCKED and the queue not empty implies WOKEN, or an unlocker that has cleared LOCKED and is about to look at
+//!    the queue: nobody is forgotten.
 //!
 //! # Memory ordering
 //! Taking LOCKED is Acquire, clearing it Release. A hand-over is ordered by the queue's lock and by
@@ -126,7 +126,7 @@ impl MutexCore {
         }
         let caller = proc::caller();
         let mut since = 0;
-        // What we clear when we look: the WOKEN that was set for us.
+        // The bit to clear when looking: the WOKEN that was set for this waiter.
         let mut awoke = 0;
         let mut starving = 0;
         loop {
@@ -199,7 +199,7 @@ impl MutexCore {
         false
     }
 
-    /// Unlocks it; not necessarily by who locked it.
+    /// Unlocks it; the caller need not have locked it.
     ///
     /// # Errors
     /// It is not locked.
@@ -222,7 +222,7 @@ impl MutexCore {
         Err(UnlockOfUnlocked)
     }
 
-    /// As [`unlock`](Self::unlock) for who knows that it is locked.
+    /// As [`unlock`](Self::unlock) for a caller that knows that it is locked.
     #[inline]
     pub(crate) fn unlock_held(&self) {
         // Release: pairs with Acquire in lock.
@@ -233,7 +233,7 @@ impl MutexCore {
         }
     }
 
-    /// LOCKED was cleared from `old`: hands the mutex over to who starves, or wakes who waits.
+    /// LOCKED was cleared from `old`: hands the mutex over to a starving waiter, or wakes one.
     #[cold]
     #[inline(never)]
     fn unlocked(&self, old: u32) {
@@ -280,7 +280,7 @@ impl MutexCore {
                 new &= !STARVING;
             }
         }
-        // Release: pairs with Acquire in lock: what we wrote while we had it.
+        // Release: pairs with Acquire in lock: publishes the holder's writes.
         self.state.store(new, Ordering::Release);
     }
 

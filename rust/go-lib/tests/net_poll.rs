@@ -187,7 +187,8 @@ fn nothing_is_left_open() {
             clone.close().unwrap();
             assert!(TcpStream::connect("127.0.0.1:1").is_err());
         }
-        assert_eq!(open_fds(), before);
+        // Fewer: a test before this one has let go of what it had only now.
+        assert!(open_fds() <= before);
     });
 }
 

@@ -12,6 +12,7 @@ import pathlib
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -323,3 +324,14 @@ def extension_module(source: str, name: str, into: pathlib.Path) -> str:
     command += [str(folder / f"{last}{sysconfig.get_config_var('EXT_SUFFIX')}")]
     subprocess.run(command, check=True)
     return str(into)
+
+
+def start_poller() -> None:
+    """Has the runtime's poller open its descriptors, which stay: before the first test that counts descriptors."""
+    a, b = socket.socketpair()
+    with a, b:
+        golib.patch("socket")
+        g = parked(golib.go(b.recv, 1), "IO wait")
+        a.send(b"x")
+        g.join(10)
+        golib.unpatch()

@@ -8,6 +8,8 @@
  * |---|---|
  * | golib_call | the end: the goroutine may move |
  * | the interpreter | movable, unless the function is on the list of tls_scan.c |
+ * | a buffered file | movable if golib.patch("file") has noted all those that the goroutine is inside (patch_file.c) |
+ * | what calls those (the section golib_movable) | movable |
  * | this library otherwise (a function that called back, a patched builtin) | pins: Rust may keep state of the thread
  *   |
  * | `-X perf`'s trampolines | movable |
@@ -21,12 +23,13 @@
  */
 #include "internal.h"
 #include "movable.h"
+#include "patch_file.h"
 
 #include <string.h>
 
 enum { TABLE_BITS = 12, TABLE_SIZE = 1 << TABLE_BITS, MOST_FRAMES = 4096, MOST_TEXTS = 8, MOST_PARTS = 32 };
 
-typedef enum { UNKNOWN, GO_ON, EVAL, END, PIN } verdict;
+typedef enum { UNKNOWN, GO_ON, EVAL, INSIDE, END, PIN } verdict;
 
 typedef struct {
     const void *ret;
@@ -44,6 +47,8 @@ static struct {
     int n_texts;
     const golib_range *immovable;
     int n_immovable;
+    const golib_range *buffered;
+    int n_buffered;
     golib_range end;        /* golib_call */
     golib_range eval[MOST_PARTS];   /* the eval loop; rarely used parts lie apart, in some builds nearly all of it */
     int n_eval;
@@ -63,27 +68,34 @@ void golib_movable_prepare(void)
         return;
     places.n_texts = golib_text_of((const void *)&PyEval_EvalCode, places.texts, MOST_TEXTS);
     places.n_immovable = golib_scan_immovable(&places.immovable);
+    places.n_buffered = golib_scan_buffered(&places.buffered);
     golib_cfi_function((const void *)&golib_call, &places.end);
     places.n_eval = golib_parts_of((const void *)&_PyEval_EvalFrameDefault, places.eval, MOST_PARTS);
     places.ready = 1;
 }
 
-static int is_immovable(const void *pc)
+static int is_among(const void *pc, const golib_range *ranges, int n)
 {
-    int low = 0, high = places.n_immovable;
-    if (high < 0)
-        return 1;
+    int low = 0, high = n;
     while (low < high) {
         int mid = (low + high) / 2;
-        if ((const uint8_t *)pc < places.immovable[mid].begin)
+        if ((const uint8_t *)pc < ranges[mid].begin)
             high = mid;
-        else if ((const uint8_t *)pc >= places.immovable[mid].end)
+        else if ((const uint8_t *)pc >= ranges[mid].end)
             low = mid + 1;
         else
             return 1;
     }
     return 0;
 }
+
+static int is_immovable(const void *pc)
+{
+    return places.n_immovable < 0 || is_among(pc, places.immovable, places.n_immovable);
+}
+
+/* Those of this library that lie in their own section (patch_file.c); the linker names its ends. */
+extern const uint8_t __start_golib_movable[], __stop_golib_movable[];
 
 static int is_eval(const void *pc)
 {
@@ -96,12 +108,17 @@ static int is_eval(const void *pc)
 
 static verdict judge(const void *pc)
 {
+    static const golib_range ours = {__start_golib_movable, __stop_golib_movable};
     if (is_in(pc, &places.end))
         return END;
+    if (is_in(pc, &ours))
+        return GO_ON;
     for (int i = 0; i < places.n_texts; i++) {
         if (is_in(pc, &places.texts[i])) {
             if (is_immovable(pc))
                 return PIN;
+            if (is_among(pc, places.buffered, places.n_buffered))
+                return INSIDE;
             return is_eval(pc) ? EVAL : GO_ON;
         }
     }
@@ -147,7 +164,7 @@ __attribute__((noinline, cold)) static void learn(known *k, const void *ret)
     memset(k, 0, sizeof *k);
     k->ret = ret;
     k->verdict = judge(pc);
-    if ((k->verdict == GO_ON || k->verdict == EVAL) && !golib_cfi_step(pc, &k->step))
+    if (k->verdict < END && !golib_cfi_step(pc, &k->step))
         k->verdict = PIN;
     else if (k->verdict == PIN && trampoline_step(ret, &k->step))
         k->verdict = GO_ON;
@@ -180,25 +197,40 @@ static inline const char *stack_top(const PyThreadState *ts)
 
 typedef enum { PINNED, WALKED, SHORT } outcome;
 
-static outcome walk(const char *frame, const void *ret, const char *top)
+/* The outcome of a walk that found no reason to pin. Files that the goroutine is inside of are its own from here on, or, if
+ * they are not known, those of its OS thread. */
+static outcome end_walk(const PyThreadState *ts, outcome way, int inside)
+{
+    if (!inside)
+        return way;
+    golib_held **held = golib_waits_table ? golib_waits_table->held() : NULL;
+    if (!held || !*held)
+        return PINNED;
+    golib_disown_files(*held, ts->thread_id);
+    return way;
+}
+
+static outcome walk(const PyThreadState *ts, const char *frame, const void *ret, const char *top)
 {
     const char *cfa = frame + sizeof(golib_caller), *fp = ((const golib_caller *)frame)->frame;
     const char *outermost = top - places.room, *last_eval = NULL;
+    int inside = 0;
     for (int n = 0; n < MOST_FRAMES; n++) {
         const known *k = look_up(ret);
         if (k->verdict == END) {
             if (top && last_eval)
                 places.room = top - last_eval;
-            return WALKED;
+            return end_walk(ts, WALKED, inside);
         }
         if (k->verdict == PIN)
             return PINNED;
+        inside |= k->verdict == INSIDE;
         const char *next = (k->step.from_fp ? fp : cfa) + k->step.cfa_off;
         if (next <= cfa)
             return PINNED;
         if (k->verdict == EVAL) {
             if (next == outermost && top)
-                return SHORT;
+                return end_walk(ts, SHORT, inside);
             last_eval = next;
         }
         if (k->step.fp_saved)
@@ -220,7 +252,7 @@ void golib_movable_counts(uint64_t out[3])
 
 __attribute__((noinline)) static int walk_all(PyThreadState *ts, const char *frame, const void *ret)
 {
-    outcome way = GOLIB_LIKELY(places.ready) ? walk(frame, ret, stack_top(ts)) : PINNED;
+    outcome way = GOLIB_LIKELY(places.ready) ? walk(ts, frame, ret, stack_top(ts)) : PINNED;
     counts[way]++;
     return way != PINNED;
 }

@@ -52,6 +52,9 @@ int golib_text_of(const void *address, golib_range *out, int most);
  * it may run Python code. */
 int golib_scan_immovable(const golib_range **ranges);
 
+/* Those of buffered files, which may be left if the files are told whose they are (patch_file.c). As above, after it. */
+int golib_scan_buffered(const golib_range **ranges);
+
 /* Every way in which the library around an address gets thread-local addresses is one that the scan follows. GIL held.
  * For tests; the scan asks it of the interpreter. */
 int golib_scan_knows(const void *address);

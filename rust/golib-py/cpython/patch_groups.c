@@ -4,11 +4,13 @@
 #include <math.h>
 #include <string.h>
 
-extern const golib_group golib_group_time;
+extern const golib_group golib_group_closing, golib_group_connect, golib_group_dns, golib_group_file, golib_group_os,
+    golib_group_select, golib_group_socket, golib_group_ssl, golib_group_time;
 
 /* All groups. Each has a file of its own. */
 static const golib_group *const groups[] = {
-    &golib_group_time,
+    &golib_group_closing, &golib_group_socket, &golib_group_connect, &golib_group_dns,  &golib_group_ssl,
+    &golib_group_time,    &golib_group_select, &golib_group_os,      &golib_group_file,
 };
 enum { N_GROUPS = sizeof groups / sizeof *groups };
 
@@ -25,7 +27,8 @@ void golib_set_waits(const golib_waits *waits)
 
 #define AS(type, function) ((type)(void (*)(void))(function))
 
-PyObject *golib_original(const golib_invocation *call)
+/* In the section of patch_file.c: it keeps nothing of an OS thread. */
+__attribute__((section("golib_movable"), noinline)) PyObject *golib_original(const golib_invocation *call)
 {
     const golib_patch *p = &call->p->patch;
     switch (p->flags) {
@@ -147,14 +150,23 @@ static void apply(int g)
         group->applied();
 }
 
-static int place_of(PyObject *name)
+/* Notes the tables of a group, and what it needs besides. 0, or -1 with an exception set. */
+static int want(PyObject *name, int wanted[N_GROUPS])
 {
+    int known = 0;
     for (int g = 0; PyUnicode_Check(name) && g < N_GROUPS; g++) {
-        if (PyUnicode_CompareWithASCIIString(name, groups[g]->name) == 0)
-            return g;
+        if (groups[g]->name[0] == '.' || PyUnicode_CompareWithASCIIString(name, groups[g]->name) != 0)
+            continue;
+        known = 1;
+        wanted[g] = !is_patched[g];
+        for (int k = 0; groups[g]->uses_fds && k < N_GROUPS; k++) {
+            if (groups[k] == &golib_group_closing)
+                wanted[k] = !is_patched[k];
+        }
     }
-    PyErr_Format(PyExc_ValueError, "golib.patch: unknown group %R", name);
-    return -1;
+    if (!known)
+        PyErr_Format(PyExc_ValueError, "golib.patch: unknown group %R", name);
+    return known ? 0 : -1;
 }
 
 int golib_groups_apply(PyObject *names)
@@ -164,12 +176,10 @@ int golib_groups_apply(PyObject *names)
     if (!list)
         return -1;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
-        int g = place_of(PyList_GET_ITEM(list, i));
-        if (g < 0) {
+        if (want(PyList_GET_ITEM(list, i), wanted) < 0) {
             Py_DECREF(list);
             return -1;
         }
-        wanted[g] = !is_patched[g];
     }
     Py_DECREF(list);
     for (int g = 0; g < N_GROUPS; g++) {
@@ -213,12 +223,13 @@ static PyObject *names_of(int only_patched)
 {
     PyObject *list = PyList_New(0);
     for (int g = 0; list && g < N_GROUPS; g++) {
-        PyObject *name = only_patched && !is_patched[g] ? NULL : PyUnicode_FromString(groups[g]->name);
-        if (name && PyList_Append(list, name) < 0)
+        if (groups[g]->name[0] == '.' || (only_patched && !is_patched[g]))
+            continue;
+        PyObject *name = PyUnicode_FromString(groups[g]->name);
+        int there = name ? PySequence_Contains(list, name) : -1;
+        if (there < 0 || (!there && PyList_Append(list, name) < 0))
             Py_CLEAR(list);
         Py_XDECREF(name);
-        if (PyErr_Occurred())
-            Py_CLEAR(list);
     }
     PyObject *names = list ? PyList_AsTuple(list) : NULL;
     Py_XDECREF(list);

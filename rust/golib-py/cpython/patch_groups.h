@@ -71,16 +71,21 @@ static inline void golib_came_by_two(golib_invocation *call, const golib_parking
     }
 }
 
+/* Where the entries of a file lie; patch_file.c has a reason to say otherwise. */
+#ifndef GOLIB_ENTRY
+#define GOLIB_ENTRY
+#endif
+
 /* Writes the entries of the builtin `name_` of `module_` (and `type_`), whose body is `body`. */
 #define GOLIB_PARKS(id, module_, type_, name_, body, optional_, detail_)                                               \
     static golib_parking id;                                                                                           \
-    static PyObject *id##_two(PyObject *self, PyObject *arg)                                                           \
+    GOLIB_ENTRY static PyObject *id##_two(PyObject *self, PyObject *arg)                                               \
     {                                                                                                                  \
         golib_invocation call;                                                                                         \
         golib_came_by_two(&call, &id, self, arg);                                                                      \
         return body(&call, GOLIB_HERE);                                                                                \
     }                                                                                                                  \
-    static PyObject *id##_three(PyObject *self, PyObject *args, PyObject *kw)                                          \
+    GOLIB_ENTRY static PyObject *id##_three(PyObject *self, PyObject *args, PyObject *kw)                              \
     {                                                                                                                  \
         golib_invocation call = {.p = &id,                                                                             \
                                  .self = self,                                                                         \
@@ -90,17 +95,18 @@ static inline void golib_came_by_two(golib_invocation *call, const golib_parking
                                  .n = PyTuple_GET_SIZE(args)};                                                         \
         return body(&call, GOLIB_HERE);                                                                                \
     }                                                                                                                  \
-    static PyObject *id##_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)                                    \
+    GOLIB_ENTRY static PyObject *id##_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)                        \
     {                                                                                                                  \
         golib_invocation call = {.p = &id, .self = self, .args = args, .n = n};                                        \
         return body(&call, GOLIB_HERE);                                                                                \
     }                                                                                                                  \
-    static PyObject *id##_fast_kw(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw)                   \
+    GOLIB_ENTRY static PyObject *id##_fast_kw(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw)       \
     {                                                                                                                  \
         golib_invocation call = {.p = &id, .self = self, .args = args, .n = n, .kw = kw};                              \
         return body(&call, GOLIB_HERE);                                                                                \
     }                                                                                                                  \
-    static PyObject *id##_method(PyObject *self, PyTypeObject *cls, PyObject *const *args, Py_ssize_t n, PyObject *kw) \
+    GOLIB_ENTRY static PyObject *id##_method(PyObject *self, PyTypeObject *cls, PyObject *const *args, Py_ssize_t n,   \
+                                             PyObject *kw)                                                             \
     {                                                                                                                  \
         golib_invocation call = {.p = &id, .self = self, .args = args, .n = n, .kw = kw, .cls = cls};                  \
         return body(&call, GOLIB_HERE);                                                                                \
@@ -119,7 +125,9 @@ static inline void golib_came_by_two(golib_invocation *call, const golib_parking
 /* ---- groups ---- */
 
 typedef struct golib_group {
+    /* Several tables may have one name. A name with a dot is for golib's own use (patch_groups.c). */
     const char *name;
+    int uses_fds;               /* it waits for descriptors: who closes one has to say so */
     golib_parking *const *calls;
     int n_calls;
     /* Checks layouts; 0, or -1 with a RuntimeError set that says which is unknown. May be NULL, as the next two. */
@@ -147,7 +155,7 @@ void golib_groups_in_child(void);
 enum { GOLIB_READ = 0, GOLIB_WRITE = 1 };
 #define GOLIB_FOR_EVER INT64_MAX
 /* Outcomes of waits; below 0: an exception is set. */
-enum { GOLIB_WOKEN = 0, GOLIB_TIMED_OUT = 1, GOLIB_CLOSED = 2, GOLIB_BUSY = 3 };
+enum { GOLIB_WOKEN = 0, GOLIB_TIMED_OUT = 1, GOLIB_CLOSED = 2 };
 /* What a dump says of a goroutine that waits in the lot. */
 enum { GOLIB_FOR_LOCK = 0, GOLIB_FOR_SEMAPHORE = 1, GOLIB_FOR_VALUE = 2, GOLIB_FOR_IO = 3 };
 /* Ways to wait in the lot: before those who wait already; not to be left by cancellation or a signal. */
@@ -160,6 +168,20 @@ typedef struct golib_waits {
     int64_t (*now)(void);
     int (*sleep)(int64_t until, const golib_caller *record);
     int (*gosched)(const golib_caller *record);
+    /* A registration for a descriptor, which may have been known under its number; 0 or -errno. */
+    int (*poll_open)(int fd, void **registration);
+    /* The kernel still has this registration under this number. */
+    int (*poll_rearm)(void *registration, int fd);
+    /* An operation begins; 1: it would be in vain. */
+    int (*poll_prepare)(void *registration, int mode);
+    /* A read has taken all there was. */
+    void (*poll_drained)(void *registration);
+    int (*poll_wait)(void *registration, int mode, int64_t until, const golib_caller *record);
+    /* Ends it, waking who waits: before the number is closed, and after. */
+    void (*poll_release)(void *registration, int fd);
+    void (*poll_abandon)(void *registration);
+    /* Where the running goroutine keeps its list of files that it is inside of (patch_file.h). */
+    struct golib_held **(*held)(void);
     /* The lot: waits until somebody calls `lot_wake` with the same address. The wait counts for a deadlock. */
     int (*lot_wait)(const void *address, int64_t until, int reason, int ways, const golib_caller *record);
     /* Wakes the first `n` of those who wait there. Only in the main interpreter. */

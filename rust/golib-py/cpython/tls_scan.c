@@ -1,12 +1,12 @@
 /* Which functions of the interpreter must not be left to another OS thread while they run.
  *
  * 1. Those that keep a thread-local address (of the current state, of errno) in a saved register or in memory across a
- *    call: after the call they would use the old thread's variable. Compilers do that where the address is worth
- *    keeping: in shared builds of 3.12+, where it takes a call to find. Found by following each such address through
- *    the machine code until it is dead; a function in which that cannot be followed counts too.
- * 2. Those that ask which OS thread they run on: _io's buffered objects hold a lock that remembers it while they call
- *    the raw object. Found by their types, and by the calls that ask. The eval loop asks too (3.11), but keeps no
- *    answer.
+ *    call: after the call they would use the old thread's variable. Compilers do that where the address is worth keeping:
+ *    in shared builds of 3.12+, where it takes a call to find. Found by following each such address through the machine
+ *    code until it is dead; a function in which that cannot be followed counts too.
+ * 2. Those that ask which OS thread they run on, found by the calls that ask. The eval loop asks too (3.11), but keeps no
+ *    answer. _io's buffered objects hold a lock that remembers it while they call the raw object; found by their types, and
+ *    listed apart: they may be left once the answer has been corrected (patch_file.c).
  *
  * Found once, at the first go(): a few milliseconds for the bytes of the interpreter's text.
  */
@@ -44,6 +44,22 @@ static void add(golib_range range)
         found.full = 1;
     else
         found.ranges[found.n++] = range;
+}
+
+/* Functions of buffered files, sorted; those of `found` among them count as such first. */
+enum { MOST_BUFFERED = 64 };
+static struct {
+    golib_range ranges[MOST_BUFFERED];
+    int n;
+} buffered_ranges;
+
+static int is_of_buffered(const uint8_t *p)
+{
+    for (int i = 0; i < buffered_ranges.n; i++) {
+        if (p >= buffered_ranges.ranges[i].begin && p < buffered_ranges.ranges[i].end)
+            return 1;
+    }
+    return 0;
 }
 
 static int compare(const void *a, const void *b)
@@ -350,7 +366,7 @@ static int scan_code(const void *interpreter)
     add_other_parts(0, NULL, 0);
     int first = found.n;
     for (int i = 0; i < askers.n; i++) {
-        if (golib_cfi_function(askers.at[i], &asks) && !is_one_of(&asks, eval, n_eval))
+        if (golib_cfi_function(askers.at[i], &asks) && !is_one_of(&asks, eval, n_eval) && !is_of_buffered(asks.begin))
             add(asks);
     }
     add_other_parts(first, eval, n_eval);
@@ -419,8 +435,11 @@ static int scan_buffered(void)
         int shared = 0;     /* a slot that is not bufferedio.c's own */
         for (size_t g = 0; g < sizeof generic / sizeof *generic; g++)
             shared |= cluster.begin == generic[g];
-        if (!shared)
-            add(cluster);
+        if (shared)
+            continue;
+        if (buffered_ranges.n == MOST_BUFFERED)
+            return -1;
+        buffered_ranges.ranges[buffered_ranges.n++] = cluster;
     }
     return 0;
 }
@@ -445,7 +464,7 @@ int golib_scan_immovable(const golib_range **ranges)
     static int result = -2;
     if (result == -2) {
         result = -1;
-        if (scan_code((const void *)&PyEval_EvalCode) == 0 && scan_buffered() == 0 && !found.full) {
+        if (scan_buffered() == 0 && scan_code((const void *)&PyEval_EvalCode) == 0 && !found.full) {
             qsort(found.ranges, (size_t)found.n, sizeof *found.ranges, compare);
             merge();
             result = found.n;
@@ -453,4 +472,10 @@ int golib_scan_immovable(const golib_range **ranges)
     }
     *ranges = found.ranges;
     return result;
+}
+
+int golib_scan_buffered(const golib_range **ranges)
+{
+    *ranges = buffered_ranges.ranges;
+    return buffered_ranges.n;
 }

@@ -11,6 +11,7 @@ pub use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc;
 
 pub use crate::runtime::block::chan::{CloseOfClosed, Hchan, RecvError, SendError};
+pub use crate::runtime::block::netpoll::foreign::{PollError, PollFd};
 pub use crate::runtime::block::select::{selectgo, Case, SelectError, Selected};
 pub use crate::runtime::block::sema::{
     CondCore, Flag, MutexCore, ReleasedTooMany, RwMutexCore, RwUnlockError, SemaphoreCore,

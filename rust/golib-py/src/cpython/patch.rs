@@ -20,6 +20,27 @@ pub struct Waits {
     pub sleep: unsafe extern "C-unwind" fn(until_ns: i64, record: *const Caller) -> c_int,
     /// Lets others run.
     pub gosched: unsafe extern "C-unwind" fn(record: *const Caller) -> c_int,
+    /// A registration for a descriptor; 0 or -errno.
+    pub poll_open: unsafe extern "C" fn(fd: c_int, registration: *mut *mut c_void) -> c_int,
+    /// The kernel still has it under that number.
+    pub poll_rearm: unsafe extern "C" fn(registration: *mut c_void, fd: c_int) -> c_int,
+    /// An operation begins; 1: it would be in vain.
+    pub poll_prepare: unsafe extern "C" fn(registration: *mut c_void, mode: c_int) -> c_int,
+    /// A read has taken all there was.
+    pub poll_drained: unsafe extern "C" fn(registration: *mut c_void),
+    /// Waits for an edge.
+    pub poll_wait: unsafe extern "C-unwind" fn(
+        registration: *mut c_void,
+        mode: c_int,
+        until_ns: i64,
+        record: *const Caller,
+    ) -> c_int,
+    /// Ends it before its number is closed.
+    pub poll_release: unsafe extern "C" fn(registration: *mut c_void, fd: c_int),
+    /// Ends it after its number was closed.
+    pub poll_abandon: unsafe extern "C" fn(registration: *mut c_void),
+    /// Where the running goroutine keeps its list of files that it is inside of; null on an ordinary thread.
+    pub held: unsafe extern "C" fn() -> *mut *mut c_void,
     /// Waits until somebody wakes the address.
     pub lot_wait: unsafe extern "C-unwind" fn(
         address: *const c_void,

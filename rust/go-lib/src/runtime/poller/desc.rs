@@ -229,9 +229,20 @@ impl PollDesc {
             half.word.store(NIL, Ordering::Relaxed);
             half.deadline.set(NEVER);
         }
-        let tag = u64::from(self.number) | u64::from(self.seq.load(Ordering::Relaxed)) << 32;
+        let tag = self.tag();
         self.lock.unlock();
         tag
+    }
+
+    /// By 3. Relaxed: it changes when nobody uses it any more.
+    pub(crate) fn tag(&self) -> u64 {
+        u64::from(self.number) | u64::from(self.seq.load(Ordering::Relaxed)) << 32
+    }
+
+    /// Somebody waits in `mode`. Only an answer to who alone begins to wait there.
+    pub(crate) fn is_waited(&self, mode: Mode) -> bool {
+        let now = self.halves[mode as usize].word.load(Ordering::Relaxed);
+        now != NIL && now != READY && now != DRAINED
     }
 
     /// By 3, nobody's any more.

@@ -19,6 +19,8 @@ use crate::sys::errno;
 
 /// The tag of the eventfd: no user's.
 const WAKE: u64 = u64::MAX;
+/// What is asked of every descriptor.
+const EDGES: u32 = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
 /// Longer waits are cut: epoll_wait counts milliseconds in an int.
 const LONGEST_MS: i64 = 1_000_000_000;
 
@@ -61,11 +63,13 @@ impl Poller {
     }
 
     fn add(&self, fd: RawFd, events: u32, tag: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, events, tag)
+    }
+
+    fn control(&self, what: i32, fd: RawFd, events: u32, tag: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events, u64: tag };
         // SAFETY: event is valid for the call.
-        check(unsafe {
-            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event)
-        })?;
+        check(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), what, fd, &mut event) })?;
         Ok(())
     }
 
@@ -74,8 +78,15 @@ impl Poller {
     /// # Errors
     /// `fd` cannot be polled (a regular file), or the kernel's limit of watches.
     pub(crate) fn open(&self, fd: RawFd, tag: u64) -> io::Result<()> {
-        let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
-        self.add(fd, events as u32, tag)
+        self.add(fd, EDGES, tag)
+    }
+
+    /// See the contract.
+    ///
+    /// # Errors
+    /// It is not in the queue.
+    pub(crate) fn reopen(&self, fd: RawFd, tag: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, EDGES, tag)
     }
 
     /// See the contract.

@@ -115,6 +115,14 @@ impl Poller {
         self.apply(&[add(EVFILT_WRITE), add(EVFILT_READ)]).inspect_err(|_| self.close(fd))
     }
 
+    /// See the contract. A filter that is added again is changed.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub(crate) fn reopen(&self, fd: RawFd, tag: u64) -> io::Result<()> {
+        self.open(fd, tag)
+    }
+
     /// See the contract. A kernel would see the descriptor closed; a library does not, and goes on
     /// to report it under its old tag.
     pub(crate) fn close(&self, fd: RawFd) {

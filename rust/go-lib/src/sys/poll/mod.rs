@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `new()` | makes a queue, and what `wake` needs |
 //! | `open(fd, tag)` | reports both directions of `fd` under `tag`, once per edge, and at once what holds already |
+//! | `reopen(fd, tag)` | as `open`, of what is in the queue: from now on under this tag, and at once what holds already |
 //! | `close(fd)` | reports nothing more; events that a `poll` returned before stay valid |
 //! | `poll(until, events)` | waits until something is ready, `wake`, a signal or `until`; fills `events` |
 //! | `wake()` | ends the `poll` with a wait that is under way, or the next one; any thread |

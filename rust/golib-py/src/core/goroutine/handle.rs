@@ -2,10 +2,10 @@
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
-use std::os::raw::c_int;
+use std::os::raw::{c_int, c_void};
 use std::ptr;
 
-use go_lib::runtime::embedder::{Event, GRef};
+use go_lib::runtime::embedder::{self, Event, GRef};
 
 use crate::core::context::entry::Holder;
 use crate::ffi::class::{this, Object, Weaklist};
@@ -45,6 +45,18 @@ pub(crate) struct Goroutine {
     /// Its ambient contexts and its group; null until it needs one. By 5.
     pub(super) holder: Field<*const Holder>,
     pub(super) done: Event,
+    /// The buffered files that it is inside of (`cpython/patch_file.c`), innermost first; they lie on its stack.
+    held_files: UnsafeCell<*mut c_void>,
+}
+
+/// Where the running goroutine keeps its list of files that it is inside of; null on an ordinary thread.
+pub(crate) unsafe extern "C" fn held_files() -> *mut *mut c_void {
+    let host: Raw = embedder::current_host().cast();
+    if host.is_null() {
+        return ptr::null_mut();
+    }
+    // SAFETY: a goroutine's payload is a handle.
+    unsafe { this::<Goroutine>(host) }.held_files.get()
 }
 
 // A handle is freed without dropping its fields: none owns anything but by a slot.
@@ -74,6 +86,7 @@ impl Goroutine {
             is_main: Field::new(false),
             holder: Field::new(ptr::null()),
             done: Event::new(),
+            held_files: UnsafeCell::new(ptr::null_mut()),
         }
     }
 

@@ -3,9 +3,11 @@
 //! | file | holds |
 //! |---|---|
 //! | [`waits`] | waits whose outcome C understands |
+//! | [`polls`] | descriptors that the runtime's poller knows |
 //! | [`lot`] | goroutines that wait for an address: a lock, a queue, a turn |
 
 mod lot;
+mod polls;
 mod waits;
 
 use pyo3::ffi::{self, PyMethodDef};
@@ -21,6 +23,14 @@ static WAITS: patch::Waits = patch::Waits {
     now: waits::now,
     sleep: waits::sleep,
     gosched: waits::gosched,
+    poll_open: polls::open,
+    poll_rearm: polls::rearm,
+    poll_prepare: polls::prepare,
+    poll_drained: polls::drained,
+    poll_wait: polls::wait,
+    poll_release: polls::release,
+    poll_abandon: polls::abandon,
+    held: goroutine::held_files,
     lot_wait: lot::wait,
     lot_wake: lot::wake,
     lot_count: lot::COUNT.as_ptr(),

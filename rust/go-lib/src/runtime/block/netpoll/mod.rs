@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `wait` | how a G waits at a PollDesc |
 //! | `fd` | a descriptor with its lock, for those who read and write |
+//! | `foreign` | descriptors that the embedder opens and uses itself |
 //! | `error` | why an operation failed |
 
 pub(crate) mod error;
 pub(crate) mod fd;
+pub(crate) mod foreign;
 mod wait;
 
 pub use error::NetError;

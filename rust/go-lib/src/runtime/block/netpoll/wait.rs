@@ -33,6 +33,35 @@ impl PollDesc {
         Ok(pd)
     }
 
+    /// As `open`, but takes over what the poller knows of the same file under the same number.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub(crate) fn open_anyhow(fd: RawFd) -> io::Result<&'static PollDesc> {
+        let np = &sched().netpoll;
+        let poller = np.open()?;
+        let pd = np.pool.take().ok_or_else(|| io::Error::from_raw_os_error(errno::ENFILE))?;
+        let tag = pd.begin();
+        let opened = match poller.open(fd, tag) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => poller.reopen(fd, tag),
+            other => other,
+        };
+        opened.inspect_err(|_| np.pool.put(pd))?;
+        Ok(pd)
+    }
+
+    /// Asks the poller again: false if it does not know `fd` as this one's. Else an edge comes if it is ready.
+    pub(crate) fn rearm(&self, fd: RawFd) -> bool {
+        sched().netpoll.open().is_ok_and(|poller| poller.reopen(fd, self.tag()).is_ok())
+    }
+
+    /// As `release`, of what somebody has closed already: the number may be another file's.
+    pub(crate) fn abandon(&self) {
+        self.evict();
+        self.end();
+        sched().netpoll.pool.put(self);
+    }
+
     /// Gives it back; nobody uses `fd` any more, which the caller closes next.
     pub(crate) fn release(&self, fd: RawFd) {
         let np = &sched().netpoll;

@@ -1,0 +1,40 @@
+/* Socket objects, as the patched builtins see them (patch_socket.c, patch_connect.c, patch_ssl.c). */
+#ifndef GOLIB_PATCH_SOCKET_H
+#define GOLIB_PATCH_SOCKET_H
+
+#include "patch_fds.h"
+
+/* What CPython's socket objects begin with; the same from 3.11 to 3.15, and probed. */
+typedef struct {
+    PyObject_HEAD int fd, family, type, proto;
+    PyObject *(*errorhandler)(void);
+    int64_t timeout;        /* nanoseconds; below 0: none; 0: it does not block */
+} golib_sock;
+
+/* Checks that; 0, or -1 with a RuntimeError set. */
+int golib_sock_probe(void);
+
+/* Its own timeout, also while that is lent to OpenSSL. */
+static inline int64_t golib_sock_timeout(const golib_sock *s)
+{
+    const golib_fd_lent *lent = golib_fd_lent_of(s->fd);
+    return GOLIB_UNLIKELY(lent && lent->users) ? lent->timeout : s->timeout;
+}
+
+/* The call is a goroutine's, and may wait. */
+static inline int golib_sock_may_wait(const golib_sock *s)
+{
+    return golib_on_goroutine() && s->fd >= 0 && golib_sock_timeout(s) != 0;
+}
+
+/* A wait of `s` in `mode`, with its timeout. GOLIB_WOKEN, or GOLIB_NOT_POLLABLE. */
+int golib_sock_begin(golib_fd_wait *w, golib_sock *s, int mode);
+/* 0: try again; -1 with an exception set: TimeoutError, OSError(EBADF) if it was closed, or what left the wait. */
+int golib_sock_block(golib_fd_wait *w, golib_sock *s, const golib_caller *record);
+
+/* For the moment of one call the socket object says that it does not block, and its descriptor does not; others see its own
+ * timeout. The descriptor is registered. */
+void golib_sock_lend(golib_sock *s, int fd);
+void golib_sock_take_back(golib_sock *s, int fd);
+
+#endif

@@ -3,12 +3,13 @@
 //! Nothing here waits: a coroutine waits in its event loop.
 
 use std::ffi::CStr;
-use std::ptr;
 
-use pyo3::ffi::{self, PyMethodDef, PyObject};
-
-use crate::ffi::obj::{Global, Raw};
-use crate::ffi::raw::method;
+use crate::ffi::class::Object;
+use crate::ffi::gil::Gil;
+use crate::ffi::methods::Method;
+use crate::ffi::obj::Global;
+use crate::ffi::python::{call1, call2, import_from};
+use crate::ffi::refs::{New, Outcome, Ref};
 
 /// A function of `golib._asyncio`.
 struct Helper {
@@ -26,66 +27,44 @@ impl Helper {
         Helper { name, function: Global::new() }
     }
 
-    /// Calls it with one argument, or two if the second is not null; null with an exception set.
-    unsafe fn call(&self, first: Raw, second: Raw) -> Raw {
-        // SAFETY: the GIL is held; the arguments are alive.
-        unsafe {
-            if self.function.get().is_null() {
-                let module = ffi::PyImport_ImportModule(c"golib._asyncio".as_ptr());
-                if module.is_null() {
-                    return module;
-                }
-                self.function.set(ffi::PyObject_GetAttrString(module, self.name.as_ptr()));
-                ffi::Py_DECREF(module);
-            }
-            if self.function.get().is_null() {
-                return ptr::null_mut();
-            }
-            ffi::PyObject_CallFunctionObjArgs(
-                self.function.get(),
-                first,
-                second,
-                ptr::null_mut::<PyObject>(),
-            )
+    /// The function itself.
+    fn get(&self, gil: Gil<'_>) -> Outcome<Ref<'static>> {
+        if self.function.get().is_null() {
+            self.function.fill(import_from(gil, c"golib._asyncio", self.name))?;
         }
+        Ok(self.function.object())
     }
 }
 
-unsafe extern "C" fn asend(slf: Raw, value: Raw) -> Raw {
-    // SAFETY: a METH_O method of a type that can be sent to.
-    unsafe { ASEND.call(slf, value) }
+fn asend<T>(gil: Gil<'_>, slf: &Object<T>, value: Ref<'_>) -> Outcome<New> {
+    call2(gil, ASEND.get(gil)?, slf.object(), value)
 }
 
-unsafe extern "C" fn arecv(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS method of a type that can be received from.
-    unsafe { ARECV.call(slf, ptr::null_mut()) }
+fn arecv<T>(gil: Gil<'_>, slf: &Object<T>) -> Outcome<New> {
+    call1(gil, ARECV.get(gil)?, slf.object())
 }
 
 /// `__aiter__`.
-pub(crate) unsafe extern "C" fn aiter(slf: Raw) -> Raw {
-    // SAFETY: a slot.
-    unsafe { ffi::Py_INCREF(slf) };
-    slf
+pub(crate) fn aiter<T>(gil: Gil<'_>, slf: &Object<T>) -> Outcome<New> {
+    Ok(slf.object().own(gil))
 }
 
 /// `__anext__`.
-pub(crate) unsafe extern "C" fn anext(slf: Raw) -> Raw {
-    // SAFETY: a slot of a type that can be received from.
-    unsafe { ANEXT.call(slf, ptr::null_mut()) }
+pub(crate) fn anext<T>(gil: Gil<'_>, slf: &Object<T>) -> Outcome<New> {
+    call1(gil, ANEXT.get(gil)?, slf.object())
 }
 
 /// `Goroutine.__await__`.
-pub(crate) unsafe extern "C" fn await_(slf: Raw) -> Raw {
-    // SAFETY: a slot of Goroutine.
-    unsafe { AWAIT.call(slf, ptr::null_mut()) }
+pub(crate) fn await_<T>(gil: Gil<'_>, slf: &Object<T>) -> Outcome<New> {
+    call1(gil, AWAIT.get(gil)?, slf.object())
 }
 
 /// The method `asend`.
-pub(crate) const ASEND_METHOD: PyMethodDef = method(
-    c"asend",
-    asend,
-    ffi::METH_O,
-    c"asend($self, value, /)
+pub(crate) const fn asend_method<T: 'static>() -> Method<T> {
+    Method::one(c"asend", asend::<T>, ASEND_DOC)
+}
+
+const ASEND_DOC: &CStr = c"asend($self, value, /)
 --
 
 send() for a coroutine: to be awaited in asyncio. The channel is the same for both worlds.
@@ -94,15 +73,14 @@ Blocks: the task. From any event loop, in any thread or goroutine.
 Raises: SendOnClosed.
 Cancel: a task that is cancelled before the value was sent has not sent it. If it had been sent
     already, the task goes on, and is cancelled at its next await.
-Cost: nothing special if it need not wait; else a goroutine.",
-);
+Cost: nothing special if it need not wait; else a goroutine.";
 
 /// The method `arecv`.
-pub(crate) const ARECV_METHOD: PyMethodDef = method(
-    c"arecv",
-    arecv,
-    ffi::METH_NOARGS,
-    c"arecv($self, /)
+pub(crate) const fn arecv_method<T: 'static>() -> Method<T> {
+    Method::noargs(c"arecv", arecv::<T>, ARECV_DOC)
+}
+
+const ARECV_DOC: &CStr = c"arecv($self, /)
 --
 
 recv() for a coroutine: to be awaited in asyncio; `async for` receives until the end.
@@ -118,5 +96,4 @@ Cost: nothing special if it need not wait; else a goroutine.
 >>> async def main():
 ...     return await ch.arecv()
 >>> asyncio.run(main())
-'x'",
-);
+'x'";

@@ -10,8 +10,12 @@ use std::ptr;
 use pyo3::ffi::{self, PyMemberDef, PyTupleObject, PyTypeObject, Py_ssize_t};
 
 use crate::cpython::object;
+use crate::ffi::class::free_memory;
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::{self, Global, Raw};
-use crate::ffi::raw::{free_instance, Table};
+use crate::ffi::python::{self, boolean, import_from, int, set_attribute};
+use crate::ffi::raw::Table;
+use crate::ffi::refs::{Field, New, Outcome, Ref};
 
 /// Item `i` of a tuple under a name.
 const fn field(name: &'static CStr, i: usize, doc: &'static CStr) -> PyMemberDef {
@@ -38,12 +42,15 @@ static SELECTED_FIELDS: Table<[PyMemberDef; 3]> = Table([
 struct Kept {
     class: Global,
     /// An instance without references; null if the next one is to be allocated.
-    spare: Global,
+    spare: Field<Raw>,
 }
+
+// SAFETY: the class is written at import; the spare needs a token.
+unsafe impl Sync for Kept {}
 
 impl Kept {
     const fn new() -> Kept {
-        Kept { class: Global::new(), spare: Global::new() }
+        Kept { class: Global::new(), spare: Field::new(ptr::null_mut()) }
     }
 }
 
@@ -80,101 +87,92 @@ impl Class for Selected {
     }
 }
 
-/// Finds the classes. False: an exception is set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn init() -> bool {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let module = ffi::PyImport_ImportModule(c"golib._results".as_ptr());
-        if module.is_null() {
-            return false;
-        }
-        let ok = set_up::<Recv>(module, c"Recv", &RECV_FIELDS.0)
-            && set_up::<Selected>(module, c"Selected", &SELECTED_FIELDS.0);
-        CHANNEL_TYPE.set(ffi::PyObject_GetAttrString(module, c"ChannelType".as_ptr()));
-        let ok = ok && !CHANNEL_TYPE.get().is_null();
-        ffi::Py_DECREF(module);
-        ok
-    }
+/// Finds the classes.
+pub(crate) fn init(gil: Gil<'_>) -> Outcome<()> {
+    let module = c"golib._results";
+    set_up::<Recv>(gil, import_from(gil, module, c"Recv")?, &RECV_FIELDS.0)?;
+    set_up::<Selected>(gil, import_from(gil, module, c"Selected")?, &SELECTED_FIELDS.0)?;
+    CHANNEL_TYPE.fill(import_from(gil, module, c"ChannelType"))
 }
 
-/// Takes the class `name` out of `module`. False: an exception is set.
-unsafe fn set_up<C: Class>(module: Raw, name: &CStr, fields: &'static [PyMemberDef]) -> bool {
-    // SAFETY: the GIL is held. The class has neither subclasses yet, which would have copied from it, nor instances.
+/// Makes `class` one of ours, with `fields` for attributes. It has neither subclasses yet, which would have copied from it, nor
+/// instances.
+fn set_up<C: Class>(gil: Gil<'_>, class: New, fields: &'static [PyMemberDef]) -> Outcome<()> {
+    for field in fields {
+        add_field(gil, class.get(), field)?;
+    }
+    // At exit a thread may be ended by unwinding it through this function.
+    let dealloc: unsafe extern "C-unwind" fn(Raw) = dealloc::<C>;
+    // SAFETY: a class derived from tuple; the ABIs differ in nothing but that this one may be unwound.
     unsafe {
-        let class = ffi::PyObject_GetAttrString(module, name.as_ptr());
-        if class.is_null() || !set_fields(class, fields) {
-            return false;
-        }
-        let layout = class.cast::<PyTypeObject>();
+        let layout = class.get().as_raw().cast::<PyTypeObject>();
         // Null, behind the items, for each field that an instance of tuple.__new__ has no item for.
         (*layout).tp_basicsize += (C::LEN * size_of::<Raw>()) as Py_ssize_t;
-        // At exit a thread may be ended by unwinding it through this function.
-        let dealloc: unsafe extern "C-unwind" fn(Raw) = dealloc::<C>;
         (*layout).tp_dealloc =
             Some(transmute::<unsafe extern "C-unwind" fn(Raw), ffi::destructor>(dealloc));
-        C::kept().class.set(class);
-        true
     }
+    C::kept().class.fill(Ok(class))
 }
 
-/// Makes `fields` attributes of `class`. False: an exception is set.
-unsafe fn set_fields(class: Raw, fields: &'static [PyMemberDef]) -> bool {
-    // SAFETY: the GIL is held; instances of the class are tuples with an item for each field.
+/// Makes `field` an attribute of `class`, whose instances are tuples with an item for it.
+fn add_field(gil: Gil<'_>, class: Ref<'_>, field: &'static PyMemberDef) -> Outcome<()> {
+    let member = ptr::from_ref(field).cast_mut();
+    // SAFETY: alive; CPython keeps the pointer, and only reads there.
     unsafe {
-        fields.iter().all(|field| {
-            let member = std::ptr::from_ref(field).cast_mut();
-            let descriptor = ffi::PyDescr_NewMember(class.cast::<PyTypeObject>(), member);
-            if descriptor.is_null() {
-                return false;
-            }
-            let set = ffi::PyObject_SetAttrString(class, field.name, descriptor);
-            ffi::Py_DECREF(descriptor);
-            set == 0
-        })
+        let descriptor = New::made(ffi::PyDescr_NewMember(class.as_raw().cast(), member))?;
+        let set = set_attribute(gil, class, CStr::from_ptr(field.name), descriptor.get());
+        descriptor.release(gil);
+        set
     }
 }
 
-/// `class((items…))` without the detour through `class.__new__`; takes the items over. Null with an exception set.
+/// `class((items…))` without the detour through `class.__new__`; takes the items over.
 #[inline(always)]
-unsafe fn make<C: Class, const N: usize>(items: [Raw; N]) -> Raw {
+fn make<C: Class, const N: usize>(gil: Gil<'_>, items: [New; N]) -> Outcome<New> {
     const { assert!(N == C::LEN) };
-    // SAFETY: the GIL is held; the class is a subclass of tuple without a layout of its own.
+    let x = gil.exclusive();
+    let class = C::kept().class.object().as_raw().cast::<PyTypeObject>();
+    let spare = C::kept().spare.get(x);
+    // SAFETY: the class is a subclass of tuple without a layout of its own; a spare is an instance that nobody has.
     unsafe {
-        let class = C::kept().class.get().cast::<PyTypeObject>();
-        let spare = C::kept().spare.get();
         let tuple = if spare.is_null() {
             ffi::PyType_GenericAlloc(class, N as Py_ssize_t)
         } else {
-            C::kept().spare.set(ptr::null_mut());
+            C::kept().spare.set(x, ptr::null_mut());
             ffi::PyObject_InitVar(spare.cast(), class, N as Py_ssize_t).cast()
         };
-        if tuple.is_null() {
-            items.into_iter().for_each(|item| ffi::Py_XDECREF(item));
-            return tuple;
-        }
-        object::forget_hash(tuple);
-        for (i, item) in items.into_iter().enumerate() {
-            ffi::PyTuple_SET_ITEM(tuple, i as Py_ssize_t, item);
-        }
+        let tuple = match New::made(tuple) {
+            Ok(tuple) => tuple,
+            Err(raised) => {
+                items.into_iter().for_each(|item| item.release(gil));
+                return Err(raised);
+            }
+        };
+        let raw = tuple.get().as_raw();
+        object::forget_hash(raw);
         // The collector knows what was allocated. A spare it need not know unless there can be a cycle.
-        if !spare.is_null() && items.into_iter().any(|item| is_container(item)) {
-            ffi::PyObject_GC_Track(tuple.cast());
+        let track = !spare.is_null() && items.iter().any(|item| is_container(item.get()));
+        for (i, item) in items.into_iter().enumerate() {
+            ffi::PyTuple_SET_ITEM(raw, i as Py_ssize_t, item.give());
         }
-        tuple
+        if track {
+            ffi::PyObject_GC_Track(raw.cast());
+        }
+        Ok(tuple)
     }
 }
 
 /// True for what may be a part of a cycle, or of a long chain.
 #[inline(always)]
-unsafe fn is_container(item: Raw) -> bool {
+fn is_container(item: Ref<'_>) -> bool {
     // SAFETY: alive.
-    unsafe { ffi::PyType_HasFeature(ffi::Py_TYPE(item), ffi::Py_TPFLAGS_HAVE_GC) != 0 }
+    unsafe { ffi::PyType_HasFeature(ffi::Py_TYPE(item.as_raw()), ffi::Py_TPFLAGS_HAVE_GC) != 0 }
 }
 
 /// The tuple's items, which are null in one that is not filled.
+///
+/// # Safety
+/// A tuple that nobody else has.
 unsafe fn slots<'a>(tuple: Raw) -> &'a mut [Raw] {
     // SAFETY: a tuple has room for its items.
     unsafe {
@@ -188,7 +186,8 @@ unsafe extern "C-unwind" fn dealloc<C: Class>(slf: Raw) {
     // SAFETY: the last reference is gone.
     unsafe {
         ffi::PyObject_GC_UnTrack(slf.cast());
-        if slots(slf).iter().any(|&item| !item.is_null() && is_container(item)) {
+        let holds = |&item: &Raw| Ref::nullable(item).is_some_and(is_container);
+        if slots(slf).iter().any(holds) {
             object::trashcan(slf, dealloc::<C>, free::<C>);
         } else {
             free::<C>(slf);
@@ -202,57 +201,36 @@ unsafe extern "C-unwind" fn free<C: Class>(slf: Raw) {
         for slot in slots(slf) {
             obj::clear(slot);
         }
+        let x = Gil::assume().exclusive();
         let class = ffi::Py_TYPE(slf).cast();
         // An instance of a subclass is no spare, nor is one of another length, which tuple.__new__ makes.
         let fits = class == C::kept().class.get() && ffi::Py_SIZE(slf) as usize == C::LEN;
-        if fits && C::kept().spare.get().is_null() {
-            C::kept().spare.set(slf);
+        if fits && C::kept().spare.get(x).is_null() {
+            C::kept().spare.set(x, slf);
             ffi::Py_DECREF(class); // a spare gets its class again when it is used
         } else {
-            free_instance(slf);
+            free_memory(slf);
         }
     }
 }
 
 /// `(value, ok)`; takes the value over.
-///
-/// # Safety
-/// The GIL is held; `value` is an owned reference.
-pub(crate) unsafe fn pair(value: Raw, ok: bool) -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let tuple = ffi::PyTuple_New(2);
-        if tuple.is_null() {
-            ffi::Py_DECREF(value);
-        } else {
-            ffi::PyTuple_SET_ITEM(tuple, 0, value);
-            ffi::PyTuple_SET_ITEM(tuple, 1, obj::boolean(ok));
-        }
-        tuple
-    }
+pub(crate) fn pair(gil: Gil<'_>, value: New, ok: bool) -> Outcome<New> {
+    python::tuple_taking(gil, [value, boolean(gil, ok)])
 }
 
 /// `Recv(value, ok)`; takes the value over.
-///
-/// # Safety
-/// As [`pair`].
-pub(crate) unsafe fn recv(value: Raw, ok: bool) -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe { make::<Recv, 2>([value, obj::boolean(ok)]) }
+pub(crate) fn recv(gil: Gil<'_>, value: New, ok: bool) -> Outcome<New> {
+    make::<Recv, 2>(gil, [value, boolean(gil, ok)])
 }
 
 /// `Selected(index, value, ok)`; takes the value over.
-///
-/// # Safety
-/// As [`pair`].
-pub(crate) unsafe fn selected(index: i64, value: Raw, ok: bool) -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let index = ffi::PyLong_FromLongLong(index);
-        if index.is_null() {
-            ffi::Py_DECREF(value);
-            return index;
+pub(crate) fn selected(gil: Gil<'_>, index: i64, value: New, ok: bool) -> Outcome<New> {
+    match int(gil, index) {
+        Ok(index) => make::<Selected, 3>(gil, [index, value, boolean(gil, ok)]),
+        Err(raised) => {
+            value.release(gil);
+            Err(raised)
         }
-        make::<Selected, 3>([index, value, obj::boolean(ok)])
     }
 }

@@ -1,4 +1,6 @@
 //! What it means that a wait has failed: an exception, or that the operation is tried again.
+//!
+//! Whatever is called `…ed` here runs Python code; no wait is under way.
 
 use go_lib::runtime::embedder::{self, WaitError};
 use pyo3::ffi;
@@ -6,138 +8,128 @@ use pyo3::ffi;
 use crate::core::context::{ambient, cancel};
 use crate::core::goroutine::handle::GoroutineObj;
 use crate::cpython::main_thread;
-use crate::ffi::errors;
-use crate::ffi::gil::Gil;
+use crate::ffi::args::seconds_of;
+use crate::ffi::errors::{self, fail};
+use crate::ffi::gil::{Entry, Gil};
 use crate::ffi::obj::Raw;
-use crate::ffi::raw::seconds_of;
+use crate::ffi::python::{self, runtime_error, timeout_error};
+use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
-/// What a wait's failure means: true if it should be tried again; else an exception is set. `timeout` as in [`timed_out`].
-///
-/// # Safety
-/// As [`interrupted`].
-#[cold]
-#[inline(never)]
-pub(crate) unsafe fn again(error: WaitError, what: &str, timeout: Raw) -> bool {
-    // SAFETY: the caller's duty.
-    unsafe {
-        match error {
-            WaitError::Interrupted => return interrupted(),
-            WaitError::WouldBlock | WaitError::Timeout => timed_out(what, timeout),
-            WaitError::Deadlock => deadlock(),
-        };
+/// Calls `operation` until it has succeeded or failed: the outcome of a method that waits. `what` and `timeout` are for
+/// TimeoutError's text.
+#[inline(always)]
+pub(crate) fn complete(
+    entry: &mut Entry,
+    what: &str,
+    timeout: Option<Ref<'_>>,
+    operation: impl Fn() -> Result<(), WaitError>,
+) -> Outcome<()> {
+    loop {
+        match entry.wait(&operation)? {
+            Ok(()) => return Ok(()),
+            Err(error) => failed(entry.gil(), error, what, timeout)?,
+        }
     }
-    false
 }
 
-/// After an operation came back interrupted: true if it should be tried again; else an exception is set.
+/// What a wait's failure means. Ok: it is to be tried again. `timeout` as in [`timed_out`].
+#[cold]
+#[inline(never)]
+pub(crate) fn failed(
+    gil: Gil<'_>,
+    error: WaitError,
+    what: &str,
+    timeout: Option<Ref<'_>>,
+) -> Outcome<()> {
+    match error {
+        WaitError::Interrupted => interrupted(gil),
+        WaitError::WouldBlock | WaitError::Timeout => Err(timed_out(gil, what, timeout)),
+        WaitError::Deadlock => Err(deadlocked(gil)),
+    }
+}
+
+/// After an operation came back interrupted. Ok: it is to be tried again.
 ///
 /// Somebody left an exception for this goroutine, or a context under which the caller runs was cancelled. A thread, or the
 /// goroutine that is a forked child's main thread, may also have been woken by a signal, whose handlers run now: the wait is
 /// over, so they may use golib as they like.
-///
-/// # Safety
-/// The GIL is held; no wait is under way.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn interrupted() -> bool {
+pub(crate) fn interrupted(gil: Gil<'_>) -> Outcome<()> {
     let host = embedder::current_host();
-    // SAFETY: the GIL is held; a host goroutine's payload is its handle.
-    unsafe {
-        let gil = Gil::assume();
-        cancel::expire(gil);
-        // What a signal handler raises comes first: it is raised once, Cancelled at each wait.
-        let raised = raise_pending(host.cast()) || run_handlers(host.cast());
-        let node = ambient::cancelled(gil);
-        if let Some(node) = node {
-            // The next wait is refused too, for as long as the block lasts.
-            embedder::current_or_thread().interrupt();
-            if !raised {
-                let _ = ambient::raise_cancelled(gil, node);
-            }
-        } else if !host.is_null() {
+    cancel::expire(gil);
+    // What a signal handler raises comes first: it is raised once, Cancelled at each wait.
+    let raised = raise_pending(gil, host.cast()).and_then(|()| run_handlers(gil, host.cast()));
+    let Some(node) = ambient::cancelled(gil) else {
+        if !host.is_null() {
             embedder::take_interrupt();
         }
-        !raised && node.is_none()
+        return raised;
+    };
+    // The next wait is refused too, for as long as the block lasts.
+    embedder::current_or_thread().interrupt();
+    raised?;
+    Err(ambient::raise_cancelled(gil, node))
+}
+
+/// Raises what somebody left for the goroutine `host` (null: a thread).
+fn raise_pending(gil: Gil<'_>, host: Raw) -> Outcome<()> {
+    if host.is_null() {
+        return Ok(());
+    }
+    // SAFETY: a host goroutine's payload is its handle.
+    match unsafe { New::nullable(GoroutineObj::take_pending(host)) } {
+        Some(error) => Err(python::raise_object(gil, error)),
+        None => Ok(()),
     }
 }
 
-/// Raises what somebody left for the goroutine `host` (null: a thread); true if there was something.
-unsafe fn raise_pending(host: Raw) -> bool {
-    // SAFETY: the GIL is held; a host goroutine's payload is its handle.
-    unsafe {
-        let pending = if host.is_null() { host } else { GoroutineObj::take_pending(host) };
-        if !pending.is_null() {
-            errors::restore(pending);
-        }
-        !pending.is_null()
-    }
-}
-
-/// Runs what is pending for the main thread, if the caller is that or stands in for it; true if it has raised.
-unsafe fn run_handlers(host: Raw) -> bool {
-    // SAFETY: the GIL is held.
+/// Runs what is pending for the main thread, if the caller is that or stands in for it.
+fn run_handlers(_gil: Gil<'_>, host: Raw) -> Outcome<()> {
+    // SAFETY: the token; CPython says by its answer whether it has raised.
     unsafe {
         if !host.is_null() && !main_thread::is_here() {
-            return false;
+            return Ok(());
         }
         // They may wait themselves.
         embedder::take_interrupt();
         // 3.11 takes its note of the signal back in the second only.
-        ffi::PyErr_CheckSignals() != 0 || ffi::Py_MakePendingCalls() != 0
+        if ffi::PyErr_CheckSignals() != 0 || ffi::Py_MakePendingCalls() != 0 {
+            return Err(Raised::assume());
+        }
     }
+    Ok(())
 }
 
-/// Raises TimeoutError, which says after what `timeout`: seconds as they were given, null or None for none.
-///
-/// # Safety
-/// The GIL is held.
+/// Raises TimeoutError, which says after what `timeout`: seconds as they were given, absent or None for none.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn timed_out(what: &str, timeout: Raw) -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe {
-        if timeout.is_null() || timeout == ffi::Py_None() {
-            return errors::raise(ffi::PyExc_TimeoutError, &format!("{what} timed out"));
-        }
-        match seconds_of(timeout) {
-            Some(seconds) => timed_out_after(what, seconds),
-            None => std::ptr::null_mut(),
-        }
+pub(crate) fn timed_out(gil: Gil<'_>, what: &str, timeout: Option<Ref<'_>>) -> Raised {
+    match timeout.filter(|timeout| !timeout.is_none()).map(|timeout| seconds_of(gil, timeout)) {
+        None => fail(gil, timeout_error(), &format!("{what} timed out")),
+        Some(Ok(seconds)) => timed_out_after(gil, what, seconds),
+        Some(Err(raised)) => raised,
     }
 }
 
 /// Raises TimeoutError, which says after how many seconds.
-///
-/// # Safety
-/// The GIL is held.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn timed_out_after(what: &str, seconds: f64) -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let text = format!("{what} timed out after {} s", seconds.max(0.0));
-        errors::raise(ffi::PyExc_TimeoutError, &text)
-    }
+pub(crate) fn timed_out_after(gil: Gil<'_>, what: &str, seconds: f64) -> Raised {
+    let text = format!("{what} timed out after {} s", seconds.max(0.0));
+    fail(gil, timeout_error(), &text)
 }
 
 /// Raises Deadlock with the dump; at interpreter shutdown, when goroutines have been stopped, RuntimeError.
-///
-/// # Safety
-/// The GIL is held.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn deadlock() -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe {
-        if embedder::is_exiting() {
-            let text = "cannot wait at interpreter shutdown: goroutines have stopped";
-            return errors::raise(ffi::PyExc_RuntimeError, text);
-        }
-        let error = ffi::PyObject_CallNoArgs(errors::DEADLOCK.get());
-        if !error.is_null() {
-            ffi::PyErr_SetObject(ffi::Py_TYPE(error).cast(), error);
-            ffi::Py_DECREF(error);
-        }
+pub(crate) fn deadlocked(gil: Gil<'_>) -> Raised {
+    if embedder::is_exiting() {
+        let text = "cannot wait at interpreter shutdown: goroutines have stopped";
+        return fail(gil, runtime_error(), text);
     }
-    std::ptr::null_mut()
+    match python::call0(gil, errors::DEADLOCK.object()) {
+        Ok(error) => python::raise_object(gil, error),
+        Err(raised) => raised,
+    }
 }

@@ -4,8 +4,8 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr;
 
-use go_lib::runtime::embedder::Wait;
-use pyo3::ffi::{self, Py_ssize_t};
+use go_lib::runtime::embedder::{nanotime, Wait};
+use pyo3::ffi::{self, PyTypeObject, Py_ssize_t};
 
 use crate::ffi::errors;
 use crate::ffi::gil::Gil;
@@ -14,8 +14,7 @@ use crate::ffi::python::{
     as_double, as_index, clear_error, error_is, int, is_int, overflow_error, text_of, type_error,
     value_error,
 };
-use crate::ffi::raw::wait_for;
-use crate::ffi::refs::{Outcome, Ref};
+use crate::ffi::refs::{Outcome, Raised, Ref};
 
 /// The arguments of a METH_FASTCALL call: positional ones, and then those of the names.
 #[derive(Clone, Copy)]
@@ -151,6 +150,101 @@ impl<'a> Args<'a> {
     }
 }
 
+/// The arguments of a `tp_new` or `tp_init`: a tuple, and a dict or null.
+#[derive(Clone, Copy)]
+pub(crate) struct NewArgs<'a> {
+    args: Raw,
+    kwargs: Raw,
+    _caller: PhantomData<Ref<'a>>,
+}
+
+impl<'a> NewArgs<'a> {
+    /// # Safety
+    /// As CPython calls a `tp_new`, alive for `'a`.
+    #[inline(always)]
+    pub(super) unsafe fn new(args: Raw, kwargs: Raw) -> NewArgs<'a> {
+        NewArgs { args, kwargs, _caller: PhantomData }
+    }
+
+    /// The one argument, which may be named `name`. `format` is that of `PyArg_ParseTupleAndKeywords` for an object, and the
+    /// class's name: "O:Name", or "|O:Name" if it may be absent.
+    pub(crate) fn one(
+        self,
+        _gil: Gil<'_>,
+        format: &'static CStr,
+        name: &'static CStr,
+    ) -> Outcome<Option<Ref<'a>>> {
+        debug_assert!(
+            format.to_bytes().starts_with(b"O:") || format.to_bytes().starts_with(b"|O:")
+        );
+        let mut object: Raw = ptr::null_mut();
+        let names = [name.as_ptr(), ptr::null()];
+        // SAFETY: the format asks for one object, which the arguments hold.
+        unsafe {
+            let parsed = ffi::PyArg_ParseTupleAndKeywords(
+                self.args,
+                self.kwargs,
+                format.as_ptr(),
+                names.as_ptr().cast_mut().cast(),
+                &mut object,
+            );
+            if parsed == 0 {
+                return Err(Raised::assume());
+            }
+            Ok(Ref::nullable(object))
+        }
+    }
+
+    /// Those with these names. `format` is that of `PyArg_ParseTupleAndKeywords` for as many objects, and the class's name.
+    pub(crate) fn named<const N: usize>(
+        self,
+        _gil: Gil<'_>,
+        format: &'static CStr,
+        names: [&'static CStr; N],
+    ) -> Outcome<[Option<Ref<'a>>; N]> {
+        const { assert!(N == 2, "as many are passed on") };
+        debug_assert!(format.to_bytes().iter().filter(|&&c| c == b'O').count() == N);
+        let mut found: [Raw; N] = [ptr::null_mut(); N];
+        let names = [names[0].as_ptr(), names[1].as_ptr(), ptr::null()];
+        // SAFETY: the format asks for two objects, which the arguments hold.
+        unsafe {
+            let parsed = ffi::PyArg_ParseTupleAndKeywords(
+                self.args,
+                self.kwargs,
+                format.as_ptr(),
+                names.as_ptr().cast_mut().cast(),
+                &raw mut found[0],
+                &raw mut found[1],
+            );
+            if parsed == 0 {
+                return Err(Raised::assume());
+            }
+            Ok(found.map(|object| Ref::nullable(object)))
+        }
+    }
+
+    /// The positional ones.
+    pub(crate) fn positional(self) -> &'a [Ref<'a>] {
+        // SAFETY: a tuple, which the caller holds.
+        unsafe { crate::ffi::python::items(Ref::borrowed(self.args)) }
+    }
+
+    /// There are none.
+    pub(crate) fn are_none(self, gil: Gil<'_>, class: Ref<'_>) -> Outcome<()> {
+        // SAFETY: a dict, or null; a class.
+        unsafe {
+            if self.positional().is_empty()
+                && (self.kwargs.is_null() || ffi::PyDict_Size(self.kwargs) == 0)
+            {
+                return Ok(());
+            }
+            let name = CStr::from_ptr((*class.as_raw().cast::<PyTypeObject>()).tp_name);
+            let text = format!("{}() takes no arguments", name.to_string_lossy());
+            Err(errors::fail(gil, type_error(), &text))
+        }
+    }
+}
+
 fn is_name(key: Ref<'_>, name: &CStr) -> bool {
     // SAFETY: a keyword is a str; a C string.
     unsafe { ffi::PyUnicode_CompareWithASCIIString(key.as_raw(), name.as_ptr()) == 0 }
@@ -205,3 +299,28 @@ pub(crate) fn integer_of(gil: Gil<'_>, number: Ref<'_>) -> Outcome<i64> {
 /// No arguments at all.
 pub(crate) const NO_ARGUMENTS: Args<'static> =
     Args { args: ptr::null(), n: 0, kwnames: ptr::null_mut(), _caller: PhantomData };
+
+/// Nanoseconds in a second.
+pub(crate) const NS: f64 = 1e9;
+
+/// When `seconds` from now is, past for 0 or less; None: never.
+pub(crate) fn deadline_after(seconds: f64) -> Option<i64> {
+    match wait_for(seconds) {
+        Wait::Try => Some(nanotime().saturating_add((seconds * NS) as i64)),
+        Wait::Until(when_ns) => Some(when_ns),
+        Wait::Block => None,
+    }
+}
+
+/// The wait that ends after `seconds`: at once if not positive, never if huge.
+pub(crate) fn wait_for(seconds: f64) -> Wait {
+    /// About 146 years; later than that is never.
+    const FOR_EVER: f64 = 4.6e9;
+    if seconds <= 0.0 {
+        Wait::Try
+    } else if seconds >= FOR_EVER {
+        Wait::Block
+    } else {
+        Wait::Until(nanotime().saturating_add((seconds * NS).ceil() as i64))
+    }
+}

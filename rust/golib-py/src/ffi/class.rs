@@ -9,7 +9,7 @@
 //!    [`Slot`]s: a `&Object<T>` is shared.
 
 use std::cell::UnsafeCell;
-use std::ffi::{c_int, CStr};
+use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::ops::Deref;
@@ -22,7 +22,6 @@ use crate::cpython::object;
 use crate::ffi::errors;
 use crate::ffi::gil::Gil;
 use crate::ffi::obj::{Global, Obj, Raw};
-use crate::ffi::python::type_error;
 use crate::ffi::refs::{Held, New, Outcome, Raised, Ref, Slot};
 
 /// An instance.
@@ -146,6 +145,12 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
+    /// The collector runs with the GIL.
+    pub(crate) fn gil(&self) -> Gil<'_> {
+        // SAFETY: a visitor is only made in a tp_traverse.
+        unsafe { Gil::assume() }
+    }
+
     fn raw(&mut self, object: Raw) {
         if self.stop == 0 && !object.is_null() {
             // SAFETY: as tp_traverse was called.
@@ -232,7 +237,10 @@ unsafe fn drop_fields<T>(slf: Raw) {
 }
 
 /// Gives an instance's memory back, and its reference to its type.
-unsafe fn free_memory(slf: Raw) {
+///
+/// # Safety
+/// The last reference is gone, and what the instance held has been released.
+pub(crate) unsafe fn free_memory(slf: Raw) {
     // SAFETY: the caller is the last to see it.
     unsafe {
         let class = ffi::Py_TYPE(slf);
@@ -280,6 +288,16 @@ impl<T> Clone for TypeOf<'_, T> {
 impl<T> Copy for TypeOf<'_, T> {}
 
 impl<'a, T> TypeOf<'a, T> {
+    /// The class of an instance.
+    pub(crate) fn of_instance(gil: Gil<'_>, slf: &'a Object<T>) -> TypeOf<'a, T> {
+        TypeOf(slf.object().class(gil), PhantomData)
+    }
+
+    fn layout(&self) -> &PyTypeObject {
+        // SAFETY: a class, which is alive; whoever changes it has the GIL.
+        unsafe { &*self.0.as_raw().cast() }
+    }
+
     /// # Safety
     /// The type of `T` or a subclass, alive for `'a`.
     #[inline(always)]
@@ -303,6 +321,36 @@ impl<T: Class> TypeOf<'_, T> {
             ptr::write(&raw mut (*slf.get().as_raw().cast::<Object<T>>()).fields, fields);
             Ok(Fresh(slf, PhantomData))
         }
+    }
+
+    /// As [`make`](TypeOf::make); without memory, `give_up` releases what the fields own.
+    #[inline(always)]
+    pub(crate) fn make_or(
+        self,
+        gil: Gil<'_>,
+        fields: T,
+        give_up: impl FnOnce(&T),
+    ) -> Outcome<Fresh<T>> {
+        const { assert!(!std::mem::needs_drop::<T>()) };
+        let copy = std::mem::ManuallyDrop::new(fields);
+        // SAFETY: read once; the copy is used only if this one has not become the instance's.
+        let made = self.make(gil, unsafe { ptr::read(&*copy) });
+        if made.is_err() {
+            give_up(&copy);
+        }
+        made
+    }
+
+    /// It has the `__new__` of `other`.
+    pub(crate) fn new_is_of(self, other: TypeOf<'_, T>) -> bool {
+        let new = |class: &PyTypeObject| class.tp_new.map(|new| new as usize);
+        new(self.layout()) == new(other.layout())
+    }
+
+    /// It has the `__init__` of `other`.
+    pub(crate) fn init_is_of(self, other: TypeOf<'_, T>) -> bool {
+        let init = |class: &PyTypeObject| class.tp_init.map(|init| init as usize);
+        init(self.layout()) == init(other.layout())
     }
 
     /// The class object.
@@ -366,105 +414,15 @@ fn not_made(gil: Gil<'_>) -> Raised {
     errors::fail(gil, crate::ffi::python::system_error(), "golib: the type was not made")
 }
 
-/// The arguments of a `tp_new` or `tp_init`: a tuple, and a dict or null.
-#[derive(Clone, Copy)]
-pub(crate) struct NewArgs<'a> {
-    args: Raw,
-    kwargs: Raw,
-    _caller: PhantomData<Ref<'a>>,
-}
-
-impl<'a> NewArgs<'a> {
-    /// # Safety
-    /// As CPython calls a `tp_new`, alive for `'a`.
-    #[inline(always)]
-    pub(super) unsafe fn new(args: Raw, kwargs: Raw) -> NewArgs<'a> {
-        NewArgs { args, kwargs, _caller: PhantomData }
-    }
-
-    /// The one argument, which may be named `name`. `format` is that of `PyArg_ParseTupleAndKeywords` for an object, and the
-    /// class's name: "O:Name", or "|O:Name" if it may be absent.
-    pub(crate) fn one(
-        self,
-        _gil: Gil<'_>,
-        format: &'static CStr,
-        name: &'static CStr,
-    ) -> Outcome<Option<Ref<'a>>> {
-        debug_assert!(
-            format.to_bytes().starts_with(b"O:") || format.to_bytes().starts_with(b"|O:")
-        );
-        let mut object: Raw = ptr::null_mut();
-        let names = [name.as_ptr(), ptr::null()];
-        // SAFETY: the format asks for one object, which the arguments hold.
-        unsafe {
-            let parsed = ffi::PyArg_ParseTupleAndKeywords(
-                self.args,
-                self.kwargs,
-                format.as_ptr(),
-                names.as_ptr().cast_mut().cast(),
-                &mut object,
-            );
-            if parsed == 0 {
-                return Err(Raised::assume());
-            }
-            Ok(Ref::nullable(object))
-        }
-    }
-
-    /// Those with these names. `format` is that of `PyArg_ParseTupleAndKeywords` for as many objects, and the class's name.
-    pub(crate) fn named<const N: usize>(
-        self,
-        _gil: Gil<'_>,
-        format: &'static CStr,
-        names: [&'static CStr; N],
-    ) -> Outcome<[Option<Ref<'a>>; N]> {
-        const { assert!(N == 2, "as many are passed on") };
-        debug_assert!(format.to_bytes().iter().filter(|&&c| c == b'O').count() == N);
-        let mut found: [Raw; N] = [ptr::null_mut(); N];
-        let names = [names[0].as_ptr(), names[1].as_ptr(), ptr::null()];
-        // SAFETY: the format asks for two objects, which the arguments hold.
-        unsafe {
-            let parsed = ffi::PyArg_ParseTupleAndKeywords(
-                self.args,
-                self.kwargs,
-                format.as_ptr(),
-                names.as_ptr().cast_mut().cast(),
-                &raw mut found[0],
-                &raw mut found[1],
-            );
-            if parsed == 0 {
-                return Err(Raised::assume());
-            }
-            Ok(found.map(|object| Ref::nullable(object)))
-        }
-    }
-
-    /// The positional ones.
-    pub(crate) fn positional(self) -> &'a [Ref<'a>] {
-        // SAFETY: a tuple, which the caller holds.
-        unsafe { crate::ffi::python::items(Ref::borrowed(self.args)) }
-    }
-
-    /// There are none.
-    pub(crate) fn are_none(self, gil: Gil<'_>, class: Ref<'_>) -> Outcome<()> {
-        // SAFETY: a dict, or null; a class.
-        unsafe {
-            if self.positional().is_empty()
-                && (self.kwargs.is_null() || ffi::PyDict_Size(self.kwargs) == 0)
-            {
-                return Ok(());
-            }
-            let name = CStr::from_ptr((*class.as_raw().cast::<PyTypeObject>()).tp_name);
-            let text = format!("{}() takes no arguments", name.to_string_lossy());
-            Err(errors::fail(gil, type_error(), &text))
-        }
-    }
-}
-
 /// The function of a slot that may park, made by [`entry!`](super::methods).
 pub(crate) struct Next<T>(unsafe extern "C" fn(Raw) -> Raw, PhantomData<fn(&T)>);
 
 impl<T> Next<T> {
+    /// The same for a type whose fields begin with those of `T`.
+    pub(crate) const fn inherited<U: Extends<T>>(self) -> Next<U> {
+        Next(self.0, PhantomData)
+    }
+
     /// # Safety
     /// For a `tp_iternext` of the type of `T`.
     pub(crate) const unsafe fn new(call: unsafe extern "C" fn(Raw) -> Raw) -> Next<T> {

@@ -9,7 +9,7 @@ pub(crate) use crate::cpython::error::{fetch, restore};
 use crate::ffi::gil::Gil;
 use crate::ffi::obj::{unicode, Global, Raw};
 use crate::ffi::python;
-use crate::ffi::refs::{Raised, Ref};
+use crate::ffi::refs::{Outcome, Raised, Ref};
 
 /// `golib.ChanClosed` and its kin, found in `golib._errors` at import.
 pub(crate) static CHAN_CLOSED: Global = Global::new();
@@ -22,34 +22,21 @@ pub(crate) static DEADLINE_EXCEEDED: Global = Global::new();
 /// `golib._errors.deadlock()`: makes the exception with the dump.
 pub(crate) static DEADLOCK: Global = Global::new();
 
-/// Finds the classes. False: an exception is set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn init() -> bool {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let module = ffi::PyImport_ImportModule(c"golib._errors".as_ptr());
-        if module.is_null() {
-            return false;
-        }
-        let names: [(&CStr, &Global); 8] = [
-            (c"ChanClosed", &CHAN_CLOSED),
-            (c"SendOnClosed", &SEND_ON_CLOSED),
-            (c"CloseOfClosed", &CLOSE_OF_CLOSED),
-            (c"Cancelled", &CANCELLED),
-            (c"Goexit", &GOEXIT),
-            (c"Canceled", &CANCELED),
-            (c"DeadlineExceeded", &DEADLINE_EXCEEDED),
-            (c"deadlock", &DEADLOCK),
-        ];
-        let found = names.iter().all(|(name, global)| {
-            global.set(ffi::PyObject_GetAttrString(module, name.as_ptr()));
-            !global.get().is_null()
-        });
-        ffi::Py_DECREF(module);
-        found
-    }
+/// Finds the classes.
+pub(crate) fn init(gil: Gil<'_>) -> Outcome<()> {
+    let names: [(&CStr, &Global); 8] = [
+        (c"ChanClosed", &CHAN_CLOSED),
+        (c"SendOnClosed", &SEND_ON_CLOSED),
+        (c"CloseOfClosed", &CLOSE_OF_CLOSED),
+        (c"Cancelled", &CANCELLED),
+        (c"Goexit", &GOEXIT),
+        (c"Canceled", &CANCELED),
+        (c"DeadlineExceeded", &DEADLINE_EXCEEDED),
+        (c"deadlock", &DEADLOCK),
+    ];
+    names.iter().try_for_each(|(name, global)| {
+        global.fill(python::import_from(gil, c"golib._errors", name))
+    })
 }
 
 /// Raises `kind(text)`.
@@ -108,14 +95,10 @@ pub(crate) fn internal(gil: Gil<'_>, payload: Box<dyn Any + Send>) -> Raised {
 }
 
 /// Raises SendOnClosed.
-///
-/// # Safety
-/// The GIL is held.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn send_on_closed() -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe { raise(SEND_ON_CLOSED.get(), "send on closed channel") }
+pub(crate) fn send_on_closed(gil: Gil<'_>) -> Raised {
+    fail(gil, SEND_ON_CLOSED.object(), "send on closed channel")
 }
 
 /// Raises SystemError for a panic of the runtime.

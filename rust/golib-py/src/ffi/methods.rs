@@ -27,7 +27,7 @@ use std::ptr::{self, NonNull};
 use pyo3::ffi::{self, PyGetSetDef, PyMethodDef, PyMethodDefPointer, Py_ssize_t};
 
 use crate::ffi::args::Args;
-use crate::ffi::class::{this, Object};
+use crate::ffi::class::{this, Extends, Object};
 use crate::ffi::gil::Gil;
 use crate::ffi::obj::Raw;
 use crate::ffi::refs::{New, Outcome, Ref};
@@ -204,6 +204,11 @@ impl<T: 'static> Method<T> {
         Method::of(name, call.meth, call.flags, doc)
     }
 
+    /// The same for a type whose fields begin with those of `T`.
+    pub(crate) const fn inherited<U: Extends<T>>(self) -> Method<U> {
+        Method(self.0, PhantomData)
+    }
+
     /// As CPython takes it.
     pub(crate) const fn def(&self) -> PyMethodDef {
         self.0
@@ -244,6 +249,11 @@ impl<T: 'static> Property<T> {
         },
         PhantomData,
     );
+
+    /// The same for a type whose fields begin with those of `T`.
+    pub(crate) const fn inherited<U: Extends<T>>(self) -> Property<U> {
+        Property(self.0, PhantomData)
+    }
 
     /// What `function` gives.
     pub(crate) const fn new<F>(name: &'static CStr, _function: F, doc: &'static CStr) -> Self

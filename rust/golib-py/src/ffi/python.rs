@@ -36,7 +36,7 @@ builtins! {
 
 /// Python's None, borrowed.
 #[inline(always)]
-pub(crate) fn none_ref() -> Ref<'static> {
+pub(crate) fn none_ref<'a>() -> Ref<'a> {
     // SAFETY: None lives for ever.
     unsafe { Ref::borrowed(ffi::Py_None()) }
 }
@@ -244,6 +244,26 @@ pub(crate) fn attribute(_gil: Gil<'_>, object: Ref<'_>, name: &CStr) -> Outcome<
     unsafe { New::made(ffi::PyObject_GetAttrString(object.as_raw(), name.as_ptr())) }
 }
 
+/// `object.<name> = value`. Runs Python code.
+pub(crate) fn set_attribute(
+    _gil: Gil<'_>,
+    object: Ref<'_>,
+    name: &CStr,
+    value: Ref<'_>,
+) -> Outcome<()> {
+    // SAFETY: both are alive; a C string.
+    status_of(unsafe {
+        ffi::PyObject_SetAttrString(object.as_raw(), name.as_ptr(), value.as_raw())
+    })?;
+    Ok(())
+}
+
+/// `object.<name>`, of a `str`. Runs Python code.
+pub(crate) fn attribute_named(_gil: Gil<'_>, object: Ref<'_>, name: Ref<'_>) -> Outcome<New> {
+    // SAFETY: both are alive.
+    unsafe { New::made(ffi::PyObject_GetAttr(object.as_raw(), name.as_raw())) }
+}
+
 /// `module.<name>`. Runs Python code.
 pub(crate) fn import_from(gil: Gil<'_>, module: &CStr, name: &CStr) -> Outcome<New> {
     let module = import(gil, module)?;
@@ -290,7 +310,27 @@ pub(crate) fn call(
     unsafe { New::made(ffi::PyObject_Call(function.as_raw(), args.as_raw(), kwargs)) }
 }
 
-/// A tuple of `items`, whose references it takes over when it could be made.
+/// A tuple of `items`, which it takes over.
+#[inline]
+pub(crate) fn tuple_taking<const N: usize>(gil: Gil<'_>, items: [New; N]) -> Outcome<New> {
+    // SAFETY: new, with room for the items, each of which is set before anybody sees it.
+    unsafe {
+        match New::made(ffi::PyTuple_New(N as Py_ssize_t)) {
+            Ok(tuple) => {
+                for (i, item) in items.into_iter().enumerate() {
+                    ffi::PyTuple_SET_ITEM(tuple.get().as_raw(), i as Py_ssize_t, item.give());
+                }
+                Ok(tuple)
+            }
+            Err(raised) => {
+                items.into_iter().for_each(|item| item.release(gil));
+                Err(raised)
+            }
+        }
+    }
+}
+
+/// A tuple of `items`.
 #[inline]
 pub(crate) fn tuple<const N: usize>(gil: Gil<'_>, items: [Ref<'_>; N]) -> Outcome<New> {
     tuple_of(gil, &items)
@@ -304,6 +344,22 @@ pub(crate) fn tuple_of(gil: Gil<'_>, items: &[Ref<'_>]) -> Outcome<New> {
         let tuple = New::made(ffi::PyTuple_New(items.len() as Py_ssize_t))?;
         for (i, item) in items.iter().enumerate() {
             ffi::PyTuple_SET_ITEM(tuple.get().as_raw(), i as Py_ssize_t, item.own(gil).give());
+        }
+        Ok(tuple)
+    }
+}
+
+/// A tuple of `n` items, which `item` makes; it runs no Python code.
+pub(crate) fn tuple_with(
+    _gil: Gil<'_>,
+    n: usize,
+    mut item: impl FnMut(usize) -> New,
+) -> Outcome<New> {
+    // SAFETY: new, with room for the items, each of which is set before anybody sees it.
+    unsafe {
+        let tuple = New::made(ffi::PyTuple_New(n as Py_ssize_t))?;
+        for i in 0..n {
+            ffi::PyTuple_SET_ITEM(tuple.get().as_raw(), i as Py_ssize_t, item(i).give());
         }
         Ok(tuple)
     }

@@ -21,7 +21,7 @@ use std::ptr::{self, NonNull};
 use pyo3::ffi::{self, PyObject};
 
 use crate::ffi::gil::{Exclusive, Gil};
-use crate::ffi::obj::{Obj, Raw};
+use crate::ffi::obj::{Global, Obj, Raw};
 
 /// A Python exception is set.
 #[derive(Debug)]
@@ -326,5 +326,29 @@ impl Held {
     pub(crate) unsafe fn end(&self, gil: Gil<'_>) {
         // SAFETY: owned, and never used again.
         unsafe { New::owned(self.get().as_raw()) }.release(gil);
+    }
+}
+
+impl Global {
+    /// The object, or None if it was not set.
+    #[inline]
+    pub(crate) fn object(&self) -> Ref<'static> {
+        // SAFETY: what is set lives as long as the process, and so does None.
+        unsafe { Ref::nullable(self.get()).unwrap_or_else(|| Ref::borrowed(ffi::Py_None())) }
+    }
+
+    /// Sets it to what was made, if it was.
+    pub(crate) fn fill(&self, object: Outcome<New>) -> Outcome<()> {
+        self.set(object?.give());
+        Ok(())
+    }
+}
+
+impl Obj {
+    /// Gives the reference to a frame.
+    #[inline(always)]
+    pub(crate) fn into_new(self) -> New {
+        // SAFETY: owned, and not null.
+        unsafe { New::owned(self.into_raw()) }
     }
 }

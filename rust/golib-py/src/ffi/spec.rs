@@ -10,10 +10,8 @@ use std::ptr;
 
 use pyo3::ffi::{self, PyMemberDef, PyTypeObject, PyType_Slot, PyType_Spec, Py_ssize_t};
 
-use crate::ffi::args::Args;
-use crate::ffi::class::{
-    clear, dealloc, this, traverse, Class, NewArgs, Next, Object, TypeCell, TypeOf,
-};
+use crate::ffi::args::{Args, NewArgs};
+use crate::ffi::class::{clear, dealloc, this, traverse, Class, Next, Object, TypeCell, TypeOf};
 use crate::ffi::gil::Gil;
 use crate::ffi::methods::{answer, the, Method, Methods, Properties};
 use crate::ffi::obj::Raw;
@@ -109,6 +107,16 @@ impl<T: Class> TypeSpec<T> {
                 let class = TypeOf::of(class.cast());
                 let args = NewArgs::new(args, kwargs);
                 answer(the::<F>()(Gil::assume(), class, args))
+            }
+        }
+        /// `__init__`.
+        initializer = Py_tp_init:
+            [for<'a> Fn(Gil<'a>, &'a Object<T>, NewArgs<'a>) -> Outcome<()> + Copy]
+            => |slf: Raw, args: Raw, kwargs: Raw| -> c_int {
+            // SAFETY: CPython calls tp_init with the GIL, an instance, a tuple, and a dict or null.
+            unsafe {
+                let args = NewArgs::new(args, kwargs);
+                the::<F>()(Gil::assume(), this(slf), args).map_or(-1, |()| 0)
             }
         }
         /// `repr()`.

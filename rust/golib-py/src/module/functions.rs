@@ -7,13 +7,14 @@ use go_lib::runtime::embedder::{self, Wait, WaitError, WaitReason};
 use crate::core::context::ambient;
 use crate::core::{goroutine, waits};
 use crate::cpython::tstate;
+use crate::ffi::args::wait_for;
 use crate::ffi::args::{integer_of, seconds_of, Args};
 use crate::ffi::class::Object;
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Entry, Gil};
 use crate::ffi::methods::{entry, Method, Module};
 use crate::ffi::python::{none, size, type_error};
-use crate::ffi::raw::{self, wait_for, Table};
+use crate::ffi::raw::Table;
 use crate::ffi::refs::{New, Outcome, Raised};
 use crate::types::chan::ends;
 use crate::types::context::blocks;
@@ -46,36 +47,10 @@ entry! { SLEEP: golib_entry_sleep => sleep one(entry, _module: Module, seconds) 
         };
         match result? {
             Ok(()) | Err(WaitError::Timeout) => return Ok(none(entry.gil())),
-            Err(error) => again(entry.gil(), error)?,
+            Err(error) => waits::failed(entry.gil(), error, "sleep", None)?,
         }
     }
 } }
-
-/// Ok: the sleep is to be tried again.
-#[cold]
-fn again(_gil: Gil<'_>, error: WaitError) -> Outcome<()> {
-    // SAFETY: the token; no wait is under way. If it is not to be tried again, that has raised.
-    unsafe {
-        if waits::again(error, "sleep", std::ptr::null_mut()) {
-            Ok(())
-        } else {
-            Err(Raised::assume())
-        }
-    }
-}
-
-/// An interrupt was noticed. Ok: it means nothing.
-#[cold]
-fn interrupted(_gil: Gil<'_>) -> Outcome<()> {
-    // SAFETY: the token; no wait is under way. If it means something, that has raised.
-    unsafe {
-        if waits::interrupted() {
-            Ok(())
-        } else {
-            Err(Raised::assume())
-        }
-    }
-}
 
 #[inline(always)]
 fn give_way(entry: &mut Entry) -> Outcome<New> {
@@ -83,7 +58,7 @@ fn give_way(entry: &mut Entry) -> Outcome<New> {
         return give_way_as_thread(entry.gil());
     }
     if !entry.wait(embedder::gosched)? {
-        interrupted(entry.gil())?;
+        waits::interrupted(entry.gil())?;
     }
     Ok(none(entry.gil()))
 }
@@ -91,7 +66,7 @@ fn give_way(entry: &mut Entry) -> Outcome<New> {
 /// Goroutines need the interpreter, which this thread has.
 fn give_way_as_thread(gil: Gil<'_>) -> Outcome<New> {
     if ambient::cancelled(gil).is_some() {
-        interrupted(gil)?;
+        waits::interrupted(gil)?;
     }
     // SAFETY: on a plain thread its own state is attached.
     unsafe {
@@ -139,10 +114,10 @@ pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
     Method::<Module>::noargs(c"goexit", goexit, GOEXIT_DOC).def(),
     Method::<Module>::noargs(c"num_goroutine", num_goroutine, NUM_GOROUTINE_DOC).def(),
     Method::<Module>::keywords(c"gomaxprocs", gomaxprocs, GOMAXPROCS_DOC).def(),
-    raw::keywords(c"channel", ends::channel, CHANNEL_DOC),
-    raw::method(c"recv", select::recv, ffi::METH_O, RECV_DOC),
-    raw::keywords(c"send", select::send, SEND_DOC),
-    raw::keywords(c"select", select::golib_entry_select, SELECT_DOC),
+    ends::channel_function(CHANNEL_DOC).def(),
+    select::recv_function(RECV_DOC).def(),
+    select::send_function(SEND_DOC).def(),
+    Method::parks(c"select", select::SELECT, SELECT_DOC).def(),
     TIMEOUT_AND_SHIELD.0.def(),
     TIMEOUT_AND_SHIELD.1.def(),
     PyMethodDef::zeroed(),

@@ -17,7 +17,7 @@ mod runtime;
 
 use std::ptr;
 
-use pyo3::ffi::{self, PyModuleDef, PyModuleDef_HEAD_INIT, PyObject};
+use pyo3::ffi::{self, PyMethodDef, PyModuleDef, PyModuleDef_HEAD_INIT, PyObject};
 
 use crate::bridge::{main_thread, signals};
 use crate::core::{goroutine, results, servant};
@@ -25,8 +25,8 @@ use crate::cpython;
 use crate::ffi::errors;
 use crate::ffi::gil::Gil;
 use crate::ffi::methods::Method;
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::refs::Ref;
+use crate::ffi::python::{set_attribute, unicode};
+use crate::ffi::refs::{New, Outcome, Raised, Ref};
 use crate::types::chan::{self, ends};
 use crate::types::{context, group, patch, select, sync, timer};
 
@@ -54,15 +54,16 @@ static DEFINITION: Definition = Definition(std::cell::UnsafeCell::new(PyModuleDe
 pub unsafe extern "C" fn PyInit__golib() -> *mut PyObject {
     // SAFETY: the GIL is held; the definition lives for ever.
     unsafe {
+        let gil = Gil::assume();
         if cpython::init() < 0
-            || !errors::init()
-            || !results::init()
-            || signals::init(Gil::assume()).is_err()
+            || errors::init(gil).is_err()
+            || results::init(gil).is_err()
+            || signals::init(gil).is_err()
         {
             return ptr::null_mut();
         }
         let module = ffi::PyModule_Create(DEFINITION.0.get());
-        if !module.is_null() && !fill(module) {
+        if !module.is_null() && fill(gil, Ref::borrowed(module)).is_err() {
             ffi::Py_DECREF(module);
             return ptr::null_mut();
         }
@@ -70,58 +71,43 @@ pub unsafe extern "C" fn PyInit__golib() -> *mut PyObject {
     }
 }
 
-/// Adds the types; false: an exception is set.
-unsafe fn fill(module: Raw) -> bool {
-    // SAFETY: the GIL is held; the module is new.
-    unsafe {
-        let chan = chan::init();
-        let goroutine = goroutine::init();
-        if chan.is_null() || goroutine.is_null() || !ends::init() || !select::init() {
-            return false;
-        }
-        let Ok(sync) = sync::init(Gil::assume()) else { return false };
-        let nil = chan::make_nil();
-        if nil.is_null() {
-            return false;
-        }
-        let Ok(group) = group::init(Gil::assume()) else { return false };
-        let Ok(context) = context::init(Gil::assume()) else { return false };
-        let Ok(timers) = timer::init(Gil::assume()) else { return false };
-        let mut all = vec![
-            (c"Chan", chan),
-            (c"Goroutine", goroutine),
-            (c"nil", nil),
-            (c"Group", group.give()),
-        ];
-        all.extend(ends::types());
-        all.extend(select::types());
-        all.extend(sync.map(|(name, class)| (name, class.give())));
-        all.extend(context.into_iter().map(|(name, class)| (name, class.give())));
-        all.extend(timers.map(|(name, class)| (name, class.give())));
-        if !all
-            .into_iter()
-            .all(|(name, object)| ffi::PyModule_AddObjectRef(module, name.as_ptr(), object) == 0)
-        {
-            return false;
-        }
-        let version = obj::unicode(env!("CARGO_PKG_VERSION"));
-        if version.is_null()
-            || ffi::PyModule_AddObjectRef(module, c"__version__".as_ptr(), version) < 0
-        {
-            return false;
-        }
-        ffi::Py_DECREF(version);
-        let functions = Method::table(&context::functions::FUNCTIONS);
-        let patching = patch::FUNCTIONS.0.as_ptr().cast_mut();
-        if ffi::PyModule_AddFunctions(module, Method::table(&runtime::FUNCTIONS)) < 0
-            || ffi::PyModule_AddFunctions(module, functions) < 0
-            || ffi::PyModule_AddFunctions(module, patching) < 0
-            || servant::init(Gil::assume(), Ref::borrowed(module)).is_err()
-        {
-            return false;
-        }
-        hooks::install();
-        main_thread::init(Gil::assume()).is_ok()
-            && exit::register_at_exit(Gil::assume(), Ref::borrowed(module)).is_ok()
+/// Adds the types and the functions.
+fn fill(gil: Gil<'_>, module: Ref<'_>) -> Outcome<()> {
+    let mut all = vec![
+        (c"Chan", chan::init(gil)?),
+        // SAFETY: the token; a reference to it is kept.
+        (c"Goroutine", unsafe { New::made(goroutine::init())? }),
+        (c"nil", chan::make_nil(gil)?),
+        (c"Group", group::init(gil)?),
+    ];
+    all.extend(ends::init(gil)?);
+    all.extend(select::init(gil)?);
+    all.extend(sync::init(gil)?);
+    all.extend(context::init(gil)?);
+    all.extend(timer::init(gil)?);
+    all.push((c"__version__", unicode(gil, env!("CARGO_PKG_VERSION"))?));
+    for (name, object) in all {
+        set_attribute(gil, module, name, object.get())?;
+        // Nobody releases the reference: what is static refers to these objects as long as the process lives.
+        object.give();
     }
+    add_functions(gil, module, Method::table(&runtime::FUNCTIONS))?;
+    add_functions(gil, module, Method::table(&context::functions::FUNCTIONS))?;
+    add_functions(gil, module, patch::FUNCTIONS.0.as_ptr().cast_mut())?;
+    servant::init(gil, module)?;
+    // SAFETY: called once, before the first goroutine.
+    unsafe { hooks::install() };
+    main_thread::init(gil)?;
+    exit::register_at_exit(gil, module)
+}
+
+/// Adds the functions of a table that is kept.
+fn add_functions(_gil: Gil<'_>, module: Ref<'_>, table: *mut PyMethodDef) -> Outcome<()> {
+    // SAFETY: a module; a table of ours, which lives for ever.
+    unsafe {
+        if ffi::PyModule_AddFunctions(module.as_raw(), table) < 0 {
+            return Err(Raised::assume());
+        }
+    }
+    Ok(())
 }

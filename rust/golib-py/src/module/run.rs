@@ -145,7 +145,7 @@ impl MainGoroutine {
     fn tell_deadlock(&self) {
         // SAFETY: the GIL is held; the exception that was just set is taken over.
         unsafe {
-            waits::deadlock();
+            let _ = waits::deadlocked(Gil::assume());
             GoroutineObj::interrupt(self.raw(), errors::fetch());
         }
     }

@@ -11,6 +11,7 @@ use crate::core::context::ambient;
 use crate::core::goroutine::vars_for_spawn;
 use crate::cpython::{self, main_thread, movable, tstate, ThreadState};
 use crate::ffi::args::integer_of;
+use crate::ffi::args::NS;
 use crate::ffi::class::Object;
 use crate::ffi::errors;
 use crate::ffi::gil::Gil;
@@ -20,7 +21,6 @@ use crate::ffi::python::{
     append, boolean, call0, dict, float, int, interned, list, none, raise_object, set_item, size,
     truth, unicode, unsigned, value_error,
 };
-use crate::ffi::raw::NS;
 use crate::ffi::refs::{release, New, Outcome, Raised, Ref, Slot};
 use crate::types::{sync, timer};
 

@@ -20,8 +20,9 @@ use go_lib::runtime::embedder::{nanotime, Doorbell, Hchan, Wait};
 
 use crate::bridge::alarm::HostAlarm;
 use crate::core::goroutine::{check_function, start_goroutine, vars_for_spawn, Spec, Vars};
-use crate::ffi::args::{seconds_of, Args};
-use crate::ffi::class::{this, Class, Fresh, NewArgs, Object, TypeCell, TypeOf, Visitor, Weaklist};
+use crate::ffi::args::{deadline_after, NS};
+use crate::ffi::args::{seconds_of, Args, NewArgs};
+use crate::ffi::class::{this, Class, Fresh, Object, TypeCell, TypeOf, Visitor, Weaklist};
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Gil};
 use crate::ffi::methods::{Method, Methods, Module, Properties, Property};
@@ -29,10 +30,9 @@ use crate::ffi::obj::{Obj, Raw};
 use crate::ffi::python::{
     boolean, clear_error, float, none, type_error, value_error, write_unraisable,
 };
-use crate::ffi::raw::{deadline_after, NS};
 use crate::ffi::refs::{release, Field, New, Outcome, Raised, Ref, Slot};
 use crate::ffi::spec::TypeSpec;
-use crate::types::chan::{self, ends, hchan};
+use crate::types::chan::{self, ends, CHAN};
 
 /// The fields of `golib.time.Timer` and of the core of `Ticker`.
 struct Timer {
@@ -80,8 +80,7 @@ fn make(gil: Gil<'_>, class: TypeOf<'_, Timer>, channel: Option<New>) -> Outcome
 
 /// As [`make`], with a channel to send to.
 fn make_sender(gil: Gil<'_>, class: TypeOf<'_, Timer>) -> Outcome<Fresh<Timer>> {
-    // SAFETY: a new reference, or null with an exception set.
-    let channel = unsafe { New::made(chan::make(chan::CHAN.get().cast(), 1))? };
+    let channel = chan::make(gil, CHAN.get(gil)?, 1)?.into_new();
     make(gil, class, Some(channel))
 }
 
@@ -106,10 +105,10 @@ impl Timer {
     }
 
     /// The channel to which it sends.
-    fn hchan(&self, gil: Gil<'_>) -> Option<&Hchan<Obj>> {
-        let channel = self.chan.as_raw(gil.exclusive());
-        // SAFETY: the timer owns its channel.
-        (!channel.is_null()).then(|| unsafe { hchan(channel).as_ref() }).flatten()
+    fn hchan<'a>(&'a self, gil: Gil<'a>) -> Option<&'a Hchan<Obj>> {
+        // SAFETY: the timer owns its channel until its end.
+        let channel = unsafe { self.chan.peek(gil.exclusive()) };
+        CHAN.cast(gil, channel?).and_then(|chan| chan.face.hchan(gil))
     }
 
     /// By 4.
@@ -371,12 +370,13 @@ fn reset(gil: Gil<'_>, timer: &Object<Timer>, args: Args<'_>) -> Outcome<New> {
 }
 
 fn get_c(gil: Gil<'_>, timer: &Object<Timer>) -> Outcome<New> {
-    let channel = timer.chan.as_raw(gil.exclusive());
-    if channel.is_null() {
-        return Ok(none(gil));
-    }
-    // SAFETY: a Chan, which the timer keeps; a new reference, or null with an exception set.
-    unsafe { New::made(ends::receiver_of(channel, timer.object().as_raw())) }
+    let Some(channel) = timer.chan.get(gil) else { return Ok(none(gil)) };
+    let view = match CHAN.cast(gil, channel.get()) {
+        Some(chan) => ends::receiver_of(gil, chan, timer.object()),
+        None => Ok(none(gil)),
+    };
+    channel.release(gil);
+    view
 }
 
 static METHODS: Methods<Timer, 3> = Methods([

@@ -12,7 +12,7 @@ use crate::core::asyncio;
 use crate::cpython::object;
 use crate::ffi::class::this;
 use crate::ffi::gil::Gil;
-use crate::ffi::methods::Method;
+use crate::ffi::methods::{answer, Method};
 use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{self, free_instance, Table};
 
@@ -65,6 +65,11 @@ unsafe extern "C-unwind" fn at_end(slf: Raw) {
 static MEMBERS: Table<[ffi::PyMemberDef; 2]> =
     Table(raw::weaklist(size_of::<PyObject>() + offset_of!(Goroutine, weaklist)));
 
+unsafe extern "C-unwind" fn awaits(slf: Raw) -> Raw {
+    // SAFETY: a slot: the GIL is held, and the caller holds the instance.
+    unsafe { answer(asyncio::await_(Gil::assume(), this::<Goroutine>(slf))) }
+}
+
 /// Makes the type; null with an exception set.
 ///
 /// # Safety
@@ -73,7 +78,7 @@ pub(crate) unsafe fn init() -> Raw {
     let mut slots = vec![
         raw::slot(ffi::Py_tp_doc, DOC.as_ptr().cast()),
         raw::slot(ffi::Py_tp_dealloc, dealloc as *const c_void),
-        raw::slot(ffi::Py_am_await, asyncio::await_ as *const c_void),
+        raw::slot(ffi::Py_am_await, awaits as *const c_void),
         raw::slot(ffi::Py_tp_finalize, at_end as *const c_void),
         raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
         raw::slot(ffi::Py_tp_clear, clear as *const c_void),

@@ -64,26 +64,8 @@ fn wait_done(
     loop {
         match entry.wait(|| g.done.wait(wait, WaitReason::Join))? {
             Ok(()) => return Ok(()),
-            Err(error) => again(entry.gil(), error, function, timeout)?,
+            Err(error) => waits::failed(entry.gil(), error, function, timeout)?,
         }
-    }
-}
-
-/// Ok: the wait is to be tried again.
-#[cold]
-#[inline(never)]
-fn again(
-    _gil: Gil<'_>,
-    error: embedder::WaitError,
-    what: &str,
-    timeout: Option<Ref<'_>>,
-) -> Outcome<()> {
-    // SAFETY: the token; no wait is under way. If it is not to be tried again, that has raised.
-    unsafe {
-        if waits::again(error, what, timeout.map_or(ptr::null_mut(), Ref::as_raw)) {
-            return Ok(());
-        }
-        Err(Raised::assume())
     }
 }
 

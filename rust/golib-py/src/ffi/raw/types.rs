@@ -34,28 +34,6 @@ pub(crate) const fn method(
     }
 }
 
-/// A method with keyword arguments.
-pub(crate) const fn keywords(
-    name: &'static CStr,
-    call: ffi::PyCFunctionFastWithKeywords,
-    doc: &'static CStr,
-) -> PyMethodDef {
-    PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: PyMethodDefPointer { PyCFunctionFastWithKeywords: call },
-        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
-        ml_doc: doc.as_ptr(),
-    }
-}
-
-/// `__class_getitem__` of the generic types.
-pub(crate) const CLASS_GETITEM: PyMethodDef = method(
-    c"__class_getitem__",
-    ffi::Py_GenericAlias,
-    ffi::METH_O | ffi::METH_CLASS,
-    c"See PEP 585.",
-);
-
 /// A read-only property.
 pub(crate) const fn property(
     name: &'static CStr,

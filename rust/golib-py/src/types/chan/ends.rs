@@ -5,39 +5,78 @@
 //!
 //! # Invariants
 //! 1. `chan` is the channel's instance, owned until the end of the view.
-//! 2. `ChanObj::senders` counts the open Senders; the step to zero closes the channel.
+//! 2. `Chan::senders` counts the open Senders; the step to zero closes the channel.
 //! 3. A closed Sender's `hchan` is [`closed_channel`]: so its operations find a closed channel without asking.
 
-use std::os::raw::{c_int, c_void};
+use std::ffi::c_int;
+use std::mem::offset_of;
 use std::ptr;
 use std::sync::OnceLock;
 
 use go_lib::runtime::embedder::Hchan;
-use pyo3::ffi::{self, PyMethodDef, PyTypeObject};
+use pyo3::ffi::{Py_EQ, Py_NE};
 
-use super::object::{hchan, ChanObj, Face};
-use super::{methods, object, ops};
+use super::object::{self, Chan, Face, CHAN};
+use super::{methods, ops};
 use crate::core::asyncio;
-use crate::ffi::errors;
-use crate::ffi::obj::{self, Global, Obj, Raw};
-use crate::ffi::raw::{self, arguments, guard, instance, Container, Table};
+use crate::ffi::args::Args;
+use crate::ffi::class::{Class, Extends, Fresh, Object, TypeCell, Visitor};
+use crate::ffi::errors::{self, fail};
+use crate::ffi::gil::{guard, Gil};
+use crate::ffi::methods::{Method, Methods, Module, Properties, Property};
+use crate::ffi::obj::Obj;
+use crate::ffi::python::{
+    boolean, class_name, none, not_implemented, repr_of, tuple_taking, unicode,
+};
+use crate::ffi::refs::{Field, Held, New, Outcome, Ref, Slot};
+use crate::ffi::spec::TypeSpec;
 
-/// A view of a channel.
+/// The fields of a view of a channel.
 #[repr(C)]
-pub(crate) struct ViewObj {
+pub(crate) struct View {
     face: Face,
     /// By 1.
-    chan: Raw,
-    /// What will close the channel or send to it, and lives as long as somebody may wait for that; or null.
-    keep: Raw,
+    chan: Held,
+    /// What will close the channel or send to it, and lives as long as somebody may wait for that.
+    keep: Slot,
     /// A Sender that was not closed.
-    open: bool,
+    open: Field<bool>,
 }
 
-static SEND_CHAN: Global = Global::new();
-static RECV_CHAN: Global = Global::new();
-static SENDER: Global = Global::new();
-static RECEIVER: Global = Global::new();
+// SAFETY: repr(C), with the Face first.
+unsafe impl Extends<Face> for View {}
+
+impl View {
+    /// The channel that it is a view of.
+    fn chan<'a>(&'a self, gil: Gil<'_>) -> Option<&'a Object<Chan>> {
+        CHAN.cast(gil, self.chan.get())
+    }
+}
+
+impl Class for View {
+    const COLLECTED: bool = true;
+    const WEAKLIST: Option<usize> = Some(offset_of!(Face, weaklist));
+
+    fn visit(&self, visitor: &mut Visitor) {
+        visitor.held(&self.chan);
+        visitor.slot(&self.keep);
+    }
+
+    fn end(slf: &Object<Self>, gil: Gil<'_>) {
+        if slf.open.get(gil.exclusive()) {
+            close_sender(gil, slf);
+        }
+        // SAFETY: the end. The channel outlives the closing by 1.
+        unsafe { slf.chan.end(gil) };
+        slf.keep.clear(gil);
+    }
+}
+
+// Four types for one struct: which one an instance has says what it can do.
+static SEND_CHAN: TypeCell<View> = TypeCell::new();
+static RECV_CHAN: TypeCell<View> = TypeCell::new();
+static SENDER: TypeCell<View> = TypeCell::new();
+static RECEIVER: TypeCell<View> = TypeCell::new();
 
 /// By 3.
 fn closed_channel() -> *const Hchan<Obj> {
@@ -50,252 +89,167 @@ fn closed_channel() -> *const Hchan<Obj> {
     chan.as_ref().map_or(ptr::null(), ptr::from_ref)
 }
 
-/// True for what one can receive from.
-///
-/// # Safety
-/// The GIL is held; `object` is alive.
+/// What one can receive from: a Chan, a RecvChan, a Receiver.
 #[inline]
-pub(crate) unsafe fn can_recv(object: Raw) -> bool {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let class: Raw = ffi::Py_TYPE(object).cast();
-        class == object::CHAN.get()
-            || class == RECV_CHAN.get()
-            || class == RECEIVER.get()
-            || ffi::PyType_IsSubtype(class.cast(), object::CHAN.get().cast()) != 0
-    }
+pub(crate) fn receivable<'a>(gil: Gil<'_>, object: Ref<'a>) -> Option<&'a Object<Face>> {
+    one_of(gil, object, [&RECV_CHAN, &RECEIVER])
 }
 
-/// True for what one can send to.
-///
-/// # Safety
-/// As [`can_recv`].
-pub(crate) unsafe fn can_send(object: Raw) -> bool {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let class: Raw = ffi::Py_TYPE(object).cast();
-        class == SEND_CHAN.get()
-            || class == SENDER.get()
-            || ffi::PyType_IsSubtype(class.cast(), object::CHAN.get().cast()) != 0
-    }
+/// What one can send to: a Chan, a SendChan, a Sender.
+pub(crate) fn sendable<'a>(gil: Gil<'_>, object: Ref<'a>) -> Option<&'a Object<Face>> {
+    one_of(gil, object, [&SEND_CHAN, &SENDER])
 }
 
-/// A view of `chan` with the type `class`; null with an exception set.
-unsafe fn make(class: &Global, chan: Raw) -> Raw {
-    // SAFETY: the GIL is held; `chan` is a Chan.
-    unsafe {
-        let slf = ffi::PyType_GenericAlloc(class.get().cast(), 0);
-        if !slf.is_null() {
-            let view = instance::<ViewObj>(slf);
-            ffi::Py_INCREF(chan);
-            (*view).chan = chan;
-            (*view).face.hchan = hchan(chan);
-        }
-        slf
+#[inline(always)]
+fn one_of<'a>(
+    gil: Gil<'_>,
+    object: Ref<'a>,
+    views: [&TypeCell<View>; 2],
+) -> Option<&'a Object<Face>> {
+    if CHAN.is_exactly(gil, object) || views.iter().any(|view| view.is_exactly(gil, object)) {
+        // SAFETY: an instance of Chan or of a view.
+        return Some(unsafe { crate::ffi::class::this(object.as_raw()) });
     }
+    CHAN.cast(gil, object).map(Object::base)
 }
 
-/// A view for receiving from `chan` that keeps `keep` alive; null with an exception set.
-///
-/// # Safety
-/// The GIL is held; `chan` is a Chan.
-pub(crate) unsafe fn receiver_of(chan: Raw, keep: Raw) -> Raw {
-    // SAFETY: the caller's duty.
-    unsafe {
-        let slf = make(&RECV_CHAN, chan);
-        if !slf.is_null() {
-            ffi::Py_INCREF(keep);
-            (*instance::<ViewObj>(slf)).keep = keep;
-        }
-        slf
-    }
+/// A view of `chan` of the type `class`.
+fn make(
+    gil: Gil<'_>,
+    class: &TypeCell<View>,
+    chan: &Object<Chan>,
+    keep: Option<New>,
+) -> Outcome<Fresh<View>> {
+    let class = class.get(gil)?;
+    // SAFETY: the channel lives as long as the view, which owns it.
+    let face = unsafe { Face::of(chan.face.as_ptr(gil)) };
+    let own = Held::new(chan.object().own(gil));
+    class.make_or(
+        gil,
+        View { face, chan: own, keep: Slot::with(keep), open: Field::new(false) },
+        |view| {
+            // SAFETY: nobody else has it.
+            unsafe { view.chan.end(gil) };
+            view.keep.clear(gil);
+        },
+    )
+}
+
+/// A view for receiving from `chan` that keeps `keep` alive.
+pub(crate) fn receiver_of(gil: Gil<'_>, chan: &Object<Chan>, keep: Ref<'_>) -> Outcome<New> {
+    Ok(make(gil, &RECV_CHAN, chan, Some(keep.own(gil)))?.into_new())
 }
 
 /// A new Sender of `chan`.
-unsafe fn make_sender(chan: Raw) -> Raw {
-    // SAFETY: the GIL is held; `chan` is a Chan.
-    unsafe {
-        let slf = make(&SENDER, chan);
-        if !slf.is_null() {
-            (*instance::<ViewObj>(slf)).open = true;
-            (*instance::<ChanObj>(chan)).senders += 1;
-        }
-        slf
-    }
+fn make_sender(gil: Gil<'_>, chan: &Object<Chan>) -> Outcome<New> {
+    let sender = make(gil, &SENDER, chan, None)?;
+    let x = gil.exclusive();
+    sender.open.set(x, true);
+    chan.senders.set(x, chan.senders.get(x) + 1);
+    Ok(sender.into_new())
 }
 
 /// Gives up this Sender's share of the channel. By 2 and 3.
-unsafe fn close_sender(view: *mut ViewObj) {
-    // SAFETY: an open Sender; the GIL is held.
-    unsafe {
-        (*view).open = false;
-        (*view).face.hchan = closed_channel();
-        let chan = instance::<ChanObj>((*view).chan);
-        (*chan).senders -= 1;
-        if (*chan).senders == 0 {
-            if let Some(h) = hchan((*view).chan).as_ref() {
-                let _ = guard(|| h.close());
-            }
+fn close_sender(gil: Gil<'_>, sender: &Object<View>) {
+    let x = gil.exclusive();
+    sender.open.set(x, false);
+    // SAFETY: lives for ever.
+    unsafe { sender.face.set(gil, closed_channel()) };
+    let Some(chan) = sender.chan(gil) else { return };
+    let left = chan.senders.get(x) - 1;
+    chan.senders.set(x, left);
+    if left == 0 {
+        if let Some(h) = chan.face.hchan(gil) {
+            let _ = guard(gil, || h.close());
         }
     }
 }
 
 /// The property `Chan.sender`.
-pub(crate) unsafe extern "C" fn get_sender(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of Chan.
-    unsafe { make(&SEND_CHAN, slf) }
+pub(super) fn get_sender(gil: Gil<'_>, chan: &Object<Chan>) -> Outcome<New> {
+    Ok(make(gil, &SEND_CHAN, chan, None)?.into_new())
 }
 
 /// The property `Chan.receiver`.
-pub(crate) unsafe extern "C" fn get_receiver(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of Chan.
-    unsafe { make(&RECV_CHAN, slf) }
+pub(super) fn get_receiver(gil: Gil<'_>, chan: &Object<Chan>) -> Outcome<New> {
+    Ok(make(gil, &RECV_CHAN, chan, None)?.into_new())
 }
 
 /// `golib.channel(capacity=0)`.
-pub(crate) unsafe extern "C" fn channel(
-    _: Raw,
-    args: *const Raw,
-    n: ffi::Py_ssize_t,
-    kwnames: Raw,
-) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS function.
-    unsafe {
-        let Some([capacity]) = arguments("channel", &[c"capacity"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(capacity) = object::capacity_of(capacity) else { return ptr::null_mut() };
-        let chan = object::make(object::CHAN.get().cast::<PyTypeObject>(), capacity);
-        if chan.is_null() {
-            return chan;
+fn channel(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
+    let [capacity] = args.parse(gil, "channel", &[c"capacity"], 0)?;
+    let capacity = object::capacity_of(gil, capacity)?;
+    let chan = object::make(gil, CHAN.get(gil)?, capacity)?;
+    let ends = make_sender(gil, &chan).and_then(|sender| match make(gil, &RECEIVER, &chan, None) {
+        Ok(receiver) => tuple_taking(gil, [sender, receiver.into_new()]),
+        Err(raised) => {
+            sender.release(gil);
+            Err(raised)
         }
-        let sender = make_sender(chan);
-        let receiver = make(&RECEIVER, chan);
-        ffi::Py_DECREF(chan);
-        let ends = if sender.is_null() || receiver.is_null() {
-            ptr::null_mut()
-        } else {
-            ffi::PyTuple_Pack(2, sender, receiver)
-        };
-        ffi::Py_XDECREF(sender);
-        ffi::Py_XDECREF(receiver);
-        ends
+    });
+    chan.release(gil);
+    ends
+}
+
+fn sender_close(gil: Gil<'_>, sender: &Object<View>) -> Outcome<New> {
+    if !sender.open.get(gil.exclusive()) {
+        let class = errors::CLOSE_OF_CLOSED.object();
+        return Err(fail(gil, class, "close of closed channel"));
+    }
+    close_sender(gil, sender);
+    Ok(none(gil))
+}
+
+fn sender_clone(gil: Gil<'_>, sender: &Object<View>) -> Outcome<New> {
+    match sender.chan(gil).filter(|_| sender.open.get(gil.exclusive())) {
+        Some(chan) => make_sender(gil, chan),
+        None => Err(errors::send_on_closed(gil)),
     }
 }
 
-unsafe extern "C" fn sender_close(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS method of Sender.
-    unsafe {
-        let view = instance::<ViewObj>(slf);
-        if !(*view).open {
-            return errors::raise(errors::CLOSE_OF_CLOSED.get(), "close of closed channel");
-        }
-        close_sender(view);
-        obj::none()
+fn sender_exit(gil: Gil<'_>, sender: &Object<View>, _: Args<'_>) -> Outcome<New> {
+    if sender.open.get(gil.exclusive()) {
+        close_sender(gil, sender);
+    }
+    Ok(none(gil))
+}
+
+/// A closed Sender still knows its channel.
+fn get_cap(gil: Gil<'_>, view: &Object<View>) -> Outcome<New> {
+    match view.chan(gil) {
+        Some(chan) => object::get_cap(gil, chan.base()),
+        None => crate::ffi::python::size(gil, 0),
     }
 }
 
-unsafe extern "C" fn sender_clone(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS method of Sender.
-    unsafe {
-        let view = instance::<ViewObj>(slf);
-        if !(*view).open {
-            return errors::send_on_closed();
-        }
-        make_sender((*view).chan)
+fn compare(gil: Gil<'_>, a: &Object<View>, b: Ref<'_>, op: c_int) -> Outcome<New> {
+    let class = [&SEND_CHAN, &RECV_CHAN]
+        .into_iter()
+        .find(|class| class.is_exactly(gil, a.object()) && class.is_exactly(gil, b));
+    let other = class.and_then(|class| class.cast(gil, b));
+    match (other, op) {
+        (Some(b), op) if op == Py_EQ => Ok(boolean(gil, a.chan.get().is(b.chan.get()))),
+        (Some(b), op) if op == Py_NE => Ok(boolean(gil, !a.chan.get().is(b.chan.get()))),
+        _ => Ok(not_implemented(gil)),
     }
 }
 
-unsafe extern "C" fn sender_exit(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_VARARGS method of Sender.
-    unsafe {
-        let view = instance::<ViewObj>(slf);
-        if (*view).open {
-            close_sender(view);
-        }
-        obj::none()
-    }
+/// Instances are aligned: the low bits are always zero.
+fn hash(_: Gil<'_>, view: &Object<View>) -> isize {
+    (view.chan.get().as_raw() as usize >> 4) as isize
 }
 
-unsafe extern "C" fn view_exit(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_VARARGS method of SendChan.
-    unsafe {
-        let h = hchan(slf);
-        if !h.is_null() && !(*h).is_closed() {
-            let _ = guard(|| (*h).close());
-        }
-        obj::none()
-    }
+fn repr(gil: Gil<'_>, view: &Object<View>) -> Outcome<New> {
+    let closed = view.face.hchan(gil).is_some_and(Hchan::is_closed);
+    let state = if closed { "closed " } else { "" };
+    let name = class_name(gil, view.object());
+    let chan = repr_of(gil, view.chan.get())?;
+    unicode(gil, &format!("<{name} {state}of {chan}>"))
 }
 
-unsafe extern "C" fn get_cap(slf: Raw, closure: *mut c_void) -> Raw {
-    // SAFETY: a property of a view: a closed Sender still knows its channel.
-    unsafe { object::get_cap((*instance::<ViewObj>(slf)).chan, closure) }
-}
-
-unsafe extern "C" fn compare(a: Raw, b: Raw, op: c_int) -> Raw {
-    // SAFETY: a slot of SendChan and RecvChan.
-    unsafe {
-        if ffi::Py_TYPE(a) != ffi::Py_TYPE(b) || (op != ffi::Py_EQ && op != ffi::Py_NE) {
-            let not_implemented = ffi::Py_NotImplemented();
-            ffi::Py_INCREF(not_implemented);
-            return not_implemented;
-        }
-        let same = (*instance::<ViewObj>(a)).chan == (*instance::<ViewObj>(b)).chan;
-        obj::boolean(same == (op == ffi::Py_EQ))
-    }
-}
-
-unsafe extern "C" fn hash(slf: Raw) -> ffi::Py_hash_t {
-    // SAFETY: a slot of SendChan and RecvChan. Instances are aligned: the low bits are always zero.
-    unsafe { ((*instance::<ViewObj>(slf)).chan as usize >> 4) as ffi::Py_hash_t }
-}
-
-unsafe extern "C" fn repr(slf: Raw) -> Raw {
-    // SAFETY: a slot of a view.
-    unsafe {
-        let class: Raw = ffi::Py_TYPE(slf).cast();
-        let view = instance::<ViewObj>(slf);
-        let state = if hchan(slf).as_ref().is_some_and(Hchan::is_closed) { "closed " } else { "" };
-        ffi::PyUnicode_FromFormat(
-            c"<%s %sof %R>".as_ptr(),
-            (*class.cast::<PyTypeObject>()).tp_name,
-            if state.is_empty() { c"".as_ptr() } else { c"closed ".as_ptr() },
-            (*view).chan,
-        )
-    }
-}
-
-unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
-    // SAFETY: a tp_traverse.
-    unsafe {
-        let view = instance::<ViewObj>(slf);
-        obj::visit_all(slf, [(*view).chan, (*view).keep], visit, arg)
-    }
-}
-
-impl Container for ViewObj {
-    unsafe extern "C-unwind" fn free(slf: Raw) {
-        // SAFETY: as the trait says. The channel outlives the closing by 1.
-        unsafe {
-            let view = instance::<ViewObj>(slf);
-            if !(*view).face.weaklist.is_null() {
-                ffi::PyObject_ClearWeakRefs(slf);
-            }
-            if (*view).open {
-                close_sender(view);
-            }
-            obj::clear(&raw mut (*view).chan);
-            obj::clear(&raw mut (*view).keep);
-            raw::free_instance(slf);
-        }
-    }
-}
-
-const CLOSE: PyMethodDef = raw::method(
+const CLOSE: Method<View> = Method::noargs(
     c"close",
     ops::close,
-    ffi::METH_NOARGS,
     c"close($self, /)
 --
 
@@ -304,10 +258,9 @@ Closes the channel, as Chan.close() does.
 Raises: CloseOfClosed if it is closed already.",
 );
 
-const ENTER: PyMethodDef = raw::method(
+const ENTER: Method<View> = Method::noargs(
     c"__enter__",
     ops::enter,
-    ffi::METH_NOARGS,
     c"__enter__($self, /)
 --
 
@@ -319,33 +272,32 @@ const EXIT_DOC: &std::ffi::CStr = c"__exit__($self, /, *exc)
 
 Closes it if it is still open.";
 
-static SEND_CHAN_METHODS: Table<[PyMethodDef; 8]> = Table([
-    methods::SEND,
-    methods::TRY_SEND,
+static SEND_CHAN_METHODS: Methods<View, 8> = Methods([
+    methods::SEND.inherited(),
+    methods::TRY_SEND.inherited(),
     CLOSE,
-    asyncio::ASEND_METHOD,
+    asyncio::asend_method(),
     ENTER,
-    raw::method(c"__exit__", view_exit, ffi::METH_VARARGS, EXIT_DOC),
-    raw::CLASS_GETITEM,
-    PyMethodDef::zeroed(),
+    Method::fast(c"__exit__", ops::exit, EXIT_DOC),
+    Method::CLASS_GETITEM,
+    Method::END,
 ]);
 
-static RECV_CHAN_METHODS: Table<[PyMethodDef; 6]> = Table([
-    methods::RECV,
-    methods::RECV_OK,
-    methods::TRY_RECV,
-    asyncio::ARECV_METHOD,
-    raw::CLASS_GETITEM,
-    PyMethodDef::zeroed(),
+static RECV_CHAN_METHODS: Methods<View, 6> = Methods([
+    methods::RECV.inherited(),
+    methods::RECV_OK.inherited(),
+    methods::TRY_RECV.inherited(),
+    asyncio::arecv_method(),
+    Method::CLASS_GETITEM,
+    Method::END,
 ]);
 
-static SENDER_METHODS: Table<[PyMethodDef; 9]> = Table([
-    methods::SEND,
-    methods::TRY_SEND,
-    raw::method(
+static SENDER_METHODS: Methods<View, 9> = Methods([
+    methods::SEND.inherited(),
+    methods::TRY_SEND.inherited(),
+    Method::noargs(
         c"close",
         sender_close,
-        ffi::METH_NOARGS,
         c"close($self, /)
 --
 
@@ -358,10 +310,9 @@ Raises: CloseOfClosed if this sender is closed already.
 >>> list(rx)
 [1]",
     ),
-    raw::method(
+    Method::noargs(
         c"clone",
         sender_clone,
-        ffi::METH_NOARGS,
         c"clone($self, /)
 --
 
@@ -375,71 +326,55 @@ Raises: SendOnClosed if this sender is closed.
 >>> rx.recv()
 1",
     ),
-    asyncio::ASEND_METHOD,
+    asyncio::asend_method(),
     ENTER,
-    raw::method(c"__exit__", sender_exit, ffi::METH_VARARGS, EXIT_DOC),
-    raw::CLASS_GETITEM,
-    PyMethodDef::zeroed(),
+    Method::fast(c"__exit__", sender_exit, EXIT_DOC),
+    Method::CLASS_GETITEM,
+    Method::END,
 ]);
 
-static PROPERTIES: Table<[ffi::PyGetSetDef; 3]> = Table([
-    raw::property(c"closed", object::get_closed, c"True once it was closed."),
-    raw::property(c"cap", get_cap, c"How many values the channel buffers."),
-    raw::END_OF_PROPERTIES,
+static PROPERTIES: Properties<View, 3> = Properties([
+    methods::CLOSED.inherited(),
+    Property::new(c"cap", get_cap, c"How many values the channel buffers."),
+    Property::END,
 ]);
 
-/// Makes the four types. False: an exception is set.
-///
-/// # Safety
-/// The GIL is held; called once, after `object::init`.
-pub(crate) unsafe fn init() -> bool {
-    let types: [(&Global, _, &'static std::ffi::CStr, *const PyMethodDef, bool); 4] = [
-        (&SEND_CHAN, c"golib.SendChan", SEND_CHAN_DOC, SEND_CHAN_METHODS.0.as_ptr(), false),
-        (&RECV_CHAN, c"golib.RecvChan", RECV_CHAN_DOC, RECV_CHAN_METHODS.0.as_ptr(), true),
-        (&SENDER, c"golib.Sender", SENDER_DOC, SENDER_METHODS.0.as_ptr(), false),
-        (&RECEIVER, c"golib.Receiver", RECEIVER_DOC, RECV_CHAN_METHODS.0.as_ptr(), true),
-    ];
-    for (i, (global, name, doc, methods, receives)) in types.into_iter().enumerate() {
-        let mut slots = vec![
-            raw::slot(ffi::Py_tp_doc, doc.as_ptr().cast()),
-            raw::slot(ffi::Py_tp_dealloc, raw::dealloc::<ViewObj> as *const c_void),
-            raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
-            raw::slot(ffi::Py_tp_repr, repr as *const c_void),
-            raw::slot(ffi::Py_mp_length, object::length as *const c_void),
-            raw::slot(ffi::Py_nb_bool, object::is_true as *const c_void),
-            raw::slot(ffi::Py_tp_methods, methods.cast()),
-            raw::slot(ffi::Py_tp_getset, PROPERTIES.0.as_ptr().cast()),
-            raw::slot(ffi::Py_tp_members, object::FACE_MEMBERS.0.as_ptr().cast()),
-        ];
-        if receives {
-            slots.push(raw::slot(ffi::Py_tp_iter, ffi::PyObject_SelfIter as *const c_void));
-            slots.push(raw::slot(ffi::Py_tp_iternext, ops::golib_entry_chan_next as *const c_void));
-            slots.push(raw::slot(ffi::Py_am_aiter, asyncio::aiter as *const c_void));
-            slots.push(raw::slot(ffi::Py_am_anext, asyncio::anext as *const c_void));
-        }
-        if i < 2 {
-            slots.push(raw::slot(ffi::Py_tp_richcompare, compare as *const c_void));
-            slots.push(raw::slot(ffi::Py_tp_hash, hash as *const c_void));
-        }
-        let flags = ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
-        // SAFETY: the slots are those of ViewObj.
-        let class = unsafe { raw::make_type::<ViewObj>(name, flags, &mut slots) };
-        if class.is_null() {
-            return false;
-        }
-        global.set(class);
-    }
-    true
+/// The function `channel`.
+pub(crate) const fn channel_function(doc: &'static std::ffi::CStr) -> Method<Module> {
+    Method::keywords(c"channel", channel, doc)
 }
 
-/// The types with the names they have in the module.
-pub(crate) fn types() -> [(&'static std::ffi::CStr, Raw); 4] {
-    [
-        (c"SendChan", SEND_CHAN.get()),
-        (c"RecvChan", RECV_CHAN.get()),
-        (c"Sender", SENDER.get()),
-        (c"Receiver", RECEIVER.get()),
-    ]
+/// What is the same in all four types.
+fn spec(name: &'static std::ffi::CStr, doc: &'static std::ffi::CStr) -> TypeSpec<View> {
+    TypeSpec::new(name, doc)
+        .without_constructor()
+        .repr(repr)
+        .length(object::length::<View>)
+        .truth(object::truth::<View>)
+        .properties(&PROPERTIES)
+}
+
+/// A type that one receives from.
+fn receiving(name: &'static std::ffi::CStr, doc: &'static std::ffi::CStr) -> TypeSpec<View> {
+    spec(name, doc)
+        .iterates()
+        .next(&ops::CHAN_NEXT.inherited())
+        .aiter(asyncio::aiter::<View>)
+        .anext(asyncio::anext::<View>)
+        .methods(&RECV_CHAN_METHODS)
+}
+
+/// Makes the four types, which belong into the module under these names. Called once, after that of `Chan`.
+pub(crate) fn init(gil: Gil<'_>) -> Outcome<[(&'static std::ffi::CStr, New); 4]> {
+    let send_chan = spec(c"golib.SendChan", SEND_CHAN_DOC).methods(&SEND_CHAN_METHODS);
+    let recv_chan = receiving(c"golib.RecvChan", RECV_CHAN_DOC);
+    let sender = spec(c"golib.Sender", SENDER_DOC).methods(&SENDER_METHODS);
+    Ok([
+        (c"SendChan", send_chan.compare(compare).hash(hash).make(gil, &SEND_CHAN)?),
+        (c"RecvChan", recv_chan.compare(compare).hash(hash).make(gil, &RECV_CHAN)?),
+        (c"Sender", sender.make(gil, &SENDER)?),
+        (c"Receiver", receiving(c"golib.Receiver", RECEIVER_DOC).make(gil, &RECEIVER)?),
+    ])
 }
 
 const SEND_CHAN_DOC: &std::ffi::CStr =

@@ -1,35 +1,24 @@
 //! The methods and properties of channels; those that an end has too are named.
 
-use pyo3::ffi::{self, PyMethodDef};
-
-use super::object::{get_cap, get_closed};
-use super::ops::{
-    close, enter, exit, golib_entry_chan_recv, golib_entry_chan_recv_ok, golib_entry_chan_send,
-    try_recv, try_send,
-};
+use super::ends;
+use super::object::{get_cap, get_closed, Chan, Face};
+use super::ops::{close, enter, exit, try_recv, try_send, CHAN_RECV, CHAN_RECV_OK, CHAN_SEND};
 use crate::core::asyncio;
 use crate::core::results::CHANNEL_TYPE;
-use crate::ffi::obj::Raw;
-use crate::ffi::raw::{self, Table};
-use crate::types::chan::ends;
+use crate::ffi::gil::Gil;
+use crate::ffi::methods::{Method, Methods, Properties, Property};
+use crate::ffi::python::call2;
+use crate::ffi::refs::{New, Outcome, Ref};
 
 /// `Chan[item]`.
-unsafe extern "C" fn class_getitem(class: Raw, item: Raw) -> Raw {
-    // SAFETY: a METH_O class method.
-    unsafe {
-        ffi::PyObject_CallFunctionObjArgs(
-            CHANNEL_TYPE.get(),
-            class,
-            item,
-            std::ptr::null_mut::<ffi::PyObject>(),
-        )
-    }
+fn class_getitem(gil: Gil<'_>, class: Ref<'_>, item: Ref<'_>) -> Outcome<New> {
+    call2(gil, CHANNEL_TYPE.object(), class, item)
 }
 
 /// Methods that send.
-pub(crate) const SEND: PyMethodDef = raw::keywords(
+pub(crate) const SEND: Method<Face> = Method::parks(
     c"send",
-    golib_entry_chan_send,
+    CHAN_SEND,
     c"send($self, value, timeout=None)
 --
 
@@ -49,10 +38,9 @@ Cost: O(1), no allocation.
 'hello'",
 );
 
-pub(crate) const TRY_SEND: PyMethodDef = raw::method(
+pub(crate) const TRY_SEND: Method<Face> = Method::one(
     c"try_send",
     try_send,
-    ffi::METH_O,
     c"try_send($self, value, /)
 --
 
@@ -68,9 +56,9 @@ Raises: SendOnClosed if the channel is closed.
 (True, False)",
 );
 
-pub(crate) const RECV: PyMethodDef = raw::keywords(
+pub(crate) const RECV: Method<Face> = Method::parks(
     c"recv",
-    golib_entry_chan_recv,
+    CHAN_RECV,
     c"recv($self, timeout=None)
 --
 
@@ -89,9 +77,9 @@ Cost: O(1), no allocation.
 'hello'",
 );
 
-pub(crate) const RECV_OK: PyMethodDef = raw::keywords(
+pub(crate) const RECV_OK: Method<Face> = Method::parks(
     c"recv_ok",
-    golib_entry_chan_recv_ok,
+    CHAN_RECV_OK,
     c"recv_ok($self, timeout=None)
 --
 
@@ -107,10 +95,9 @@ Raises: TimeoutError after timeout.
 ((1, True), (None, False))",
 );
 
-pub(crate) const TRY_RECV: PyMethodDef = raw::method(
+pub(crate) const TRY_RECV: Method<Face> = Method::noargs(
     c"try_recv",
     try_recv,
-    ffi::METH_NOARGS,
     c"try_recv($self, /)
 --
 
@@ -127,16 +114,19 @@ Blocks: nothing.
 Recv(value=1, ok=True)",
 );
 
-pub(super) static METHODS: Table<[PyMethodDef; 12]> = Table([
-    SEND,
-    TRY_SEND,
-    RECV,
-    RECV_OK,
-    TRY_RECV,
-    raw::method(
+pub(super) const CLOSED: Property<Face> =
+    Property::new(c"closed", get_closed, c"True once the channel was closed.");
+const CAP: Property<Face> = Property::new(c"cap", get_cap, c"How many values the channel buffers.");
+
+pub(super) static METHODS: Methods<Chan, 12> = Methods([
+    SEND.inherited(),
+    TRY_SEND.inherited(),
+    RECV.inherited(),
+    RECV_OK.inherited(),
+    TRY_RECV.inherited(),
+    Method::noargs(
         c"close",
-        close,
-        ffi::METH_NOARGS,
+        close::<Chan>,
         c"close($self, /)
 --
 
@@ -152,39 +142,32 @@ Raises: CloseOfClosed if it is closed already.
 >>> list(ch)
 [1]",
     ),
-    raw::method(
+    Method::noargs(
         c"__enter__",
-        enter,
-        ffi::METH_NOARGS,
+        enter::<Chan>,
         c"__enter__($self, /)
 --
 
 The channel itself; it is closed at the end of the block.",
     ),
-    raw::method(
+    Method::fast(
         c"__exit__",
-        exit,
-        ffi::METH_VARARGS,
+        exit::<Chan>,
         c"__exit__($self, /, *exc)
 --
 
 Closes the channel if it is still open.",
     ),
-    asyncio::ASEND_METHOD,
-    asyncio::ARECV_METHOD,
-    raw::method(
-        c"__class_getitem__",
-        class_getitem,
-        ffi::METH_O | ffi::METH_CLASS,
-        c"See PEP 585.",
-    ),
-    PyMethodDef::zeroed(),
+    asyncio::asend_method(),
+    asyncio::arecv_method(),
+    Method::of_class(c"__class_getitem__", class_getitem, c"See PEP 585."),
+    Method::END,
 ]);
 
-pub(super) static PROPERTIES: Table<[ffi::PyGetSetDef; 5]> = Table([
-    raw::property(c"closed", get_closed, c"True once the channel was closed."),
-    raw::property(c"cap", get_cap, c"How many values the channel buffers."),
-    raw::property(c"sender", ends::get_sender, c"A view that can only send and close: a SendChan."),
-    raw::property(c"receiver", ends::get_receiver, c"A view that can only receive: a RecvChan."),
-    raw::END_OF_PROPERTIES,
+pub(super) static PROPERTIES: Properties<Chan, 5> = Properties([
+    CLOSED.inherited(),
+    CAP.inherited(),
+    Property::new(c"sender", ends::get_sender, c"A view that can only send and close: a SendChan."),
+    Property::new(c"receiver", ends::get_receiver, c"A view that can only receive: a RecvChan."),
+    Property::END,
 ]);

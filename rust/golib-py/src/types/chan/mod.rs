@@ -18,5 +18,5 @@ mod object;
 mod ops;
 
 pub(crate) use class::init;
-pub(crate) use object::{hchan, make, make_nil, nil, CHAN};
+pub(crate) use object::{make, make_nil, nil, Face, CHAN};
 pub(crate) use ops::on_nil;

@@ -5,141 +5,174 @@
 //! 2. Whoever waits on a channel is called with a reference to its instance, so that no channel dies under a waiter.
 //! 3. Values are moved into and out of the channel; each one's reference belongs to whoever holds the value.
 
-use std::mem::{offset_of, MaybeUninit};
-use std::os::raw::{c_int, c_void};
+use std::cell::UnsafeCell;
+use std::mem::offset_of;
 use std::ptr;
 
 use go_lib::runtime::embedder::Hchan;
-use pyo3::ffi::{self, PyObject, PyTypeObject, Py_ssize_t};
 
-use crate::ffi::errors;
-use crate::ffi::obj::{self, Global, Obj, Raw};
-use crate::ffi::raw::{self, instance, Table};
+use crate::ffi::args::integer_of;
+use crate::ffi::class::{Class, Extends, Fresh, Object, TypeCell, TypeOf, Visitor, Weaklist};
+use crate::ffi::errors::fail;
+use crate::ffi::gil::Gil;
+use crate::ffi::obj::{Global, Obj};
+use crate::ffi::python::{memory_error, size, value_error};
+use crate::ffi::refs::{Field, New, Outcome, Ref};
 
-/// What every type with channel operations begins with.
+/// What the fields of every type with channel operations begin with.
 #[repr(C)]
 pub(crate) struct Face {
-    ob_base: PyObject,
     /// By 1.
-    pub(crate) hchan: *const Hchan<Obj>,
-    pub(crate) weaklist: Raw,
+    hchan: Field<*const Hchan<Obj>>,
+    pub(super) weaklist: Weaklist,
 }
 
-/// An instance of `golib.Chan`.
+impl Face {
+    /// # Safety
+    /// By 1.
+    pub(super) unsafe fn of(hchan: *const Hchan<Obj>) -> Face {
+        Face { hchan: Field::new(hchan), weaklist: Weaklist::new() }
+    }
+
+    /// # Safety
+    /// By 1.
+    pub(super) unsafe fn set(&self, gil: Gil<'_>, hchan: *const Hchan<Obj>) {
+        self.hchan.set(gil.exclusive(), hchan);
+    }
+
+    /// The channel; None for `nil`.
+    #[inline(always)]
+    pub(crate) fn hchan<'a>(&'a self, gil: Gil<'_>) -> Option<&'a Hchan<Obj>> {
+        // SAFETY: by 1.
+        unsafe { self.hchan.get(gil.exclusive()).as_ref() }
+    }
+
+    pub(super) fn as_ptr(&self, gil: Gil<'_>) -> *const Hchan<Obj> {
+        self.hchan.get(gil.exclusive())
+    }
+}
+
+/// The fields of `golib.Chan`.
 #[repr(C)]
-pub(crate) struct ChanObj {
+pub(crate) struct Chan {
     pub(crate) face: Face,
     /// Open `Sender`s, for a channel that `channel()` made.
-    pub(crate) senders: usize,
-    /// Initialised unless `hchan` is null.
-    pub(super) core: MaybeUninit<Hchan<Obj>>,
+    pub(super) senders: Field<usize>,
+    /// None in `nil`.
+    core: UnsafeCell<Option<Hchan<Obj>>>,
 }
 
-// CPython aligns instances to 16 bytes.
-const _: () = assert!(align_of::<ChanObj>() <= 16);
+// SAFETY: repr(C), with the Face first.
+unsafe impl Extends<Face> for Chan {}
+
+impl Chan {
+    /// A channel that never proceeds.
+    fn nil() -> Chan {
+        // SAFETY: null is nil's, by 1.
+        let face = unsafe { Face::of(ptr::null()) };
+        Chan { face, senders: Field::new(0), core: UnsafeCell::new(None) }
+    }
+}
+
+impl Class for Chan {
+    const COLLECTED: bool = true;
+    const WEAKLIST: Option<usize> = Some(offset_of!(Face, weaklist));
+
+    fn visit(&self, visitor: &mut Visitor) {
+        // SAFETY: the collector holds the GIL; a visit neither parks nor uses channels.
+        unsafe {
+            if let Some(h) = self.face.hchan(visitor.gil()) {
+                h.visit(&mut |value: &Obj| visitor.value(value));
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn clear(&self, gil: Gil<'_>) {
+        if let Some(h) = self.face.hchan(gil) {
+            // The values are dropped after they have left the channel.
+            drop(h.drain());
+        }
+    }
+
+    /// By 2 nobody waits. What is buffered goes with the fields.
+    fn end(_: &Object<Self>, _: Gil<'_>) {}
+}
 
 /// The type `golib.Chan`.
-pub(crate) static CHAN: Global = Global::new();
+pub(crate) static CHAN: TypeCell<Chan> = TypeCell::new();
 /// The channel `golib.nil`.
 static NIL: Global = Global::new();
 
-/// `golib.nil`, borrowed.
-pub(crate) fn nil() -> Raw {
-    NIL.get()
+/// `golib.nil`.
+pub(crate) fn nil(gil: Gil<'_>) -> Option<&'static Object<Chan>> {
+    CHAN.cast(gil, NIL.object())
 }
 
-/// The channel behind an instance of any type with a [`Face`]; null for `nil`.
-///
-/// # Safety
-/// `slf` is such an instance.
-#[inline(always)]
-pub(crate) unsafe fn hchan(slf: Raw) -> *const Hchan<Obj> {
-    // SAFETY: the caller's duty.
-    unsafe { (*instance::<Face>(slf)).hchan }
+pub(super) fn get_closed(gil: Gil<'_>, chan: &Object<Face>) -> Outcome<New> {
+    Ok(crate::ffi::python::boolean(gil, chan.hchan(gil).is_some_and(Hchan::is_closed)))
 }
 
-pub(crate) unsafe extern "C" fn get_closed(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of a Face.
-    unsafe { obj::boolean(hchan(slf).as_ref().is_some_and(Hchan::is_closed)) }
+pub(super) fn get_cap(gil: Gil<'_>, chan: &Object<Face>) -> Outcome<New> {
+    size(gil, chan.hchan(gil).map_or(0, Hchan::cap))
 }
 
-pub(crate) unsafe extern "C" fn get_cap(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of a Face.
-    unsafe { ffi::PyLong_FromSize_t(hchan(slf).as_ref().map_or(0, Hchan::cap)) }
-}
-
-pub(crate) unsafe extern "C" fn length(slf: Raw) -> Py_ssize_t {
-    // SAFETY: a slot of a Face.
-    unsafe { hchan(slf).as_ref().map_or(0, Hchan::len) as Py_ssize_t }
+pub(super) fn length<T: Extends<Face>>(gil: Gil<'_>, chan: &Object<T>) -> usize {
+    chan.base::<Face>().hchan(gil).map_or(0, Hchan::len)
 }
 
 /// `bool()` of a channel: it has a length, but an empty one is no less a channel.
-pub(crate) unsafe extern "C" fn is_true(_: Raw) -> c_int {
-    1
+pub(super) fn truth<T>(_: Gil<'_>, _: &Object<T>) -> bool {
+    true
 }
 
-/// The core of a channel; None: an exception is set.
-pub(super) unsafe fn core_of(capacity: usize) -> Option<Hchan<Obj>> {
+/// The core of a channel.
+fn core_of(gil: Gil<'_>, capacity: usize) -> Outcome<Hchan<Obj>> {
     // SAFETY: every method, the collector and the deallocation run with the GIL held.
-    unsafe {
-        let core = Hchan::<Obj>::try_new_in_host(capacity).ok();
-        if core.is_none() {
-            let text = "the channel's buffer does not fit into memory";
-            errors::set(ffi::PyExc_MemoryError, text);
-        }
-        core
-    }
+    unsafe { Hchan::<Obj>::try_new_in_host(capacity) }
+        .map_err(|_| fail(gil, memory_error(), "the channel's buffer does not fit into memory"))
 }
 
-/// A new channel; null with an exception set.
-///
-/// # Safety
-/// The GIL is held; `class` is Chan or a subclass of it.
-pub(crate) unsafe fn make(class: *mut PyTypeObject, capacity: usize) -> Raw {
-    // SAFETY: the GIL is held.
-    let Some(core) = (unsafe { core_of(capacity) }) else { return ptr::null_mut() };
-    // SAFETY: the caller's duty; a fresh instance is zeroed, and Hchan does not move any more.
+/// A new channel.
+pub(crate) fn make(gil: Gil<'_>, class: TypeOf<'_, Chan>, capacity: usize) -> Outcome<Fresh<Chan>> {
+    let core = core_of(gil, capacity)?;
+    let chan = class.make(gil, Chan { core: UnsafeCell::new(Some(core)), ..Chan::nil() })?;
+    // SAFETY: by 1: nobody else has it yet, and it does not move any more.
     unsafe {
-        let slf = ffi::PyType_GenericAlloc(class, 0);
-        if slf.is_null() {
-            return slf;
-        }
-        let chan = instance::<ChanObj>(slf);
-        (*chan).core.write(core);
-        (*chan).face.hchan = (*chan).core.as_ptr();
-        slf
+        let hchan = (*chan.core.get()).as_ref().map_or(ptr::null(), ptr::from_ref);
+        chan.face.set(gil, hchan);
     }
+    Ok(chan)
+}
+
+/// Gives a channel that nobody has used yet another capacity.
+///
+/// # Errors
+/// It is in use, or there is no room.
+pub(super) fn set_capacity(gil: Gil<'_>, chan: &Object<Chan>, capacity: usize) -> Outcome<()> {
+    let Some(h) = chan.face.hchan(gil).filter(|h| h.cap() != capacity) else { return Ok(()) };
+    // SAFETY: the token.
+    if !unsafe { h.is_idle() } {
+        let text = "the channel is in use already";
+        return Err(fail(gil, crate::ffi::python::runtime_error(), text));
+    }
+    let new = core_of(gil, capacity)?;
+    let _whole = gil.unobserved("an unused channel's core is replaced where it is");
+    // SAFETY: idle, so that nobody refers to it but `hchan`, by 1: it stays where it is. The old one is empty: dropping it drops
+    // no object.
+    unsafe { *chan.core.get() = Some(new) };
+    Ok(())
 }
 
 /// Makes the channel that never proceeds.
-///
-/// # Safety
-/// The GIL is held, the type exists.
-pub(crate) unsafe fn make_nil() -> Raw {
-    // SAFETY: the caller's duty; a zeroed instance has a null channel.
-    unsafe { NIL.set(ffi::PyType_GenericAlloc(CHAN.get().cast(), 0)) };
-    NIL.get()
+pub(crate) fn make_nil(gil: Gil<'_>) -> Outcome<New> {
+    let nil = CHAN.get(gil)?.make(gil, Chan::nil())?.into_new();
+    NIL.fill(Ok(nil.get().own(gil)))?;
+    Ok(nil)
 }
 
-/// A capacity argument; None: an exception is set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn capacity_of(capacity: Raw) -> Option<usize> {
-    if capacity.is_null() {
-        return Some(0);
-    }
-    // SAFETY: the GIL is held.
-    unsafe {
-        let n = raw::integer_of(capacity)?;
-        if n < 0 {
-            errors::set(ffi::PyExc_ValueError, "the capacity must not be negative");
-            return None;
-        }
-        Some(n as usize)
-    }
+/// A capacity argument.
+pub(super) fn capacity_of(gil: Gil<'_>, capacity: Option<Ref<'_>>) -> Outcome<usize> {
+    let n = capacity.map_or(Ok(0), |capacity| integer_of(gil, capacity))?;
+    usize::try_from(n).map_err(|_| fail(gil, value_error(), "the capacity must not be negative"))
 }
-
-/// The members of every type that begins with a [`Face`].
-pub(super) static FACE_MEMBERS: Table<[ffi::PyMemberDef; 2]> =
-    Table(raw::weaklist(offset_of!(Face, weaklist)));

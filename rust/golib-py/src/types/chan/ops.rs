@@ -1,287 +1,210 @@
-//! What is done on a channel: sends, receives, close. Of every type that begins with a [`Face`](super::Face).
-
-use std::ptr;
+//! What is done on a channel: sends, receives, close. Of every type that begins with a [`Face`].
 
 use go_lib::runtime::embedder::{Event, Hchan, RecvError, SendError, Wait, WaitReason};
-use pyo3::ffi;
 
-use super::object::hchan;
+use super::object::Face;
 use crate::core::results;
 use crate::core::waits;
-use crate::ffi::errors;
-use crate::ffi::obj::{self, Obj, Raw};
-use crate::ffi::raw::{arguments, guard, guard_wait, parking, wait_of, Record};
+use crate::ffi::args::{wait_of, Args};
+use crate::ffi::class::{Extends, Object};
+use crate::ffi::errors::{self, fail};
+use crate::ffi::gil::{guard, Entry, Gil};
+use crate::ffi::methods::entry;
+use crate::ffi::obj::Obj;
+use crate::ffi::python::{boolean, none};
+use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
-parking!(golib_entry_chan_send => chan_send(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method on a Face.
-    unsafe {
-        if n == 1 && kwnames.is_null() && send_at_once(slf, *args) {
-            return obj::none();
-        }
-        let Some([value, timeout]) = arguments("send", &[c"value", c"timeout"], 1, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-        let h = hchan(slf);
-        if h.is_null() {
-            return on_nil(wait, timeout, WaitReason::ChanSendNil, record);
-        }
-        send(&*h, value, wait, timeout, record)
-    }
-});
-
-parking!(golib_entry_chan_recv => chan_recv(slf, args, n, kwnames; record) {
-    // SAFETY: as chan_send.
-    unsafe {
-        if n == 0 && kwnames.is_null() {
-            let value = recv_at_once(slf);
-            if !value.is_null() {
-                return value;
-            }
-        }
-        let Some([timeout]) = arguments("recv", &[c"timeout"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-        match recv(slf, wait, timeout, record) {
-            Received::Value(value) => value,
-            Received::Closed => errors::raise(errors::CHAN_CLOSED.get(), "receive on closed channel"),
-            Received::Failed => ptr::null_mut(),
+entry! { CHAN_SEND: golib_entry_chan_send => chan_send keywords(entry, chan: Face, args) {
+    if let ([value], true) = (args.positional(), args.has_no_names()) {
+        if send_at_once(entry.gil(), chan, *value) {
+            return Ok(none(entry.gil()));
         }
     }
-});
+    let [value, timeout] = args.parse(entry.gil(), "send", &[c"value", c"timeout"], 1)?;
+    let value = value.unwrap_or_else(crate::ffi::python::none_ref);
+    let wait = wait_of(entry.gil(), timeout)?;
+    match chan.hchan(entry.gil()) {
+        Some(h) => send(entry, h, value, wait, timeout),
+        None => Err(on_nil(entry, wait, timeout, WaitReason::ChanSendNil)),
+    }
+} }
 
-parking!(golib_entry_chan_recv_ok => chan_recv_ok(slf, args, n, kwnames; record) {
-    // SAFETY: as chan_send.
-    unsafe {
-        let Some([timeout]) = arguments("recv_ok", &[c"timeout"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-        match recv(slf, wait, timeout, record) {
-            Received::Value(value) => results::pair(value, true),
-            Received::Closed => results::pair(obj::none(), false),
-            Received::Failed => ptr::null_mut(),
+entry! { CHAN_RECV: golib_entry_chan_recv => chan_recv keywords(entry, chan: Face, args) {
+    if args.len() == 0 && args.has_no_names() {
+        if let Some(value) = recv_at_once(entry.gil(), chan) {
+            return Ok(value);
         }
     }
-});
-
-parking!(golib_entry_chan_next => chan_next(slf; record) {
-    // SAFETY: a tp_iternext on a Face.
-    unsafe {
-        let value = recv_at_once(slf);
-        if !value.is_null() {
-            return value;
-        }
-        match recv(slf, Wait::Block, ptr::null_mut(), record) {
-            Received::Value(value) => value,
-            // Null without an exception ends the iteration.
-            Received::Closed | Received::Failed => ptr::null_mut(),
-        }
+    let [timeout] = args.parse(entry.gil(), "recv", &[c"timeout"], 0)?;
+    let wait = wait_of(entry.gil(), timeout)?;
+    match recv(entry, chan, wait, timeout)? {
+        Some(value) => Ok(value),
+        None => Err(chan_closed(entry.gil())),
     }
-});
+} }
 
-/// What a receive came to.
-enum Received {
-    /// A new reference.
-    Value(Raw),
-    Closed,
-    /// An exception is set.
-    Failed,
-}
+entry! { CHAN_RECV_OK: golib_entry_chan_recv_ok => chan_recv_ok keywords(entry, chan: Face, args) {
+    let [timeout] = args.parse(entry.gil(), "recv_ok", &[c"timeout"], 0)?;
+    let wait = wait_of(entry.gil(), timeout)?;
+    let value = recv(entry, chan, wait, timeout)?;
+    let (gil, ok) = (entry.gil(), value.is_some());
+    results::pair(gil, value.unwrap_or_else(|| none(gil)), ok)
+} }
+
+entry! { CHAN_NEXT: golib_entry_chan_next => chan_next next(entry, chan: Face) {
+    match recv_at_once(entry.gil(), chan) {
+        Some(value) => Ok(Some(value)),
+        None => recv(entry, chan, Wait::Block, None),
+    }
+} }
 
 /// Sends if that needs no waiting. Without [`guard`]: what it calls does not panic.
 #[inline(always)]
-unsafe fn send_at_once(slf: Raw, value: Raw) -> bool {
-    // SAFETY: a method on a Face; the GIL is held.
-    unsafe {
-        let h = hchan(slf);
-        // The channel's reference is made when it is sent: until we return, nobody but the caller drops one.
-        let sent =
-            !h.is_null() && (*h).send_at_once(Obj::owned(value)).map_err(Obj::into_raw).is_ok();
-        if sent {
-            ffi::Py_INCREF(value);
+fn send_at_once(gil: Gil<'_>, chan: &Face, value: Ref<'_>) -> bool {
+    let Some(h) = chan.hchan(gil) else { return false };
+    let _whole = gil.unobserved("a sent value's reference is made after the send");
+    // SAFETY: until we return, nobody but the caller, who holds the value, drops a reference to it.
+    let unowned = unsafe { Obj::owned(value.as_raw()) };
+    match h.send_at_once(unowned) {
+        Ok(()) => {
+            value.own(gil).give();
+            true
         }
-        sent
+        Err(unowned) => {
+            unowned.into_raw();
+            false
+        }
     }
 }
 
-/// Receives if that needs no waiting; else null, without an exception. Without [`guard`], as [`send_at_once`].
+/// Receives if that needs no waiting. Without [`guard`], as [`send_at_once`].
 #[inline(always)]
-unsafe fn recv_at_once(slf: Raw) -> Raw {
-    // SAFETY: a method on a Face.
-    unsafe {
-        let h = hchan(slf);
-        if h.is_null() {
-            return ptr::null_mut();
-        }
-        (*h).recv_at_once().map_or(ptr::null_mut(), Obj::into_raw)
-    }
+fn recv_at_once(gil: Gil<'_>, chan: &Face) -> Option<New> {
+    chan.hchan(gil)?.recv_at_once().map(Obj::into_new)
 }
 
 #[inline(always)]
-unsafe fn send(h: &Hchan<Obj>, value: Raw, wait: Wait, timeout: Raw, record: Record) -> Raw {
-    // SAFETY: the GIL is held; the caller holds the value.
-    unsafe {
-        let mut value = Obj::borrowed(value);
-        loop {
-            match guard_wait(record, || h.send(value, wait)) {
-                Some(Ok(())) => return obj::none(),
-                None => return ptr::null_mut(),
-                Some(Err(error)) => match send_failed(error, timeout) {
-                    Some(again) => value = again,
-                    None => return ptr::null_mut(),
-                },
-            }
-        }
-    }
-}
-
-/// The value, if the send is to be tried again; else an exception is set.
-#[cold]
-#[inline(never)]
-unsafe fn send_failed(error: SendError<Obj>, timeout: Raw) -> Option<Obj> {
-    // SAFETY: the GIL is held. The caller's caller holds the value too: dropping ours frees nothing.
-    unsafe {
-        match error {
-            SendError::Interrupted(value) => {
-                if waits::interrupted() {
-                    return Some(value);
-                }
-            }
-            SendError::Closed(_) => {
-                errors::send_on_closed();
-            }
-            SendError::Full(_) | SendError::Timeout(_) => {
-                waits::timed_out("send", timeout);
-            }
-            SendError::Deadlock(_) => {
-                waits::deadlock();
-            }
-        }
-    }
-    None
-}
-
-#[inline(always)]
-unsafe fn recv(slf: Raw, wait: Wait, timeout: Raw, record: Record) -> Received {
-    // SAFETY: a method on a Face.
-    unsafe {
-        let h = hchan(slf);
-        if h.is_null() {
-            on_nil(wait, timeout, WaitReason::ChanReceiveNil, record);
-            return Received::Failed;
-        }
-        loop {
-            match guard_wait(record, || (*h).recv(wait)) {
-                Some(Ok(Some(value))) => return Received::Value(value.into_raw()),
-                Some(Ok(None)) => return Received::Closed,
-                None => return Received::Failed,
-                Some(Err(error)) => {
-                    if !recv_failed(error, timeout) {
-                        return Received::Failed;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// True: try again; else an exception is set.
-#[cold]
-#[inline(never)]
-unsafe fn recv_failed(error: RecvError, timeout: Raw) -> bool {
-    // SAFETY: the GIL is held, no wait is under way.
-    unsafe {
-        match error {
-            RecvError::Interrupted => return waits::interrupted(),
-            RecvError::Empty | RecvError::Timeout => waits::timed_out("receive", timeout),
-            RecvError::Deadlock => waits::deadlock(),
-        };
-    }
-    false
-}
-
-/// Waits for what never happens; always null with an exception set.
-#[cold]
-#[inline(never)]
-pub(crate) unsafe fn on_nil(wait: Wait, timeout: Raw, reason: WaitReason, record: Record) -> Raw {
-    let never = Event::new();
+fn send(
+    entry: &mut Entry,
+    h: &Hchan<Obj>,
+    value: Ref<'_>,
+    wait: Wait,
+    timeout: Option<Ref<'_>>,
+) -> Outcome<New> {
+    let mut value = value.to_obj(entry.gil());
     loop {
-        let Some(Err(error)) = guard_wait(record, || never.wait(wait, reason)) else {
-            return ptr::null_mut();
-        };
-        // SAFETY: the GIL is held, no wait is under way.
-        if !unsafe { waits::again(error, reason.text(), timeout) } {
-            return ptr::null_mut();
+        match entry.wait(|| h.send(value, wait))? {
+            Ok(()) => return Ok(none(entry.gil())),
+            Err(error) => value = send_failed(entry.gil(), error, timeout)?,
         }
     }
 }
 
-pub(crate) unsafe extern "C" fn try_send(slf: Raw, value: Raw) -> Raw {
-    // SAFETY: a METH_O method on a Face; the caller holds the value, so dropping ours frees nothing.
-    unsafe {
-        let h = hchan(slf);
-        if h.is_null() {
-            return obj::boolean(false);
-        }
-        let value = Obj::borrowed(value);
-        match guard(|| (*h).send(value, Wait::Try)) {
-            Some(Ok(())) => obj::boolean(true),
-            Some(Err(SendError::Closed(_))) => errors::send_on_closed(),
-            Some(Err(_)) => obj::boolean(false),
-            None => ptr::null_mut(),
+/// The value, if the send is to be tried again. The caller's caller holds the value too: dropping ours frees nothing.
+#[cold]
+#[inline(never)]
+fn send_failed(gil: Gil<'_>, error: SendError<Obj>, timeout: Option<Ref<'_>>) -> Outcome<Obj> {
+    Err(match error {
+        SendError::Interrupted(value) => return waits::interrupted(gil).map(|()| value),
+        SendError::Closed(_) => errors::send_on_closed(gil),
+        SendError::Full(_) | SendError::Timeout(_) => waits::timed_out(gil, "send", timeout),
+        SendError::Deadlock(_) => waits::deadlocked(gil),
+    })
+}
+
+/// The value; None once the channel is closed and drained.
+#[inline(always)]
+fn recv(
+    entry: &mut Entry,
+    chan: &Face,
+    wait: Wait,
+    timeout: Option<Ref<'_>>,
+) -> Outcome<Option<New>> {
+    let Some(h) = chan.hchan(entry.gil()) else {
+        return Err(on_nil(entry, wait, timeout, WaitReason::ChanReceiveNil));
+    };
+    loop {
+        match entry.wait(|| h.recv(wait))? {
+            Ok(value) => return Ok(value.map(Obj::into_new)),
+            Err(error) => recv_failed(entry.gil(), error, timeout)?,
         }
     }
 }
 
-pub(crate) unsafe extern "C" fn try_recv(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS method on a Face.
-    unsafe {
-        let h = hchan(slf);
-        if h.is_null() {
-            return obj::none();
-        }
-        match guard(|| (*h).recv(Wait::Try)) {
-            Some(Ok(Some(value))) => results::recv(value.into_raw(), true),
-            Some(Ok(None)) => results::recv(obj::none(), false),
-            Some(Err(_)) => obj::none(),
-            None => ptr::null_mut(),
-        }
+/// Ok: the receive is to be tried again.
+#[cold]
+#[inline(never)]
+fn recv_failed(gil: Gil<'_>, error: RecvError, timeout: Option<Ref<'_>>) -> Outcome<()> {
+    match error {
+        RecvError::Interrupted => waits::interrupted(gil),
+        RecvError::Empty | RecvError::Timeout => Err(waits::timed_out(gil, "receive", timeout)),
+        RecvError::Deadlock => Err(waits::deadlocked(gil)),
     }
 }
 
-pub(crate) unsafe extern "C" fn close(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS method on a Face.
-    unsafe {
-        let h = hchan(slf);
-        if h.is_null() {
-            return errors::raise(errors::CLOSE_OF_CLOSED.get(), "close of nil channel");
-        }
-        match guard(|| (*h).close()) {
-            Some(Ok(())) => obj::none(),
-            Some(Err(_)) => errors::raise(errors::CLOSE_OF_CLOSED.get(), "close of closed channel"),
-            None => ptr::null_mut(),
-        }
+#[cold]
+fn chan_closed(gil: Gil<'_>) -> Raised {
+    fail(gil, errors::CHAN_CLOSED.object(), "receive on closed channel")
+}
+
+fn close_of(gil: Gil<'_>, what: &str) -> Raised {
+    fail(gil, errors::CLOSE_OF_CLOSED.object(), what)
+}
+
+/// Waits for what never happens, until that fails.
+#[cold]
+#[inline(never)]
+pub(crate) fn on_nil(
+    entry: &mut Entry,
+    wait: Wait,
+    timeout: Option<Ref<'_>>,
+    reason: WaitReason,
+) -> Raised {
+    let never = Event::new();
+    match waits::complete(entry, reason.text(), timeout, || never.wait(wait, reason)) {
+        Ok(()) => fail(entry.gil(), crate::ffi::python::system_error(), "golib: never came"),
+        Err(raised) => raised,
     }
 }
 
-pub(crate) unsafe extern "C" fn enter(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe {
-        ffi::Py_INCREF(slf);
+pub(super) fn try_send(gil: Gil<'_>, chan: &Object<Face>, value: Ref<'_>) -> Outcome<New> {
+    let Some(h) = chan.hchan(gil) else { return Ok(boolean(gil, false)) };
+    // The caller holds the value, so that dropping ours frees nothing.
+    let value = value.to_obj(gil);
+    match guard(gil, || h.send(value, Wait::Try))? {
+        Ok(()) => Ok(boolean(gil, true)),
+        Err(SendError::Closed(_)) => Err(errors::send_on_closed(gil)),
+        Err(_) => Ok(boolean(gil, false)),
     }
-    slf
 }
 
-pub(super) unsafe extern "C" fn exit(slf: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_VARARGS method on a Face.
-    unsafe {
-        let h = hchan(slf);
-        if !h.is_null() && !(*h).is_closed() {
-            // Somebody else may close it first: then it is closed, as wished.
-            let _ = guard(|| (*h).close());
-        }
-        obj::none()
+pub(super) fn try_recv(gil: Gil<'_>, chan: &Object<Face>) -> Outcome<New> {
+    let Some(h) = chan.hchan(gil) else { return Ok(none(gil)) };
+    match guard(gil, || h.recv(Wait::Try))? {
+        Ok(Some(value)) => results::recv(gil, value.into_new(), true),
+        Ok(None) => results::recv(gil, none(gil), false),
+        Err(_) => Ok(none(gil)),
     }
+}
+
+pub(super) fn close<T: Extends<Face>>(gil: Gil<'_>, chan: &Object<T>) -> Outcome<New> {
+    let Some(h) = chan.base::<Face>().hchan(gil) else {
+        return Err(close_of(gil, "close of nil channel"));
+    };
+    match guard(gil, || h.close())? {
+        Ok(()) => Ok(none(gil)),
+        Err(_) => Err(close_of(gil, "close of closed channel")),
+    }
+}
+
+pub(super) fn enter<T>(gil: Gil<'_>, chan: &Object<T>) -> Outcome<New> {
+    Ok(chan.object().own(gil))
+}
+
+pub(super) fn exit<T: Extends<Face>>(gil: Gil<'_>, chan: &Object<T>, _: Args<'_>) -> Outcome<New> {
+    if let Some(h) = chan.base::<Face>().hchan(gil).filter(|h| !h.is_closed()) {
+        // Somebody else may close it first: then it is closed, as wished.
+        let _ = guard(gil, || h.close());
+    }
+    Ok(none(gil))
 }

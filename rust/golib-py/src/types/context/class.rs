@@ -10,12 +10,12 @@ use crate::core::context::node::{
 };
 use crate::core::context::{ambient, tree};
 use crate::ffi::args::Args;
+use crate::ffi::args::NS;
 use crate::ffi::class::Object;
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Gil};
 use crate::ffi::methods::{Method, Methods, Module, Properties, Property};
 use crate::ffi::python::{boolean, call0, equals, float, none, runtime_error, unicode};
-use crate::ffi::raw::NS;
 use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
 use crate::ffi::spec::TypeSpec;
 use crate::types::chan::{self, ends};
@@ -24,11 +24,13 @@ use crate::types::chan::{self, ends};
 fn done(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
     let x = gil.exclusive();
     let Some(node) = slf.node(x) else {
-        return receiver_of(chan::nil(), slf);
+        return match chan::nil(gil) {
+            Some(nil) => ends::receiver_of(gil, nil, slf.object()),
+            None => Ok(none(gil)),
+        };
     };
     if node.done.is_empty(x) {
-        // SAFETY: a new reference, or null with an exception set.
-        let channel = unsafe { New::made(chan::make(chan::CHAN.get().cast(), 0))? };
+        let channel = chan::make(gil, chan::CHAN.get(gil)?, 0)?.into_new();
         // Making it may have let somebody else make one.
         if node.done.is_empty(x) {
             release(gil, node.done.put(x, Some(channel)));
@@ -40,7 +42,13 @@ fn done(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
             channel.release(gil);
         }
     }
-    receiver_of(node.done.as_raw(x), slf)
+    let channel = node.done.get(gil).unwrap_or_else(|| none(gil));
+    let view = match chan::CHAN.cast(gil, channel.get()) {
+        Some(chan) => ends::receiver_of(gil, chan, slf.object()),
+        None => Ok(none(gil)),
+    };
+    channel.release(gil);
+    view
 }
 
 /// Does `act` with the object, and drops it.
@@ -51,16 +59,10 @@ fn release_after(gil: Gil<'_>, object: Option<New>, act: fn(Gil<'_>, Ref<'_>)) {
     }
 }
 
-/// A RecvChan of `channel`, which keeps `slf`.
-fn receiver_of(channel: crate::ffi::obj::Raw, slf: &Object<Context>) -> Outcome<New> {
-    // SAFETY: a Chan, which is alive: golib.nil, or the one that the node keeps.
-    unsafe { New::made(ends::receiver_of(channel, slf.object().as_raw())) }
-}
-
 /// Closes the channel that `done()` has made.
 fn close(gil: Gil<'_>, channel: Ref<'_>) {
-    // SAFETY: a Chan, held by its node; nobody else closes it.
-    if let Some(h) = unsafe { chan::hchan(channel.as_raw()).as_ref() } {
+    let chan = chan::CHAN.cast(gil, channel);
+    if let Some(h) = chan.and_then(|chan| chan.face.hchan(gil)) {
         let _ = guard(gil, || h.close());
     }
 }

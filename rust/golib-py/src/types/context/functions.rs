@@ -11,6 +11,7 @@ use super::class;
 use crate::core::context::node::{background, checked, todo, Context, Kind, Why, NO_DEADLINE};
 use crate::core::context::{ambient, cancel, tree};
 use crate::core::goroutine::check_function;
+use crate::ffi::args::{deadline_after, NS};
 use crate::ffi::args::{seconds_of, Args};
 use crate::ffi::class::{this, Object};
 use crate::ffi::errors;
@@ -18,7 +19,7 @@ use crate::ffi::gil::Gil;
 use crate::ffi::methods::{answer, Method, Methods, Module};
 use crate::ffi::obj::{self, Global, Raw};
 use crate::ffi::python::{boolean, is_exception, none, tuple, tuple_of, type_error};
-use crate::ffi::raw::{self, deadline_after, free_instance, instance, Container, Table, NS};
+use crate::ffi::raw::{self, free_instance, instance, Container, Table};
 use crate::ffi::refs::{release, New, Outcome, Ref};
 
 /// A callable's action.

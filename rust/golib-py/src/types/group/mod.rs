@@ -20,8 +20,10 @@ use crate::core::context::entry::{GroupHooks, Member};
 use crate::core::context::node::{checked, Context, Why};
 use crate::core::context::{ambient, cancel};
 use crate::core::goroutine::{check_function, rest_of_call, start_goroutine, GoroutineObj, Spec};
+use crate::core::waits::complete;
+use crate::ffi::args::NewArgs;
 use crate::ffi::args::{integer_of, Args};
-use crate::ffi::class::{this, Class, NewArgs, Object, TypeCell, TypeOf, Visitor, Weaklist};
+use crate::ffi::class::{this, Class, Object, TypeCell, TypeOf, Visitor, Weaklist};
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Entry, Gil};
 use crate::ffi::methods::{entry, Method, Methods, Properties, Property};
@@ -32,7 +34,6 @@ use crate::ffi::python::{
 };
 use crate::ffi::refs::{release, Field, New, Outcome, Raised, Ref, Slot};
 use crate::ffi::spec::TypeSpec;
-use crate::types::sync::complete;
 
 /// The fields of `golib._golib.Group`.
 pub(crate) struct Group {

@@ -5,6 +5,7 @@ use std::os::raw::c_int;
 use go_lib::runtime::embedder::{self, nanotime, WaitError};
 
 use crate::core::waits;
+use crate::ffi::gil::Gil;
 use crate::ffi::raw::{guard, guard_wait, Record};
 
 /// C's name for it is `GOLIB_FOR_EVER`.
@@ -30,10 +31,12 @@ pub(super) unsafe fn outcome(error: WaitError) -> Option<c_int> {
     match error {
         WaitError::Timeout | WaitError::WouldBlock => Some(TIMED_OUT),
         // SAFETY: the caller's duty.
-        WaitError::Interrupted => (!unsafe { waits::interrupted() }).then_some(RAISED),
+        WaitError::Interrupted => {
+            unsafe { waits::interrupted(Gil::assume()) }.err().map(|_| RAISED)
+        }
         WaitError::Deadlock => {
             // SAFETY: the caller's duty.
-            unsafe { waits::deadlock() };
+            let _ = unsafe { waits::deadlocked(Gil::assume()) };
             Some(RAISED)
         }
     }
@@ -84,7 +87,7 @@ pub(super) unsafe extern "C-unwind" fn gosched(record: Record) -> c_int {
     embedder::set_caller(record.cast());
     match guard(embedder::gosched) {
         // SAFETY: the GIL is held, no wait is under way.
-        Some(false) if !unsafe { waits::interrupted() } => RAISED,
+        Some(false) if unsafe { waits::interrupted(Gil::assume()) }.is_err() => RAISED,
         Some(_) => WOKEN,
         None => RAISED,
     }

@@ -1,180 +1,162 @@
 //! The cases of a select: made by `recv(ch)` and `send(ch, value)`; a channel and None are cases too.
 
-use std::os::raw::{c_int, c_void};
-use std::ptr;
-
 use go_lib::runtime::embedder::Case;
-use pyo3::ffi::{self, PyMethodDef, PyObject, PyTypeObject, Py_ssize_t};
 
-use crate::ffi::obj::{self, Global, Obj, Raw};
-use crate::ffi::raw::{self, arguments, free_instance, instance, Container, Table};
-use crate::types::chan::ends::{can_recv, can_send};
-use crate::types::chan::hchan;
+use crate::ffi::args::Args;
+use crate::ffi::class::{Class, Object, TypeCell, Visitor};
+use crate::ffi::errors::fail;
+use crate::ffi::gil::Gil;
+use crate::ffi::methods::{Method, Methods, Module};
+use crate::ffi::obj::Obj;
+use crate::ffi::python::{class_name, none_ref, repr_of, type_error, unicode};
+use crate::ffi::refs::{New, Outcome, Raised, Ref, Slot};
+use crate::ffi::spec::TypeSpec;
+use crate::types::chan::ends::{receivable, sendable};
+use crate::types::chan::Face;
 
-/// An instance of `golib.Case`.
-#[repr(C)]
-struct CaseObj {
-    ob_base: PyObject,
+/// The fields of `golib.Case`. Nothing changes them but the end.
+pub(super) struct CaseFields {
     /// What has the channel; None for a case that is disabled.
-    face: Raw,
-    /// What a send case sends; null for a receive.
-    value: Raw,
+    face: Slot,
+    /// What a send case sends; empty for a receive.
+    value: Slot,
+}
+
+impl Class for CaseFields {
+    const COLLECTED: bool = true;
+
+    fn visit(&self, visitor: &mut Visitor) {
+        visitor.slots([&self.face, &self.value]);
+    }
+
+    fn end(slf: &Object<Self>, gil: Gil<'_>) {
+        slf.face.clear(gil);
+        slf.value.clear(gil);
+    }
+}
+
+impl CaseFields {
+    fn face<'a>(&'a self, gil: Gil<'a>) -> Ref<'a> {
+        // SAFETY: a Case that is alive keeps its fields.
+        unsafe { self.face.peek(gil.exclusive()) }.unwrap_or_else(none_ref)
+    }
+
+    fn value<'a>(&'a self, gil: Gil<'a>) -> Option<Ref<'a>> {
+        // SAFETY: a Case that is alive keeps its fields.
+        unsafe { self.value.peek(gil.exclusive()) }
+    }
 }
 
 /// The type `golib.Case`.
-pub(super) static CASE: Global = Global::new();
+pub(super) static CASE: TypeCell<CaseFields> = TypeCell::new();
 
-/// The runtime's form of a case that `select` was given; None: a TypeError is set.
+/// The runtime's form of a case that `select` was given, which is alive during the select, as its channel is.
 #[inline(always)]
-pub(super) unsafe fn case_of<'a>(given: Raw) -> Option<Case<'a, Obj>> {
-    // SAFETY: `given` is alive during the select, and so is its channel.
-    unsafe {
-        let (face, value) = if ffi::Py_TYPE(given).cast() == CASE.get() {
-            let case = instance::<CaseObj>(given);
-            ((*case).face, (*case).value)
-        } else if can_recv(given) || given == ffi::Py_None() {
-            (given, ptr::null_mut())
-        } else {
-            no_case(given);
-            return None;
-        };
-        if face == ffi::Py_None() {
-            return Some(Case::Disabled);
+pub(super) fn case_of<'a>(gil: Gil<'_>, given: Ref<'a>) -> Outcome<Case<'a, Obj>> {
+    let face = if CASE.is_exactly(gil, given) {
+        // SAFETY: of that type, which has no subclasses; what it refers to is what its fields need.
+        let case = unsafe { crate::ffi::class::this::<CaseFields>(given.as_raw()) };
+        let raw = case.face.as_raw(gil.exclusive());
+        if raw == none_ref().as_raw() {
+            return Ok(Case::Disabled);
         }
-        Some(match hchan(face).as_ref() {
-            None => Case::Disabled,
-            Some(h) if value.is_null() => Case::Recv(h),
-            Some(h) => Case::Send(h, Some(Obj::borrowed(value))),
-        })
-    }
+        // SAFETY: made with a Face, which the case keeps.
+        let face: &'a Object<Face> = unsafe { crate::ffi::class::this(raw) };
+        if let Some(value) = case.value.get(gil) {
+            return Ok(match face.hchan(gil) {
+                Some(h) => Case::Send(h, Some(value.into_obj())),
+                None => {
+                    value.release(gil);
+                    Case::Disabled
+                }
+            });
+        }
+        face
+    } else if given.is_none() {
+        return Ok(Case::Disabled);
+    } else {
+        receivable(gil, given).ok_or_else(|| no_case(gil, given))?
+    };
+    Ok(face.hchan(gil).map_or(Case::Disabled, Case::Recv))
 }
 
 #[cold]
-unsafe fn no_case(given: Raw) {
-    // SAFETY: the GIL is held.
-    unsafe {
-        ffi::PyErr_Format(
-            ffi::PyExc_TypeError,
-            c"a case is recv(ch), send(ch, value), a channel to receive from, or None, not %s"
-                .as_ptr(),
-            (*ffi::Py_TYPE(given)).tp_name,
-        );
-    }
+fn no_case(gil: Gil<'_>, given: Ref<'_>) -> Raised {
+    let name = class_name(gil, given);
+    let text = format!(
+        "a case is recv(ch), send(ch, value), a channel to receive from, or None, not {name}"
+    );
+    fail(gil, type_error(), &text)
 }
 
-/// False: a TypeError is set.
-pub(super) unsafe fn is_case(given: Raw) -> bool {
-    // SAFETY: the GIL is held. Dropping the case's copy of a value frees nothing.
-    unsafe { case_of(given).is_some() }
+/// Dropping the case's copy of a value frees nothing.
+pub(super) fn check_case(gil: Gil<'_>, given: Ref<'_>) -> Outcome<()> {
+    case_of(gil, given).map(drop)
 }
 
-/// A new Case; null with an exception set.
-unsafe fn make_case(face: Raw, value: Raw) -> Raw {
-    // SAFETY: the GIL is held; `value` is null or alive.
-    unsafe {
-        let slf = ffi::PyType_GenericAlloc(CASE.get().cast::<PyTypeObject>(), 0);
-        if !slf.is_null() {
-            let case = instance::<CaseObj>(slf);
-            ffi::Py_INCREF(face);
-            ffi::Py_XINCREF(value);
-            (*case).face = face;
-            (*case).value = value;
-        }
-        slf
-    }
+/// A new Case.
+fn make_case(gil: Gil<'_>, face: Ref<'_>, value: Option<Ref<'_>>) -> Outcome<New> {
+    let fields = CaseFields {
+        face: Slot::with(Some(face.own(gil))),
+        value: Slot::with(value.map(|value| value.own(gil))),
+    };
+    let give_up = |fields: &CaseFields| {
+        fields.face.clear(gil);
+        fields.value.clear(gil);
+    };
+    Ok(CASE.get(gil)?.make_or(gil, fields, give_up)?.into_new())
 }
 
 /// `golib.recv(ch)`.
-pub(crate) unsafe extern "C" fn recv(_: Raw, ch: Raw) -> Raw {
-    // SAFETY: a METH_O function.
-    unsafe {
-        if can_recv(ch) || ch == ffi::Py_None() {
-            return make_case(ch, ptr::null_mut());
-        }
-        ffi::PyErr_Format(
-            ffi::PyExc_TypeError,
-            c"recv() takes a channel to receive from, or None, not %s".as_ptr(),
-            (*ffi::Py_TYPE(ch)).tp_name,
-        )
+fn recv(gil: Gil<'_>, _: &Object<Module>, ch: Ref<'_>) -> Outcome<New> {
+    if ch.is_none() || receivable(gil, ch).is_some() {
+        return make_case(gil, ch, None);
     }
+    let name = class_name(gil, ch);
+    let text = format!("recv() takes a channel to receive from, or None, not {name}");
+    Err(fail(gil, type_error(), &text))
 }
 
 /// `golib.send(ch, value)`.
-pub(crate) unsafe extern "C" fn send(_: Raw, args: *const Raw, n: Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS function.
-    unsafe {
-        let Some([ch, value]) = arguments("send", &[c"ch", c"value"], 2, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        if can_send(ch) || ch == ffi::Py_None() {
-            return make_case(ch, value);
-        }
-        ffi::PyErr_Format(
-            ffi::PyExc_TypeError,
-            c"send() takes a channel to send to, or None, not %s".as_ptr(),
-            (*ffi::Py_TYPE(ch)).tp_name,
-        )
+fn send(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
+    let [ch, value] = args.parse(gil, "send", &[c"ch", c"value"], 2)?;
+    let ch = ch.unwrap_or_else(none_ref);
+    if ch.is_none() || sendable(gil, ch).is_some() {
+        return make_case(gil, ch, value);
     }
+    let name = class_name(gil, ch);
+    let text = format!("send() takes a channel to send to, or None, not {name}");
+    Err(fail(gil, type_error(), &text))
 }
 
-unsafe extern "C" fn repr(slf: Raw) -> Raw {
-    // SAFETY: a slot of Case.
-    unsafe {
-        let case = instance::<CaseObj>(slf);
-        if (*case).value.is_null() {
-            ffi::PyUnicode_FromFormat(c"golib.recv(%R)".as_ptr(), (*case).face)
-        } else {
-            ffi::PyUnicode_FromFormat(c"golib.send(%R, %R)".as_ptr(), (*case).face, (*case).value)
-        }
-    }
+/// The function `recv`.
+pub(crate) const fn recv_function(doc: &'static std::ffi::CStr) -> Method<Module> {
+    Method::one(c"recv", recv, doc)
 }
 
-unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
-    // SAFETY: a tp_traverse.
-    unsafe {
-        let case = instance::<CaseObj>(slf);
-        for object in [ffi::Py_TYPE(slf).cast(), (*case).face, (*case).value] {
-            let stop = obj::visit(object, visit, arg);
-            if stop != 0 {
-                return stop;
-            }
-        }
-        0
-    }
+/// The function `send`.
+pub(crate) const fn send_function(doc: &'static std::ffi::CStr) -> Method<Module> {
+    Method::keywords(c"send", send, doc)
 }
 
-impl Container for CaseObj {
-    unsafe extern "C-unwind" fn free(slf: Raw) {
-        // SAFETY: as the trait says.
-        unsafe {
-            let case = instance::<CaseObj>(slf);
-            obj::clear(&raw mut (*case).face);
-            obj::clear(&raw mut (*case).value);
-            free_instance(slf);
-        }
-    }
+fn repr(gil: Gil<'_>, case: &Object<CaseFields>) -> Outcome<New> {
+    let face = repr_of(gil, case.face(gil))?;
+    let text = match case.value(gil) {
+        None => format!("golib.recv({face})"),
+        Some(value) => format!("golib.send({face}, {})", repr_of(gil, value)?),
+    };
+    unicode(gil, &text)
 }
 
-static METHODS: Table<[PyMethodDef; 2]> = Table([raw::CLASS_GETITEM, PyMethodDef::zeroed()]);
+static METHODS: Methods<CaseFields, 2> = Methods([Method::CLASS_GETITEM, Method::END]);
 
-/// Makes the type. False: an exception is set.
-///
-/// # Safety
-/// The GIL is held; called once.
-pub(super) unsafe fn init() -> bool {
-    let mut slots = vec![
-        raw::slot(ffi::Py_tp_doc, DOC.as_ptr().cast()),
-        raw::slot(ffi::Py_tp_dealloc, raw::dealloc::<CaseObj> as *const c_void),
-        raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
-        raw::slot(ffi::Py_tp_repr, repr as *const c_void),
-        raw::slot(ffi::Py_tp_methods, METHODS.0.as_ptr().cast()),
-    ];
-    let flags = ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
-    // SAFETY: the slots are those of CaseObj.
-    unsafe {
-        CASE.set(raw::make_type::<CaseObj>(c"golib.Case", flags, &mut slots));
-    }
-    !CASE.get().is_null()
+/// Makes the type.
+pub(super) fn init(gil: Gil<'_>) -> Outcome<New> {
+    TypeSpec::new(c"golib.Case", DOC)
+        .without_constructor()
+        .repr(repr)
+        .methods(&METHODS)
+        .make(gil, &CASE)
 }
 
 const DOC: &std::ffi::CStr = c"A case of select(): made by recv(ch) or send(ch, value).

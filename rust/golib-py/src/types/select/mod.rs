@@ -14,117 +14,94 @@ mod case;
 mod prepared;
 
 use std::mem::MaybeUninit;
-use std::ptr;
 
 use go_lib::runtime::embedder::{selectgo, Case, SelectError, Wait, WaitReason};
-use pyo3::ffi::{self, Py_ssize_t};
 
 use crate::core::results;
 use crate::core::waits;
+use crate::ffi::args::{wait_of, Args};
 use crate::ffi::errors;
-use crate::ffi::obj::{self, Obj, Raw};
-use crate::ffi::raw::{arguments, guard_wait, parking, wait_of, Record};
+use crate::ffi::gil::{Entry, Gil};
+use crate::ffi::methods::{entry, Module};
+use crate::ffi::obj::Obj;
+use crate::ffi::python::{none, truth};
+use crate::ffi::refs::{New, Outcome, Ref};
 use crate::types::chan::on_nil;
 
 use case::case_of;
-pub(crate) use case::{recv, send};
+pub(crate) use case::{recv_function, send_function};
 
 /// So many cases need no allocation.
 const INLINE: usize = 16;
 
-parking!(golib_entry_select => select(_module, args, n, kwnames; record) {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS function; the arguments hold the channels.
-    unsafe {
-        let Some(options) = options("select", args, n, kwnames, record) else {
-            return ptr::null_mut();
-        };
-        run(args, n as usize, options)
-    }
-});
+entry! { SELECT: golib_entry_select => select keywords(entry, _module: Module, args) {
+    // The arguments hold the channels.
+    let options = options(entry.gil(), args)?;
+    run(entry, args.positional(), options)
+} }
 
 /// How to select.
 #[derive(Clone, Copy)]
-struct Options {
+struct Options<'a> {
     wait: Wait,
     /// As it was given, for TimeoutError's text.
-    timeout: Raw,
+    timeout: Option<Ref<'a>>,
     default: bool,
     biased: bool,
-    record: Record,
 }
 
-/// The keyword arguments of `select`; None: an exception is set.
+/// The keyword arguments of `select`.
 #[inline(always)]
-unsafe fn options(
-    function: &'static str,
-    args: *const Raw,
-    n: Py_ssize_t,
-    kwnames: Raw,
-    record: Record,
-) -> Option<Options> {
-    if kwnames.is_null() {
-        return Some(Options {
-            wait: Wait::Block,
-            timeout: ptr::null_mut(),
-            default: false,
-            biased: false,
-            record,
-        });
+fn options<'a>(gil: Gil<'_>, args: Args<'a>) -> Outcome<Options<'a>> {
+    if args.has_no_names() {
+        return Ok(Options { wait: Wait::Block, timeout: None, default: false, biased: false });
     }
-    // SAFETY: the vectorcall protocol: the values of the keywords follow the n positional arguments.
-    unsafe {
-        let names = [c"default", c"timeout", c"biased"];
-        let [default, timeout, biased] =
-            arguments(function, &names, 0, args.add(n as usize), 0, kwnames)?;
-        let truth = |flag: Raw| if flag.is_null() { 0 } else { ffi::PyObject_IsTrue(flag) };
-        let (default, biased) = (truth(default), truth(biased));
-        if default < 0 || biased < 0 {
-            return None;
-        }
-        let wait = wait_of(timeout)?;
-        let wait = if default == 1 { Wait::Try } else { wait };
-        Some(Options { wait, timeout, default: default == 1, biased: biased == 1, record })
-    }
+    let names = [c"default", c"timeout", c"biased"];
+    let [default, timeout, biased] = args.rest(args.len()).parse(gil, "select", &names, 0)?;
+    let is_true = |flag: Option<Ref<'_>>| flag.map_or(Ok(false), |flag| truth(gil, flag));
+    let (default, biased) = (is_true(default)?, is_true(biased)?);
+    let wait = wait_of(gil, timeout)?;
+    let wait = if default { Wait::Try } else { wait };
+    Ok(Options { wait, timeout, default, biased })
 }
 
-/// Selects among the `n` cases at `given`.
+/// Selects among the cases that were `given`.
 #[inline(always)]
-unsafe fn run(given: *const Raw, n: usize, options: Options) -> Raw {
-    if n > INLINE {
-        // SAFETY: the caller's arguments.
-        return unsafe { run_many(given, n, options) };
+fn run(entry: &mut Entry, given: &[Ref<'_>], options: Options<'_>) -> Outcome<New> {
+    if given.len() > INLINE {
+        return run_many(entry, given, options);
     }
     let mut cases = [const { MaybeUninit::<Case<'_, Obj>>::uninit() }; INLINE];
-    // SAFETY: as above.
-    unsafe { run_in(&mut cases[..n], given, options) }
+    run_in(entry, &mut cases[..given.len()], given, options)
 }
 
 /// The same for more cases than the frame has room for.
 #[cold]
 #[inline(never)]
-unsafe fn run_many(given: *const Raw, n: usize, options: Options) -> Raw {
-    let mut cases: Vec<_> = (0..n).map(|_| MaybeUninit::<Case<'_, Obj>>::uninit()).collect();
-    // SAFETY: the caller's arguments.
-    unsafe { run_in(&mut cases, given, options) }
+fn run_many(entry: &mut Entry, given: &[Ref<'_>], options: Options<'_>) -> Outcome<New> {
+    let mut cases: Vec<_> = given.iter().map(|_| MaybeUninit::<Case<'_, Obj>>::uninit()).collect();
+    run_in(entry, &mut cases, given, options)
 }
 
+/// `room` is for as many cases as are `given`.
 #[inline(always)]
-unsafe fn run_in(
-    room: &mut [MaybeUninit<Case<'_, Obj>>],
-    given: *const Raw,
-    options: Options,
-) -> Raw {
+fn run_in<'a>(
+    entry: &mut Entry,
+    room: &mut [MaybeUninit<Case<'a, Obj>>],
+    given: &[Ref<'a>],
+    options: Options<'_>,
+) -> Outcome<New> {
     let mut disabled = 0;
-    for i in 0..room.len() {
-        // SAFETY: `given` has as many elements as the room.
-        match unsafe { case_of(*given.add(i)) } {
-            Some(case) => {
+    for (i, given) in given.iter().enumerate().take(room.len()) {
+        match case_of(entry.gil(), *given) {
+            Ok(case) => {
                 disabled += usize::from(matches!(case, Case::Disabled));
                 room[i].write(case);
             }
-            None => {
-                drop_cases(&mut room[..i]);
-                return ptr::null_mut();
+            Err(raised) => {
+                // SAFETY: those before have been written.
+                unsafe { drop_cases(&mut room[..i]) };
+                return Err(raised);
             }
         }
     }
@@ -132,79 +109,69 @@ unsafe fn run_in(
     let cases = unsafe {
         std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<Case<'_, Obj>>(), room.len())
     };
-    // SAFETY: the GIL is held, no wait is under way.
-    let result = unsafe {
-        if disabled < cases.len() {
-            wait_in(cases, options)
-        } else if options.default {
-            results::selected(-1, obj::none(), false)
-        } else {
-            on_nil(options.wait, options.timeout, WaitReason::SelectNoCases, options.record)
-        }
+    let result = if disabled < cases.len() {
+        wait_in(entry, cases, options)
+    } else if options.default {
+        nothing(entry.gil())
+    } else {
+        Err(on_nil(entry, options.wait, options.timeout, WaitReason::SelectNoCases))
     };
-    drop_cases(room);
+    // SAFETY: all of them were written.
+    unsafe { drop_cases(room) };
     result
 }
 
 /// Drops the values that were not sent. Their cases hold them too, so this frees nothing.
+///
+/// # Safety
+/// The cases have been written.
 #[inline]
-fn drop_cases(cases: &mut [MaybeUninit<Case<'_, Obj>>]) {
+unsafe fn drop_cases(cases: &mut [MaybeUninit<Case<'_, Obj>>]) {
     for case in cases {
-        // SAFETY: the caller's cases are written.
+        // SAFETY: the caller says that it has been written.
         unsafe { case.assume_init_drop() };
     }
 }
 
+/// What a select gives that had nothing to do.
+fn nothing(gil: Gil<'_>) -> Outcome<New> {
+    results::selected(gil, -1, none(gil), false)
+}
+
 #[inline(always)]
-unsafe fn wait_in(cases: &mut [Case<'_, Obj>], options: Options) -> Raw {
+fn wait_in(entry: &mut Entry, cases: &mut [Case<'_, Obj>], options: Options<'_>) -> Outcome<New> {
     loop {
-        // SAFETY: the GIL is held, no wait is under way.
-        unsafe {
-            match guard_wait(options.record, || selectgo(cases, options.wait, options.biased)) {
-                Some(Ok(selected)) => {
-                    let value = selected.value.map_or_else(|| obj::none(), Obj::into_raw);
-                    return results::selected(selected.index as i64, value, selected.ok);
+        match entry.wait(|| selectgo(cases, options.wait, options.biased))? {
+            Ok(selected) => {
+                let gil = entry.gil();
+                let value = selected.value.map_or_else(|| none(gil), Obj::into_new);
+                return results::selected(gil, selected.index as i64, value, selected.ok);
+            }
+            Err(error) => {
+                if let Some(result) = select_failed(entry.gil(), error, options)? {
+                    return Ok(result);
                 }
-                Some(Err(error)) => {
-                    if let Some(result) = select_failed(error, options) {
-                        return result;
-                    }
-                }
-                None => return ptr::null_mut(),
             }
         }
     }
 }
 
-/// What a select without a winner returns; None: try again.
+/// What a select without a winner returns; None: it is to be tried again.
 #[cold]
 #[inline(never)]
-unsafe fn select_failed(error: SelectError, options: Options) -> Option<Raw> {
-    // SAFETY: the GIL is held, no wait is under way.
-    unsafe {
-        Some(match error {
-            SelectError::WouldBlock if options.default => results::selected(-1, obj::none(), false),
-            SelectError::WouldBlock | SelectError::Timeout => {
-                waits::timed_out("select", options.timeout)
-            }
-            SelectError::SendOnClosed(_) => errors::send_on_closed(),
-            SelectError::Deadlock => waits::deadlock(),
-            SelectError::Interrupted if waits::interrupted() => return None,
-            SelectError::Interrupted => ptr::null_mut(),
-        })
+fn select_failed(gil: Gil<'_>, error: SelectError, options: Options<'_>) -> Outcome<Option<New>> {
+    match error {
+        SelectError::WouldBlock if options.default => nothing(gil).map(Some),
+        SelectError::WouldBlock | SelectError::Timeout => {
+            Err(waits::timed_out(gil, "select", options.timeout))
+        }
+        SelectError::SendOnClosed(_) => Err(errors::send_on_closed(gil)),
+        SelectError::Deadlock => Err(waits::deadlocked(gil)),
+        SelectError::Interrupted => waits::interrupted(gil).map(|()| None),
     }
 }
 
-/// Makes the types. False: an exception is set.
-///
-/// # Safety
-/// The GIL is held; called once.
-pub(crate) unsafe fn init() -> bool {
-    // SAFETY: the caller's duty.
-    unsafe { case::init() && prepared::init() }
-}
-
-/// The types with the names they have in the module.
-pub(crate) fn types() -> [(&'static std::ffi::CStr, Raw); 2] {
-    [(c"Case", case::CASE.get()), (c"Select", prepared::SELECT.get())]
+/// Makes the types, which belong into the module under these names.
+pub(crate) fn init(gil: Gil<'_>) -> Outcome<[(&'static std::ffi::CStr, New); 2]> {
+    Ok([(c"Case", case::init(gil)?), (c"Select", prepared::init(gil)?)])
 }

@@ -19,7 +19,6 @@ use std::ffi::CStr;
 use crate::ffi::gil::Gil;
 use crate::ffi::refs::{New, Outcome};
 
-pub(crate) use object::complete;
 pub(crate) use reference::ITEMS;
 
 /// Makes the types, which belong into the module under these names.

@@ -2,14 +2,15 @@
 
 use go_lib::runtime::embedder::{MutexCore, Wait};
 
-use super::object::{complete, complete_as_threads, done, itself, new, Sync};
+use super::object::{complete_as_threads, done, itself, new, Sync};
+use crate::core::waits::complete;
+use crate::ffi::args::wait_for;
 use crate::ffi::args::{seconds_of, wait_of, Args};
 use crate::ffi::class::{Object, TypeCell};
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Gil};
 use crate::ffi::methods::{entry, Method, Methods};
 use crate::ffi::python::{boolean, none, runtime_error, truth, value_error};
-use crate::ffi::raw::wait_for;
 use crate::ffi::refs::{New, Outcome, Ref};
 use crate::ffi::spec::TypeSpec;
 

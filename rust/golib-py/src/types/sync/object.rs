@@ -9,11 +9,12 @@ use std::mem::offset_of;
 use go_lib::runtime::embedder::WaitError;
 
 use crate::core::waits;
-use crate::ffi::class::{Class, NewArgs, Object, TypeOf, Weaklist};
+use crate::ffi::args::NewArgs;
+use crate::ffi::class::{Class, Object, TypeOf, Weaklist};
 use crate::ffi::errors;
 use crate::ffi::gil::{Entry, Gil};
 use crate::ffi::python::{boolean, none};
-use crate::ffi::refs::{New, Outcome, Raised, Ref};
+use crate::ffi::refs::{New, Outcome, Ref};
 
 /// The fields of an instance whose payload is a primitive of the runtime.
 #[repr(C)]
@@ -44,24 +45,7 @@ pub(super) fn new<T: Default + 'static>(
     make(gil, class, T::default())
 }
 
-/// Calls `operation` until it has succeeded or failed: the outcome of a method that waits. `what` and `timeout` are for
-/// TimeoutError's text.
-#[inline(always)]
-pub(crate) fn complete(
-    entry: &mut Entry,
-    what: &str,
-    timeout: Option<Ref<'_>>,
-    operation: impl Fn() -> Result<(), WaitError>,
-) -> Outcome<()> {
-    loop {
-        match entry.wait(&operation)? {
-            Ok(()) => return Ok(()),
-            Err(error) => again(entry.gil(), error, what, timeout)?,
-        }
-    }
-}
-
-/// As [`complete`], in threading's manner: True, or False if it would have to wait longer.
+/// As [`complete`](waits::complete), in threading's manner: True, or False if it would have to wait longer.
 #[inline(always)]
 pub(super) fn complete_as_threads(
     entry: &mut Entry,
@@ -74,23 +58,8 @@ pub(super) fn complete_as_threads(
             Err(WaitError::WouldBlock | WaitError::Timeout) => {
                 return Ok(boolean(entry.gil(), false));
             }
-            Err(error) => again(entry.gil(), error, what, None)?,
+            Err(error) => waits::failed(entry.gil(), error, what, None)?,
         }
-    }
-}
-
-/// Ok: the wait is to be tried again.
-#[cold]
-#[inline(never)]
-fn again(gil: Gil<'_>, error: WaitError, what: &str, timeout: Option<Ref<'_>>) -> Outcome<()> {
-    let _ = gil;
-    // SAFETY: the token; the operation has come back, so no wait is under way.
-    unsafe {
-        let timeout = timeout.map_or(std::ptr::null_mut(), Ref::as_raw);
-        if waits::again(error, what, timeout) {
-            return Ok(());
-        }
-        Err(Raised::assume())
     }
 }
 

@@ -13,7 +13,8 @@ use std::mem::offset_of;
 use pyo3::ffi;
 
 use crate::ffi::args::Args;
-use crate::ffi::class::{Class, NewArgs, Object, TypeCell, TypeOf, Visitor};
+use crate::ffi::args::NewArgs;
+use crate::ffi::class::{Class, Object, TypeCell, TypeOf, Visitor};
 use crate::ffi::errors;
 use crate::ffi::gil::Gil;
 use crate::ffi::methods::{Method, Methods, Module};

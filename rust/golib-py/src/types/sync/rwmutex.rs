@@ -2,7 +2,8 @@
 
 use go_lib::runtime::embedder::{RwMutexCore, Wait};
 
-use super::object::{complete, done, itself, new, Sync};
+use super::object::{done, itself, new, Sync};
+use crate::core::waits::complete;
 use crate::ffi::args::{wait_of, Args};
 use crate::ffi::class::{Object, TypeCell};
 use crate::ffi::gil::{guard, Gil};

@@ -2,9 +2,11 @@
 
 use go_lib::runtime::embedder::{SemaphoreCore, Wait};
 
-use super::object::{complete, done, itself, make, Sync};
+use super::object::{done, itself, make, Sync};
+use crate::core::waits::complete;
+use crate::ffi::args::NewArgs;
 use crate::ffi::args::{integer_of, wait_of, Args};
-use crate::ffi::class::{NewArgs, Object, TypeCell, TypeOf};
+use crate::ffi::class::{Object, TypeCell, TypeOf};
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Entry, Gil};
 use crate::ffi::methods::{entry, Method, Methods, Properties, Property};

@@ -2,7 +2,8 @@
 
 use go_lib::runtime::embedder::WaitGroupCore;
 
-use super::object::{complete, done, new, Sync};
+use super::object::{done, new, Sync};
+use crate::core::waits::complete;
 use crate::ffi::args::{integer_of, wait_of};
 use crate::ffi::class::{Object, TypeCell};
 use crate::ffi::gil::{guard, Gil};

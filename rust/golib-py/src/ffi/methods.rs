@@ -222,8 +222,9 @@ impl<T: 'static> Method<T> {
 
 /// A C function of two arguments.
 const fn two(call: unsafe extern "C-unwind" fn(Raw, Raw) -> Raw) -> PyMethodDefPointer {
+    type Call = unsafe extern "C-unwind" fn(Raw, Raw) -> Raw;
     // SAFETY: the ABIs differ in nothing but that this one may be unwound.
-    PyMethodDefPointer { PyCFunction: unsafe { transmute::<_, ffi::PyCFunction>(call) } }
+    PyMethodDefPointer { PyCFunction: unsafe { transmute::<Call, ffi::PyCFunction>(call) } }
 }
 
 /// A read-only property of the type of `T`.
@@ -335,9 +336,9 @@ macro_rules! entry {
             record: crate::ffi::gil::Record,
         ) -> crate::ffi::obj::Raw {
             #[inline(always)]
-            fn body<'c>(
+            fn body(
                 $e: &mut crate::ffi::gil::Entry,
-                $slf: &'c crate::ffi::class::Object<$class>,
+                $slf: &crate::ffi::class::Object<$class>,
             ) -> crate::ffi::refs::Outcome<crate::ffi::refs::New> $body
             // SAFETY: CPython calls methods with the GIL, and holds the instance; the record is this entry's.
             unsafe {

@@ -206,8 +206,9 @@ impl<T: Class> TypeSpec<T> {
             }
         }
         let call: unsafe extern "C-unwind" fn(Raw, *const Raw, usize, Raw) -> Raw = call::<T, F>;
+        type Call = unsafe extern "C-unwind" fn(Raw, *const Raw, usize, Raw) -> Raw;
         // SAFETY: the ABIs differ in nothing but that this one may be unwound.
-        self.vectorcall = Some(unsafe { transmute::<_, ffi::vectorcallfunc>(call) });
+        self.vectorcall = Some(unsafe { transmute::<Call, ffi::vectorcallfunc>(call) });
         self
     }
 

@@ -52,8 +52,8 @@
 //! parked others run on the thread that it left. So
 //! - do not keep a reference into a `thread_local!` across one: `KEY.with(|v| …)` must not park. The
 //!   compiler cannot check this; it is the one rule of safe Rust that goroutines add.
-//! - what a thread-local says is the thread's, not the goroutine's. State of its own a goroutine
-//!   keeps in its variables, or in a [`context`].
+//! - A thread-local belongs to the thread, not to the goroutine. State of its own a goroutine keeps
+//!   in its variables, or in a [`context`].
 //! - a value that is not `Send` may live across a park, since it moves together with all that its
 //!   goroutine has. If a *library* ties such a value to its OS thread (a graphics context, a lock of
 //!   pthreads that checks its owner), hold [`lock_os_thread`] as long as the value lives.
@@ -61,14 +61,14 @@
 //! # Limits
 //! - Linux on x86-64, with glibc or musl. The tests also pass for AArch64 under an emulator; on such a CPU nothing
 //!   has run. For macOS and FreeBSD the crate compiles; nobody has run it there. Rust 1.85 or newer.
-//! - A goroutine that computes loses its processor after 10 ms, but goes on computing beside the
-//!   others until its next operation of this crate: for so long more threads run than
-//!   [`gomaxprocs`] says, also after it was lowered. One that takes a lock of [`sync`], or spawns, is
-//!   asked to yield before. Nothing can stop a loop that calls nothing.
+//! - A goroutine that computes loses its processor after 10 ms, but continues beside the others
+//!   until its next operation of this crate. Until then more threads run than [`gomaxprocs`] says,
+//!   even after it was lowered. One that takes a lock of [`sync`], or spawns, is asked to yield
+//!   before. Nothing can stop a loop that calls nothing.
 //! - A stack does not grow: 64 MiB of address space are reserved, and committed as they are used;
-//!   [`spawn_with_stack`] takes other sizes, up to 1 GiB. An overflow is reported, with exit status 2.
-//!   Before Linux 6.13 each stack takes two of the mappings that `vm.max_map_count` allows a process: about
-//!   30,000 goroutines at once, and a spawn of one more panics in words.
+//!   [`spawn_with_stack`] takes other sizes, up to 1 GiB. An overflow is reported, with exit status
+//!   2. Before Linux 6.13 each stack takes two of the mappings that `vm.max_map_count` allows a
+//!   process: about 30,000 goroutines at once, and a spawn beyond that panics with a message.
 //! - A panic ends its goroutine, not the process as in Go. It needs `panic = "unwind"`.
 //! - A deadlock is only seen if no thread exists that the runtime does not know, since that could
 //!   still send something.
@@ -104,10 +104,11 @@ pub use go::{
     go, gomaxprocs, gosched, lock_os_thread, num_goroutine, run, set_gomaxprocs, spawn_with_stack,
     with_syscall, LockOsThread,
 };
-// What the attributes and macros of the published 0.6 expanded to; some programs call them.
+// The functions to which the attributes and macros of the published 0.6 expanded; some programs
+// call them.
 #[doc(hidden)]
 pub use go::{__main_entry, __spawn};
-// What `go!` expands to.
+// The function to which `go!` expands.
 #[doc(hidden)]
 pub use go::__returned;
 /// Runs a function's body as the first goroutine: `#[go_lib::main] fn main() { … }`.

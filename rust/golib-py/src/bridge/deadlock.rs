@@ -1,4 +1,5 @@
-//! Whether anything can still wake a waiter, when everything that the runtime knows is asleep; and who is told if not.
+//! Whether anything can still wake a waiter when everything that the runtime knows is asleep; and the goroutine that
+//! gets `Deadlock` if not.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +16,7 @@ use crate::ffi::methods::{Method, Module};
 use crate::ffi::python::{as_long, call0, none, write_unraisable};
 use crate::ffi::refs::{release, New, Outcome, Ref, Slot};
 
-/// The main goroutines of the `run`s under way: whom a deadlock is told.
+/// The main goroutines of the `run`s under way, in which a deadlock is raised.
 static MAINS: Mutex<Vec<GRef>> = Mutex::new(Vec::new());
 
 /// A `run` waits for `main`: a deadlock will be raised there.
@@ -73,8 +74,8 @@ enum Hope {
     Unseen,
 }
 
-/// Looks for anything that can still wake a waiter. With the GIL held no Python thread can enter the runtime: what is dead stays dead. Only
-/// [`idle`] may give it up; what follows that counts.
+/// Looks for anything that can still wake a waiter. With the GIL held no Python thread can enter the runtime, so a
+/// deadlock stays one. Only [`idle`] may release it; only the checks after that count.
 fn hope(gil: Gil<'_>) -> Hope {
     // Only the main thread sets and resets handlers, so a program that waits for a signal costs no further look.
     if !embedder::is_dead() || others_can_wake() || signals::program_handles_any(gil) {
@@ -104,7 +105,7 @@ fn idle(gil: Gil<'_>) -> usize {
     idle
 }
 
-/// How many reasons there are to expect a wake-up from outside the runtime.
+/// The number of reasons to expect a wake-up from outside the runtime.
 static EXPECTED: AtomicUsize = AtomicUsize::new(0);
 
 /// True while something outside the runtime may wake a goroutine.

@@ -30,7 +30,7 @@ pub(crate) fn program_handles_any(gil: Gil<'_>) -> bool {
             clear_error(gil);
             return false;
         };
-        // SIG_DFL and SIG_IGN are integers; None stands for a handler that Python has not set.
+        // SIG_DFL and SIG_IGN are integers; None means a handler that Python has not set.
         let counts = is_callable(gil, handler.get())
             && handler.get().as_raw() != DEFAULT_INT_HANDLER.get()
             && !wakes_nobody(gil, handler.get());
@@ -49,8 +49,8 @@ fn handler_of(gil: Gil<'_>, number: i64) -> Outcome<New> {
 }
 
 /// A handler that golib has set for SIGQUIT or SIGURG (what `golib.signal` expects is counted by
-/// `deadlock::expect_wakeups`), or that of `asyncio.run` for SIGINT: it speaks to its loop only, or raises
-/// KeyboardInterrupt as the default does, and that loop stands still while the main thread waits in golib.
+/// `deadlock::expect_wakeups`), or that of `asyncio.run` for SIGINT: it only affects its loop, which stands still
+/// while the main thread waits in golib, or raises KeyboardInterrupt as the default does.
 fn wakes_nobody(gil: Gil<'_>, handler: Ref<'_>) -> bool {
     // SAFETY: alive; a new reference, or null.
     let module = unsafe { New::nullable(cpython::object::module_of(handler.as_raw())) };

@@ -38,10 +38,10 @@ static SELECTED_FIELDS: Table<[PyMemberDef; 3]> = Table([
     field(c"ok", 2, c"Alias for field number 2"),
 ]);
 
-/// What is kept of a class.
+/// The parts of a class that are kept.
 struct Kept {
     class: Global,
-    /// An instance without references; null if the next one is to be allocated.
+    /// An instance without references; null if the next one must be allocated.
     spare: Field<Raw>,
 }
 
@@ -54,7 +54,7 @@ impl Kept {
     }
 }
 
-/// `golib._results.ChannelType`: what `Chan[int]` is.
+/// `golib._results.ChannelType`: the type of `Chan[int]`.
 pub(crate) static CHANNEL_TYPE: Global = Global::new();
 static RECV: Kept = Kept::new();
 static SELECTED: Kept = Kept::new();

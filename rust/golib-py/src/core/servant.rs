@@ -19,11 +19,11 @@ pub(crate) fn init(gil: Gil<'_>, module: Ref<'_>) -> Outcome<()> {
     Ok(())
 }
 
-/// A goroutine of ours that is neither counted nor shown.
+/// A goroutine of golib's own that is neither counted nor shown.
 fn make(gil: Gil<'_>) -> Outcome<GRef> {
     // SAFETY: found at import, and kept.
     let function = unsafe { Ref::borrowed(SERVE.get()) };
-    // Without the context variables of whoever happened to be the first: they would be kept for good.
+    // Without the first caller's context variables, which would otherwise be kept forever.
     let vars = Vars::Given(None);
     let spec = Spec { system: true, vars, ..Spec::new(function, tuple_of(gil, &[])?) };
     let handle = start_goroutine(gil, spec)?;

@@ -1,4 +1,4 @@
-//! What it means that a wait has failed: an exception, or that the operation is tried again.
+//! How a failed wait is handled: it raises an exception, or the operation is tried again.
 //!
 //! Whatever is called `…ed` here runs Python code; no wait is under way.
 
@@ -58,7 +58,7 @@ pub(crate) fn failed(
 pub(crate) fn interrupted(gil: Gil<'_>) -> Outcome<()> {
     let host = embedder::current_host();
     cancel::expire(gil);
-    // What a signal handler raises comes first: it is raised once, Cancelled at each wait.
+    // A signal handler's exception comes first: it is raised once, but Cancelled at each wait.
     let raised = raise_pending(gil, host.cast()).and_then(|()| run_handlers(gil, host.cast()));
     let Some(node) = ambient::cancelled(gil) else {
         if !host.is_null() {

@@ -1,8 +1,9 @@
-//! What a thread may do right now, as values of size zero: the tokens.
+//! The tokens: values of size zero that stand for what a thread may do right now.
 //!
-//! Almost everything in this crate needs the GIL. Instead of saying so at each function, a function takes a [`Gil`]: whoever
-//! has one has a Python thread state attached to this OS thread. Only a few places make one, and only those are `unsafe`:
-//! the C functions that CPython or the runtime calls ([`methods`](super::methods), [`class`](super::class), the hooks).
+//! Almost everything in this crate needs the GIL. Instead of saying so in its documentation, a function takes a
+//! [`Gil`]: its owner has a Python thread state attached to this OS thread. Only a few places make one, and only those
+//! are `unsafe`: the C functions that CPython or the runtime calls ([`methods`](super::methods),
+//! [`class`](super::class), the hooks).
 //!
 //! | token | says | how to get it |
 //! |---|---|---|
@@ -31,8 +32,9 @@
 //!     Method::END,
 //! ]);
 //! ```
-//! `Err(Raised)` means that a Python exception is set. An argument is a [`Ref`](super::refs::Ref), borrowed for the whole call;
-//! what a function of the C API makes is a [`New`](super::refs::New), which has no destructor: give it away or release it.
+//! `Err(Raised)` means that a Python exception is set. An argument is a [`Ref`](super::refs::Ref), borrowed for the
+//! whole call; a result of the C API is a [`New`](super::refs::New), which has no destructor: give it away or release
+//! it.
 //!
 //! # Invariants
 //! 1. A [`Gil`] does not outlive the attachment: [`Entry::wait`], which may detach, takes `&mut Entry`, so that no token that

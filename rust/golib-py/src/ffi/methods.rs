@@ -40,7 +40,7 @@ pub(super) fn the<F: Copy>() -> F {
     unsafe { NonNull::<F>::dangling().read() }
 }
 
-/// What CPython takes for an answer.
+/// The results that CPython accepts.
 #[inline(always)]
 pub(crate) fn answer(result: Outcome<New>) -> Raw {
     result.map_or(ptr::null_mut(), New::give)
@@ -256,7 +256,7 @@ impl<T: 'static> Property<T> {
         Property(self.0, PhantomData)
     }
 
-    /// What `function` gives.
+    /// The result of `function`.
     pub(crate) const fn new<F>(name: &'static CStr, _function: F, doc: &'static CStr) -> Self
     where
         F: for<'a> Fn(Gil<'a>, &'a Object<T>) -> Outcome<New> + Copy,

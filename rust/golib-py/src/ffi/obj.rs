@@ -1,6 +1,6 @@
 //! Owned references to Python objects, without PyO3's bookkeeping.
 //!
-//! PyO3's `Py<T>` counts attachments per OS thread; a goroutine that parked may go on on another one. So values in
+//! PyO3's `Py<T>` counts attachments per OS thread; a parked goroutine may resume on another one. So values in
 //! channels are [`Obj`]s, whose drop is a plain `Py_DECREF`.
 //!
 //! # Invariants
@@ -20,7 +20,7 @@ pub(crate) type Raw = *mut PyObject;
 /// A new reference to `None`.
 #[inline]
 pub(crate) unsafe fn none() -> Raw {
-    // SAFETY: None lives for ever; the GIL is held.
+    // SAFETY: None lives forever; the GIL is held.
     unsafe {
         let none = ffi::Py_None();
         ffi::Py_INCREF(none);
@@ -31,7 +31,7 @@ pub(crate) unsafe fn none() -> Raw {
 /// A new reference to `True` or `False`.
 #[inline]
 pub(crate) unsafe fn boolean(value: bool) -> Raw {
-    // SAFETY: both live for ever; the GIL is held.
+    // SAFETY: both live forever; the GIL is held.
     unsafe {
         let object = if value { ffi::Py_True() } else { ffi::Py_False() };
         ffi::Py_INCREF(object);

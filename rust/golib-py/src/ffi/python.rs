@@ -1,6 +1,6 @@
 //! The functions of CPython's C API that this crate calls, with tokens and references instead of pointers.
 //!
-//! Each is one call and its conversion. What runs Python code is said to; everything else does not.
+//! Each is one call and its conversion. A function says if it runs Python code; all others do not.
 
 use std::ffi::{c_int, c_long, CStr};
 use std::ptr;
@@ -16,7 +16,7 @@ macro_rules! builtins {
     ($($name:ident = $object:ident;)*) => {
         $(#[inline]
         pub(crate) fn $name() -> Ref<'static> {
-            // SAFETY: set before any extension is imported, and alive for ever.
+            // SAFETY: set before any extension is imported, and alive forever.
             unsafe { Ref::borrowed(ffi::$object) }
         })*
     };
@@ -37,7 +37,7 @@ builtins! {
 /// Python's None, borrowed.
 #[inline(always)]
 pub(crate) fn none_ref<'a>() -> Ref<'a> {
-    // SAFETY: None lives for ever.
+    // SAFETY: None lives forever.
     unsafe { Ref::borrowed(ffi::Py_None()) }
 }
 
@@ -49,14 +49,14 @@ pub(crate) fn none(gil: Gil<'_>) -> New {
 
 /// A reference to NotImplemented.
 pub(crate) fn not_implemented(gil: Gil<'_>) -> New {
-    // SAFETY: NotImplemented lives for ever.
+    // SAFETY: NotImplemented lives forever.
     unsafe { Ref::borrowed(ffi::Py_NotImplemented()) }.own(gil)
 }
 
 /// A reference to True or False.
 #[inline(always)]
 pub(crate) fn boolean(gil: Gil<'_>, value: bool) -> New {
-    // SAFETY: both live for ever.
+    // SAFETY: both live forever.
     unsafe { Ref::borrowed(if value { ffi::Py_True() } else { ffi::Py_False() }) }.own(gil)
 }
 
@@ -161,7 +161,7 @@ pub(crate) fn equals(_gil: Gil<'_>, a: Ref<'_>, b: Ref<'_>) -> Outcome<bool> {
     status_of(unsafe { ffi::PyObject_RichCompareBool(a.as_raw(), b.as_raw(), ffi::Py_EQ) })
 }
 
-/// What a function says that returns 1, 0, or -1 with an exception.
+/// The result of a function that returns 1, 0, or -1 with an exception.
 #[inline]
 fn status_of(status: c_int) -> Outcome<bool> {
     if status < 0 {
@@ -474,7 +474,7 @@ pub(crate) fn take_error(_gil: Gil<'_>) -> Option<New> {
     unsafe { New::nullable(error::fetch()) }
 }
 
-/// Raises the exception object `error`; its traceback goes on.
+/// Raises the exception object `error`; its traceback is extended.
 pub(crate) fn raise_object(_gil: Gil<'_>, error: New) -> Raised {
     // SAFETY: owned; then it is set.
     unsafe {

@@ -37,7 +37,7 @@ fn at_exit(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
             goroutine::report_unread(gil);
             exit::stop();
             alarm::at_exit();
-            // What failed until all had stopped.
+            // Failures from before everything had stopped.
             goroutine::report_unread(gil);
         }
     }

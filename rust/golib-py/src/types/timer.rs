@@ -1,10 +1,10 @@
 //! The core of `golib.time`: timers that send to a channel or start a goroutine, once or again and again.
 //!
 //! # Invariants
-//! 1. A timer dies with its last reference, set or not; the view that `c` gives refers to it. Only one that is to start a
-//!    goroutine is held by its alarm while it is set.
-//! 2. What an alarm of an earlier setting does is nothing (`HostAlarm`'s `seq`), and `stop` and `reset` empty the channel:
-//!    after them nobody receives a time from before.
+//! 1. A timer dies with its last reference, set or not; the view that `c` gives refers to it. Only a timer that starts
+//!    a goroutine is held by its alarm while it is set.
+//! 2. An alarm of an earlier setting has no effect (`HostAlarm`'s `seq`), and `stop` and `reset` empty the channel:
+//!    after them nobody receives an earlier time.
 //! 3. `chan` has room for one value, and only the servant sends to it.
 //! 4. A ticker whose last tick was not received is not set: it costs nothing until somebody receives that tick, which rings
 //!    `bell`. The bell is in no channel when the ticker gives `chan` up, or dies.

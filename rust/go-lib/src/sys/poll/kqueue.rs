@@ -1,8 +1,8 @@
 //! The readiness queue of macOS and the BSDs: kqueue, with EV_CLEAR for edges and EVFILT_USER for
 //! `wake`.
 //!
-//! On Linux it is built under `--cfg golib_kqueue`, for tests, with a library that has kqueue's calls
-//! (`make test-kqueue`). What such a library does otherwise than a kernel is told at the place.
+//! On Linux it is built under `--cfg golib_kqueue`, for tests, with a library that has kqueue's
+//! calls (`make test-kqueue`). Where such a library differs from a kernel, a comment says so.
 //!
 //! # Invariants
 //! 1. The event of `wake` is the queue's: any `poll` may take it, and one that does not sleep gives
@@ -82,7 +82,8 @@ impl Poller {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: what kqueue returned is ours; the second call has no pointers. It does not fail.
+        // SAFETY: this owns the descriptor that kqueue returned; the second call has no pointers.
+        // It does not fail.
         let kqueue = unsafe {
             libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
             OwnedFd::from_raw_fd(fd)
@@ -123,8 +124,8 @@ impl Poller {
         self.open(fd, tag)
     }
 
-    /// See the contract. A kernel would see the descriptor closed; a library does not, and goes on
-    /// to report it under its old tag.
+    /// See the contract. A kernel would see the descriptor closed; a library does not, and keeps
+    /// reporting it under its old tag.
     pub(crate) fn close(&self, fd: RawFd) {
         for filter in [EVFILT_READ, EVFILT_WRITE] {
             // Each by itself: it fails for what is not in the queue, as after half an `open`.
@@ -146,8 +147,8 @@ impl Poller {
                 // By 1.
                 self.trigger();
             } else {
-                // By 2. Who was woken looks at what its wakers left after this: an RMW, Acquire,
-                // pairs with the Release in `wake`. Release: a `wake` that sees 0 triggers anew.
+                // By 2. A woken thread looks at its wakers' data after this: an RMW, Acquire, pairs
+                // with the Release in `wake`. Release: a `wake` that sees 0 triggers anew.
                 self.waking.swap(0, Ordering::AcqRel);
             }
         }
@@ -169,8 +170,8 @@ impl Poller {
 
     /// See the contract.
     pub(crate) fn wake(&self) {
-        // AcqRel: whoever takes the event after this sees what the caller did before; pairs with the swap
-        // that clears it.
+        // AcqRel: the thread that takes the event after this sees what the caller did before; pairs
+        // with the swap that clears it.
         if self.waking.swap(1, Ordering::AcqRel) == 0 {
             self.trigger();
         }

@@ -58,7 +58,7 @@ unsafe extern "C-unwind" fn free(slf: Raw) {
 }
 
 unsafe extern "C-unwind" fn at_end(slf: Raw) {
-    // SAFETY: a tp_finalize: the handle may be shown to others, who may keep it.
+    // SAFETY: a tp_finalize: the handle may be passed to code that keeps it.
     unsafe { finalize(Gil::assume(), this::<Goroutine>(slf)) };
 }
 

@@ -1,4 +1,4 @@
-//! The handle: what is known of a goroutine from Python's side.
+//! The handle: a goroutine as Python sees it.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -33,7 +33,7 @@ pub(crate) struct Goroutine {
     /// By 2.
     pub(super) result: Slot,
     pub(super) error: Slot,
-    /// What its next or current wait is to raise.
+    /// The exception for its next or current wait.
     pub(super) pending: Slot,
     /// The code that started it, and where in it; empty for a main goroutine.
     pub(super) origin: Slot,
@@ -207,7 +207,7 @@ impl GoroutineObj {
         unsafe { &this::<'a, Goroutine>(slf).done }
     }
 
-    /// Leaves `error` (taken over) for the goroutine to raise, and ends its wait if it waits in an operation of ours.
+    /// Leaves `error` (taken over) for the goroutine to raise, and ends its wait if it waits in golib.
     ///
     /// # Safety
     /// As [`take_pending`](Self::take_pending).

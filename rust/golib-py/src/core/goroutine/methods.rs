@@ -95,7 +95,7 @@ fn status(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
     unicode(gil, status_text(g))
 }
 
-/// `_ident()`: what `threading.get_ident()` gives in it.
+/// `_ident()`: the result of `threading.get_ident()` in the goroutine.
 fn ident(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
     if g.is_main.get(gil.exclusive()) {
         return unsigned(gil, main_thread::ident());

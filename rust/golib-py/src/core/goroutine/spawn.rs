@@ -32,7 +32,7 @@ pub(crate) enum Vars {
     Given(Option<New>),
 }
 
-/// What a new goroutine is to be.
+/// The properties of a new goroutine.
 pub(crate) struct Spec<'a> {
     pub(crate) function: Ref<'a>,
     /// A tuple.
@@ -47,7 +47,7 @@ pub(crate) struct Spec<'a> {
     pub(crate) skip: c_int,
     /// See `GoroutineObj::is_main`.
     pub(crate) is_main: bool,
-    /// A servant of ours, see `alarm`.
+    /// golib's own servant, see `alarm`.
     pub(crate) system: bool,
     pub(crate) vars: Vars,
     /// Its ambient contexts and group, a share of which it takes over; null for none.

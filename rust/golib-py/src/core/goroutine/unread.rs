@@ -34,7 +34,7 @@ pub(super) fn remember(_gil: Gil<'_>, g: &Object<Goroutine>) {
     unread().insert(g.g().goid(), Handle(g.object().as_raw()));
 }
 
-/// What ended the goroutine needs no report any more. True: it did.
+/// The exception that ended the goroutine needs no report any more. True: it did.
 #[inline]
 pub(super) fn is_read(gil: Gil<'_>, g: &Goroutine) -> bool {
     let was_unread = g.unread.get(gil.exclusive());
@@ -85,7 +85,7 @@ pub(super) fn outcome_of(gil: Gil<'_>, g: &Goroutine) -> Outcome<New> {
 }
 
 impl GoroutineObj {
-    /// What it returned, or null with its exception set, which counts as read.
+    /// Its result, or null with its exception set, which then counts as read.
     ///
     /// # Safety
     /// As [`take_pending`](Self::take_pending); it has ended.
@@ -95,7 +95,7 @@ impl GoroutineObj {
         outcome.map_or(ptr::null_mut(), New::give)
     }
 
-    /// The exception that ended it is told elsewhere: it is not reported. Borrowed; null if there was none.
+    /// The exception that ended it is passed on elsewhere, so it is not reported. Borrowed; null if there was none.
     ///
     /// # Safety
     /// As [`take_pending`](Self::take_pending); it has ended, or is about to.
@@ -109,7 +109,8 @@ impl GoroutineObj {
 
 /// At exit: reports what nobody has read so far, in the order in which the goroutines were made. No exception is set.
 pub(crate) fn report_unread(gil: Gil<'_>) {
-    // What fails meanwhile has a higher number, and is left for the next time: a panic handler may start goroutines.
+    // A goroutine that fails meanwhile has a higher number and is left for the next time: a panic handler may start
+    // goroutines.
     let last = unread().keys().next_back().copied();
     while let Some(handle) = unread_up_to(gil, last) {
         // SAFETY: a handle, which is held while it is reported.

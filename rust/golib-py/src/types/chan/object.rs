@@ -2,8 +2,9 @@
 //!
 //! # Invariants
 //! 1. `face.hchan` points to a channel that lives as long as the instance; it is null for `nil`, which never proceeds.
-//! 2. Whoever waits on a channel is called with a reference to its instance, so that no channel dies under a waiter.
-//! 3. Values are moved into and out of the channel; each one's reference belongs to whoever holds the value.
+//! 2. A method that waits on a channel is called with a reference to its instance, so that no channel dies under a
+//!    waiter.
+//! 3. Values are moved into and out of the channel; the holder of a value owns its reference.
 
 use std::cell::UnsafeCell;
 use std::mem::offset_of;
@@ -121,7 +122,7 @@ pub(super) fn length<T: Extends<Face>>(gil: Gil<'_>, chan: &Object<T>) -> usize 
     chan.base::<Face>().hchan(gil).map_or(0, Hchan::len)
 }
 
-/// `bool()` of a channel: it has a length, but an empty one is no less a channel.
+/// `bool()` of a channel is always true: it has a length, but an empty one is a channel too.
 pub(super) fn truth<T>(_: Gil<'_>, _: &Object<T>) -> bool {
     true
 }

@@ -1,4 +1,4 @@
-//! What is done on a channel: sends, receives, close. Of every type that begins with a [`Face`].
+//! Operations on a channel: sends, receives, close. Of every type that begins with a [`Face`].
 
 use go_lib::runtime::embedder::{Event, Hchan, RecvError, SendError, Wait, WaitReason};
 
@@ -58,7 +58,7 @@ entry! { CHAN_NEXT: golib_entry_chan_next => chan_next next(entry, chan: Face) {
     }
 } }
 
-/// Sends if that needs no waiting. Without [`guard`]: what it calls does not panic.
+/// Sends if that needs no waiting. Without [`guard`]: nothing that it calls panics.
 #[inline(always)]
 fn send_at_once(gil: Gil<'_>, chan: &Face, value: Ref<'_>) -> bool {
     let Some(h) = chan.hchan(gil) else { return false };

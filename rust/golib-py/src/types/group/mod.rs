@@ -1,6 +1,6 @@
 //! The core of `golib.scope` and `golib.sync.ErrGroup`: goroutines that belong together.
 //!
-//! What a scope or an ErrGroup makes of its members' failures is Python (`golib._scope`, `golib.sync._errgroup`).
+//! How a scope or an ErrGroup treats its members' failures is Python code (`golib._scope`, `golib.sync._errgroup`).
 //!
 //! # Invariants
 //! 1. A member's holder owns a reference to the group until the member has left.
@@ -46,9 +46,9 @@ pub(crate) struct Group {
     counts: UnsafeCell<Counts>,
     /// As many as `slots` of the counts may run at once.
     limited: bool,
-    /// How many there are of them.
+    /// The number of members.
     limit: u32,
-    /// What `FORKS` was when members were last counted.
+    /// The value of `FORKS` when members were last counted.
     forks: Field<u32>,
     /// The first failure cancels the context.
     cancel_on_error: bool,
@@ -56,7 +56,7 @@ pub(crate) struct Group {
     closed: Field<bool>,
 }
 
-/// Who is a member.
+/// The members.
 struct Counts {
     members: WaitGroupCore,
     slots: SemaphoreCore,
@@ -95,11 +95,11 @@ impl Class for Group {
 }
 
 impl Group {
-    /// Who is a member. In a forked child nobody of those who were counted is here; if it was a member that forked, the
+    /// The members. In a forked child nobody of those who were counted is here; if it was a member that forked, the
     /// process ends before it leaves.
     fn counts(&self, gil: Gil<'_>) -> &Counts {
         let (x, forks) = (gil.exclusive(), FORKS.load(Ordering::Relaxed));
-        // SAFETY: written only in a child before anybody uses it there: whoever waited is not in this process.
+        // SAFETY: written only in a child before anybody uses it there: the waiters are not in this process.
         unsafe {
             if self.forks.get(x) != forks {
                 *self.counts.get() = Counts::new(self.limit);
@@ -125,7 +125,8 @@ impl Group {
         Ok(())
     }
 
-    /// Cancels the context, if there is one. What a cancellation drops may clear the group, which the caller holds.
+    /// Cancels the context, if there is one. An object that a cancellation drops may clear the group, which the caller
+    /// holds.
     fn cancel_context(&self, gil: Gil<'_>, cause: Option<Ref<'_>>) {
         if let Some(ctx) = self.context(gil) {
             cancel::cancel(gil, ambient::as_context(&ctx), Why::Canceled, cause);
@@ -264,7 +265,7 @@ fn note_failure(gil: Gil<'_>, group: &Object<Group>, handle: Ref<'_>) -> Outcome
     noted
 }
 
-/// A member is done: whoever waits may go on. Takes the member's reference over. Never inlined into a goroutine's main
+/// A member is done: lets a waiter continue. Takes the member's reference over. Never inlined into a goroutine's main
 /// function: see there.
 ///
 /// # Safety

@@ -16,7 +16,7 @@ use crate::types::chan::Face;
 
 /// The fields of `golib.Case`. Nothing changes them but the end.
 pub(super) struct CaseFields {
-    /// What has the channel; None for a case that is disabled.
+    /// The object that has the channel; None for a case that is disabled.
     face: Slot,
     /// What a send case sends; empty for a receive.
     value: Slot,

@@ -31,7 +31,7 @@ use crate::types::chan::on_nil;
 use case::case_of;
 pub(crate) use case::{recv_function, send_function};
 
-/// So many cases need no allocation.
+/// Up to this many cases need no allocation.
 const INLINE: usize = 16;
 
 entry! { SELECT: golib_entry_select => select keywords(entry, _module: Module, args) {
@@ -156,7 +156,7 @@ fn wait_in(entry: &mut Entry, cases: &mut [Case<'_, Obj>], options: Options<'_>)
     }
 }
 
-/// What a select without a winner returns; None: it is to be tried again.
+/// The result of a select without a winner; None: it is to be tried again.
 #[cold]
 #[inline(never)]
 fn select_failed(gil: Gil<'_>, error: SelectError, options: Options<'_>) -> Outcome<Option<New>> {

@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `wait` | how a G waits at a PollDesc |
-//! | `fd` | a descriptor with its lock, for those who read and write |
+//! | `fd` | a descriptor with its lock, for readers and writers |
 //! | `foreign` | descriptors that the embedder opens and uses itself |
 //! | `error` | why an operation failed |
 

@@ -116,8 +116,8 @@ static int add_lists(watch *w, PyObject *const lists[3])
 {
     static const int events[3] = {POLLIN, POLLOUT, POLLPRI};
     for (int i = 0; i < 3; i++) {
-        for (Py_ssize_t k = 0; k < PyList_GET_SIZE(lists[i]); k++) {
-            int fd = PyObject_AsFileDescriptor(PyList_GET_ITEM(lists[i], k));
+        for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(lists[i]); k++) {
+            int fd = PyObject_AsFileDescriptor(PySequence_Fast_GET_ITEM(lists[i], k));
             if (fd < 0)
                 PyErr_Clear();
             if (fd < 0 || !add(w, fd, events[i]))
@@ -164,9 +164,11 @@ static PyObject *select_body(golib_invocation *call, const golib_caller *record)
         return golib_original(call);
     golib_invocation again = *call;
     int known = 1;
-    /* What is iterated is so once. */
+    /* An iterator is used up once; a list may change while it is looked at. */
     for (int i = 0; known > 0 && i < 3; i++) {
-        if (!Py_TYPE(call->args[i])->tp_iter && !PySequence_Check(call->args[i]))
+        if (PyList_Check(call->args[i]) || PyTuple_Check(call->args[i]))
+            args[i] = Py_NewRef(call->args[i]);
+        else if (!Py_TYPE(call->args[i])->tp_iter && !PySequence_Check(call->args[i]))
             known = 0;
         else if (!(args[i] = PySequence_List(call->args[i])))
             known = -1;

@@ -1,5 +1,7 @@
 """golib.patch: the standard library's blocking calls park on goroutines."""
 
+import sys
+
 from golib import _golib
 
 
@@ -30,10 +32,16 @@ def patch(*groups: str, thread: bool = False) -> None:
             )
     wanted = list(groups or _groups(known))
     if thread:
-        if "thread" not in known:
-            raise NotImplementedError("golib.patch: thread=True is not available")
-        wanted.append("thread")
+        wanted += ["thread", "lock"]  # a thread that is a goroutine has nothing to block
     _golib._patch(wanted)
+    if "lock" in wanted:
+        from golib import _patched_threading
+
+        _patched_threading.apply()
+    if thread:
+        from golib import _goroutine_threads
+
+        _goroutine_threads.apply()
 
 
 def _groups(known: tuple[str, ...]) -> list[str]:
@@ -52,6 +60,10 @@ def unpatch() -> None:
     frozenset()
     """
     _golib._unpatch()
+    for name in ("_patched_threading", "_goroutine_threads"):
+        module = sys.modules.get(f"golib.{name}")
+        if module is not None:
+            module.take_back()
 
 
 def patched() -> frozenset[str]:

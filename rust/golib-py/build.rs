@@ -43,6 +43,9 @@ const SOURCES: &[&str] = &[
     "patch_select.c",
     "patch_socket.c",
     "patch_ssl.c",
+    "patch_locks.c",
+    "patch_queue.c",
+    "patch_threads.c",
     "patch_time.c",
     "swap.c",
     "tls_scan.c",
@@ -64,6 +67,7 @@ const HEADERS: &[&str] = &[
     "patch_file.h",
     "patch_groups.h",
     "patch_socket.h",
+    "patch_line.h",
     "versions.h",
 ];
 

@@ -69,6 +69,18 @@ GOLIB_WRAP(rlock_reinit, "_at_fork_reinit", 1, forget_hold, as_it_is);
 GOLIB_WRAP(import_acquire, "acquire_lock", 0, golib_nothing_before, taken);
 GOLIB_WRAP(import_release, "release_lock", 0, golib_nothing_before, given_back);
 
+/* Until 3.12 a Thread makes the lock that tells of its end while its state may have the mark of identity.c, which the
+ * original would take for a weak reference. A Thread leaves threading's table by itself. */
+static void unmark(PyObject *self)
+{
+    (void)self;
+    PyThreadState *ts = golib_ts_current();
+    if (GOLIB_DUMMIES_STAY && golib_ident_is_goroutine(ts->thread_id))
+        golib_identity_unmark(ts);
+}
+
+GOLIB_WRAP(set_sentinel, "_set_sentinel", 1, unmark, as_it_is);
+
 /* _acquire_restore((count, owner)) would make the OS thread of the save the owner; the goroutine may have moved since.
  */
 static golib_patch rlock_restore;
@@ -103,7 +115,7 @@ int golib_locks_find(void)
 {
     PyObject *thread = PyImport_ImportModule("_thread"), *imp = PyImport_ImportModule("_imp");
     PyObject *rlock = thread ? PyObject_GetAttrString(thread, "RLock") : NULL;
-    int failed = !rlock || !imp;
+    int failed = !rlock || !imp || golib_patch_find(&set_sentinel, thread) < 0;
     for (int i = 0; !failed && i < N_RLOCK; i++)
         failed = golib_patch_find(of_rlock[i], rlock) < 0;
     for (int i = 0; !failed && i < N_IMP; i++)
@@ -120,4 +132,5 @@ void golib_locks_apply(void)
         golib_patch_apply(of_rlock[i]);
     for (int i = 0; i < N_IMP; i++)
         golib_patch_apply(of_imp[i]);
+    golib_patch_apply(&set_sentinel);
 }

@@ -16,6 +16,11 @@ int golib_check_interpreter(void)
  * states. */
 static int interpreter_is_gone;
 
+int golib_interpreter_is_gone(void)
+{
+    return interpreter_is_gone;
+}
+
 static void at_end_of_interpreter(void)
 {
     interpreter_is_gone = 1;

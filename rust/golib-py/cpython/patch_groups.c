@@ -1,22 +1,30 @@
 /* Switching groups of patched builtins on and off; the rules are in patch_groups.h. */
-#include "patch_groups.h"
+#include "patch_line.h"
 
 #include <math.h>
 #include <string.h>
 
-extern const golib_group golib_group_closing, golib_group_connect, golib_group_dns, golib_group_file, golib_group_os,
-    golib_group_select, golib_group_socket, golib_group_ssl, golib_group_time;
+extern const golib_group golib_group_closing, golib_group_socket, golib_group_connect, golib_group_dns, golib_group_ssl,
+    golib_group_time, golib_group_select, golib_group_os, golib_group_file, golib_group_lock, golib_group_queue,
+    golib_group_thread;
 
 /* All groups. Each has a file of its own. */
 static const golib_group *const groups[] = {
-    &golib_group_closing, &golib_group_socket, &golib_group_connect, &golib_group_dns,  &golib_group_ssl,
-    &golib_group_time,    &golib_group_select, &golib_group_os,      &golib_group_file,
+    &golib_group_closing, &golib_group_socket, &golib_group_connect, &golib_group_dns,
+    &golib_group_ssl,     &golib_group_time,   &golib_group_select,  &golib_group_os,
+    &golib_group_file,    &golib_group_lock,   &golib_group_queue,   &golib_group_thread,
 };
 enum { N_GROUPS = sizeof groups / sizeof *groups };
 
 static int is_patched[N_GROUPS];
 
 const golib_waits *golib_waits_table;
+const golib_lines *golib_lines_table;
+
+void golib_set_lines(const golib_lines *lines)
+{
+    golib_lines_table = lines;
+}
 
 void golib_set_waits(const golib_waits *waits)
 {

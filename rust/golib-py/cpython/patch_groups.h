@@ -149,6 +149,8 @@ void golib_groups_take_back(void);
 PyObject *golib_groups_known(void);
 PyObject *golib_groups_patched(void);
 void golib_groups_in_child(void);
+/* The interpreter has ended, and with it whatever a group would look at. */
+int golib_interpreter_is_gone(void);
 
 /* ---- what the bodies ask of the runtime (src/patch); the GIL is held ---- */
 

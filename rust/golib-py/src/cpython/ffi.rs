@@ -5,7 +5,7 @@ use std::os::raw::{c_char, c_int, c_ulong, c_void};
 use pyo3::ffi::{PyObject, PyThreadState};
 
 use super::entry::Caller;
-use super::patch::Waits;
+use super::patch::{Lines, Waits};
 use super::runtime::RuntimeTable;
 
 extern "C" {
@@ -70,6 +70,8 @@ extern "C" {
 
     // patch_groups.h
     pub(super) fn golib_set_waits(waits: *const Waits);
+    pub(super) fn golib_set_lines(lines: *const Lines);
+    pub(super) fn golib_thread_failed(function: *mut PyObject);
     pub(super) fn golib_groups_apply(names: *mut PyObject) -> c_int;
     pub(super) fn golib_groups_take_back();
     pub(super) fn golib_groups_known() -> *mut PyObject;

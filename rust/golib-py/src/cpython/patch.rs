@@ -67,6 +67,69 @@ pub unsafe fn set_waits(waits: &'static Waits) {
     unsafe { ffi::golib_set_waits(waits) }
 }
 
+/// How a goroutine waits in a line: `golib_waiting` of `cpython/patch_line.h`, which says what each member means.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Waiting {
+    /// Takes the object if it can be had.
+    pub attempt: unsafe extern "C" fn(argument: *mut c_void) -> c_int,
+    /// For `attempt`.
+    pub argument: *mut c_void,
+    /// On the runtime's clock.
+    pub until_ns: i64,
+    /// `GOLIB_FOR_LOCK`, …
+    pub reason: c_int,
+    /// Only a deadlock ends the wait.
+    pub takes_back: c_int,
+}
+
+/// Lines for locks and queues: `golib_lines` of `cpython/patch_line.h`, which says what each one does. All are called with the
+/// GIL held.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Lines {
+    /// Waits for the object at the address.
+    pub wait: unsafe extern "C-unwind" fn(
+        address: *const c_void,
+        waiting: *const Waiting,
+        record: *const Caller,
+    ) -> c_int,
+    /// Wakes the first in line.
+    pub wake: unsafe extern "C" fn(address: *const c_void),
+    /// The object is kept for one that has waited for long.
+    pub is_kept: unsafe extern "C" fn(address: *const c_void) -> c_int,
+    /// Has everybody finish by the original functions.
+    pub empty: unsafe extern "C" fn(),
+    /// How many addresses have a line.
+    pub count: *const usize,
+}
+
+// SAFETY: count is the address of a static atomic.
+unsafe impl Sync for Lines {}
+
+/// Tells the builtins of the lines. Before [`apply`].
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn set_lines(lines: &'static Lines) {
+    // SAFETY: the table lives for ever; the GIL serialises this with its readers.
+    unsafe { ffi::golib_set_lines(lines) }
+}
+
+/// Reports the exception that is set as the one by which a thread of `function` ended.
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn thread_failed(function: *mut PyObject) {
+    // SAFETY: the caller's duty.
+    unsafe { ffi::golib_thread_failed(function) }
+}
+
+extern "C" {
+    /// `_golib._take_lock_back(lock)`: see `cpython/patch_locks.c`.
+    pub fn golib_entry_take_lock_back(module: *mut PyObject, lock: *mut PyObject) -> *mut PyObject;
+}
+
 /// Patches the groups named in a sequence, all or none.
 ///
 /// # Errors

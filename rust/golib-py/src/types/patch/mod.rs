@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`waits`] | waits whose outcome C understands |
 //! | [`polls`] | descriptors that the runtime's poller knows |
+//! | [`line`] | goroutines that wait for a lock or a queue of CPython's |
 //! | [`lot`] | goroutines that wait for an address: a lock, a queue, a turn |
 
+mod line;
 mod lot;
 mod polls;
 mod waits;
@@ -15,6 +17,7 @@ use pyo3::ffi::{self, PyMethodDef};
 use crate::core::goroutine;
 use crate::cpython::patch;
 use crate::ffi::gil::Gil;
+use crate::ffi::errors;
 use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{self, Table};
 
@@ -44,6 +47,7 @@ unsafe extern "C" fn apply(_: Raw, names: Raw) -> Raw {
             return std::ptr::null_mut();
         }
         patch::set_waits(&WAITS);
+        patch::set_lines(&line::LINES);
         if patch::apply(names) < 0 {
             return std::ptr::null_mut();
         }
@@ -72,16 +76,30 @@ unsafe extern "C" fn patched(_: Raw, _: Raw) -> Raw {
     unsafe { patch::patched() }
 }
 
+/// `_golib._thread_failed((error, function))`: reports the exception by which a thread ended, as `_thread` does.
+unsafe extern "C" fn thread_failed(_: Raw, pair: Raw) -> Raw {
+    // SAFETY: a METH_O function, called with a tuple of an exception and a function.
+    unsafe {
+        let error = ffi::PyTuple_GET_ITEM(pair, 0);
+        ffi::Py_INCREF(error);
+        errors::restore(error);
+        patch::thread_failed(ffi::PyTuple_GET_ITEM(pair, 1));
+        obj::none()
+    }
+}
+
 const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i32) -> PyMethodDef {
     raw::method(name, call, flags, c"For the Python part of golib.")
 }
 
 /// The module's functions that are about patching.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 5]> = Table([
+pub(crate) static FUNCTIONS: Table<[PyMethodDef; 7]> = Table([
     private(c"_patch", apply, ffi::METH_O),
     private(c"_unpatch", take_back, ffi::METH_NOARGS),
     private(c"_patchable", known, ffi::METH_NOARGS),
     private(c"_patched", patched, ffi::METH_NOARGS),
+    private(c"_take_lock_back", patch::golib_entry_take_lock_back, ffi::METH_O),
+    private(c"_thread_failed", thread_failed, ffi::METH_O),
     PyMethodDef::zeroed(),
 ]);
 
@@ -93,6 +111,7 @@ pub(crate) unsafe fn after_fork() {
     // SAFETY: the caller's duty.
     unsafe {
         lot::after_fork();
+        line::after_fork();
         patch::after_fork();
     }
 }

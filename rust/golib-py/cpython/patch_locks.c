@@ -1,0 +1,376 @@
+/* golib.patch("lock"): _thread.lock and _thread.RLock, and so all of threading and queue.Queue.
+ *
+ * On a goroutine a lock that is taken is waited for in a line. An ordinary thread waits in CPython's own way; whoever gives the
+ * lock back wakes one of each kind, and the quicker one has it. Calls that do not wait, and wrong ones, are the original's.
+ *
+ * Until 3.12 C code gives a lock back that threading.Thread.join waits for: at a thread's end, by a function that the thread's
+ * state names (on_delete). That function is replaced by one that also wakes the line.
+ */
+#include "patch_line.h"
+
+/* ---- layouts ---- */
+
+#if PY_VERSION_HEX >= 0x030e0000
+
+typedef struct {
+    PyObject_HEAD PyMutex mutex;
+} lock_object;
+
+/* Takes the lock if it is free. */
+static int take(PyObject *self)
+{
+    enum { LOCKED = 1 };
+    uint8_t *bits = &((lock_object *)self)->mutex._bits, now = __atomic_load_n(bits, __ATOMIC_RELAXED);
+    /* The other bit says that threads wait; it stays. Acquire: pairs with the unlock of whoever had it. */
+    return !(now & LOCKED) &&
+           __atomic_compare_exchange_n(bits, &now, (uint8_t)(now | LOCKED), 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+#else
+
+typedef struct {
+    PyObject_HEAD PyThread_type_lock lock;
+    PyObject *weakrefs;
+    char locked;
+} lock_object;
+
+static int take(PyObject *self)
+{
+    lock_object *l = (lock_object *)self;
+    if (l->locked || PyThread_acquire_lock(l->lock, NOWAIT_LOCK) != 1)
+        return 0;
+    l->locked = 1;
+    return 1;
+}
+
+#endif
+
+static PyObject *not_blocking;      /* the arguments (False,), made once: they are needed for each acquire */
+static PyTypeObject *lock_type;     /* of the main interpreter; the group keeps a reference */
+
+static PyObject *probe_failed(void)
+{
+    if (!PyErr_Occurred())
+        PyErr_Format(
+            PyExc_RuntimeError,
+            "golib.patch: this CPython (%s) lays a _thread.lock out in an unknown way (%zd bytes, expected %zd)",
+            PY_VERSION, lock_type ? lock_type->tp_basicsize : 0, (Py_ssize_t)sizeof(lock_object));
+    return NULL;
+}
+
+static int is_locked(PyObject *lock)
+{
+    PyObject *r = PyObject_CallMethod(lock, "locked", NULL);
+    int locked = r ? PyObject_IsTrue(r) : -1;
+    Py_XDECREF(r);
+    return locked;
+}
+
+/* Takes a lock by take(), and asks CPython what it thinks of it. */
+static PyObject *probe_with(PyObject *lock)
+{
+    if (lock_type->tp_basicsize != sizeof(lock_object) || is_locked(lock) != 0 || !take(lock) || is_locked(lock) != 1 ||
+        take(lock))
+        return probe_failed();
+    PyObject *r = PyObject_CallMethod(lock, "release", NULL);
+    if (!r)
+        return NULL;
+    Py_DECREF(r);
+    r = PyObject_CallMethod(lock, "acquire", NULL);
+    if (!r)
+        return NULL;
+    Py_DECREF(r);
+    if (take(lock))
+        return probe_failed();
+    return PyObject_CallMethod(lock, "release", NULL);
+}
+
+static int probe(void)
+{
+    if (!not_blocking && !(not_blocking = Py_BuildValue("(O)", Py_False)))
+        return -1;
+    PyObject *thread = PyImport_ImportModule("_thread");
+    PyObject *lock = thread ? PyObject_CallMethod(thread, "allocate_lock", NULL) : NULL, *done = NULL;
+    if (lock) {
+        Py_XSETREF(lock_type, (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(lock)));
+        done = probe_with(lock);
+    }
+    Py_XDECREF(done);
+    Py_XDECREF(lock);
+    Py_XDECREF(thread);
+    return done ? 0 : -1;
+}
+
+/* ---- arguments ---- */
+
+/* Is this acquire(blocking=True, timeout=-1) to wait, and until when? 1; 0: the original answers at once; -1: an exception. */
+static int is_to_wait(const golib_invocation *call, int64_t *until)
+{
+    const double most = (double)PY_TIMEOUT_MAX / 1e6;
+    *until = GOLIB_FOR_EVER;
+    if (GOLIB_LIKELY(call->n == 0 && !call->kw))
+        return 1;
+    PyObject *blocking = golib_argument(call, 0, "blocking"), *timeout = golib_argument(call, 1, "timeout");
+    if (call->n + golib_keywords(call) != (blocking != NULL) + (timeout != NULL))
+        return 0;
+    int yes = !blocking || blocking == Py_True ? 1 : PyObject_IsTrue(blocking);
+    if (yes <= 0)
+        return yes;
+    if (!timeout)
+        return 1;
+    double seconds = PyFloat_Check(timeout)  ? PyFloat_AS_DOUBLE(timeout)
+                     : PyLong_Check(timeout) ? PyLong_AsDouble(timeout)
+                                             : 0;
+    if (seconds == -1.0) {
+        int wrong = PyErr_Occurred() != NULL;
+        PyErr_Clear();
+        return !wrong;
+    }
+    if (!(seconds > 0 && seconds <= most))
+        return 0;
+    *until = golib_until(seconds);
+    return 1;
+}
+
+/* ---- _thread.lock ---- */
+
+static int attempt_lock(void *self)
+{
+    return take(self);
+}
+
+static golib_parking lock_acquire;
+
+/* The rest of a wait, after the patch was taken back. */
+static PyObject *acquire_originally(const golib_parking *p, PyObject *self, int64_t until)
+{
+    if (until == GOLIB_FOR_EVER)
+        return golib_call_original(p, NULL, self, NULL, 0);
+    int64_t left = until - golib_waits_table->now();
+    PyObject *args[] = {left > 0 ? Py_True : Py_False, left > 0 ? PyFloat_FromDouble((double)left / 1e9) : NULL};
+    if (left > 0 && !args[1])
+        return NULL;
+    PyObject *result = golib_call_original(p, NULL, self, args, left > 0 ? 2 : 1);
+    Py_XDECREF(args[1]);
+    return result;
+}
+
+static PyObject *lock_acquire_body(golib_invocation *call, const golib_caller *record)
+{
+    PyObject *self = call->self;
+    int64_t until;
+    if (!golib_on_goroutine())
+        return golib_original(call);
+    int waits = is_to_wait(call, &until);
+    if (waits <= 0)
+        return waits < 0 ? NULL : golib_original(call);
+    if (GOLIB_LIKELY(golib_line_may_pass(self) && take(self)))
+        Py_RETURN_TRUE;
+    golib_waiting waiting = {.attempt = attempt_lock, .argument = self, .until = until, .reason = GOLIB_FOR_LOCK};
+    int got = golib_lines_table->wait(self, &waiting, record);
+    if (got == GOLIB_LINE_TAKEN_BACK)
+        return acquire_originally(&lock_acquire, self, until);
+    return got < 0 ? NULL : PyBool_FromLong(got);
+}
+
+/* Whatever gives a lock back. */
+static PyObject *release_body(golib_invocation *call, const golib_caller *record)
+{
+    (void)record;
+    PyObject *result = golib_original(call);
+    if (result)
+        golib_line_wake(call->self);
+    return result;
+}
+
+GOLIB_PARKS(lock_acquire, "_thread", "allocate_lock()", "acquire", lock_acquire_body, 0, NULL);
+GOLIB_PARKS(lock_acquire_lock, "_thread", "allocate_lock()", "acquire_lock", lock_acquire_body, 0, NULL);
+GOLIB_PARKS(lock_enter, "_thread", "allocate_lock()", "__enter__", lock_acquire_body, 0, NULL);
+GOLIB_PARKS(lock_release, "_thread", "allocate_lock()", "release", release_body, 0, NULL);
+GOLIB_PARKS(lock_release_lock, "_thread", "allocate_lock()", "release_lock", release_body, 0, NULL);
+GOLIB_PARKS(lock_exit, "_thread", "allocate_lock()", "__exit__", release_body, 0, NULL);
+
+/* ---- _thread.RLock ---- */
+
+static golib_parking rlock_acquire;
+
+/* By the original, which knows owner and count. */
+static int attempt_rlock(void *self)
+{
+    golib_invocation call = {.p = &rlock_acquire,
+                             .self = self,
+                             .packed = not_blocking,
+                             .args = ((PyTupleObject *)not_blocking)->ob_item,
+                             .n = 1};
+    PyObject *result = golib_original(&call);
+    int got = result ? result == Py_True : -1;
+    Py_XDECREF(result);
+    return got;
+}
+
+static PyObject *rlock_acquire_body(golib_invocation *call, const golib_caller *record)
+{
+    PyObject *self = call->self;
+    int64_t until;
+    if (!golib_on_goroutine())
+        return golib_original(call);
+    int waits = is_to_wait(call, &until);
+    if (waits <= 0)
+        return waits < 0 ? NULL : golib_original(call);
+    int got = golib_line_may_pass(self) ? attempt_rlock(self) : 0;
+    if (GOLIB_UNLIKELY(!got)) {
+        golib_waiting waiting = {.attempt = attempt_rlock, .argument = self, .until = until, .reason = GOLIB_FOR_LOCK};
+        got = golib_lines_table->wait(self, &waiting, record);
+        if (got == GOLIB_LINE_TAKEN_BACK)
+            return acquire_originally(&rlock_acquire, self, until);
+    }
+    return got < 0 ? NULL : PyBool_FromLong(got);
+}
+
+/* What _release_save returned: the count. 0: it is something else. */
+static long count_in(PyObject *state)
+{
+    long count =
+        state && PyTuple_Check(state) && PyTuple_GET_SIZE(state) == 2 ? PyLong_AsLong(PyTuple_GET_ITEM(state, 0)) : 0;
+    PyErr_Clear();
+    return count > 0 ? count : 0;
+}
+
+/* Condition.wait takes its lock back: nothing but a deadlock ends that. */
+static PyObject *rlock_restore_body(golib_invocation *call, const golib_caller *record)
+{
+    PyObject *self = call->self;
+    long count = golib_on_goroutine() && call->n == 1 ? count_in(call->args[0]) : 0;
+    if (!count)
+        return golib_original(call);
+    int got = golib_line_may_pass(self) ? attempt_rlock(self) : 0;
+    if (!got) {
+        golib_waiting waiting = {.attempt = attempt_rlock,
+                                 .argument = self,
+                                 .until = GOLIB_FOR_EVER,
+                                 .reason = GOLIB_FOR_LOCK,
+                                 .takes_back = 1};
+        got = golib_lines_table->wait(self, &waiting, record);
+    }
+    if (got == GOLIB_LINE_TAKEN_BACK)
+        return golib_original(call);
+    while (got > 0 && --count > 0)
+        got = attempt_rlock(self);
+    if (got < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+GOLIB_PARKS(rlock_acquire, "_thread", "RLock", "acquire", rlock_acquire_body, 0, NULL);
+GOLIB_PARKS(rlock_enter, "_thread", "RLock", "__enter__", rlock_acquire_body, 0, NULL);
+GOLIB_PARKS(rlock_release, "_thread", "RLock", "release", release_body, 0, NULL);
+GOLIB_PARKS(rlock_exit, "_thread", "RLock", "__exit__", release_body, 0, NULL);
+GOLIB_PARKS(rlock_save, "_thread", "RLock", "_release_save", release_body, 0, NULL);
+GOLIB_PARKS(rlock_restore, "_thread", "RLock", "_acquire_restore", rlock_restore_body, 0, NULL);
+
+/* ---- taking a lock back from Python code (golib._patched_threading) ---- */
+
+static int is_applied;
+
+/* _golib._take_lock_back(lock): False if it is no lock of this kind, or these are not patched. */
+GOLIB_ENTRY_O(golib_entry_take_lock_back, golib_take_lock_back)
+
+PyObject *golib_take_lock_back(PyObject *module, PyObject *lock, const golib_caller *record)
+{
+    (void)module;
+    if (!is_applied || !Py_IS_TYPE(lock, lock_type) || !golib_on_goroutine())
+        Py_RETURN_FALSE;
+    if (golib_line_may_pass(lock) && take(lock))
+        Py_RETURN_TRUE;
+    golib_waiting waiting = {
+        .attempt = attempt_lock, .argument = lock, .until = GOLIB_FOR_EVER, .reason = GOLIB_FOR_LOCK, .takes_back = 1};
+    int got = golib_lines_table->wait(lock, &waiting, record);
+    if (got == GOLIB_LINE_TAKEN_BACK)
+        return acquire_originally(&lock_acquire, lock, GOLIB_FOR_EVER);
+    return got < 0 ? NULL : PyBool_FromLong(got);
+}
+
+/* ---- locks that C code gives back ---- */
+
+#if GOLIB_DUMMIES_STAY
+
+static void (*release_sentinel)(void *);
+
+/* A thread's end. `data` is a weak reference to the lock, which the original takes over. */
+static void thread_ends(void *data)
+{
+    PyObject *lock = PyWeakref_CheckRef((PyObject *)data) ? PyWeakref_GET_OBJECT((PyObject *)data) : Py_None;
+    Py_INCREF(lock);
+    release_sentinel(data);
+    golib_line_wake(lock);
+    Py_DECREF(lock);
+}
+
+/* Has the line woken when the thread of `ts` ends. Whatever else stands there is left alone. */
+static void watch_end(PyThreadState *ts)
+{
+    if (ts->on_delete && ts->on_delete != thread_ends && (!release_sentinel || release_sentinel == ts->on_delete)) {
+        release_sentinel = ts->on_delete;
+        ts->on_delete = thread_ends;
+    }
+}
+
+static PyObject *set_sentinel_body(golib_invocation *call, const golib_caller *record)
+{
+    (void)record;
+    PyObject *result = golib_original(call);
+    if (result && golib_in_main_interpreter())
+        watch_end(golib_ts_current());
+    return result;
+}
+
+GOLIB_PARKS(set_sentinel, "_thread", NULL, "_set_sentinel", set_sentinel_body, 0, NULL);
+
+static void applied(void)
+{
+    is_applied = 1;
+    for (PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Main()); ts; ts = PyThreadState_Next(ts))
+        watch_end(ts);
+}
+
+static void unwatch_ends(void)
+{
+    for (PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Main()); ts;
+         ts = PyThreadState_Next(ts)) {
+        if (ts->on_delete == thread_ends)
+            ts->on_delete = release_sentinel;
+    }
+}
+
+#else
+
+static void applied(void)
+{
+    is_applied = 1;
+}
+
+static void unwatch_ends(void)
+{
+}
+
+#endif
+
+static void taken_back(void)
+{
+    is_applied = 0;
+    if (golib_interpreter_is_gone())
+        return;     /* the interpreter's states are gone, and nobody waits */
+    unwatch_ends();
+    golib_lines_table->empty();
+}
+
+static golib_parking *const calls[] = {
+    &lock_acquire,  &lock_acquire_lock, &lock_enter,    &lock_release, &lock_release_lock, &lock_exit,
+    &rlock_acquire, &rlock_enter,       &rlock_release, &rlock_exit,   &rlock_save,        &rlock_restore,
+#if GOLIB_DUMMIES_STAY
+    &set_sentinel,
+#endif
+};
+
+const golib_group golib_group_lock = {
+    .name = "lock", GOLIB_GROUP_CALLS(calls), .probe = probe, .applied = applied, .taken_back = taken_back};

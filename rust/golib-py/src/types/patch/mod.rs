@@ -16,8 +16,8 @@ use pyo3::ffi::{self, PyMethodDef};
 
 use crate::core::goroutine;
 use crate::cpython::patch;
-use crate::ffi::gil::Gil;
 use crate::ffi::errors;
+use crate::ffi::gil::Gil;
 use crate::ffi::obj::{self, Raw};
 use crate::ffi::raw::{self, Table};
 

@@ -1,0 +1,1 @@
+"""golib in other people's programs."""

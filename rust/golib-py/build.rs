@@ -37,6 +37,7 @@ const SOURCES: &[&str] = &[
     "patch_dns.c",
     "patch_fds.c",
     "patch_file.c",
+    "patch_children.c",
     "patch_groups.c",
     "patch_os.c",
     "patch_pipes.c",

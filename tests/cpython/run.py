@@ -27,6 +27,12 @@ MODULES = [
     "test_poll",
     "test_epoll",
     "test_subprocess",
+    "test_threading",
+    "test_thread",
+    "test_threading_local",
+    "test_queue",
+    "test_logging",
+    "test_concurrent_futures",
     "test_socketserver",
     "test_httplib",
     "test_urllib2_localnet",
@@ -44,6 +50,15 @@ MODES = ["main", "goroutine", "threads"]
 DIFFERENCES: dict[str, str] = {
     "goroutine test.test_selectors.*.test_select_interrupt_*": "sets a signal handler, as only a main thread may",
     "goroutine test.test_socketserver.SocketWriterTest.test_write": "sets a signal handler, as only a main thread may",
+    "* test.test_threading.ExceptHookTests.test_excepthook_thread_None": "_thread._excepthook, in C, prints the OS thread's ident when it is given no Thread",
+    "goroutine test.test_threading.InterruptMainTests.*": "not the main thread: signals and KeyboardInterrupt go to the main goroutine",
+    "goroutine test.test_threading.ThreadTests.test_main_thread": "not the main thread: signals and KeyboardInterrupt go to the main goroutine",
+    "goroutine test.test_threading.ThreadTests.test_daemon_param": "threading shows a goroutine as a daemon thread, so threads made in it are daemons by default",
+    "goroutine test.test_threading.ThreadTests.test_repr_daemon": "threading shows a goroutine as a daemon thread, so threads made in it are daemons by default",
+    "goroutine test.test_threading.ThreadTests.test_various_ops*": "threading shows a goroutine as a daemon thread, so threads made in it are daemons by default",
+    "threads test.test_threading.ThreadTests.test_various_ops*": "goroutines share OS threads, so their native ids are not all different",
+    "threads test.test_threading.ThreadTests.test_foreign_thread": "a goroutine leaves no dummy thread behind in threading._active",
+    "threads test.test_threading.ThreadTests.test_ident_of_no_threading_threads": "a goroutine leaves no dummy thread behind in threading._active",
 }
 
 #: Seconds for one class.

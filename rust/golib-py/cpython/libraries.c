@@ -1,4 +1,4 @@
-/* The loaded objects: what lies around an address. */
+/* The loaded objects, found by an address. */
 #include "internal.h"
 #include "movable.h"
 

@@ -33,7 +33,7 @@ static inline PyThreadState **golib_slot(void)
     return (PyThreadState **)(golib_thread_pointer() + golib_slot_offset);
 }
 
-#else /* 3.11: one slot for the process; it belongs to whoever holds the GIL */
+#else /* 3.11: one slot for the process; it belongs to the holder of the GIL */
 
 static inline PyThreadState **golib_slot(void)
 {

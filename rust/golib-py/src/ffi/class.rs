@@ -131,7 +131,7 @@ impl Weaklist {
     /// There are weak references.
     #[inline(always)]
     pub(crate) fn is_in_use(&self) -> bool {
-        // SAFETY: CPython writes it with the GIL, which whoever has an instance holds.
+        // SAFETY: CPython writes it with the GIL, which the holder of an instance has.
         unsafe { !(*self.0.get()).is_null() }
     }
 }
@@ -294,7 +294,7 @@ impl<'a, T> TypeOf<'a, T> {
     }
 
     fn layout(&self) -> &PyTypeObject {
-        // SAFETY: a class, which is alive; whoever changes it has the GIL.
+        // SAFETY: a class, which is alive; it is changed with the GIL held.
         unsafe { &*self.0.as_raw().cast() }
     }
 

@@ -333,7 +333,7 @@ impl Global {
     /// The object, or None if it was not set.
     #[inline]
     pub(crate) fn object(&self) -> Ref<'static> {
-        // SAFETY: what is set lives as long as the process, and so does None.
+        // SAFETY: the class that was set lives as long as the process, and so does None.
         unsafe { Ref::nullable(self.get()).unwrap_or_else(|| Ref::borrowed(ffi::Py_None())) }
     }
 

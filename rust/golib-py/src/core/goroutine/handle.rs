@@ -140,7 +140,7 @@ impl Goroutine {
     }
 }
 
-/// What others ask of a handle that they have as a pointer.
+/// Queries for code that has a handle as a pointer.
 impl GoroutineObj {
     /// Takes the exception that somebody left for this goroutine: an owned reference, or null.
     ///

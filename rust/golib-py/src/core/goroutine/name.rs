@@ -37,10 +37,10 @@ fn attribute_of(gil: Gil<'_>, name: &Name, object: Ref<'_>) -> Option<New> {
     found
 }
 
-/// What follows the last `<locals>.` of a qualified name, a str.
+/// The part of a qualified name, a str, after its last `<locals>.`.
 fn short_name(gil: Gil<'_>, name: New) -> New {
     let whole = name.get().as_raw();
-    // SAFETY: two strs; what is made is a new reference, or null with an exception set.
+    // SAFETY: two strs; the result is a new reference, or null with an exception set.
     let short = unsafe {
         let Some(mark) = New::nullable(ffi::PyUnicode_FromString(c"<locals>.".as_ptr())) else {
             clear_error(gil);

@@ -153,7 +153,7 @@ fn make_sender(gil: Gil<'_>, chan: &Object<Chan>) -> Outcome<New> {
 fn close_sender(gil: Gil<'_>, sender: &Object<View>) {
     let x = gil.exclusive();
     sender.open.set(x, false);
-    // SAFETY: lives for ever.
+    // SAFETY: lives forever.
     unsafe { sender.face.set(gil, closed_channel()) };
     let Some(chan) = sender.chan(gil) else { return };
     let left = chan.senders.get(x) - 1;
@@ -344,7 +344,7 @@ pub(crate) const fn channel_function(doc: &'static std::ffi::CStr) -> Method<Mod
     Method::keywords(c"channel", channel, doc)
 }
 
-/// What is the same in all four types.
+/// Common to all four types.
 fn spec(name: &'static std::ffi::CStr, doc: &'static std::ffi::CStr) -> TypeSpec<View> {
     TypeSpec::new(name, doc)
         .without_constructor()

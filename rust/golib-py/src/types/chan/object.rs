@@ -96,7 +96,7 @@ impl Class for Chan {
         }
     }
 
-    /// By 2 nobody waits. What is buffered goes with the fields.
+    /// By 2 nobody waits. Buffered values are dropped with the fields.
     fn end(_: &Object<Self>, _: Gil<'_>) {}
 }
 

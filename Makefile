@@ -77,7 +77,7 @@ test-aarch64: ## the crate's tests, cross-built, under an emulator of the other 
 	.ci/test-aarch64
 
 .PHONY: test-musl
-test-musl: .venv/.group-build .venv/.group-packages ## the crate's tests with musl instead of glibc (ARGS=--python: golib's too, which takes long)
+test-musl: .venv/.group-build .venv/.group-packages ## the crate's tests with musl instead of glibc (ARGS=--short: what depends on the C library)
 	.ci/test-musl $(ARGS)
 
 .PHONY: check-targets
@@ -188,10 +188,6 @@ wheels: .venv/.group-build .venv/.group-packages ## an sdist, and manylinux whee
 .PHONY: check-packages
 check-packages: .venv/.group-build .venv/.group-packages ## the sdist, one wheel and the crates' packages as their users meet them
 	.ci/check-packages
-
-.PHONY: wheels-musl
-wheels-musl: .venv/.group-build .venv/.group-packages ## the same for musllinux; only the one for 3.13 can be tried
-	.ci/wheels --musl $(ARGS)
 
 .PHONY: release-check
 release-check: .venv/.group-build .venv/.group-packages ## all that a release needs, and what is left for a person (ARGS=--quick: without building)

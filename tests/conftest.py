@@ -94,6 +94,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     golib.aio.run_async(asyncio.sleep(0))  # starts golib's own event loop
     golib.aio.Executor(1).shutdown()  # imports its module
     golib.go(int).join()
+    golib.net.listen("127.0.0.1:0").close()  # the poller
     for _ in range(2):  # the servants of the alarms: one that acts, one that waits meanwhile
         with golib.timeout(0.001, raises=False):
             golib.sleep(5)

@@ -23,6 +23,7 @@ DOCUMENTED = [
     "golib.aio",
     "golib.context",
     "golib.time",
+    "golib.net",
     "golib.testing",
 ]
 

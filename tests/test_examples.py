@@ -36,7 +36,8 @@ def run_example(name: str, *args: str, rc: int = 0) -> str:
 
 def test_every_example_has_a_test() -> None:
     tested = {"compare", "hello", "index_tree", "pipeline", "prime_sieve", "select_fanin"}
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested | {"worker_pool"}
+    tested |= {"worker_pool", "echo_server", "chat_server", "http_server", "proxy", "crawler"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 
 def test_hello_greets_twice() -> None:
@@ -209,3 +210,25 @@ def test_index_tree_refuses_wrong_arguments(args: list[str]) -> None:
     )
     assert done.returncode == 2
     assert "usage:" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("echo_server", "hello from 0\nhello from 1\nhello from 2\n"),
+        (
+            "chat_server",
+            "welcome, anna\nwelcome, ben\nben: is here\nben: good morning\nben: has left\n",
+        ),
+        ("http_server", "200 hello\n200 SHOUT\n404 no such page\n"),
+        ("proxy", "stressed\ndesserts\n"),
+    ],
+)
+def test_a_server_talks_with_its_clients(name: str, output: str) -> None:
+    assert run_example(f"{name}.py") == output
+
+
+def test_the_crawler_visits_every_page_and_keeps_its_limits() -> None:
+    pages, rate = run_example("crawler.py").splitlines()
+    assert re.fullmatch(r"40 pages, at most [1-8] at once", pages)
+    assert rate == "no faster than allowed"

@@ -104,7 +104,7 @@ def test_a_scope_refuses_it_too():
         ("golib", "Lock", "use golib.sync.Mutex"),
         ("golib", "Queue", "use golib.Chan"),
         ("golib", "gather", "use golib.scope()"),
-        ("golib", "net", "golib has no net yet"),
+        ("golib", "dial", "golib.net.dial is meant?"),
         ("golib", "patch", "golib has no patch yet"),
         ("golib.time", "sleep", "golib.sleep is meant?"),
         ("golib.time", "monotonic", "the standard library's, `import time`"),
@@ -130,7 +130,7 @@ def test_any_other_name_is_an_ordinary_attribute_error():
     with pytest.raises(ImportError, match="cannot import name 'nonsense' from 'golib'"):
         from golib import nonsense  # noqa: F401
     with pytest.raises(ModuleNotFoundError):
-        importlib.import_module("golib.net")
+        importlib.import_module("golib.nonsense")
 
 
 # -- Chan[int] that was not called -------------------------------------------------------------

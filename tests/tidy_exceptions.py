@@ -9,7 +9,6 @@ FOREIGN: dict[str, str] = {
     "Python.h": "CPython's",
     "SCase": "of an earlier version",
     "SetMaxStack": "Go's",
-    "TCP_NODELAY": "the kernel's",
     "pthread_*": "the C library's",
     "reflect": "Go's",
     "runnext": "Go's",

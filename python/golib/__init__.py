@@ -83,6 +83,7 @@ __all__ = [
     "gomaxprocs",
     "gosched",
     "main",
+    "net",
     "nil",
     "num_goroutine",
     "patch",
@@ -104,9 +105,16 @@ __all__ = [
 
 _supported.remember(__name__)
 
-if not _typing.TYPE_CHECKING:  # a type checker would believe that every name exists
+if _typing.TYPE_CHECKING:
+    from golib import net as net
+
+else:  # a type checker would believe that every name exists
 
     def __getattr__(name: str) -> object:
+        if name == "net":  # imported when it is used: it needs the modules socket and, for TLS, ssl
+            import golib.net as net
+
+            return net
         from golib._words import missing
 
         raise missing(__name__, name)

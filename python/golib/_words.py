@@ -18,6 +18,7 @@ _MODULES = (
     "golib.aio",
     "golib.runtime",
     "golib.signal",
+    "golib.net",
 )
 
 #: Names that other libraries and Go give to what golib has, in lower case without underscores.
@@ -47,7 +48,6 @@ _ELSEWHERE = {
 
 #: Planned modules.
 _PLANNED = {
-    "net": "sockets work as they are: they block their own OS thread only",
     "patch": "nothing has to be patched: what blocks in C blocks its own OS thread only",
 }
 

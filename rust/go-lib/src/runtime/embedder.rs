@@ -1,6 +1,9 @@
 //! The host's face: what a host may call, in a form that reports instead of panicking. The hooks that the
 //! runtime calls in turn, and the rules they keep to, are in `object::host`.
 
+#[cfg(not(golib_loom))]
+pub mod net;
+
 use std::io;
 
 use crate::prim::Ordering;

@@ -17,5 +17,7 @@ pub(crate) mod poll;
 pub(crate) mod sanitizer;
 pub(crate) mod signal;
 pub(crate) mod socket;
+#[cfg(not(golib_loom))]
+pub(crate) mod socket_io;
 pub(crate) mod thread;
 pub(crate) mod tls;

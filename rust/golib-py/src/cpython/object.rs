@@ -91,3 +91,16 @@ pub unsafe fn module_of(function: *mut PyObject) -> *mut PyObject {
     // SAFETY: the caller's duty.
     unsafe { golib_module_of(function) }
 }
+
+unsafe extern "C" {
+    fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: pyo3::ffi::Py_ssize_t) -> c_int;
+}
+
+/// Shortens a new `bytes` to its first `n` bytes; null, with an exception set, if that fails.
+///
+/// # Safety
+/// The GIL is held; nobody else has the object.
+pub unsafe fn shrink_bytes(bytes: &mut *mut PyObject, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { _PyBytes_Resize(bytes, n as pyo3::ffi::Py_ssize_t) };
+}

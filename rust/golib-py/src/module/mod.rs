@@ -28,7 +28,7 @@ use crate::ffi::methods::Method;
 use crate::ffi::python::{set_attribute, unicode};
 use crate::ffi::refs::{New, Outcome, Raised, Ref};
 use crate::types::chan::{self, ends};
-use crate::types::{context, group, patch, select, sync, timer};
+use crate::types::{context, group, net, patch, select, sync, timer};
 
 struct Definition(std::cell::UnsafeCell<PyModuleDef>);
 // SAFETY: CPython alone writes it, under the GIL.
@@ -85,6 +85,7 @@ fn fill(gil: Gil<'_>, module: Ref<'_>) -> Outcome<()> {
     all.extend(sync::init(gil)?);
     all.extend(context::init(gil)?);
     all.extend(timer::init(gil)?);
+    all.extend(net::init(gil)?);
     all.push((c"__version__", unicode(gil, env!("CARGO_PKG_VERSION"))?));
     for (name, object) in all {
         set_attribute(gil, module, name, object.get())?;
@@ -94,6 +95,7 @@ fn fill(gil: Gil<'_>, module: Ref<'_>) -> Outcome<()> {
     add_functions(gil, module, Method::table(&runtime::FUNCTIONS))?;
     add_functions(gil, module, Method::table(&context::functions::FUNCTIONS))?;
     add_functions(gil, module, patch::FUNCTIONS.0.as_ptr().cast_mut())?;
+    add_functions(gil, module, net::FUNCTIONS.0.as_ptr().cast_mut())?;
     servant::init(gil, module)?;
     // SAFETY: called once, before the first goroutine.
     unsafe { hooks::install() };

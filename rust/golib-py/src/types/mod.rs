@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`chan`], [`select`], [`sync`] | what goroutines wait on |
 //! | [`context`] | contexts, `timeout`, `shield` |
+//! | [`net`] | connections and listeners |
 //! | [`group`] | goroutines that belong together |
 //! | [`patch`] | builtins of the standard library that park |
 //! | [`timer`] | timers |
@@ -11,6 +12,7 @@
 pub(crate) mod chan;
 pub(crate) mod context;
 pub(crate) mod group;
+pub(crate) mod net;
 pub(crate) mod patch;
 pub(crate) mod select;
 pub(crate) mod sync;

@@ -51,8 +51,10 @@ use crate::sys::poll::{HANGUP, READ, WRITE};
 
 /// A direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Mode {
+pub enum Mode {
+    /// Towards us: reads and accepts.
     Read,
+    /// Away from us.
     Write,
 }
 

@@ -344,6 +344,88 @@ impl<T: AsRawFd> NetFd<T> {
     }
 }
 
+/// For a host, which takes its turn and makes its steps itself: see `embedder::net`.
+impl<T: AsRawFd> NetFd<T> {
+    /// Takes `mode`, until [`leave`](Self::leave); waits for others that use it.
+    ///
+    /// # Errors
+    /// It was closed, or the wait ended otherwise.
+    #[inline]
+    pub(crate) fn hold(&self, mode: Mode) -> Result<(), NetError> {
+        std::mem::forget(self.enter(mode)?);
+        Ok(())
+    }
+
+    /// Gives `mode` up.
+    ///
+    /// # Safety
+    /// The caller holds it.
+    #[inline]
+    pub(crate) unsafe fn leave(&self, mode: Mode) {
+        drop(Use { fd: self, mode: Some(mode) });
+    }
+
+    /// Tries `op`, waits once if it would block, and tries it again; `None`: it is to be called again. `until`: how
+    /// long it may wait, `None` not at all. `in_vain`: where a read took all there was, it waits first.
+    ///
+    /// # Safety
+    /// The caller holds `mode`.
+    ///
+    /// # Errors
+    /// It was closed, the deadline or `until` has passed, an interrupt; those of `op`.
+    #[inline]
+    pub(crate) unsafe fn step<R>(
+        &self,
+        mode: Mode,
+        in_vain: bool,
+        until: Option<Option<i64>>,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> Result<Option<R>, NetError> {
+        // SAFETY: by 1: the caller's use counts a reference.
+        let io = unsafe { (*self.io.get()).as_ref() }.ok_or(NetError::Closed)?;
+        let in_vain = self.pd().prepare(mode)? && in_vain && until.is_some();
+        if !in_vain {
+            match op(io) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(None),
+                done => return Ok(Some(done?)),
+            }
+        }
+        let until = until.ok_or(NetError::Wait(WaitError::WouldBlock))?;
+        self.pd().wait(mode, until)?;
+        match op(io) {
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Ok(None)
+            }
+            done => Ok(Some(done?)),
+        }
+    }
+
+    /// Waits for an edge, until `until_ns` at most.
+    ///
+    /// # Safety
+    /// The caller holds `mode`.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub(crate) unsafe fn wait_in_turn(
+        &self,
+        mode: Mode,
+        until_ns: Option<i64>,
+    ) -> Result<(), NetError> {
+        Ok(self.pd().wait(mode, until_ns)?)
+    }
+
+    /// A read of a stream left room: see `PollDesc::drained`.
+    ///
+    /// # Safety
+    /// The caller holds the reading mode.
+    #[inline]
+    pub(crate) unsafe fn took_all(&self) {
+        self.pd().drained();
+    }
+}
+
 impl<T: AsRawFd> Drop for NetFd<T> {
     fn drop(&mut self) {
         // SAFETY: nobody borrows it.

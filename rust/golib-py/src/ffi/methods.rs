@@ -308,9 +308,9 @@ macro_rules! entry {
             record: crate::ffi::gil::Record,
         ) -> crate::ffi::obj::Raw {
             #[inline(always)]
-            fn body<'c>(
+            fn body(
                 $e: &mut crate::ffi::gil::Entry,
-                $slf: &'c crate::ffi::class::Object<$class>,
+                $slf: &crate::ffi::class::Object<$class>,
             ) -> crate::ffi::refs::Outcome<Option<crate::ffi::refs::New>> $body
             // SAFETY: CPython calls slots with the GIL, and holds the instance; the record is this entry's.
             unsafe {

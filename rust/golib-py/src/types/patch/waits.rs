@@ -30,13 +30,14 @@ pub(super) fn deadline(until_ns: i64) -> Option<i64> {
 pub(super) unsafe fn outcome(error: WaitError) -> Option<c_int> {
     match error {
         WaitError::Timeout | WaitError::WouldBlock => Some(TIMED_OUT),
-        // SAFETY: the caller's duty.
         WaitError::Interrupted => {
-            unsafe { waits::interrupted(Gil::assume()) }.err().map(|_| RAISED)
+            // SAFETY: the caller holds the GIL.
+            let gil = unsafe { Gil::assume() };
+            waits::interrupted(gil).err().map(|_| RAISED)
         }
         WaitError::Deadlock => {
-            // SAFETY: the caller's duty.
-            let _ = unsafe { waits::deadlocked(Gil::assume()) };
+            // SAFETY: the caller holds the GIL.
+            let _ = waits::deadlocked(unsafe { Gil::assume() });
             Some(RAISED)
         }
     }

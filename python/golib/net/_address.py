@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 __all__ = ["PACKETS", "STREAMS", "Address", "Network", "network_of", "numeric", "path_of", "split"]
 
 #: What users may write: "host:port" or Python's tuple; a path for "unix".
-Address: TypeAlias = "str | tuple[Any, ...] | bytes | os.PathLike[str] | os.PathLike[bytes]"
+Address: TypeAlias = str | tuple[Any, ...] | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 class Network(NamedTuple):

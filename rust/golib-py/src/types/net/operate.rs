@@ -47,8 +47,8 @@ pub(super) unsafe fn operate<R>(
         };
         match outcome {
             Ok(result) => return Some(result),
-            // SAFETY: the GIL is held, and no wait is under way.
             Err(error) => {
+                // SAFETY: the GIL is held, and no wait is under way.
                 if !unsafe { outcome::again(error) } {
                     return None;
                 }

@@ -60,7 +60,7 @@
 //!
 //! # Limits
 //! - Linux on x86-64, with glibc or musl. The tests also pass for AArch64 under an emulator; on such a CPU nothing
-//!   has run. For macOS and FreeBSD the crate compiles; nobody has run it there. Rust 1.85 or newer.
+//!   has run. For macOS and FreeBSD the crate compiles and links; nobody has run it there. Rust 1.85 or newer.
 //! - A goroutine that computes loses its processor after 10 ms, but continues beside the others
 //!   until its next operation of this crate. Until then more threads run than [`gomaxprocs`] says,
 //!   even after it was lowered. One that takes a lock of [`sync`], or spawns, is asked to yield

@@ -305,6 +305,17 @@ def unknown_names() -> Iterator[Finding]:
         yield Finding("tests/tidy_exceptions.py", name, 1)
 
 
+def formulas_for_safety() -> Iterator[Finding]:
+    """A safety text of golib-py says why its call is sound: "the caller's duty" and "as above" do not."""
+    formula = re.compile(
+        r"SAFETY:[^\n]*\b(caller's duty|as (?:above|below)|see above|as the trait says)\b"
+    )
+    for path in sources("rust/golib-py/src/**/*.rs"):
+        for number, line in enumerate(text(path).splitlines(), 1):
+            if found := formula.search(line):
+                yield Finding(path, found[1], number)
+
+
 RULES: list[Callable[[], Iterator[Finding]]] = [
     long_files,
     long_functions,
@@ -317,6 +328,7 @@ RULES: list[Callable[[], Iterator[Finding]]] = [
     python_in_the_crate,
     upward_imports,
     unknown_names,
+    formulas_for_safety,
 ]
 
 
@@ -429,6 +441,15 @@ def unsafe_share(crate: str) -> tuple[int, int]:
     return inside, total
 
 
+def exclusive_places() -> tuple[int, list[str]]:
+    """What free-threaded builds must look at: the calls of Gil::exclusive, and those of Gil::unobserved with their reasons."""
+    places, orders = 0, []
+    for path in sources("rust/golib-py/src/**/*.rs"):
+        places += text(path).count(".exclusive()")
+        orders += [f"{path}: {why}" for why in re.findall(r'\.unobserved\("([^"]*)"\)', text(path))]
+    return places, orders
+
+
 def report() -> None:
     for crate in ("go-lib", "golib-py"):
         circle, (inside, total) = largest_circle(crate), unsafe_share(crate)
@@ -436,6 +457,12 @@ def report() -> None:
             f"{crate}: largest import circle {len(circle)} modules; {inside} of {total} lines inside unsafe"
         )
         print("   ", " ".join(circle))
+    places, orders = exclusive_places()
+    print(
+        f"golib-py: {places} places count on the GIL for a field, {len(orders)} for an order of steps:"
+    )
+    for order in orders:
+        print("   ", order)
     for rule in RULES:
         findings = list(rule())
         print(f"{rule.__name__}: {len(findings)} found: {rule.__doc__}")

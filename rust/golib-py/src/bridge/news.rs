@@ -26,7 +26,7 @@ const PATIENCE_NS: i64 = 1_000_000_000;
 /// The main goroutine of the `run` on the main thread, which writes it with the GIL held. It is read there, or with
 /// the GIL held. (A lock might be held forever in a forked child.)
 struct Main(UnsafeCell<Option<GRef>>);
-// SAFETY: see above.
+// SAFETY: whoever writes it has the GIL, and so has whoever reads it on another thread.
 unsafe impl Sync for Main {}
 static MAIN: Main = Main(UnsafeCell::new(None));
 
@@ -156,7 +156,7 @@ impl News {
     /// On the main thread, which waits for `main`; the GIL is held.
     pub(crate) unsafe fn look(&mut self) -> bool {
         end_turns();
-        // SAFETY: the caller's duty.
+        // SAFETY: on the main thread, with the GIL, as the caller says.
         let news = unsafe { cpython::main_thread::has_news() };
         KNOWN.store(news, Ordering::Relaxed);
         if !news {
@@ -173,7 +173,7 @@ impl News {
             return true;
         }
         self.running_since_ns = None;
-        // 3.11 takes its note of the signal back in the second only. SAFETY: the caller's duty; no wait is under way.
+        // 3.11 takes its note of the signal back in the second only. SAFETY: no wait is under way, and this is the main thread.
         unsafe {
             cpython::main_thread::taken_back(|| {
                 ffi::PyErr_CheckSignals() == 0 && ffi::Py_MakePendingCalls() == 0

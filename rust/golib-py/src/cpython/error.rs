@@ -12,7 +12,7 @@ pub unsafe fn fetch() -> *mut PyObject {
     unsafe {
         ffi::PyErr_GetRaisedException()
     }
-    // SAFETY: as above; the three references are ours.
+    // SAFETY: the GIL is held; the three references are ours.
     #[cfg(not(Py_3_12))]
     unsafe {
         let (mut kind, mut value, mut tb) =
@@ -38,7 +38,7 @@ pub unsafe fn restore(error: *mut PyObject) {
     unsafe {
         ffi::PyErr_SetRaisedException(error);
     }
-    // SAFETY: as above; Restore takes three references.
+    // SAFETY: `error` is ours to give; Restore takes three references.
     #[cfg(not(Py_3_12))]
     unsafe {
         let kind: *mut PyObject = ffi::Py_TYPE(error).cast();

@@ -22,7 +22,7 @@ pub unsafe fn set_runtime(table: &'static RuntimeTable) {
 /// # Safety
 /// The GIL is held.
 pub unsafe fn install() -> c_int {
-    // SAFETY: the caller's duty.
+    // SAFETY: writes the builtins of modules, for which the GIL suffices.
     unsafe { ffi::golib_identity_install() }
 }
 
@@ -31,6 +31,6 @@ pub unsafe fn install() -> c_int {
 /// # Safety
 /// The GIL is held.
 pub unsafe fn hook_child(hook: *mut pyo3::ffi::PyObject) -> c_int {
-    // SAFETY: the caller's duty.
+    // SAFETY: registers a callable, for which the GIL suffices.
     unsafe { ffi::golib_fork_hook_child(hook) }
 }

@@ -9,7 +9,7 @@ use super::tstate::ThreadState;
 /// # Safety
 /// On the main thread, whose own state is attached.
 pub unsafe fn lend() {
-    // SAFETY: the caller's duty: the attached state is the main thread's.
+    // SAFETY: the state that is attached is the main thread's.
     unsafe { ffi::golib_main_lend(ffi::golib_ts_current()) }
 }
 
@@ -18,7 +18,7 @@ pub unsafe fn lend() {
 /// # Safety
 /// `ts` is attached on this OS thread; [`lend`] was called, and [`end`] not since.
 pub unsafe fn begin(ts: ThreadState) {
-    // SAFETY: the caller's duty.
+    // SAFETY: the state is attached here, and what `lend` lent is still out.
     unsafe { ffi::golib_main_begin(ts.as_ptr()) }
 }
 
@@ -27,7 +27,7 @@ pub unsafe fn begin(ts: ThreadState) {
 /// # Safety
 /// The GIL is held; after [`begin`].
 pub unsafe fn end() {
-    // SAFETY: the caller's duty.
+    // SAFETY: `begin` has begun, and the GIL keeps others from the record.
     unsafe { ffi::golib_main_end() }
 }
 
@@ -36,10 +36,10 @@ pub unsafe fn end() {
 /// # Safety
 /// On the main thread, its own state attached; between [`begin`] and [`end`]. The goroutine may end meanwhile.
 pub unsafe fn taken_back<R>(f: impl FnOnce() -> R) -> R {
-    // SAFETY: the caller's duty.
+    // SAFETY: the main thread's own state is attached, and a goroutine stands in for it.
     unsafe { ffi::golib_main_take_back() };
     let result = f();
-    // SAFETY: as above.
+    // SAFETY: the same thread and state, with the record that was taken back.
     unsafe { ffi::golib_main_give_again() };
     result
 }
@@ -55,7 +55,7 @@ pub fn tell() {
 /// # Safety
 /// The GIL is held.
 pub unsafe fn has_news() -> bool {
-    // SAFETY: the caller's duty.
+    // SAFETY: reads the interpreter's pending flags, for which the GIL suffices.
     unsafe { ffi::golib_main_has_news() != 0 }
 }
 
@@ -64,6 +64,6 @@ pub unsafe fn has_news() -> bool {
 /// # Safety
 /// The GIL is held.
 pub unsafe fn is_here() -> bool {
-    // SAFETY: the caller's duty.
+    // SAFETY: compares the thread with the record, which changes with the GIL only.
     unsafe { ffi::golib_is_main_thread() != 0 }
 }

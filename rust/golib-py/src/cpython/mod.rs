@@ -74,6 +74,6 @@ pub fn finalizing() -> bool {
 /// # Safety
 /// The GIL is held; a handler has just been registered by `atexit.register`.
 pub unsafe fn call_last_at_exit() -> c_int {
-    // SAFETY: the caller's duty.
+    // SAFETY: a handler is registered, and the GIL keeps others from the list.
     unsafe { ffi::golib_atexit_last() }
 }

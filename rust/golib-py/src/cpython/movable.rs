@@ -18,7 +18,7 @@ use super::tstate::ThreadState;
 pub unsafe fn may_migrate(ts: ThreadState, caller: Option<&Caller>) -> bool {
     let frame: *const Caller = caller.map_or(ptr::null(), ptr::from_ref);
     let ret: *const c_void = caller.map_or(ptr::null(), Caller::ret);
-    // SAFETY: the caller's duty; the record is the entry's frame.
+    // SAFETY: `ts` is attached here; the record is the running entry's frame.
     unsafe { ffi::golib_may_migrate(ts.as_ptr(), frame, ret) != 0 }
 }
 

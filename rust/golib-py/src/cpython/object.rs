@@ -29,7 +29,7 @@ pub fn signal_tripped() -> bool {
 /// A tuple of the caller's alone.
 #[inline(always)]
 pub unsafe fn forget_hash(tuple: *mut PyObject) {
-    // SAFETY: the caller's duty. -1: not computed yet.
+    // SAFETY: nobody else has the tuple. -1: not computed yet.
     #[cfg(Py_3_14)]
     unsafe {
         (*tuple.cast::<pyo3::ffi::PyTupleObject>()).ob_hash = -1;
@@ -46,7 +46,7 @@ pub unsafe fn trashcan(
     dealloc: unsafe extern "C-unwind" fn(*mut PyObject),
     body: unsafe extern "C-unwind" fn(*mut PyObject),
 ) {
-    // SAFETY: the caller's duty.
+    // SAFETY: `op` is being deallocated, and the collector does not know it.
     unsafe { golib_trashcan(op, dealloc, body) }
 }
 
@@ -69,7 +69,7 @@ pub unsafe fn origin(skip: c_int) -> (*mut PyObject, c_int) {
 /// The GIL is held; `function` is alive.
 #[inline]
 pub unsafe fn is_async(function: *mut PyObject) -> bool {
-    // SAFETY: the caller's duty.
+    // SAFETY: `function` is alive, and only looked at.
     unsafe { golib_is_async(function) != 0 }
 }
 
@@ -78,7 +78,7 @@ pub unsafe fn is_async(function: *mut PyObject) -> bool {
 /// # Safety
 /// The GIL is held; `function` is alive.
 pub unsafe fn qualname(function: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the caller's duty.
+    // SAFETY: `function` is alive; its name gets a reference.
     unsafe { golib_qualname(function) }
 }
 
@@ -88,7 +88,7 @@ pub unsafe fn qualname(function: *mut PyObject) -> *mut PyObject {
 /// # Safety
 /// The GIL is held; `function` is alive.
 pub unsafe fn module_of(function: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the caller's duty.
+    // SAFETY: `function` is alive; the module's name gets a reference.
     unsafe { golib_module_of(function) }
 }
 

@@ -138,7 +138,7 @@ extern "C" {
 /// # Safety
 /// The GIL is held, and the identity patches are installed.
 pub unsafe fn apply(names: *mut PyObject) -> c_int {
-    // SAFETY: the caller's duty.
+    // SAFETY: the identity patches, which lie below, are installed.
     unsafe { ffi::golib_groups_apply(names) }
 }
 
@@ -147,7 +147,7 @@ pub unsafe fn apply(names: *mut PyObject) -> c_int {
 /// # Safety
 /// The GIL is held.
 pub unsafe fn take_back() {
-    // SAFETY: the caller's duty.
+    // SAFETY: with the GIL nobody calls a builtin while it is swapped.
     unsafe { ffi::golib_groups_take_back() }
 }
 
@@ -156,7 +156,7 @@ pub unsafe fn take_back() {
 /// # Safety
 /// The GIL is held.
 pub unsafe fn known() -> *mut PyObject {
-    // SAFETY: the caller's duty.
+    // SAFETY: makes a list, for which the GIL suffices.
     unsafe { ffi::golib_groups_known() }
 }
 
@@ -165,7 +165,7 @@ pub unsafe fn known() -> *mut PyObject {
 /// # Safety
 /// The GIL is held.
 pub unsafe fn patched() -> *mut PyObject {
-    // SAFETY: the caller's duty.
+    // SAFETY: makes a list, for which the GIL suffices.
     unsafe { ffi::golib_groups_patched() }
 }
 
@@ -174,6 +174,6 @@ pub unsafe fn patched() -> *mut PyObject {
 /// # Safety
 /// Called by the child's only thread.
 pub unsafe fn after_fork() {
-    // SAFETY: the caller's duty.
+    // SAFETY: no other thread is there.
     unsafe { ffi::golib_groups_in_child() }
 }

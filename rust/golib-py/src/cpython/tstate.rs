@@ -14,7 +14,7 @@ pub struct ThreadState(NonNull<PyThreadState>);
 
 // SAFETY: a pointer; each function below says which thread may call it when.
 unsafe impl Send for ThreadState {}
-// SAFETY: as above.
+// SAFETY: no method but the unsafe ones uses the pointer.
 unsafe impl Sync for ThreadState {}
 
 impl ThreadState {
@@ -51,7 +51,7 @@ impl ThreadState {
     /// The state is new or retired, and not attached; the stack is mapped, `hi` is page-aligned, and the stack outlives
     /// the goroutine (until [`retire`](Self::retire) or [`delete_current`](Self::delete_current)).
     pub unsafe fn arm(self, lo: *mut u8, hi: *mut u8) -> *mut u8 {
-        // SAFETY: the caller's duty, word for word.
+        // SAFETY: not attached, so nobody reads it; the stack outlives it.
         unsafe { ffi::golib_ts_arm(self.as_ptr(), lo.cast::<c_char>(), hi.cast::<c_char>()).cast() }
     }
 
@@ -60,7 +60,7 @@ impl ThreadState {
     /// # Safety
     /// The state is alive and used by nobody else.
     pub unsafe fn set_ident(self, ident: c_ulong) {
-        // SAFETY: the caller's duty.
+        // SAFETY: alive, and used by nobody else.
         unsafe { ffi::golib_ts_set_ident(self.as_ptr(), ident) }
     }
 
@@ -69,7 +69,7 @@ impl ThreadState {
     /// # Safety
     /// The state is alive.
     pub unsafe fn ident(self) -> c_ulong {
-        // SAFETY: the caller's duty.
+        // SAFETY: alive.
         unsafe { ffi::golib_ts_ident(self.as_ptr()) }
     }
 
@@ -81,7 +81,7 @@ impl ThreadState {
     /// # Safety
     /// The state is attached on this OS thread.
     pub unsafe fn mark_thread(self) -> Result<(), ()> {
-        // SAFETY: the caller's duty.
+        // SAFETY: attached here.
         if unsafe { ffi::golib_identity_mark(self.as_ptr()) } < 0 {
             return Err(());
         }
@@ -95,7 +95,7 @@ impl ThreadState {
     /// below must hold nothing that needs dropping, and have no landing pad (3.11 to 3.13 end the thread by unwinding).
     #[inline]
     pub unsafe fn attach(self) {
-        // SAFETY: the caller's duty.
+        // SAFETY: attached nowhere, and this thread has no state attached.
         unsafe { ffi::golib_ts_attach(self.as_ptr()) }
     }
 
@@ -105,7 +105,7 @@ impl ThreadState {
     /// The state is attached on this OS thread, which has no Python thread state of its own.
     #[inline]
     pub unsafe fn detach(self) {
-        // SAFETY: the caller's duty.
+        // SAFETY: attached here, and this thread has no other state.
         unsafe { ffi::golib_ts_detach(self.as_ptr()) }
     }
 
@@ -116,7 +116,7 @@ impl ThreadState {
     /// nowhere.
     #[inline]
     pub unsafe fn swap(self, to: Self) {
-        // SAFETY: the caller's duty.
+        // SAFETY: `self` is attached here and `to` nowhere.
         unsafe { ffi::golib_ts_swap(self.as_ptr(), to.as_ptr()) }
     }
 
@@ -126,7 +126,7 @@ impl ThreadState {
     /// As [`swap`](Self::swap).
     #[inline]
     pub unsafe fn swap_at_once(self, to: Self) -> bool {
-        // SAFETY: the caller's duty.
+        // SAFETY: `self` is attached here and `to` nowhere.
         unsafe { ffi::golib_ts_swap_at_once(self.as_ptr(), to.as_ptr()) != 0 }
     }
 
@@ -137,7 +137,7 @@ impl ThreadState {
     /// The state is attached on this OS thread, and no frame of its goroutine is left but the entry.
     #[inline]
     pub unsafe fn retire(self) -> Option<bool> {
-        // SAFETY: the caller's duty.
+        // SAFETY: attached here, with no frame left but the entry.
         let retired = unsafe { ffi::golib_ts_retire(self.as_ptr()) };
         (retired >= 0).then_some(retired != 0)
     }
@@ -148,7 +148,7 @@ impl ThreadState {
     /// As [`retire`](Self::retire), on the goroutine's own stack.
     #[inline]
     pub unsafe fn leave_thread(self) {
-        // SAFETY: the caller's duty.
+        // SAFETY: attached here, on the goroutine's own stack.
         unsafe { ffi::golib_identity_leave(self.as_ptr()) }
     }
 
@@ -158,7 +158,7 @@ impl ThreadState {
     /// # Safety
     /// As [`retire`](Self::retire); on the goroutine's own stack.
     pub unsafe fn drop_leftovers(self) -> bool {
-        // SAFETY: the caller's duty.
+        // SAFETY: attached here, on the goroutine's own stack: what it drops may run Python code.
         unsafe { ffi::golib_ts_drop(self.as_ptr()) != 0 }
     }
 
@@ -167,7 +167,7 @@ impl ThreadState {
     /// # Safety
     /// As [`drop_leftovers`](Self::drop_leftovers).
     pub unsafe fn abandon(self) {
-        // SAFETY: the caller's duty.
+        // SAFETY: attached here, on the goroutine's own stack.
         unsafe { ffi::golib_ts_abandon(self.as_ptr()) }
     }
 
@@ -176,7 +176,7 @@ impl ThreadState {
     /// # Safety
     /// The state is attached on this OS thread, and nobody uses it afterwards.
     pub unsafe fn delete_current(self) {
-        // SAFETY: the caller's duty.
+        // SAFETY: attached here, and never used again.
         unsafe { ffi::golib_ts_delete_current(self.as_ptr()) }
     }
 
@@ -186,7 +186,7 @@ impl ThreadState {
     /// The GIL is held; `ctx` is null or an owned reference to a `contextvars.Context` that nobody has entered.
     #[inline]
     pub unsafe fn set_vars(self, ctx: *mut PyObject) {
-        // SAFETY: the caller's duty.
+        // SAFETY: nobody has entered `ctx`, whose reference is given.
         unsafe { ffi::golib_ts_set_vars(self.as_ptr(), ctx) }
     }
 
@@ -202,7 +202,7 @@ impl ThreadState {
         args: *mut PyObject,
         kwargs: *mut PyObject,
     ) -> *mut PyObject {
-        // SAFETY: the caller's duty.
+        // SAFETY: attached here; the caller holds the arguments.
         unsafe { ffi::golib_call(self.as_ptr(), owner.cast(), function, args, kwargs) }
     }
 }
@@ -212,7 +212,7 @@ impl ThreadState {
 /// # Safety
 /// The GIL is held.
 pub unsafe fn ident_of(goid: u64) -> c_ulong {
-    // SAFETY: the caller's duty.
+    // SAFETY: reads the interpreter's range of idents, for which the GIL suffices.
     unsafe { ffi::golib_ident_of(goid) }
 }
 
@@ -224,7 +224,7 @@ pub unsafe fn ident_of(goid: u64) -> c_ulong {
 /// # Safety
 /// The thread's own state is attached; [`take_back_hooks`] comes before the handle dies.
 pub unsafe fn lend_hooks(owner: *mut PyObject) -> Result<(), ()> {
-    // SAFETY: the caller's duty.
+    // SAFETY: the attached state is the thread's own, and the handle is alive.
     if unsafe { ffi::golib_hooks_lend(owner.cast()) } < 0 {
         return Err(());
     }
@@ -236,7 +236,7 @@ pub unsafe fn lend_hooks(owner: *mut PyObject) -> Result<(), ()> {
 /// # Safety
 /// As [`lend_hooks`], on the same thread.
 pub unsafe fn take_back_hooks(owner: *mut PyObject) {
-    // SAFETY: the caller's duty.
+    // SAFETY: the attached state is the thread's own, and the handle is alive.
     unsafe { ffi::golib_hooks_take_back(owner.cast()) }
 }
 
@@ -245,7 +245,7 @@ pub unsafe fn take_back_hooks(owner: *mut PyObject) {
 /// # Safety
 /// The GIL is held.
 pub unsafe fn forget_hooks(owner: *mut PyObject) {
-    // SAFETY: the caller's duty.
+    // SAFETY: changes the list of what is lent, for which the GIL suffices.
     unsafe { ffi::golib_hooks_after_fork(owner.cast()) }
 }
 
@@ -254,7 +254,7 @@ pub unsafe fn forget_hooks(owner: *mut PyObject) {
 /// # Safety
 /// The thread's own state is attached.
 pub unsafe fn thread_save() -> *mut PyThreadState {
-    // SAFETY: the caller's duty.
+    // SAFETY: the attached state is the thread's own.
     unsafe { ffi::golib_thread_save() }
 }
 
@@ -263,7 +263,7 @@ pub unsafe fn thread_save() -> *mut PyThreadState {
 /// # Safety
 /// `ts` came from [`thread_save`] on this OS thread. As for [`ThreadState::attach`], this may not return.
 pub unsafe fn thread_restore(ts: *mut PyThreadState) {
-    // SAFETY: the caller's duty.
+    // SAFETY: `ts` is this thread's, and no state is attached.
     unsafe { ffi::golib_thread_restore(ts) }
 }
 
@@ -291,7 +291,7 @@ pub unsafe fn vars_for_spawn() -> Result<*mut PyObject, ()> {
 /// The GIL is held.
 pub unsafe fn unlink_all_chunks(except: Option<ThreadState>) {
     let except = except.map_or(std::ptr::null_mut(), ThreadState::as_ptr);
-    // SAFETY: the caller's duty.
+    // SAFETY: with the GIL no state runs; `except` is alive or null.
     unsafe { ffi::golib_ts_unlink_all(except) }
 }
 

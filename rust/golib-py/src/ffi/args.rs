@@ -34,12 +34,6 @@ impl<'a> Args<'a> {
         Args { args, n: n as usize, kwnames, _caller: PhantomData }
     }
 
-    /// As CPython passes them: the arguments, how many are positional, the others' names.
-    #[inline(always)]
-    pub(crate) fn as_raw<R>(self, take: impl FnOnce(*const Raw, Py_ssize_t, Raw) -> R) -> R {
-        take(self.args, self.n as Py_ssize_t, self.kwnames)
-    }
-
     /// How many positional ones.
     #[inline(always)]
     pub(crate) fn len(self) -> usize {
@@ -295,10 +289,6 @@ fn is_negative(gil: Gil<'_>, number: Ref<'_>) -> Outcome<bool> {
 pub(crate) fn integer_of(gil: Gil<'_>, number: Ref<'_>) -> Outcome<i64> {
     as_index(gil, number)
 }
-
-/// No arguments at all.
-pub(crate) const NO_ARGUMENTS: Args<'static> =
-    Args { args: ptr::null(), n: 0, kwnames: ptr::null_mut(), _caller: PhantomData };
 
 /// Nanoseconds in a second.
 pub(crate) const NS: f64 = 1e9;

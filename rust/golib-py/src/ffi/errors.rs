@@ -3,11 +3,11 @@
 use std::any::Any;
 use std::ffi::CStr;
 
-use pyo3::ffi::{self, Py_ssize_t};
+use pyo3::ffi;
 
 pub(crate) use crate::cpython::error::{fetch, restore};
 use crate::ffi::gil::Gil;
-use crate::ffi::obj::{unicode, Global, Raw};
+use crate::ffi::obj::Global;
 use crate::ffi::python;
 use crate::ffi::refs::{Outcome, Raised, Ref};
 
@@ -37,35 +37,6 @@ pub(crate) fn init(gil: Gil<'_>) -> Outcome<()> {
     names.iter().try_for_each(|(name, global)| {
         global.fill(python::import_from(gil, c"golib._errors", name))
     })
-}
-
-/// Raises `kind(text)`.
-///
-/// # Safety
-/// The GIL is held.
-#[cold]
-#[inline(never)]
-pub(crate) unsafe fn set(kind: Raw, text: &str) {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let text = unicode(text);
-        if !text.is_null() {
-            ffi::PyErr_SetObject(kind, text);
-            ffi::Py_DECREF(text);
-        }
-    }
-}
-
-/// Raises `kind(text)` and returns null.
-///
-/// # Safety
-/// The GIL is held.
-#[cold]
-#[inline(never)]
-pub(crate) unsafe fn raise(kind: Raw, text: &str) -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe { set(kind, text) };
-    std::ptr::null_mut()
 }
 
 /// Raises `kind(text)`.
@@ -110,21 +81,4 @@ pub(crate) fn send_on_closed(gil: Gil<'_>) -> Raised {
 pub(crate) unsafe fn panicked(payload: Box<dyn Any + Send>) {
     // SAFETY: the caller holds the GIL.
     let _ = internal(unsafe { Gil::assume() }, payload);
-}
-
-/// `str(object)` of a `str`, for messages.
-///
-/// # Safety
-/// The GIL is held; `object` is alive.
-pub(crate) unsafe fn text_of(object: Raw) -> String {
-    // SAFETY: the GIL is held; the buffer belongs to the object.
-    unsafe {
-        let mut len: Py_ssize_t = 0;
-        let utf8 = ffi::PyUnicode_AsUTF8AndSize(object, &mut len);
-        if utf8.is_null() {
-            ffi::PyErr_Clear();
-            return "?".to_owned();
-        }
-        String::from_utf8_lossy(std::slice::from_raw_parts(utf8.cast(), len as usize)).into_owned()
-    }
 }

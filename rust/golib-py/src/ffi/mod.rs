@@ -12,8 +12,6 @@
 //! | [`errors`] | exceptions: the classes of the Python layer, and how a failed wait is handled |
 //! | [`obj`], [`raw`] | the same without tokens |
 
-#![allow(dead_code, reason = "some of it is for the folders that are converted next")]
-
 pub(crate) mod args;
 pub(crate) mod class;
 pub(crate) mod errors;

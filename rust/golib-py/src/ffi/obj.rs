@@ -8,11 +8,10 @@
 //! 2. No [`Obj`] is dropped under a lock of the runtime: a finalizer may do anything.
 
 use std::ffi::CStr;
-use std::os::raw::c_char;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use pyo3::ffi::{self, PyObject, Py_ssize_t};
+use pyo3::ffi::{self, PyObject};
 
 /// A Python object as C sees it.
 pub(crate) type Raw = *mut PyObject;
@@ -25,28 +24,6 @@ pub(crate) unsafe fn none() -> Raw {
         let none = ffi::Py_None();
         ffi::Py_INCREF(none);
         none
-    }
-}
-
-/// A new reference to `True` or `False`.
-#[inline]
-pub(crate) unsafe fn boolean(value: bool) -> Raw {
-    // SAFETY: both live forever; the GIL is held.
-    unsafe {
-        let object = if value { ffi::Py_True() } else { ffi::Py_False() };
-        ffi::Py_INCREF(object);
-        object
-    }
-}
-
-/// `str` from Rust's text; null with an exception set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn unicode(text: &str) -> Raw {
-    // SAFETY: the text is UTF-8.
-    unsafe {
-        ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast::<c_char>(), text.len() as Py_ssize_t)
     }
 }
 
@@ -64,21 +41,8 @@ impl Obj {
     /// `raw` is an owned reference, not null.
     #[inline]
     pub(crate) unsafe fn owned(raw: Raw) -> Obj {
-        // SAFETY: the caller's duty.
+        // SAFETY: not null.
         Obj(unsafe { NonNull::new_unchecked(raw) })
-    }
-
-    /// Makes a reference of its own.
-    ///
-    /// # Safety
-    /// `raw` is alive; the GIL is held.
-    #[inline]
-    pub(crate) unsafe fn borrowed(raw: Raw) -> Obj {
-        // SAFETY: the caller's duty.
-        unsafe {
-            ffi::Py_INCREF(raw);
-            Obj::owned(raw)
-        }
     }
 
     /// The pointer, borrowed.
@@ -124,23 +88,6 @@ impl Global {
     pub(crate) fn set(&self, object: Raw) {
         self.0.store(object, Ordering::Relaxed);
     }
-
-    /// Sets it to `module.name`; false: an exception is set.
-    ///
-    /// # Safety
-    /// The GIL is held.
-    pub(crate) unsafe fn import(&self, module: &CStr, name: &CStr) -> bool {
-        // SAFETY: the GIL is held.
-        unsafe {
-            let module = ffi::PyImport_ImportModule(module.as_ptr());
-            if module.is_null() {
-                return false;
-            }
-            self.set(ffi::PyObject_GetAttrString(module, name.as_ptr()));
-            ffi::Py_DECREF(module);
-        }
-        !self.get().is_null()
-    }
 }
 
 /// The name of an attribute, made once. CPython's method cache keeps each name it was asked for by its address, so a
@@ -179,7 +126,7 @@ impl Name {
 /// # Safety
 /// `slot` is null or an owned reference; the GIL is held.
 pub(crate) unsafe fn clear(slot: *mut Raw) {
-    // SAFETY: the caller's duty; the slot is empty before the drop runs anything.
+    // SAFETY: the slot's reference is ours; the slot is empty before the drop runs anything.
     unsafe {
         let old = ptr::replace(slot, ptr::null_mut());
         ffi::Py_XDECREF(old);
@@ -199,7 +146,7 @@ pub(crate) unsafe fn visit(
     if object.is_null() {
         return 0;
     }
-    // SAFETY: the caller's duty.
+    // SAFETY: the collector's own function, with what it wants.
     unsafe { visit(object, arg) }
 }
 
@@ -214,7 +161,7 @@ pub(crate) unsafe fn visit_all<const N: usize>(
     visitor: ffi::visitproc,
     arg: *mut std::os::raw::c_void,
 ) -> i32 {
-    // SAFETY: the caller's duty; instances of heap types own a reference to their type.
+    // SAFETY: the instance is alive; those of heap types own a reference to their type.
     unsafe {
         let mut stop = visit(ffi::Py_TYPE(slf).cast(), visitor, arg);
         for object in objects {

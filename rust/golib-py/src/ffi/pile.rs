@@ -37,7 +37,7 @@ impl Pile {
         // SAFETY: made by push.
         let object = unsafe { (*self.0).pop() };
         if object.is_none() {
-            // SAFETY: as above, and ours.
+            // SAFETY: made by Box in push, and nobody has it any more.
             drop(unsafe { Box::from_raw(self.0) });
             self.0 = ptr::null_mut();
         }

@@ -186,19 +186,8 @@ kinds! {
     is_callable = PyCallable_Check;
     is_int = PyLong_Check;
     is_str = PyUnicode_Check;
-    is_tuple = PyTuple_Check;
-    is_dict = PyDict_Check;
     /// An instance of BaseException.
     is_exception = PyExceptionInstance_Check;
-    /// A class below BaseException.
-    is_exception_class = PyExceptionClass_Check;
-}
-
-/// The class of `object` is `class` or below it.
-#[inline]
-pub(crate) fn is_instance(_gil: Gil<'_>, object: Ref<'_>, class: Ref<'_>) -> bool {
-    // SAFETY: both are alive, and `class` is a class.
-    unsafe { ffi::PyObject_TypeCheck(object.as_raw(), class.as_raw().cast()) != 0 }
 }
 
 /// The name of an object's class, for messages.
@@ -258,12 +247,6 @@ pub(crate) fn set_attribute(
     Ok(())
 }
 
-/// `object.<name>`, of a `str`. Runs Python code.
-pub(crate) fn attribute_named(_gil: Gil<'_>, object: Ref<'_>, name: Ref<'_>) -> Outcome<New> {
-    // SAFETY: both are alive.
-    unsafe { New::made(ffi::PyObject_GetAttr(object.as_raw(), name.as_raw())) }
-}
-
 /// `module.<name>`. Runs Python code.
 pub(crate) fn import_from(gil: Gil<'_>, module: &CStr, name: &CStr) -> Outcome<New> {
     let module = import(gil, module)?;
@@ -296,18 +279,6 @@ pub(crate) fn call2(_gil: Gil<'_>, function: Ref<'_>, a: Ref<'_>, b: Ref<'_>) ->
             null,
         ))
     }
-}
-
-/// `function(*args, **kwargs)`, of a tuple, and a dict or nothing. Runs Python code.
-pub(crate) fn call(
-    _gil: Gil<'_>,
-    function: Ref<'_>,
-    args: Ref<'_>,
-    kwargs: Option<Ref<'_>>,
-) -> Outcome<New> {
-    let kwargs = kwargs.map_or(ptr::null_mut(), Ref::as_raw);
-    // SAFETY: all are alive.
-    unsafe { New::made(ffi::PyObject_Call(function.as_raw(), args.as_raw(), kwargs)) }
 }
 
 /// A tuple of `items`, which it takes over.

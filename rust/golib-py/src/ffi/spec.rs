@@ -176,12 +176,6 @@ impl<T: Class> TypeSpec<T> {
             // SAFETY: CPython calls slots with the GIL, and holds the instance.
             unsafe { answer(the::<F>()(Gil::assume(), this(slf))) }
         }
-        /// `__await__`.
-        awaits = Py_am_await:
-            [for<'a> Fn(Gil<'a>, &'a Object<T>) -> Outcome<New> + Copy] => |slf: Raw| -> Raw {
-            // SAFETY: CPython calls slots with the GIL, and holds the instance.
-            unsafe { answer(the::<F>()(Gil::assume(), this(slf))) }
-        }
     }
 
     /// A call of the type, by the vectorcall protocol: instead of `__new__`, except for subclasses.

@@ -252,7 +252,7 @@ fn send_now(gil: Gil<'_>, timer: &Object<Timer>, now_ns: i64) -> bool {
     }
     // SAFETY: the bell is taken back before it is freed.
     let bell = unsafe { &*bell(gil, timer) };
-    // SAFETY: as above.
+    // SAFETY: the bell lives until it has been taken back, by 4.
     !matches!(guard(gil, || unsafe { h.send_or_leave(value, bell) }.is_ok()), Ok(false))
 }
 

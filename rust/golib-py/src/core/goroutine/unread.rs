@@ -102,7 +102,7 @@ impl GoroutineObj {
     pub(crate) unsafe fn read_error(slf: Raw) -> Raw {
         // SAFETY: a handle, with the GIL.
         unsafe { is_read(Gil::assume(), this::<Goroutine>(slf)) };
-        // SAFETY: as above.
+        // SAFETY: a handle, which keeps its error.
         unsafe { GoroutineObj::error(slf) }
     }
 }

@@ -94,7 +94,7 @@ pub(crate) unsafe fn make_type<T>(
         flags: (ffi::Py_TPFLAGS_DEFAULT | flags) as c_uint,
         slots: slots.as_mut_ptr(),
     };
-    // SAFETY: the caller's duty; CPython copies the spec.
+    // SAFETY: the slots fit instances of `T`; CPython copies the spec.
     unsafe { ffi::PyType_FromSpec(&mut spec) }
 }
 
@@ -118,7 +118,7 @@ pub(crate) trait Container {
 /// # Safety
 /// The last reference is gone.
 pub(crate) unsafe extern "C-unwind" fn dealloc<T: Container>(slf: Raw) {
-    // SAFETY: the caller's duty.
+    // SAFETY: the last reference is gone: nobody sees the instance.
     unsafe {
         ffi::PyObject_GC_UnTrack(slf.cast());
         object::trashcan(slf, dealloc::<T>, T::free);
@@ -130,7 +130,7 @@ pub(crate) unsafe extern "C-unwind" fn dealloc<T: Container>(slf: Raw) {
 /// # Safety
 /// Its fields have been dropped; nobody uses it any more.
 pub(crate) unsafe fn free_instance(slf: Raw) {
-    // SAFETY: the caller's duty; instances of heap types own a reference to their type.
+    // SAFETY: nobody uses it any more; instances of heap types own a reference to their type.
     unsafe {
         let class = ffi::Py_TYPE(slf);
         if let Some(free) = (*class).tp_free {

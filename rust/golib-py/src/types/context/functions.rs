@@ -105,7 +105,7 @@ unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void)
 
 impl Container for FunctionObj {
     unsafe extern "C-unwind" fn free(slf: Raw) {
-        // SAFETY: as the trait says.
+        // SAFETY: the last reference is gone, and the collector does not know the instance.
         unsafe {
             obj::clear(&raw mut (*instance::<FunctionObj>(slf)).ctx);
             free_instance(slf);

@@ -145,6 +145,6 @@ pub(super) unsafe extern "C" fn wake(address: *const c_void, n: c_int) {
 pub(super) fn after_fork() {
     COUNT.store(0, Ordering::Relaxed);
     // The child's only thread has the table. It may have been in use at the fork: it is forgotten, not freed.
-    // SAFETY: as above.
+    // SAFETY: no other thread is there.
     unsafe { ptr::write(LOT.0.get(), None) };
 }

@@ -108,7 +108,7 @@ pub(crate) static FUNCTIONS: Table<[PyMethodDef; 7]> = Table([
 /// # Safety
 /// Called by the child's only thread.
 pub(crate) unsafe fn after_fork() {
-    // SAFETY: the caller's duty.
+    // SAFETY: no other thread is there.
     unsafe {
         lot::after_fork();
         line::after_fork();

@@ -19,7 +19,7 @@
 //! }
 //!
 //! // One that can park: `entry!` makes the C function, and the constant for the table.
-//! entry! { WAIT: golib_entry_event_wait => event_wait(entry, event: &Event, args: Args) {
+//! entry! { WAIT: golib_entry_event_wait => event_wait keywords(entry, event: Event, args) {
 //!     let [timeout] = args.parse(entry.gil(), "wait", &[c"timeout"], 0)?;
 //!     let until = wait_of(entry.gil(), timeout)?;
 //!     entry.wait(|| event.core.wait(until))?; // no token from before this line can be used after it

@@ -9,8 +9,9 @@
 //! | [`python`] | the functions of the C API that are used |
 //! | [`class`], [`spec`], [`methods`], [`args`] | types, their methods and properties, the meaning of a call's
 //!   arguments |
-//! | [`errors`] | exceptions: the classes of the Python layer, and how a failed wait is handled |
-//! | [`obj`], [`raw`] | the same without tokens |
+//! | [`errors`] | exceptions: the classes of the Python layer, and how to raise them |
+//! | [`obj`] | values in structures of Rust's, and what lives as long as the process |
+//! | [`raw`] | for C's tables and callbacks: types and calls into the runtime without tokens |
 
 pub(crate) mod args;
 pub(crate) mod class;

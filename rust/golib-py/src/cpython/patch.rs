@@ -121,7 +121,7 @@ pub unsafe fn set_lines(lines: &'static Lines) {
 /// # Safety
 /// The GIL is held.
 pub unsafe fn thread_failed(function: *mut PyObject) {
-    // SAFETY: the caller's duty.
+    // SAFETY: `function` is alive; the exception that is set is reported and cleared.
     unsafe { ffi::golib_thread_failed(function) }
 }
 

@@ -7,7 +7,7 @@ use pyo3::ffi;
 
 pub(crate) use crate::cpython::error::{fetch, restore};
 use crate::ffi::gil::Gil;
-use crate::ffi::obj::Global;
+use crate::ffi::obj::{unicode, Global, Raw};
 use crate::ffi::python;
 use crate::ffi::refs::{Outcome, Raised, Ref};
 
@@ -37,6 +37,35 @@ pub(crate) fn init(gil: Gil<'_>) -> Outcome<()> {
     names.iter().try_for_each(|(name, global)| {
         global.fill(python::import_from(gil, c"golib._errors", name))
     })
+}
+
+/// Raises `kind(text)`.
+///
+/// # Safety
+/// The GIL is held.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn set(kind: Raw, text: &str) {
+    // SAFETY: the GIL is held.
+    unsafe {
+        let text = unicode(text);
+        if !text.is_null() {
+            ffi::PyErr_SetObject(kind, text);
+            ffi::Py_DECREF(text);
+        }
+    }
+}
+
+/// Raises `kind(text)` and returns null.
+///
+/// # Safety
+/// The GIL is held.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn raise(kind: Raw, text: &str) -> Raw {
+    // SAFETY: the GIL is held.
+    unsafe { set(kind, text) };
+    std::ptr::null_mut()
 }
 
 /// Raises `kind(text)`.

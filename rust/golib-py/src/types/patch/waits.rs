@@ -56,7 +56,7 @@ pub(super) unsafe fn repeat(
         match guard_wait(record, &mut wait) {
             Some(Ok(())) => return WOKEN,
             Some(Err(error)) => {
-                // SAFETY: the caller's duty; that wait is over.
+                // SAFETY: the GIL is held, and that wait is over.
                 if let Some(outcome) = unsafe { outcome(error) } {
                     return outcome;
                 }

@@ -49,6 +49,7 @@ MODES = ["main", "goroutine", "threads"]
 #: "mode test-id" (patterns) -> why the outcome differs.
 DIFFERENCES: dict[str, str] = {
     "goroutine test.test_selectors.*.test_select_interrupt_*": "sets a signal handler, as only a main thread may",
+    "goroutine test.test_socket.*nterrupted*": "sets a signal handler, as only a main thread may",
     "goroutine test.test_socketserver.SocketWriterTest.test_write": "sets a signal handler, as only a main thread may",
     "* test.test_threading.ExceptHookTests.test_excepthook_thread_None": "_thread._excepthook, in C, prints the OS thread's ident when it is given no Thread",
     "goroutine test.test_threading.InterruptMainTests.*": "not the main thread: signals and KeyboardInterrupt go to the main goroutine",

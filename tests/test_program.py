@@ -173,7 +173,8 @@ CASES: dict[str, Case] = {
         "signal.signal(signal.SIGTERM, lambda *a: None)\nprint(threading.active_count())"
     ),
     "threads are joined": script(
-        "import threading, time\ndef f():\n    time.sleep(0.05); print('thread')\nthreading.Thread(target=f).start()\nprint('main')"
+        "import threading\ne = threading.Event()\ndef f():\n    e.wait(); print('thread')\n"
+        "threading.Thread(target=f).start()\nprint('main', flush=True)\ne.set()"
     ),
     "daemon threads are not": script(
         "import threading, time\nthreading.Thread(target=time.sleep, args=(30,), daemon=True).start()\nprint('main')"

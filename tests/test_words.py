@@ -105,7 +105,6 @@ def test_a_scope_refuses_it_too():
         ("golib", "Queue", "use golib.Chan"),
         ("golib", "gather", "use golib.scope()"),
         ("golib", "dial", "golib.net.dial is meant?"),
-        ("golib", "patch", "golib has no patch yet"),
         ("golib.time", "sleep", "golib.sleep is meant?"),
         ("golib.time", "monotonic", "the standard library's, `import time`"),
         ("golib.signal", "SIGTERM", "the standard library's, `import signal`"),

@@ -46,11 +46,6 @@ _ELSEWHERE = {
     "withvalue": "golib.context.with_value",
 }
 
-#: Planned modules.
-_PLANNED = {
-    "patch": "nothing has to be patched: what blocks in C blocks its own OS thread only",
-}
-
 
 def missing(module: str, name: str) -> AttributeError:
     """The AttributeError for a module's `__getattr__`: it names the place of a similar name, if golib has one."""
@@ -63,8 +58,6 @@ def missing(module: str, name: str) -> AttributeError:
 
 
 def _hint(module: str, name: str) -> str:
-    if module == "golib" and name in _PLANNED:
-        return f"golib has no {name} yet; {_PLANNED[name]}"
     plain = _plain(name)
     for where in _MODULES:
         found: ModuleType = importlib.import_module(where)

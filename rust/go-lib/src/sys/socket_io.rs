@@ -4,7 +4,7 @@
 use std::io;
 use std::mem::{size_of, zeroed, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// The address of one end of a socket.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,15 +52,11 @@ pub(crate) fn recv_from(
     fd: BorrowedFd<'_>,
     buf: &mut [MaybeUninit<u8>],
 ) -> io::Result<(usize, Address)> {
-    let mut n = 0;
-    let from = name(|addr, len| {
-        let fd = fd.as_raw_fd();
+    name(|addr, len| {
+        let (fd, room) = (fd.as_raw_fd(), buf.as_mut_ptr().cast());
         // SAFETY: as in recv; `name` passes room for an address, and its size.
-        let r = unsafe { libc::recvfrom(fd, buf.as_mut_ptr().cast(), buf.len(), 0, addr, len) };
-        n = r.max(0) as usize;
-        r
-    })?;
-    Ok((n, from))
+        check(unsafe { libc::recvfrom(fd, room, buf.len(), 0, addr, len) })
+    })
 }
 
 /// Sends one datagram.
@@ -87,22 +83,23 @@ pub(crate) fn send_to(fd: BorrowedFd<'_>, data: &[u8], to: &SocketAddr) -> io::R
 }
 
 fn v4(addr: &SocketAddrV4) -> libc::sockaddr_in {
-    libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
-        sin_port: addr.port().to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(addr.ip().octets()) },
-        sin_zero: [0; 8],
-    }
+    // SAFETY: all zeros is a value. Some systems have a length in it as well, which their kernels fill in.
+    let mut raw: libc::sockaddr_in = unsafe { zeroed() };
+    raw.sin_family = libc::AF_INET as libc::sa_family_t;
+    raw.sin_port = addr.port().to_be();
+    raw.sin_addr.s_addr = u32::from_ne_bytes(addr.ip().octets());
+    raw
 }
 
 fn v6(addr: &SocketAddrV6) -> libc::sockaddr_in6 {
-    libc::sockaddr_in6 {
-        sin6_family: libc::AF_INET6 as libc::sa_family_t,
-        sin6_port: addr.port().to_be(),
-        sin6_flowinfo: addr.flowinfo().to_be(),
-        sin6_addr: libc::in6_addr { s6_addr: addr.ip().octets() },
-        sin6_scope_id: addr.scope_id(),
-    }
+    // SAFETY: as for `sockaddr_in`.
+    let mut raw: libc::sockaddr_in6 = unsafe { zeroed() };
+    raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+    raw.sin6_port = addr.port().to_be();
+    raw.sin6_flowinfo = addr.flowinfo().to_be();
+    raw.sin6_addr.s6_addr = addr.ip().octets();
+    raw.sin6_scope_id = addr.scope_id();
+    raw
 }
 
 /// Takes a connection, which does not block, with the address of its other end.
@@ -110,15 +107,8 @@ fn v6(addr: &SocketAddrV6) -> libc::sockaddr_in6 {
 /// # Errors
 /// The OS's; `WouldBlock` if there is none.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
-    let mut accepted = -1;
-    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    let peer = name(|addr, len| {
-        // SAFETY: `name` passes room for an address, and its size.
-        accepted = unsafe { libc::accept4(fd.as_raw_fd(), addr, len, flags) };
-        accepted as isize
-    })?;
-    // SAFETY: a new descriptor, ours.
-    Ok((unsafe { OwnedFd::from_raw_fd(accepted) }, peer))
+    // SAFETY: `name` passes room for an address, and its size.
+    name(|addr, len| unsafe { super::socket::accept_from(fd, addr, len) })
 }
 
 /// The address that the socket is bound to.
@@ -127,7 +117,8 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
 /// The OS's.
 pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<Address> {
     // SAFETY: `name` passes room for an address, and its size.
-    name(|addr, len| unsafe { libc::getsockname(fd.as_raw_fd(), addr, len) as isize })
+    let call = |addr, len| check(unsafe { libc::getsockname(fd.as_raw_fd(), addr, len) } as isize);
+    Ok(name(call)?.1)
 }
 
 /// The address of the other end.
@@ -136,18 +127,19 @@ pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<Address> {
 /// The OS's; there may be none.
 pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<Address> {
     // SAFETY: `name` passes room for an address, and its size.
-    name(|addr, len| unsafe { libc::getpeername(fd.as_raw_fd(), addr, len) as isize })
+    let call = |addr, len| check(unsafe { libc::getpeername(fd.as_raw_fd(), addr, len) } as isize);
+    Ok(name(call)?.1)
 }
 
 /// Calls what fills in an address; it returns less than 0 for an error.
-fn name(
-    mut call: impl FnMut(*mut libc::sockaddr, *mut libc::socklen_t) -> isize,
-) -> io::Result<Address> {
+fn name<T>(
+    call: impl FnOnce(*mut libc::sockaddr, *mut libc::socklen_t) -> io::Result<T>,
+) -> io::Result<(T, Address)> {
     // SAFETY: all zeros are a sockaddr_storage of no family.
     let mut room: libc::sockaddr_storage = unsafe { zeroed() };
     let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    check(call((&raw mut room).cast(), &mut len))?;
-    Ok(address(&room, len as usize))
+    let result = call((&raw mut room).cast(), &mut len)?;
+    Ok((result, address(&room, len as usize)))
 }
 
 fn address(room: &libc::sockaddr_storage, len: usize) -> Address {

@@ -27,13 +27,19 @@ pub(super) fn stream(family: i32) -> io::Result<OwnedFd> {
     prepared(fd)
 }
 
-/// Takes a connection; it does not block.
+/// Takes a connection; it does not block. The address of its other end goes to `addr`, unless that is null.
 ///
 /// # Errors
 /// The OS's; `WouldBlock` if there is none.
-pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let (addr, len) = (std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: no address is asked for; the descriptor is ours.
+///
+/// # Safety
+/// `addr` has room for `len` bytes, or both are null.
+pub(crate) unsafe fn accept_from(
+    fd: BorrowedFd<'_>,
+    addr: *mut libc::sockaddr,
+    len: *mut libc::socklen_t,
+) -> io::Result<OwnedFd> {
+    // SAFETY: the caller passes room for an address, or none; the descriptor is ours.
     let fd = unsafe { OwnedFd::from_raw_fd(check(libc::accept(fd.as_raw_fd(), addr, len))?) };
     prepared(fd)
 }

@@ -15,14 +15,20 @@ pub(super) fn stream(family: i32) -> io::Result<OwnedFd> {
     unsafe { Ok(OwnedFd::from_raw_fd(check(libc::socket(family, kind, 0))?)) }
 }
 
-/// Takes a connection; it does not block.
+/// Takes a connection; it does not block. The address of its other end goes to `addr`, unless that is null.
 ///
 /// # Errors
 /// The OS's; `WouldBlock` if there is none.
-pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let (addr, len) = (std::ptr::null_mut(), std::ptr::null_mut());
+///
+/// # Safety
+/// `addr` has room for `len` bytes, or both are null.
+pub(crate) unsafe fn accept_from(
+    fd: BorrowedFd<'_>,
+    addr: *mut libc::sockaddr,
+    len: *mut libc::socklen_t,
+) -> io::Result<OwnedFd> {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: no address is asked for; the descriptor is ours.
+    // SAFETY: the caller passes room for an address, or none; the descriptor is ours.
     unsafe {
         let fd = check(libc::accept4(fd.as_raw_fd(), addr, len, flags))?;
         Ok(OwnedFd::from_raw_fd(fd))

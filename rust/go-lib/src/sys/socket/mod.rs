@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `tcp_socket(addr)` | a TCP socket of the address's family, which does not block |
 //! | `connect(fd, addr)` | begins to connect; false: it goes on, and the socket's error tells how it ended |
-//! | `accept(fd)` | takes a connection, which does not block, or fails with `WouldBlock` |
+//! | `accept_from(fd, addr, len)` | takes a connection, which does not block, or fails with `WouldBlock` |
 //! | `set_backlog(fd, n)` | how many connections may wait to be accepted |
 //!
 //! | backend | where |
@@ -22,11 +22,23 @@ mod linux;
 mod posix;
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use bsd::accept;
+pub(crate) use bsd::accept_from;
 #[cfg(not(target_os = "linux"))]
 use bsd::stream;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::accept;
+pub(crate) use linux::accept_from;
 #[cfg(target_os = "linux")]
 use linux::stream;
 pub(crate) use posix::{connect, set_backlog, tcp_socket};
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// Takes a connection; it does not block.
+///
+/// # Errors
+/// The OS's; `WouldBlock` if there is none.
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: no address is asked for.
+    unsafe { accept_from(fd, std::ptr::null_mut(), std::ptr::null_mut()) }
+}

@@ -17,6 +17,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <stddef.h>
 #include <string.h>
 
 /* What CPython's buffered objects begin with; probed. */
@@ -32,6 +33,9 @@ typedef struct {
     volatile unsigned long owner;
 } buffered;
 
+const size_t golib_buffered_owner = offsetof(buffered, owner);
+
+_Static_assert(offsetof(buffered, owner) < 128, "tls_scan.c looks for a short offset");
 _Static_assert(sizeof(unsigned long) == sizeof(void *), "an owner is a word");
 
 /* A look from time to time: a thread that was inside before the group was patched does not say when it leaves. */

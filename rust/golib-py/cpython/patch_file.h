@@ -10,6 +10,9 @@ typedef struct golib_held {
     struct golib_held *next;
 } golib_held;
 
+/* Where in a buffered file lies the OS thread that is inside. */
+extern const size_t golib_buffered_owner;
+
 /* The goroutine with this ident parks inside these files: they are the goroutine's, and no OS thread's. */
 void golib_disown_files(const golib_held *held, unsigned long ident);
 

@@ -5,13 +5,15 @@
  *    in shared builds of 3.12+, where it takes a call to find. Found by following each such address through the machine
  *    code until it is dead; a function in which that cannot be followed counts too.
  * 2. Those that ask which OS thread they run on, found by the calls that ask. The eval loop asks too (3.11), but keeps no
- *    answer. _io's buffered objects hold a lock that remembers it while they call the raw object; found by their types, and
- *    listed apart: they may be left once the answer has been corrected (patch_file.c).
+ *    answer. _io's buffered objects hold a lock that remembers it while they call the raw object; found by their types, or
+ *    by who calls them and where they keep the answer, and listed apart: they may be left once the answer has been
+ *    corrected (patch_file.c).
  *
  * Found once, at the first go(): a few milliseconds for the bytes of the interpreter's text.
  */
 #include "internal.h"
 #include "movable.h"
+#include "patch_file.h"
 
 #include <elf.h>
 #include <link.h>
@@ -47,7 +49,7 @@ static void add(golib_range range)
 }
 
 /* Functions of buffered files, sorted; those of `found` among them count as such first. */
-enum { MOST_BUFFERED = 64 };
+enum { MOST_BUFFERED = 128 };
 static struct {
     golib_range ranges[MOST_BUFFERED];
     int n;
@@ -349,6 +351,70 @@ static void add_other_parts(int first, const golib_range *but, int n_but)
     }
 }
 
+/* Does what follows a call that asks put the answer where a buffered file keeps its owner? */
+static int notes_owner(const uint8_t *call)
+{
+    enum { NEAR = 24 };
+    const uint8_t *next = call + (*call == 0xe8 ? 5 : 6);
+    for (const uint8_t *p = next; p < next + NEAR; p++) {
+        /* mov %rax, disp8(%reg); %rsp and %r12 take one byte more */
+        if ((p[0] & 0xfe) == 0x48 && p[1] == 0x89 && (p[2] & 0xf8) == 0x40 &&
+            p[(p[2] & 7) == 4 ? 4 : 3] == golib_buffered_owner)
+            return 1;
+    }
+    return 0;
+}
+
+/* Does a function of buffered files call (or end with) the one that begins here? */
+static int is_called_by_buffered(const uint8_t *function)
+{
+    for (int i = 0; i < buffered_ranges.n; i++) {
+        for (const uint8_t *p = buffered_ranges.ranges[i].begin; p + 5 <= buffered_ranges.ranges[i].end; p++) {
+            int32_t off;
+            if (*p != 0xe8 && *p != 0xe9)
+                continue;
+            memcpy(&off, p + 1, 4);
+            if (p + 5 + off == function)
+                return 1;
+        }
+    }
+    return 0;
+}
+
+/* A link-time optimiser that sorts functions by heat puts a helper of bufferedio.c anywhere. One that takes a file's lock
+ * is known by who calls it and by what it does with the answer. 1: this one is, and is among the buffered now. */
+static int add_helper(const uint8_t *asker)
+{
+    golib_range parts[MOST_PARTS];
+    int n = notes_owner(asker) ? golib_parts_of(asker, parts, MOST_PARTS) : 0, is_helper = 0;
+    for (int i = 0; i < n; i++)
+        is_helper |= is_called_by_buffered(parts[i].begin);
+    for (int i = 0; i < n && is_helper; i++) {
+        if (is_of_buffered(parts[i].begin))
+            continue;
+        if (buffered_ranges.n == MOST_BUFFERED) {
+            found.full = 1;
+            break;
+        }
+        buffered_ranges.ranges[buffered_ranges.n++] = parts[i];
+    }
+    return is_helper;
+}
+
+/* Helpers may call each other. */
+static void add_helpers(void)
+{
+    golib_range asks;
+    for (int more = 1; more && !found.full;) {
+        more = 0;
+        for (int i = 0; i < askers.n; i++) {
+            if (golib_cfi_function(askers.at[i], &asks) && !is_of_buffered(asks.begin))
+                more |= add_helper(askers.at[i]);
+        }
+    }
+    qsort(buffered_ranges.ranges, (size_t)buffered_ranges.n, sizeof *buffered_ranges.ranges, compare);
+}
+
 /* 1, and what asks for the thread (2). The eval loop keeps no answer. */
 static int scan_code(const void *interpreter)
 {
@@ -365,6 +431,7 @@ static int scan_code(const void *interpreter)
         scan_text(&texts[i]);
     add_other_parts(0, NULL, 0);
     int first = found.n;
+    add_helpers();
     for (int i = 0; i < askers.n; i++) {
         if (golib_cfi_function(askers.at[i], &asks) && !is_one_of(&asks, eval, n_eval) && !is_of_buffered(asks.begin))
             add(asks);

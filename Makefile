@@ -55,7 +55,7 @@ build: $(VENV)/.build ## build golib and install it into the virtual environment
 
 .PHONY: demo
 demo: build $(VENV)/.group-demo ## the claim with times, beside a loop, threads and asyncio; then the main job on real input (ARGS=--check)
-	$(py) examples/python/compare.py
+	$(py) examples/python/compare.py $(if $(filter --check,$(ARGS)),--quick)
 	$(py) examples/python/index_tree.py $(ARGS)
 
 ## Tests --------------------------------------------------------------------------------------------------------------

@@ -322,7 +322,10 @@ ROWS = [
 def measure_apart(row: int, peer: str) -> float | str:
     """A figure from a process of its own; why there is none."""
     command = [sys.executable, __file__, "--cell", str(row), peer, *(["--quick"] if QUICK else [])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        return "> 120 s"
     if done.returncode == 0:
         return float(done.stdout)
     return done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import os
 import pathlib
@@ -92,8 +93,10 @@ def test_both_directions_at_once(tls):
     client, server = tls
 
     def echo():
-        while data := server.recv(65536):
-            server.sendall(data)
+        # After a close without `unwrap`, newer releases of OpenSSL fail instead of reading nothing.
+        with contextlib.suppress(BrokenPipeError):
+            while data := server.recv(65536):
+                server.sendall(data)
 
     g = golib.go(echo)
     data = os.urandom(300_000)

@@ -126,6 +126,12 @@ static int take_turn(golib_fd_wait *w, int *queued, const golib_caller *record)
     }
 }
 
+int golib_fd_take_turn(golib_fd_wait *w, const golib_caller *record)
+{
+    int queued;
+    return take_turn(w, &queued, record);
+}
+
 int golib_fd_block(golib_fd_wait *w, const golib_caller *record)
 {
     int outcome, queued = 0;

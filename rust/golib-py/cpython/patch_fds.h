@@ -12,8 +12,8 @@
  * 1. A number is no identity. A registration is used again if the kernel says that the number still stands for the same
  *    file, or if the caller knows it: a socket object carries a mark (patch_socket.c).
  * 2. Whatever closes a number, or makes it another file's, calls golib_fd_forget first: close, detach, os.close, os.dup2.
- * 3. One goroutine at a time has the turn in a direction, from its first wait to golib_fd_done. Others queue for it: they
- *    try again when they get it, since what the first one left is theirs.
+ * 3. One goroutine at a time has the turn in a direction, from its first wait or golib_fd_take_turn to golib_fd_done.
+ *    Others queue for it: they try again when they get it, since what the first one left is theirs.
  * 4. In a forked child the table is empty: the parent's poller has what was registered.
  */
 #ifndef GOLIB_PATCH_FDS_H
@@ -37,6 +37,9 @@ typedef struct golib_fd_wait {
 int golib_fd_find(golib_fd_wait *w);
 /* An operation begins: 1 if it would be in vain, because the last one took all and nothing came since. */
 int golib_fd_prepare(golib_fd_wait *w);
+/* Takes the turn before the first look, for an operation that may block although the look said that it would not. As
+ * golib_fd_block; the registration was found. */
+int golib_fd_take_turn(golib_fd_wait *w, const golib_caller *record);
 /* Waits until it is worth trying again. GOLIB_CLOSED: the number was closed meanwhile. */
 int golib_fd_block(golib_fd_wait *w, const golib_caller *record);
 /* The operation is over: the next in line may begin. */

@@ -35,13 +35,9 @@ int golib_sock_begin(golib_fd_wait *w, golib_sock *s, int mode)
     return outcome;
 }
 
-int golib_sock_block(golib_fd_wait *w, golib_sock *s, const golib_caller *record)
+/* What the outcome of a wait means for the caller: 0, or -1 with an exception set. */
+static int answer(int outcome, const golib_fd_wait *w, const golib_sock *s)
 {
-    if (!w->until) {
-        int64_t timeout = golib_sock_timeout(s);
-        w->until = timeout > 0 ? golib_waits_table->now() + timeout : GOLIB_FOR_EVER;
-    }
-    int outcome = golib_fd_block(w, record);
     if (outcome == GOLIB_TIMED_OUT) {
         PyErr_SetString(PyExc_TimeoutError, "timed out");
         return -1;
@@ -51,6 +47,26 @@ int golib_sock_block(golib_fd_wait *w, golib_sock *s, const golib_caller *record
         return -1;
     }
     return outcome < 0 ? -1 : 0;
+}
+
+static void set_until(golib_fd_wait *w, const golib_sock *s)
+{
+    if (!w->until) {
+        int64_t timeout = golib_sock_timeout(s);
+        w->until = timeout > 0 ? golib_waits_table->now() + timeout : GOLIB_FOR_EVER;
+    }
+}
+
+int golib_sock_block(golib_fd_wait *w, golib_sock *s, const golib_caller *record)
+{
+    set_until(w, s);
+    return answer(golib_fd_block(w, record), w, s);
+}
+
+static int take_turn(golib_fd_wait *w, golib_sock *s, const golib_caller *record)
+{
+    set_until(w, s);
+    return answer(golib_fd_take_turn(w, record), w, s);
 }
 
 int golib_sock_probe(void)
@@ -165,16 +181,18 @@ __attribute__((noinline)) static int listens(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) == 0 && yes;
 }
 
-static PyObject *wait_and_call(golib_invocation *call, const golib_caller *record)
+/* The kernel has no accept that does not block whatever the flags of the socket, which other processes may share. So one
+ * goroutine at a time looks and accepts: what it has seen, no other one takes before it. */
+static PyObject *wait_and_accept(golib_invocation *call, const golib_caller *record)
 {
     golib_sock *s = (golib_sock *)call->self;
-    const manner *m = call->p->detail;
     golib_fd_wait w;
-    if (golib_sock_begin(&w, s, m->mode) != GOLIB_WOKEN)
+    if (golib_sock_begin(&w, s, GOLIB_READ) != GOLIB_WOKEN)
         return golib_original(call);
-    golib_fd_prepare(&w);
-    int left = 0;
-    while (!left && !golib_fd_is_ready(w.fd, m->mode))
+    int left = take_turn(&w, s, record) < 0;
+    if (!left)
+        golib_fd_prepare(&w);
+    while (!left && !golib_fd_is_ready(w.fd, GOLIB_READ))
         left = golib_sock_block(&w, s, record) < 0;
     PyObject *result = left ? NULL : golib_original(call);
     golib_fd_done(&w);
@@ -254,7 +272,7 @@ static PyObject *plain_body(golib_invocation *call, const golib_caller *record)
     if (!golib_sock_may_wait(s) || !without_keywords(call, &plain, args) || (flags = flags_of(&plain)) < 0)
         return golib_original(call);
     if (m->flags_at < 0)
-        return golib_sock_timeout(s) > 0 || listens(s->fd) ? wait_and_call(call, record) : golib_original(call);
+        return golib_sock_timeout(s) > 0 || listens(s->fd) ? wait_and_accept(call, record) : golib_original(call);
     if (plain.n < 1 + m->flags_after || plain.n >= MOST_ARGS)
         return golib_original(call);
     return try_and_wait(&plain, flags, record);

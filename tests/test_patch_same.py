@@ -318,10 +318,17 @@ listening: list[list[str]] = []
 sys.addaudithook(lambda name, _: [events.append(name) for events in listening] and None)
 
 
+#: From 3.14.10 and 3.15.2 on CPython says "must be an iterable" whatever the iteration raised. On a goroutine the caller
+#: sees what it raised, as before.
+ITERATION_FAILS = {"SOCKETS sendmsg fails", "SOCKETS recvmsg_into fails"}
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_on_a_goroutine_the_outcome_is_that_on_a_thread(name: str) -> None:
     case = ALL[name]
     plain = on_thread(outcome, case)
+    if name in ITERATION_FAILS and plain[0][0] == "TypeError":
+        plain = (("ZeroDivisionError", "division by zero"), *plain[1:])
     began = time.monotonic()
     assert golib.go(outcome, case).join(20) == plain
     assert time.monotonic() - began < 10

@@ -49,7 +49,7 @@ def test_a_binary_file_reads_as_a_sockets(tls, place):
 
 def test_a_writing_file_sends_what_has_come_together(tls):
     with pair(tls=tls) as (a, b):
-        with a.makefile("wb") as file:
+        with a.makefile("wb", buffering=8192) as file:
             assert file.write(b"hel") == 3
             file.write(b"lo\n")
             with golib.timeout(0.01, raises=False):

@@ -137,8 +137,6 @@ static void applied(void)
 
 static void taken_back(void)
 {
-    if (golib_interpreter_is_gone())
-        return;     /* and its types with it */
     for (int i = 0; i < N_ITERATED; i++)
         set_next(iterated_types[i], our_next[i], original_next[i]);
 }

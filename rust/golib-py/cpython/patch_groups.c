@@ -214,7 +214,7 @@ void golib_groups_take_back(void)
                 golib_patch_swap_back(&p->patch);
             p->applied = 0;
         }
-        if (group->taken_back)
+        if (group->taken_back && !golib_interpreter_is_gone())
             group->taken_back();
     }
 }

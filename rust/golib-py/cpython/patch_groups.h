@@ -133,9 +133,11 @@ typedef struct golib_group {
     /* Checks layouts; 0, or -1 with a RuntimeError set that says which is unknown. May be NULL, as the next two. */
     int (*probe)(void);
     void (*applied)(void);      /* the entries have been swapped */
-    void (*taken_back)(void);   /* they are CPython's again */
-    void (*in_child)(
-        void);     /* in a forked child, before CPython has done anything there: no Python object may be touched */
+    /* They are CPython's again. Not called when the interpreter has ended: its types and thread states went with it,
+     * and nobody waits. */
+    void (*taken_back)(void);
+    /* In a forked child, before CPython has done anything there: no Python object may be touched. */
+    void (*in_child)(void);
 } golib_group;
 
 #define GOLIB_GROUP_CALLS(table) .calls = table, .n_calls = sizeof(table) / sizeof *(table)
@@ -152,7 +154,7 @@ void golib_groups_in_child(void);
 /* The interpreter has ended, and with it whatever a group would look at. */
 int golib_interpreter_is_gone(void);
 
-/* ---- what the bodies ask of the runtime (src/patch); the GIL is held ---- */
+/* ---- what the bodies ask of the runtime (src/types/patch); the GIL is held ---- */
 
 enum { GOLIB_READ = 0, GOLIB_WRITE = 1 };
 #define GOLIB_FOR_EVER INT64_MAX

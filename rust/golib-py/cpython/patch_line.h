@@ -1,4 +1,5 @@
-/* Lines: goroutines that wait for an object of CPython's, a lock or a queue (src/patch/line.rs has the protocol). */
+/* Lines: goroutines that wait for an object of CPython's, a lock or a queue.
+ * The protocol is in src/types/patch/line.rs. */
 #ifndef GOLIB_PATCH_LINE_H
 #define GOLIB_PATCH_LINE_H
 
@@ -50,6 +51,16 @@ static inline void golib_line_wake(const void *address)
 static inline int golib_line_may_pass(const void *address)
 {
     return !golib_any_in_line() || !golib_lines_table->is_kept(address);
+}
+
+/* Whatever gives back a lock, or gives a queue a value. */
+static inline PyObject *golib_gives_body(golib_invocation *call, const golib_caller *record)
+{
+    (void)record;
+    PyObject *result = golib_original(call);
+    if (result)
+        golib_line_wake(call->self);
+    return result;
 }
 
 #endif

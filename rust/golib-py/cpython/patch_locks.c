@@ -155,7 +155,9 @@ static PyObject *acquire_originally(const golib_parking *p, PyObject *self, int6
     return result;
 }
 
-static PyObject *lock_acquire_body(golib_invocation *call, const golib_caller *record)
+/* Both kinds of lock: at once if nobody stands in line and it is free, else by the line. */
+static inline __attribute__((always_inline)) PyObject *acquire(golib_invocation *call, const golib_caller *record,
+                                                               const golib_parking *original, int (*attempt)(void *))
 {
     PyObject *self = call->self;
     int64_t until;
@@ -164,31 +166,27 @@ static PyObject *lock_acquire_body(golib_invocation *call, const golib_caller *r
     int waits = is_to_wait(call, &until);
     if (waits <= 0)
         return waits < 0 ? NULL : golib_original(call);
-    if (GOLIB_LIKELY(golib_line_may_pass(self) && take(self)))
-        Py_RETURN_TRUE;
-    golib_waiting waiting = {.attempt = attempt_lock, .argument = self, .until = until, .reason = GOLIB_FOR_LOCK};
-    int got = golib_lines_table->wait(self, &waiting, record);
-    if (got == GOLIB_LINE_TAKEN_BACK)
-        return acquire_originally(&lock_acquire, self, until);
-    return got < 0 ? NULL : PyBool_FromLong(got);
+    int got = golib_line_may_pass(self) ? attempt(self) : 0;
+    if (GOLIB_UNLIKELY(!got)) {
+        golib_waiting waiting = {.attempt = attempt, .argument = self, .until = until, .reason = GOLIB_FOR_LOCK};
+        got = golib_lines_table->wait(self, &waiting, record);
+        if (got == GOLIB_LINE_TAKEN_BACK)
+            return acquire_originally(original, self, until);
+    }
+    return got < 0 ? NULL : Py_NewRef(got ? Py_True : Py_False);
 }
 
-/* Whatever gives a lock back. */
-static PyObject *release_body(golib_invocation *call, const golib_caller *record)
+static PyObject *lock_acquire_body(golib_invocation *call, const golib_caller *record)
 {
-    (void)record;
-    PyObject *result = golib_original(call);
-    if (result)
-        golib_line_wake(call->self);
-    return result;
+    return acquire(call, record, &lock_acquire, attempt_lock);
 }
 
 GOLIB_PARKS(lock_acquire, "_thread", "allocate_lock()", "acquire", lock_acquire_body, 0, NULL);
 GOLIB_PARKS(lock_acquire_lock, "_thread", "allocate_lock()", "acquire_lock", lock_acquire_body, 0, NULL);
 GOLIB_PARKS(lock_enter, "_thread", "allocate_lock()", "__enter__", lock_acquire_body, 0, NULL);
-GOLIB_PARKS(lock_release, "_thread", "allocate_lock()", "release", release_body, 0, NULL);
-GOLIB_PARKS(lock_release_lock, "_thread", "allocate_lock()", "release_lock", release_body, 0, NULL);
-GOLIB_PARKS(lock_exit, "_thread", "allocate_lock()", "__exit__", release_body, 0, NULL);
+GOLIB_PARKS(lock_release, "_thread", "allocate_lock()", "release", golib_gives_body, 0, NULL);
+GOLIB_PARKS(lock_release_lock, "_thread", "allocate_lock()", "release_lock", golib_gives_body, 0, NULL);
+GOLIB_PARKS(lock_exit, "_thread", "allocate_lock()", "__exit__", golib_gives_body, 0, NULL);
 
 /* ---- _thread.RLock ---- */
 
@@ -210,21 +208,7 @@ static int attempt_rlock(void *self)
 
 static PyObject *rlock_acquire_body(golib_invocation *call, const golib_caller *record)
 {
-    PyObject *self = call->self;
-    int64_t until;
-    if (!golib_on_goroutine())
-        return golib_original(call);
-    int waits = is_to_wait(call, &until);
-    if (waits <= 0)
-        return waits < 0 ? NULL : golib_original(call);
-    int got = golib_line_may_pass(self) ? attempt_rlock(self) : 0;
-    if (GOLIB_UNLIKELY(!got)) {
-        golib_waiting waiting = {.attempt = attempt_rlock, .argument = self, .until = until, .reason = GOLIB_FOR_LOCK};
-        got = golib_lines_table->wait(self, &waiting, record);
-        if (got == GOLIB_LINE_TAKEN_BACK)
-            return acquire_originally(&rlock_acquire, self, until);
-    }
-    return got < 0 ? NULL : PyBool_FromLong(got);
+    return acquire(call, record, &rlock_acquire, attempt_rlock);
 }
 
 /* What _release_save returned: the count. 0: it is something else. */
@@ -263,9 +247,9 @@ static PyObject *rlock_restore_body(golib_invocation *call, const golib_caller *
 
 GOLIB_PARKS(rlock_acquire, "_thread", "RLock", "acquire", rlock_acquire_body, 0, NULL);
 GOLIB_PARKS(rlock_enter, "_thread", "RLock", "__enter__", rlock_acquire_body, 0, NULL);
-GOLIB_PARKS(rlock_release, "_thread", "RLock", "release", release_body, 0, NULL);
-GOLIB_PARKS(rlock_exit, "_thread", "RLock", "__exit__", release_body, 0, NULL);
-GOLIB_PARKS(rlock_save, "_thread", "RLock", "_release_save", release_body, 0, NULL);
+GOLIB_PARKS(rlock_release, "_thread", "RLock", "release", golib_gives_body, 0, NULL);
+GOLIB_PARKS(rlock_exit, "_thread", "RLock", "__exit__", golib_gives_body, 0, NULL);
+GOLIB_PARKS(rlock_save, "_thread", "RLock", "_release_save", golib_gives_body, 0, NULL);
 GOLIB_PARKS(rlock_restore, "_thread", "RLock", "_acquire_restore", rlock_restore_body, 0, NULL);
 
 /* ---- taking a lock back from Python code (golib._patched_threading) ---- */
@@ -358,8 +342,6 @@ static void unwatch_ends(void)
 static void taken_back(void)
 {
     is_applied = 0;
-    if (golib_interpreter_is_gone())
-        return;     /* the interpreter's states are gone, and nobody waits */
     unwatch_ends();
     golib_lines_table->empty();
 }

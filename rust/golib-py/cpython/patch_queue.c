@@ -84,15 +84,6 @@ static PyObject *get_body(golib_invocation *call, const golib_caller *record)
     return got == GOLIB_LINE_TAKEN_BACK ? get_originally(call, until) : got < 0 ? NULL : w.value;
 }
 
-static PyObject *put_body(golib_invocation *call, const golib_caller *record)
-{
-    (void)record;
-    PyObject *result = golib_original(call);
-    if (result)
-        golib_line_wake(call->self);
-    return result;
-}
-
 /* Not replaced, only called. */
 static PyObject *empty_body(golib_invocation *call, const golib_caller *record)
 {
@@ -101,14 +92,13 @@ static PyObject *empty_body(golib_invocation *call, const golib_caller *record)
 }
 
 GOLIB_PARKS(queue_get, "_queue", "SimpleQueue", "get", get_body, 0, NULL);
-GOLIB_PARKS(queue_put, "_queue", "SimpleQueue", "put", put_body, 0, NULL);
-GOLIB_PARKS(queue_put_nowait, "_queue", "SimpleQueue", "put_nowait", put_body, 0, NULL);
+GOLIB_PARKS(queue_put, "_queue", "SimpleQueue", "put", golib_gives_body, 0, NULL);
+GOLIB_PARKS(queue_put_nowait, "_queue", "SimpleQueue", "put_nowait", golib_gives_body, 0, NULL);
 GOLIB_PARKS(queue_empty, "_queue", "SimpleQueue", "empty", empty_body, 0, NULL);
 
 static void taken_back(void)
 {
-    if (!golib_interpreter_is_gone())
-        golib_lines_table->empty();
+    golib_lines_table->empty();
 }
 
 static golib_parking *const calls[] = {&queue_get, &queue_put, &queue_put_nowait, &queue_empty};

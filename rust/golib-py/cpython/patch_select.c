@@ -80,6 +80,16 @@ static void leave(watch *w, golib_fd_wait *wait)
     }
 }
 
+/* What the call returns after its last wait came to `outcome`; takes `result`. */
+static PyObject *answer(const golib_invocation *call, int outcome, PyObject *result)
+{
+    if (outcome < 0)
+        Py_CLEAR(result);
+    else if (outcome == GOLIB_NOT_POLLABLE)
+        Py_XSETREF(result, golib_original(call));   /* in a thread, then */
+    return result;
+}
+
 /* When a timeout argument in units of `unit` seconds is over. 0: not to be waited for, or for the original to refuse. */
 static int64_t until_of(PyObject *timeout, double unit, int negative_is_ever)
 {
@@ -147,11 +157,7 @@ static PyObject *select_lists(const golib_invocation *call, PyObject *args[4], i
         Py_CLEAR(result);
     }
     leave(&w, &wait);
-    if (outcome < 0)
-        Py_CLEAR(result);
-    else if (outcome == GOLIB_NOT_POLLABLE)
-        Py_SETREF(result, golib_original(call));    /* in a thread, then */
-    return result;
+    return answer(call, outcome, result);
 }
 
 static PyObject *select_body(golib_invocation *call, const golib_caller *record)
@@ -234,11 +240,7 @@ static PyObject *poll_body(golib_invocation *call, const golib_caller *record)
         Py_CLEAR(result);
     }
     leave(&w, &wait);
-    if (outcome < 0)
-        Py_CLEAR(result);
-    else if (outcome == GOLIB_NOT_POLLABLE)
-        Py_SETREF(result, golib_original(call));
-    return result;
+    return answer(call, outcome, result);
 }
 
 /* ---- epoll objects ---- */
@@ -277,11 +279,7 @@ static PyObject *epoll_body(golib_invocation *call, const golib_caller *record)
         Py_CLEAR(result);
         return golib_fd_closed();
     }
-    if (outcome < 0)
-        Py_CLEAR(result);
-    else if (outcome == GOLIB_NOT_POLLABLE)
-        Py_SETREF(result, golib_original(call));
-    return result;
+    return answer(call, outcome, result);
 }
 
 static PyObject *epoll_close_body(golib_invocation *call, const golib_caller *record)

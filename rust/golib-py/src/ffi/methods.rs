@@ -323,122 +323,76 @@ macro_rules! entry {
         }
     };
     ($(#[$meta:meta])* $method:ident: $entry:ident => $target:ident none($e:ident, $slf:ident: $class:ty) $body:block) => {
-        crate::cpython::entry::raw_entry!(pub(crate) fn $entry(o) => $target);
-        $(#[$meta])*
-        pub(crate) const $method: crate::ffi::methods::Parks<$class> =
-            // SAFETY: a function of METH_NOARGS, for instances of this type.
-            unsafe { crate::ffi::methods::Parks::new(
-                pyo3::ffi::PyMethodDefPointer { PyCFunction: $entry }, pyo3::ffi::METH_NOARGS,
-            ) };
-        unsafe extern "C-unwind" fn $target(
-            slf: crate::ffi::obj::Raw,
-            _: crate::ffi::obj::Raw,
-            record: crate::ffi::gil::Record,
-        ) -> crate::ffi::obj::Raw {
-            #[inline(always)]
-            fn body(
-                $e: &mut crate::ffi::gil::Entry,
-                $slf: &crate::ffi::class::Object<$class>,
-            ) -> crate::ffi::refs::Outcome<crate::ffi::refs::New> $body
-            // SAFETY: CPython calls methods with the GIL, and holds the instance; the record is this entry's.
-            unsafe {
-                crate::ffi::methods::answer(body(
-                    &mut crate::ffi::gil::Entry::new(record),
-                    crate::ffi::class::this(slf),
-                ))
-            }
+        crate::ffi::methods::parking_method! {
+            [$(#[$meta])*] $method: $entry(o) => $target(_: crate::ffi::obj::Raw),
+            PyCFunction, pyo3::ffi::METH_NOARGS, $class, |$e, $slf| $body
         }
     };
     ($(#[$meta:meta])* $method:ident: $entry:ident => $target:ident one($e:ident, $slf:ident: $class:ty, $arg:ident) $body:block) => {
-        crate::cpython::entry::raw_entry!(pub(crate) fn $entry(o) => $target);
-        $(#[$meta])*
-        pub(crate) const $method: crate::ffi::methods::Parks<$class> =
-            // SAFETY: a function of METH_O, for instances of this type.
-            unsafe { crate::ffi::methods::Parks::new(
-                pyo3::ffi::PyMethodDefPointer { PyCFunction: $entry }, pyo3::ffi::METH_O,
-            ) };
-        unsafe extern "C-unwind" fn $target(
-            slf: crate::ffi::obj::Raw,
-            argument: crate::ffi::obj::Raw,
-            record: crate::ffi::gil::Record,
-        ) -> crate::ffi::obj::Raw {
-            #[inline(always)]
-            fn body<'c>(
-                $e: &mut crate::ffi::gil::Entry,
-                $slf: &'c crate::ffi::class::Object<$class>,
-                $arg: crate::ffi::refs::Ref<'c>,
-            ) -> crate::ffi::refs::Outcome<crate::ffi::refs::New> $body
-            // SAFETY: CPython calls methods with the GIL, and holds what it passes; the record is this entry's.
-            unsafe {
-                crate::ffi::methods::answer(body(
-                    &mut crate::ffi::gil::Entry::new(record),
-                    crate::ffi::class::this(slf),
-                    crate::ffi::refs::Ref::borrowed(argument),
-                ))
-            }
+        crate::ffi::methods::parking_method! {
+            [$(#[$meta])*] $method: $entry(o) => $target(argument: crate::ffi::obj::Raw),
+            PyCFunction, pyo3::ffi::METH_O, $class,
+            |$e, $slf, $arg: crate::ffi::refs::Ref<'c> = (crate::ffi::refs::Ref::borrowed(argument))| $body
         }
     };
     ($(#[$meta:meta])* $method:ident: $entry:ident => $target:ident fast($e:ident, $slf:ident: $class:ty, $args:ident) $body:block) => {
-        crate::cpython::entry::raw_entry!(pub(crate) fn $entry(fastcall) => $target);
-        $(#[$meta])*
-        pub(crate) const $method: crate::ffi::methods::Parks<$class> =
-            // SAFETY: a function of METH_FASTCALL, for instances of this type.
-            unsafe { crate::ffi::methods::Parks::new(
-                pyo3::ffi::PyMethodDefPointer { PyCFunctionFast: $entry }, pyo3::ffi::METH_FASTCALL,
-            ) };
-        unsafe extern "C-unwind" fn $target(
-            slf: crate::ffi::obj::Raw,
-            args: *mut crate::ffi::obj::Raw,
-            n: pyo3::ffi::Py_ssize_t,
-            record: crate::ffi::gil::Record,
-        ) -> crate::ffi::obj::Raw {
-            #[inline(always)]
-            fn body<'c>(
-                $e: &mut crate::ffi::gil::Entry,
-                $slf: &'c crate::ffi::class::Object<$class>,
-                $args: crate::ffi::args::Args<'c>,
-            ) -> crate::ffi::refs::Outcome<crate::ffi::refs::New> $body
-            // SAFETY: CPython calls methods with the GIL, and holds what it passes; the record is this entry's.
-            unsafe {
-                crate::ffi::methods::answer(body(
-                    &mut crate::ffi::gil::Entry::new(record),
-                    crate::ffi::class::this(slf),
-                    crate::ffi::args::Args::new(args, n, std::ptr::null_mut()),
-                ))
-            }
+        crate::ffi::methods::parking_method! {
+            [$(#[$meta])*] $method: $entry(fastcall) => $target(args: *mut crate::ffi::obj::Raw, n: pyo3::ffi::Py_ssize_t),
+            PyCFunctionFast, pyo3::ffi::METH_FASTCALL, $class,
+            |$e, $slf, $args: crate::ffi::args::Args<'c> = (crate::ffi::args::Args::new(args, n, std::ptr::null_mut()))| $body
         }
     };
     ($(#[$meta:meta])* $method:ident: $entry:ident => $target:ident keywords($e:ident, $slf:ident: $class:ty, $args:ident) $body:block) => {
-        crate::cpython::entry::raw_entry!(pub(crate) fn $entry(keywords) => $target);
+        crate::ffi::methods::parking_method! {
+            [$(#[$meta])*] $method: $entry(keywords) => $target(
+                args: *const crate::ffi::obj::Raw, n: pyo3::ffi::Py_ssize_t, kwnames: crate::ffi::obj::Raw
+            ),
+            PyCFunctionFastWithKeywords, pyo3::ffi::METH_FASTCALL | pyo3::ffi::METH_KEYWORDS, $class,
+            |$e, $slf, $args: crate::ffi::args::Args<'c> = (crate::ffi::args::Args::new(args, n, kwnames))| $body
+        }
+    };
+}
+pub(crate) use entry;
+
+/// What the kinds of [`entry!`] for methods share: the raw entry with its constant, and the function that makes the body's
+/// tokens and arguments out of what CPython passes.
+macro_rules! parking_method {
+    (
+        [$(#[$meta:meta])*] $method:ident: $entry:ident($shape:ident) => $target:ident($($passed:tt: $raw:ty),*),
+        $pointer:ident, $flags:expr, $class:ty,
+        |$e:ident, $slf:ident $(, $arg:ident: $form:ty = ($made:expr))?| $body:block
+    ) => {
+        crate::cpython::entry::raw_entry!(pub(crate) fn $entry($shape) => $target);
         $(#[$meta])*
         pub(crate) const $method: crate::ffi::methods::Parks<$class> =
-            // SAFETY: a function of METH_FASTCALL | METH_KEYWORDS, for instances of this type.
-            unsafe { crate::ffi::methods::Parks::new(
-                pyo3::ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: $entry },
-                pyo3::ffi::METH_FASTCALL | pyo3::ffi::METH_KEYWORDS,
-            ) };
+            // SAFETY: a function of these flags, for instances of this type.
+            unsafe {
+                crate::ffi::methods::Parks::new(
+                    pyo3::ffi::PyMethodDefPointer { $pointer: $entry },
+                    $flags,
+                )
+            };
         unsafe extern "C-unwind" fn $target(
             slf: crate::ffi::obj::Raw,
-            args: *const crate::ffi::obj::Raw,
-            n: pyo3::ffi::Py_ssize_t,
-            kwnames: crate::ffi::obj::Raw,
+            $($passed: $raw,)*
             record: crate::ffi::gil::Record,
         ) -> crate::ffi::obj::Raw {
+            #[allow(clippy::needless_lifetimes, reason = "the argument, if there is one, shares it")]
             #[inline(always)]
             fn body<'c>(
                 $e: &mut crate::ffi::gil::Entry,
                 $slf: &'c crate::ffi::class::Object<$class>,
-                $args: crate::ffi::args::Args<'c>,
+                $($arg: $form,)?
             ) -> crate::ffi::refs::Outcome<crate::ffi::refs::New> $body
             // SAFETY: CPython calls methods with the GIL, and holds what it passes; the record is this entry's.
             unsafe {
                 crate::ffi::methods::answer(body(
                     &mut crate::ffi::gil::Entry::new(record),
                     crate::ffi::class::this(slf),
-                    crate::ffi::args::Args::new(args, n, kwnames),
+                    $($made,)?
                 ))
             }
         }
     };
 }
-pub(crate) use entry;
+pub(crate) use parking_method;

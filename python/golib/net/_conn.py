@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from golib import _golib
+from golib.net._closing import Closing
 from golib.net._file import open_file
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def conn_of(sock: socket.socket) -> Conn:
     return conn
 
 
-class Conn(_golib.ConnBase):
+class Conn(Closing, _golib.ConnBase):
     """A connection: what dial() and Listener.accept() return. Go's net.Conn.
 
     Readers take turns, and so do writers; one may read while another writes. What was read and not returned, because of
@@ -118,16 +118,6 @@ class Conn(_golib.ConnBase):
             extra.closing = True
         else:
             super().close()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        tb: TracebackType | None = None,
-        /,
-    ) -> None:
-        """Closes it."""
-        self.close()
 
     def __repr__(self) -> str:
         name = f"golib.net.{type(self).__name__}"

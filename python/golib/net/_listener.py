@@ -6,11 +6,11 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from golib import _golib
 from golib.net._address import STREAMS, Address, network_of, path_of
+from golib.net._closing import Closing
 from golib.net._conn import Conn
 from golib.net._resolve import resolve
 from golib.net._serve import Server, serve, shutdown
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Listener", "listen"]
 
 
-class Listener(_golib.ListenerBase):
+class Listener(Closing, _golib.ListenerBase):
     """Waits for connections: what listen() returns. Go's net.Listener.
 
     Iterating gives connections until it is closed; leaving a `with` block closes it.
@@ -71,16 +71,6 @@ class Listener(_golib.ListenerBase):
                     return
                 raise
             yield conn
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        tb: TracebackType | None = None,
-        /,
-    ) -> None:
-        """Closes it."""
-        self.close()
 
     def __repr__(self) -> str:
         state = f"on {self._addr!r}" if self.fileno() >= 0 else "closed"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from golib import _golib
 from golib.net._address import PACKETS, Address, network_of
+from golib.net._closing import Closing
 from golib.net._listener import bind
 from golib.net._resolve import resolve
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["PacketConn", "listen_packet"]
 
 
-class PacketConn(_golib.PacketBase):
+class PacketConn(Closing, _golib.PacketBase):
     """Sends datagrams anywhere and receives them from anywhere: what listen_packet() returns. Go's net.PacketConn.
 
     Leaving a `with` block closes it.
@@ -45,16 +45,6 @@ class PacketConn(_golib.PacketBase):
         """
         _, places = resolve(addr, PACKETS[self._network])
         return self._write_to(data, *places[0][1])
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        tb: TracebackType | None = None,
-        /,
-    ) -> None:
-        """Closes it."""
-        self.close()
 
     def __repr__(self) -> str:
         state = f"on {self._addr!r}" if self.fileno() >= 0 else "closed"

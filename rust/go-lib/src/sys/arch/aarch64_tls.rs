@@ -1,22 +1,6 @@
-//! aarch64 with glibc: the thread's M slot, a word of initial-exec thread-local storage.
-//!
-//! An access is a few instructions and no call, even in a library that is loaded later: glibc sets
-//! some storage aside for such. Others do not (musl refuses to load the library); see `sys/tls.rs`
-//! for those.
+//! aarch64 with glibc: access to the slot of the current M (`elf_slot.rs`), in a few instructions and without a call.
 
-use std::arch::{asm, global_asm};
-
-global_asm!(
-    ".pushsection .tbss.golib_tls_m,\"awT\",@nobits",
-    ".globl golib_tls_m",
-    ".hidden golib_tls_m",
-    ".type golib_tls_m,@object",
-    ".size golib_tls_m, 8",
-    ".p2align 3",
-    "golib_tls_m:",
-    ".zero 8",
-    ".popsection",
-);
+use std::arch::asm;
 
 /// Reads the thread's M slot.
 #[inline(always)]

@@ -6,6 +6,8 @@
 //! - `init_stack`, `prefetch`, `reset_control_words`, `tell_valgrind_of_stack`.
 //! - With glibc, a module `tls` with `get` and `set` (see `sys/tls.rs`).
 
+#[cfg(all(target_os = "linux", target_env = "gnu", not(golib_loom)))]
+mod elf_slot;
 mod object;
 
 #[cfg(target_arch = "aarch64")]

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `tcp_socket(addr)` | a TCP socket of the address's family, which does not block |
 //! | `connect(fd, addr)` | begins to connect; false: it goes on, and the socket's error tells how it ended |
-//! | `accept_from(fd, addr, len)` | takes a connection, which does not block, or fails with `WouldBlock` |
+//! | `accept_from(fd, addr, len)` | takes a connection, which does not block, or fails with `WouldBlock`; `addr` gets the other end's address |
 //! | `set_backlog(fd, n)` | how many connections may wait to be accepted |
 //!
 //! | backend | where |
@@ -21,6 +21,9 @@ mod bsd;
 mod linux;
 mod posix;
 
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
 #[cfg(not(target_os = "linux"))]
 pub(crate) use bsd::accept_from;
 #[cfg(not(target_os = "linux"))]
@@ -30,9 +33,6 @@ pub(crate) use linux::accept_from;
 #[cfg(target_os = "linux")]
 use linux::stream;
 pub(crate) use posix::{connect, set_backlog, tcp_socket};
-
-use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Takes a connection; it does not block.
 ///

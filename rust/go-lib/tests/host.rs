@@ -6,10 +6,10 @@ mod common;
 use std::arch::asm;
 use std::hint::black_box;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, Once};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Once};
 
-use common::alone;
+use common::{alone, interpreter};
 use go_lib::debug::set_max_stack;
 use go_lib::runtime::embedder::{self, Embedder};
 use go_lib::sync::WaitGroup;
@@ -30,10 +30,6 @@ impl State {
 /// Must not panic: no goroutine of a host may unwind.
 type Job = Box<dyn FnOnce(&State) + Send>;
 
-/// The interpreter: the state that is attached, or null.
-static ATTACHED: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
-static IS_HELD: Mutex<bool> = Mutex::new(false);
-static IS_FREE: Condvar = Condvar::new();
 /// Stacks of [`SMALL`] bytes that were bound.
 static SMALL_STACKS: AtomicUsize = AtomicUsize::new(0);
 const SMALL: usize = 256 << 10;
@@ -51,38 +47,9 @@ static HOST: Embedder = Embedder {
         SMALL_STACKS.fetch_add(usize::from(state.stack_bytes() == SMALL), Ordering::Relaxed);
         Some((Box::into_raw(Box::new(state)).cast(), hi))
     },
-    attach: |state| {
-        let held = IS_HELD.lock().unwrap();
-        *IS_FREE.wait_while(held, |held| *held).unwrap() = true;
-        swap(ptr::null_mut(), state);
-    },
-    detach: |state| {
-        swap(state, ptr::null_mut());
-        *IS_HELD.lock().unwrap() = false;
-        IS_FREE.notify_one();
-    },
-    swap,
-    swap_at_once: |from, to| {
-        swap(from, to);
-        true
-    },
     main,
-    discard: |_| std::process::abort(),
-    may_migrate: |_, _| true,
-    is_free: || !*IS_HELD.lock().unwrap(),
-    thread_park: ptr::null_mut,
-    thread_unpark: |_| (),
-    thread_signal: || None,
-    thread_poll: |_| false,
-    deadlock: || true,
+    ..interpreter::PLAIN
 };
-
-fn swap(from: *mut (), to: *mut ()) {
-    if ATTACHED.swap(to, Ordering::Relaxed) != from {
-        eprintln!("the interpreter was somebody else's");
-        std::process::abort();
-    }
-}
 
 unsafe extern "C-unwind" fn main(host: *mut (), state: *mut ()) -> bool {
     // SAFETY: the pointers that `spawn` and `bind` made.

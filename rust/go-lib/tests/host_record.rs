@@ -4,10 +4,10 @@
 mod common;
 
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, Once};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 
-use common::alone;
+use common::{alone, interpreter};
 use go_lib::chan::chan;
 use go_lib::runtime::embedder::{self, Embedder};
 use go_lib::sync::WaitGroup;
@@ -16,23 +16,18 @@ type Record = AtomicU64;
 /// Must not panic: no goroutine of a host may unwind.
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The interpreter: its register, whose it is, and whether it is held.
+/// The interpreter's register.
 static REGISTER: AtomicU64 = AtomicU64::new(0);
-static ATTACHED: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
-static IS_HELD: Mutex<bool> = Mutex::new(false);
-static IS_FREE: Condvar = Condvar::new();
 
 static HOST: Embedder = Embedder {
     bind: |_, hi| Some((Box::into_raw(Box::new(Record::new(0))).cast(), hi)),
     attach: |state| {
-        let held = IS_HELD.lock().unwrap();
-        *IS_FREE.wait_while(held, |held| *held).unwrap() = true;
+        interpreter::hold();
         swap(ptr::null_mut(), state);
     },
     detach: |state| {
         swap(state, ptr::null_mut());
-        *IS_HELD.lock().unwrap() = false;
-        IS_FREE.notify_one();
+        interpreter::let_go();
     },
     swap,
     swap_at_once: |from, to| {
@@ -40,21 +35,11 @@ static HOST: Embedder = Embedder {
         true
     },
     main,
-    discard: |_| std::process::abort(),
-    may_migrate: |_, _| true,
-    is_free: || !*IS_HELD.lock().unwrap(),
-    thread_park: ptr::null_mut,
-    thread_unpark: |_| (),
-    thread_signal: || None,
-    thread_poll: |_| false,
-    deadlock: || true,
+    ..interpreter::PLAIN
 };
 
 fn swap(from: *mut (), to: *mut ()) {
-    if ATTACHED.swap(to, Ordering::Relaxed) != from {
-        eprintln!("the interpreter was somebody else's");
-        std::process::abort();
-    }
+    interpreter::change(from, to);
     // SAFETY: records that `bind` made, which are never freed.
     let (from, to) = unsafe { (from.cast::<Record>().as_ref(), to.cast::<Record>().as_ref()) };
     if let Some(record) = from {

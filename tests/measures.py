@@ -18,6 +18,11 @@ def rss() -> int:
         return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+def threads() -> int:
+    """The runtime's OS threads. Idle ones stay for some seconds, so a test compares with what it finds."""
+    return golib.runtime.stats()["threads"]
+
+
 def longest_gap(fn: Callable[[], Any]) -> float:
     """Calls `fn` beside a goroutine that ticks every millisecond; the longest time between two ticks."""
     gaps: list[float] = []

@@ -14,6 +14,7 @@ import sys
 import golib
 import pytest
 
+from measures import threads
 from support import on_thread, parked, run_ok, start_poller
 
 start_poller()
@@ -35,10 +36,6 @@ def pipe():
             os.close(fd)
         except OSError:
             pass
-
-
-def threads() -> int:
-    return golib.runtime.stats()["threads"]
 
 
 def polled(fds, timeout=None):
@@ -72,7 +69,7 @@ WAYS = [polled, epolled, selected, selector]
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_poll_parks_and_tells_what_is_ready(way, n):
-    before = threads()  # earlier tests leave some, for a while
+    before = threads()
     pipes = [os.pipe() for _ in range(n)]
     gs = [parked(golib.go(way, [r for r, _ in pipes]), "IO wait") for _ in range(20)]
     assert threads() < before + 15
@@ -165,7 +162,7 @@ def test_a_childs_output_is_awaited_without_a_thread():
 
 
 def test_buffered_readers_of_pipes_do_not_hold_threads():
-    before = threads()  # earlier tests leave some, for a while
+    before = threads()
     pipes = [os.pipe() for _ in range(100)]
     files = [io.BufferedReader(io.FileIO(r)) for r, _ in pipes]
     gs = [parked(golib.go(f.readline), "IO wait") for f in files]
@@ -181,7 +178,7 @@ def test_buffered_readers_of_pipes_do_not_hold_threads():
 
 @pytest.mark.parametrize("mode", ["rb", "r"])
 def test_socket_files_do_not_hold_threads(mode):
-    before = threads()  # earlier tests leave some, for a while
+    before = threads()
     pairs = [socket.socketpair() for _ in range(100)]
     files = [b.makefile(mode) for _, b in pairs]
     gs = [parked(golib.go(lambda f=f: [f.readline(), next(f)]), "IO wait") for f in files]

@@ -8,6 +8,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import golib
@@ -22,19 +23,19 @@ BINARIES = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
+def postgres():
     """The folder of a server's socket."""
     if not BINARIES:
         pytest.skip("there is no PostgreSQL")
-    folder, user = tmp_path_factory.mktemp("pg"), None
+    user = None
     if os.geteuid() == 0:  # it refuses to run as root
         try:
             user = pwd.getpwnam("postgres")
         except KeyError:
             pytest.skip("PostgreSQL has no user")
-        for path in (folder, *folder.parents):
-            if path.stat().st_uid == 0 and path != pathlib.Path("/") and path.name != "tmp":
-                path.chmod(0o755)
+    # Not in pytest's own folder, which each of its runs closes to other users.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="golib-postgres-"))
+    if user is not None:
         os.chown(folder, user.pw_uid, user.pw_gid)
     who = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     data = folder / "data"
@@ -69,7 +70,7 @@ def postgres(tmp_path_factory):
     finally:
         server.send_signal(signal.SIGINT)  # does not wait for clients
         server.wait()
-        shutil.rmtree(data, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

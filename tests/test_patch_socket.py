@@ -10,6 +10,7 @@ import threading
 import golib
 import pytest
 
+from measures import threads
 from support import eventually, on_thread, parked, run_ok, start_poller, under_run
 
 start_poller()
@@ -40,12 +41,8 @@ def tcp():
     b.close()
 
 
-def threads() -> int:
-    return golib.runtime.stats()["threads"]
-
-
 def test_a_thousand_readers_need_few_threads():
-    before = threads()  # earlier tests leave some, for a while
+    before = threads()
     pairs = [socket.socketpair() for _ in range(300)]
     readers = [golib.go(b.recv, 10) for _, b in pairs]
     for g in readers:
@@ -166,7 +163,7 @@ def test_a_send_with_a_timeout_sends_what_fits(tcp):
 
 
 def test_accept_and_connect_park():
-    before = threads()  # earlier tests leave some, for a while
+    before = threads()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         acceptors = [golib.go(listener.accept) for _ in range(5)]
         for g in acceptors:

@@ -11,6 +11,7 @@ import time
 import golib
 import pytest
 
+from measures import threads
 from support import on_thread, parked, start_poller
 
 start_poller()
@@ -49,12 +50,12 @@ def test_a_goroutine_parks_until_the_child_ends(wait):
 
 
 def test_many_waits_need_no_threads():
-    before = golib.runtime.stats()["threads"]
+    before = threads()
     processes = [sleeper() for _ in range(100)]
     gs = [golib.go(p.wait) for p in processes]
     for g in gs:
         parked(g, "IO wait")
-    assert golib.runtime.stats()["threads"] < before + 60
+    assert threads() < before + 60
     for p in processes:
         p.terminate()
     assert {g.join() for g in gs} == {-signal.SIGTERM}

@@ -9,6 +9,7 @@ import time
 import golib
 import pytest
 
+from measures import threads
 from support import Boom, eventually, on_thread, parked, run_ok, under_run
 
 original_sleep = time.sleep
@@ -51,11 +52,11 @@ def test_what_was_bound_before_parks_too():
 
 def test_many_sleepers_need_no_threads():
     golib.patch("time")
-    before, ms = threading.active_count(), golib.runtime.stats()["threads"]
+    before, ms = threading.active_count(), threads()
     with golib.scope() as s:
         for _ in range(500):
             s.go(time.sleep, 0.05)
-        assert golib.runtime.stats()["threads"] < ms + 60
+        assert threads() < ms + 60
     assert threading.active_count() == before
 
 

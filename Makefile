@@ -167,6 +167,10 @@ test-site: docs $(VENV)/.group-test ## the built pages in a headless Chromium, i
 bench: build $(VENV)/.group-bench ## golib beside its Python peers, in one run (ARGS="--workloads yield_,pingpong")
 	$(py) benches/python/run.py $(ARGS)
 
+.PHONY: bench-net
+bench-net: build $(VENV)/.group-bench ## golib.net and patch() beside their peers, in one run (ARGS="--only echo,locks")
+	$(py) benches/python/net.py $(ARGS)
+
 .PHONY: bench-rust
 bench-rust: $(VENV)/.group-bench-rust ## the crate beside Go and tokio, in one run
 	$(env) $(py) benches/rust/run.py $(ARGS)

@@ -78,8 +78,8 @@ def as_postgres(command: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[str]:
-    """A server with an empty database; its connection string."""
+def postgres(*options: str) -> Iterator[str]:
+    """A server with an empty database; its connection string. `options` are the server's."""
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin")) or [
         os.path.dirname(shutil.which("postgres") or "")
     ]
@@ -98,7 +98,7 @@ def postgres() -> Iterator[str]:
         initdb = [f"{found[-1]}/initdb", "-D", data, "-U", "bench", "-A", "trust"]
         subprocess.run(as_postgres(initdb), check=True, **quiet)
         serve = [f"{found[-1]}/postgres", "-D", data, "-k", folder, "-h", "", "-c", "fsync=off"]
-        with subprocess.Popen(as_postgres(serve), **quiet) as server:
+        with subprocess.Popen(as_postgres([*serve, *options]), **quiet) as server:
             try:
                 wait_for(os.path.join(folder, ".s.PGSQL.5432"))
                 yield f"host={folder} user=bench dbname=postgres"

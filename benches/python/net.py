@@ -1,80 +1,70 @@
-"""Echo servers under load, and what idle connections cost: golib.net beside uvloop's and asyncio's protocols.
+"""The network and patch() beside their peers: every row of the table "Network" in benches/README.md, in one run.
 
-    .venv/bin/python benches/python/net.py [--peers golib,uvloop] [--seconds 2] [--turns 5] [--idle 10000]
+    .venv/bin/python benches/python/net.py [--only echo,tls,idle,clients,locks] [--turns 5] [--smoke]
 
-The load is benches/rust's `load` (built by cargo if need be): a closed loop of 64-byte messages on one thread. CPU is
-the server process's, user and system, for one request. Peers take turns; a cell is the median. Idle memory is what
-VmRSS and the page tables grow by, divided by the connections.
+Peers take turns, each in a process of its own; a cell is the median of the turns. The echo servers have one CPU and the
+load (benches/rust's `load`, built by cargo if need be) another one. CPU is the server process's, user and system, while
+all connections are up. A peer or library that is missing is left out. The figures go to benches/results/net.json;
+`--table FILE` prints its tables again.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.metadata
+import importlib.util
 import json
 import os
+import platform
 import resource
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+import libraries
+from net_report import Cells, tables
+from run import machine
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
 BUILT = ROOT / "target" / "benches"
 LOAD = BUILT / "release" / "load"
+DEFAULT_RESULTS = HERE.parent / "results" / "net.json"
 
-GOLIB = """
-import golib
-from golib import net
-def echo(conn):
-    while data := conn.read():
-        conn.write(data)
-@golib.main
-def main():
-    listener = net.listen('127.0.0.1:0', backlog=4096)
-    golib.go(commands)
-    print(listener.addr[1], flush=True)
-    listener.serve(echo)
-"""
-UVLOOP = """
-import asyncio, threading
-class Echo(asyncio.Protocol):
-    def connection_made(self, transport):
-        self.transport = transport
-    def data_received(self, data):
-        self.transport.write(data)
-async def main():
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(Echo, '127.0.0.1', 0, backlog=4096)
-    threading.Thread(target=commands, daemon=True).start()
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-"""
-#: Answers each line with the CPU seconds and the KiB of memory that the process has used.
-COMMANDS = """
-import os, re, resource, sys
-def commands():
-    for line in sys.stdin:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        status = open('/proc/self/status').read()
-        kib = sum(int(n) for n in re.findall(r'^(?:VmRSS|VmPTE):\\s+(\\d+)', status, re.M))
-        print(used.ru_utime + used.ru_stime, kib, len(os.listdir('/proc/self/task')), flush=True)
-    os._exit(0)
-"""
-PEERS = {
-    "golib": GOLIB + "main()",
-    "uvloop": UVLOOP + "import uvloop; uvloop.run(main())",
-    "asyncio": UVLOOP + "asyncio.run(main())",
+Figures = dict[str, float]
+
+SERVERS = ["golib.net", "patched", "uvloop", "asyncio", "gevent", "threads"]
+#: Peers with nothing to install.
+BUILT_IN = {"golib.net", "patched", "asyncio", "threads"}
+#: Clients of a kind, at once; the peers that they are measured with.
+MANY = {
+    "requests": (1000, ["patched", "gevent", "threads"]),
+    "redis": (1000, ["patched", "gevent", "threads"]),
+    "psycopg": (200, ["patched", "gevent", "threads"]),
 }
 
 
+# -- processes ---------------------------------------------------------------------------------------
+
+
+def pinned(cpu: int) -> list[str]:
+    """What a command begins with that is to run on one CPU: where there are two, and taskset."""
+    enough = (os.cpu_count() or 1) > 1 and shutil.which("taskset")
+    return ["taskset", "-c", str(cpu)] if enough else []
+
+
 class Server:
-    """A peer's server, a process of its own."""
+    """A peer's echo server."""
 
     def __init__(self, peer: str) -> None:
-        command = [sys.executable, "-c", COMMANDS + PEERS[peer]]
+        command = [*pinned(0), sys.executable, str(HERE / "net_servers.py"), peer]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         self.port = int(self._line())
@@ -83,13 +73,13 @@ class Server:
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
-    def used(self) -> tuple[float, int, int]:
-        """CPU seconds, KiB and OS threads."""
+    def used(self) -> tuple[int, int]:
+        """KiB and OS threads."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        cpu, kib, threads = self._line().split()
-        return float(cpu), int(kib), int(threads)
+        kib, threads = self._line().split()
+        return int(kib), int(threads)
 
 
 @contextlib.contextmanager
@@ -102,80 +92,213 @@ def serving(peer: str) -> Iterator[Server]:
         server.process.wait(30)
 
 
-def load(peer: str, connections: int, seconds: int) -> dict[str, float]:
-    """One turn: CPU microseconds a request, requests a second, p99, threads."""
+@contextlib.contextmanager
+def slow_server(kind: str) -> Iterator[str]:
+    """What the clients of a kind wait for; its address."""
+    if kind == "psycopg":
+        with libraries.postgres("-c", "max_connections=250") as address:
+            yield address
+        return
+    kind = {"requests": "http"}.get(kind, kind)
+    command = [sys.executable, str(HERE / "net_clients.py"), "serve", kind]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.kill()
+
+
+def most_threads(process: subprocess.Popen[str]) -> int:
+    """How many OS threads a process has at most, until it ends."""
+    most = 0
+    while process.poll() is None:
+        with contextlib.suppress(OSError, StopIteration, ValueError):
+            status = Path(f"/proc/{process.pid}/status").read_text("ascii").splitlines()
+            line = next(line for line in status if line.startswith("Threads:"))
+            most = max(most, int(line.split()[1]))
+        time.sleep(0.02)
+    return most
+
+
+def cell(script: str, *args: str) -> tuple[Figures, int]:
+    """The figures that a script prints, and how many OS threads it had at most."""
+    command = [sys.executable, str(HERE / script), *args]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        most = most_threads(process)
+        assert process.stdout is not None
+        printed = process.stdout.read()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(args)} ended with {process.returncode}")
+    return json.loads(printed), most
+
+
+# -- rows ----------------------------------------------------------------------------------------------
+
+
+def echo(peer: str, connections: int, seconds: int) -> Figures:
+    """CPU microseconds a request, requests a second, p99."""
     with serving(peer) as server:
-        before, _, _ = server.used()
-        command = [str(LOAD), str(server.port), str(connections), str(seconds)]
+        command = [*pinned(1), str(LOAD)]
+        command += map(str, [server.port, connections, seconds, server.process.pid])
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        after, _, threads = server.used()
+        _, threads = server.used()
     fields = dict(pair.split("=") for pair in done.stdout.split())
     return {
-        "cpu_us": (after - before) * 1e6 / int(fields["requests"]),
+        "cpu_us": float(fields["cpu_ns"]) / 1e3,
         "requests_s": 1e9 / float(fields["ns_request"]),
         "p99_us": float(fields["p99_us"]),
-        "threads": float(threads),
+        "threads": threads,
     }
 
 
-def idle(peer: str, connections: int) -> dict[str, float]:
+def idle(peer: str, connections: int) -> Figures:
     """KiB for each of so many connections that have had one message and wait for the next."""
     with serving(peer) as server, contextlib.ExitStack() as stack:
         for warm in (8, connections):
-            _, before, _ = server.used()
+            before, _ = server.used()
             for _ in range(warm):
                 conn = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
                 conn.sendall(b"x")
                 assert conn.recv(1) == b"x"
-        _, after, threads = server.used()
-        return {"kib": (after - before) / connections, "threads": float(threads)}
+        after, threads = server.used()
+        return {"kib": (after - before) / connections, "threads": threads}
 
 
-def build_load() -> None:
-    if not LOAD.exists():
-        manifest = str(ROOT / "benches" / "rust" / "Cargo.toml")
-        command = ["cargo", "build", "--quiet", "--release", "--target-dir", str(BUILT)]
-        subprocess.run([*command, "--manifest-path", manifest, "--package", "load"], check=True)
+def many(kind: str, peer: str, n: int, address: str) -> Figures:
+    figures, threads = cell("net_clients.py", kind, peer, str(n), address)
+    return {**figures, "threads": threads}
 
 
-def medians(turns: list[dict[str, float]]) -> dict[str, float]:
+@contextlib.contextmanager
+def certificate() -> Iterator[str]:
+    """A self-signed certificate for localhost, and its key: their files, as net_clients.py wants them."""
+    with tempfile.TemporaryDirectory(prefix="golib-bench-") as folder:
+        cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+        command = ["openssl", "req", "-x509", "-nodes", "-days", "30", "-subj", "/CN=localhost"]
+        command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert]
+        subprocess.run(command, check=True, capture_output=True)
+        yield f"{cert},{key}"
+
+
+# -- the run -------------------------------------------------------------------------------------------
+
+
+class Run:
+    """What is measured, how large and how often, and what came of it."""
+
+    def __init__(self, only: list[str], turns: int, smoke: bool) -> None:
+        self.only = only
+        self.turns = 1 if smoke else turns
+        self.divisor = 50 if smoke else 1
+        self.cells: Cells = {}
+
+    def wants(self, name: str) -> bool:
+        return not self.only or name in self.only
+
+    def row(self, name: str, peers: list[str], measure: Callable[[str], Figures]) -> None:
+        """Measures a row; the peers take turns."""
+        turns: dict[str, list[Figures]] = {peer: [] for peer in peers if is_there(peer)}
+        for _ in range(self.turns):
+            for peer, so_far in turns.items():
+                so_far.append(measure(peer))
+        self.cells[name] = {peer: medians(so_far) for peer, so_far in turns.items()}
+        for peer, figures in self.cells[name].items():
+            shown = (f"{key} {value:.4g}" for key, value in figures.items())
+            print(f"{name}: {peer:10}", *shown, flush=True)
+
+    def everything(self) -> None:
+        if self.wants("echo"):
+            seconds = 1 if self.divisor > 1 else 3
+            for connections in (64, 1000):
+                n = max(8, connections // self.divisor)
+                self.row(f"echo {connections}", SERVERS, lambda peer, n=n: echo(peer, n, seconds))
+        if self.wants("idle"):
+            n = 10_000 // self.divisor
+            self.row(f"idle {n}", ["golib.net", "patched", "gevent"], lambda peer: idle(peer, n))
+        if self.wants("tls"):
+            n = 1000 // self.divisor
+            with certificate() as files:
+                self.row(f"tls {n}", ["patched", "uvloop"], lambda p: many("tls", p, n, files))
+        if self.wants("clients"):
+            self.clients()
+        if self.wants("locks"):
+            self.locks()
+
+    def clients(self) -> None:
+        for kind, (most, peers) in MANY.items():
+            if importlib.util.find_spec(kind) is None:
+                print(f"{kind}: left out, it is not installed", flush=True)
+                continue
+            n = max(4, most // self.divisor)
+            with slow_server(kind) as address:
+                self.row(
+                    f"{kind} {n}",
+                    peers,
+                    lambda peer, kind=kind, n=n, address=address: many(kind, peer, n, address),
+                )
+
+    def locks(self) -> None:
+        divisor = str(self.divisor)
+        uncontended, _ = cell("net_locks.py", "uncontended", "golib", divisor)
+        self.cells["uncontended"] = uncontended  # type: ignore[assignment]
+        for name, sides in self.cells["uncontended"].items():
+            print(f"{name}:", *(f"{side} {ns:.0f}" for side, ns in sides.items()), flush=True)
+        self.row(
+            "switches",
+            ["patched", "gevent"],
+            lambda peer: cell("net_locks.py", "switches", peer, divisor)[0],
+        )
+
+
+def is_there(peer: str) -> bool:
+    return peer in BUILT_IN or importlib.util.find_spec(peer) is not None
+
+
+def medians(turns: list[Figures]) -> Figures:
     return {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
 
 
+def versions() -> str:
+    names = ["uvloop", "gevent", "requests", "redis", "psycopg"]
+    found = [
+        f"{name} {importlib.metadata.version(name)}"
+        for name in names
+        if importlib.util.find_spec(name)
+    ]
+    return ", ".join([f"CPython {platform.python_version()}", *found])
+
+
+def build_load() -> None:
+    manifest = str(ROOT / "benches" / "rust" / "Cargo.toml")
+    command = ["cargo", "build", "--quiet", "--release", "--target-dir", str(BUILT)]
+    subprocess.run([*command, "--manifest-path", manifest, "--package", "load"], check=True)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peers", default="golib,uvloop,asyncio")
-    parser.add_argument("--connections", default="64,1000")
-    parser.add_argument("--seconds", type=int, default=2)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", help="echo, idle, tls, clients, locks; with commas")
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--idle", type=int, default=10_000)
-    parser.add_argument("--json")
+    parser.add_argument("--smoke", action="store_true", help="small and short; keeps no file")
+    parser.add_argument("--json", type=Path, default=DEFAULT_RESULTS)
+    parser.add_argument("--table", type=Path, metavar="FILE")
     options = parser.parse_args()
+    if options.table:
+        print(tables(json.loads(options.table.read_text("utf-8"))))
+        return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    peers = options.peers.split(",")
-    build_load()
-    rows: dict[str, dict[str, dict[str, float]]] = {}
-    for connections in map(int, options.connections.split(",")):
-        turns: dict[str, list[dict[str, float]]] = {peer: [] for peer in peers}
-        for _ in range(options.turns):
-            for peer in peers:
-                turns[peer].append(load(peer, connections, options.seconds))
-        rows[f"echo {connections}"] = {peer: medians(turns[peer]) for peer in peers}
-    if options.idle:
-        rows[f"idle {options.idle}"] = {peer: idle(peer, options.idle) for peer in peers}
-    for title, row in rows.items():
-        for peer, figures in row.items():
-            print(f"{title:12} {peer:8}", *(f"{key} {value:.4g}" for key, value in figures.items()))
-        if "golib" in row and "uvloop" in row:
-            key = next(iter(row["golib"]))
-            print(
-                f"{title:12} golib / uvloop in {key}: {row['golib'][key] / row['uvloop'][key]:.2f}"
-            )
-    if options.json:
-        Path(options.json).write_text(json.dumps(rows, indent=1), "utf-8")
-    sys.stdout.flush()
-    os._exit(0)
+    run = Run([name for name in options.only.split(",") if name], options.turns, options.smoke)
+    if run.wants("echo"):
+        build_load()
+    run.everything()
+    if not options.smoke:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(run.cells, indent=1), "utf-8")
+    print(f"\n{machine()}; {versions()}\n\n{tables(run.cells)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 //! Load for an echo server, in a closed loop: each of so many connections sends a message, waits for its echo, and sends the
-//! next. One thread on epoll, so that it measures the server and not itself. Usage: `load PORT CONNECTIONS SECONDS`; it
-//! prints one line of `key=value` pairs, as the peers do.
+//! next. One thread on epoll, so that it measures the server and not itself. Usage: `load PORT CONNECTIONS SECONDS [PID]`; it
+//! prints one line of `key=value` pairs, as the peers do. With the server's PID it also tells how much CPU time the process
+//! has used in those seconds for each request, which leaves out the start, the connects and the warm-up.
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
@@ -54,10 +55,25 @@ fn connect(port: u16, i: usize, epoll: i32) -> Connection {
     Connection { stream, sent: Instant::now(), number: 0, message, echo: [0; BYTES], have: 0 }
 }
 
+/// The CPU time that a process has used, in ns; 0 for no process.
+fn cpu_ns(pid: u64) -> i64 {
+    if pid == 0 {
+        return 0;
+    }
+    let (mut clock, mut used) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    let r = unsafe { libc::clock_getcpuclockid(pid as i32, &mut clock) };
+    assert_eq!(r, 0, "no process {pid}");
+    let r = unsafe { libc::clock_gettime(clock, &mut used) };
+    assert_eq!(r, 0, "clock_gettime");
+    used.tv_sec * 1_000_000_000 + used.tv_nsec
+}
+
 fn main() {
     let args: Vec<u64> = std::env::args().skip(1).map(|a| a.parse().expect("a number")).collect();
-    let [port, connections, seconds] = args[..] else {
-        panic!("usage: load PORT CONNECTIONS SECONDS")
+    let (port, connections, seconds, pid) = match args[..] {
+        [port, connections, seconds] => (port, connections, seconds, 0),
+        [port, connections, seconds, pid] => (port, connections, seconds, pid),
+        _ => panic!("usage: load PORT CONNECTIONS SECONDS [PID]"),
     };
     let epoll = unsafe { libc::epoll_create1(0) };
     let mut all: Vec<_> =
@@ -70,6 +86,8 @@ fn main() {
     // Each has its answer before it ends: the server sees no reset.
     let mut waiting = all.len();
     let mut requests = 0;
+    // At the begin and at the end.
+    let mut cpu: [Option<i64>; 2] = [None; 2];
     while waiting > 0 {
         let n = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), events.len() as i32, 5000) };
         assert!(n > 0, "no answer for 5 s");
@@ -80,7 +98,11 @@ fn main() {
             }
             requests += 1;
             let now = Instant::now();
+            if now >= begin {
+                cpu[0].get_or_insert_with(|| cpu_ns(pid));
+            }
             if now >= end {
+                cpu[1].get_or_insert_with(|| cpu_ns(pid));
                 waiting -= 1;
                 continue;
             }
@@ -95,7 +117,13 @@ fn main() {
     let us = |q: f64| latencies[((n as f64 * q) as usize).min(n - 1)] as f64 / 1e3;
     let request = seconds as f64 * 1e9 / n as f64;
     let (p50, p99) = (us(0.5), us(0.99));
+    let cpu = cpu.map(Option::unwrap_or_default);
+    let cpu_request = if pid == 0 {
+        String::new()
+    } else {
+        format!(" cpu_ns={:.1}", (cpu[1] - cpu[0]) as f64 / n as f64)
+    };
     println!(
-        "ns_request={request:.1} p50_us={p50:.1} p99_us={p99:.1} requests={requests} check=ok"
+        "ns_request={request:.1} p50_us={p50:.1} p99_us={p99:.1} requests={requests}{cpu_request} check=ok"
     );
 }

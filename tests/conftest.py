@@ -108,7 +108,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     marker = item.get_closest_marker("hang")
     assert _watchdog is not None
-    _watchdog.watch(marker.args[0] if marker else HANG_AFTER)
+    _watchdog.watch(marker.args[0] if marker else HANG_AFTER, item.nodeid)
     try:
         return (yield)
     finally:

@@ -1,7 +1,7 @@
 """Ends a test run that hangs, from a process of its own.
 
 A thread in the run's process, or a Python signal handler there, could wake a waiter, and so would switch deadlock
-detection off. The run writes how many seconds the test may take, and 0 when it has ended.
+detection off. The run writes how many seconds the test may take and the test's name, and 0 when it has ended.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Watchdog:
             start_new_session=True,
         )
 
-    def watch(self, seconds: float) -> None:
+    def watch(self, seconds: float, test: str = "") -> None:
         """Ends the run unless the next call comes within `seconds`; 0 means no limit."""
         assert self._process.stdin is not None
-        os.write(self._process.stdin.fileno(), f"{seconds}\n".encode())
+        os.write(self._process.stdin.fileno(), f"{seconds} {test!a}\n".encode())
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -43,21 +43,22 @@ class Watchdog:
 
 
 def main(run: int) -> None:
-    seconds, text = 0.0, b""
+    seconds, test, text = 0.0, "", b""
     while True:
         wait = seconds or None
         if not select.select([0], [], [], wait)[0]:
-            end(run)
+            end(run, test)
             return
         chunk = os.read(0, 4096)
         if not chunk:
             return  # the run is over
         *lines, text = (text + chunk).split(b"\n")
         if lines:
-            seconds = float(lines[-1])
+            limit, test = lines[-1].decode().split(" ", 1)
+            seconds = float(limit)
 
 
-def end(run: int) -> None:
+def end(run: int, test: str) -> None:
     """Makes golib print all goroutines and faulthandler all threads, then kills the processes that are left."""
     children = [
         int(pid)
@@ -65,7 +66,7 @@ def end(run: int) -> None:
         for pid in (task / "children").read_text().split()
         if int(pid) != os.getpid()
     ]
-    print("\n==== the test hangs; all goroutines:", file=sys.stderr, flush=True)
+    print(f"\n==== hangs: {test}; all goroutines:", file=sys.stderr, flush=True)
     for number in (signal.SIGQUIT, signal.SIGABRT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.kill(run, number)

@@ -7,7 +7,7 @@ import re
 import golib
 import pytest
 
-from support import eventually, parked, run_ok
+from support import Boom, eventually, parked, run_ok
 
 
 def waits(ch):
@@ -112,3 +112,39 @@ def test_a_deadlock_shows_a_crowd_once():
     assert out.count("[chan receive]") == 1
     assert "and 999 more like it: " in out
     assert re.match(r"goroutine \d+ \[sync.WaitGroup.Wait\]: main\n", out)
+
+
+@pytest.mark.parametrize("place", ["thread", "goroutine"])
+def test_a_goroutine_that_fails_during_a_dump_is_not_reported_by_who_makes_it(
+    place, panics, monkeypatch
+):
+    gate, go_on, reporters = golib.Chan(), golib.Chan(), []
+    created_by = golib._report.created_by
+
+    def fail():
+        gate.recv()
+        raise Boom
+
+    def waiting_handler(g, error):
+        reporters.append(golib._golib._current())
+        go_on.recv()
+
+    def created_by_while_one_fails(g, *args):
+        if g.name.endswith("fail"):
+            gate.send(None)
+            g._wait()
+        return created_by(g, *args)
+
+    golib.set_panic_handler(waiting_handler)
+    golib.go(fail)
+    monkeypatch.setattr(golib._report, "created_by", created_by_while_one_fails)
+
+    def dump():
+        return golib.runtime.stack(all=True), golib._golib._current()
+
+    text, me = dump() if place == "thread" else golib.go(dump).join()
+    assert "fail" in text
+    eventually(lambda: reporters)
+    assert reporters[0] is not None and reporters[0] is not me
+    go_on.send(None)
+    golib.set_panic_handler(None)

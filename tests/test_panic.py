@@ -137,8 +137,9 @@ def test_a_report_has_gos_shape():
         def fail():
             raise ValueError("the text")
         def main():
-            golib.go(fail)
-            golib.sleep(0.1)
+            g = golib.go(fail)
+            g._wait()
+            del g
         golib.run(main)
         """
     )
@@ -189,7 +190,7 @@ def test_causes_are_part_of_a_report():
             except KeyError as error:
                 raise ValueError("the text") from error
         golib.go(fail)
-        golib.sleep(0.1)
+        [golib.sleep(0.001) for _ in iter(golib.runtime.goroutines, [])]
         """
     )
     assert "KeyError: 'the cause'" in result.err
@@ -206,7 +207,7 @@ def test_an_exception_whose_str_raises_is_reported_all_the_same():
         def fail():
             raise Bad
         golib.go(fail)
-        golib.sleep(0.1)
+        [golib.sleep(0.001) for _ in iter(golib.runtime.goroutines, [])]
         print("alive")
         """
     )
@@ -224,7 +225,7 @@ def test_a_handler_that_raises_is_reported_and_does_no_harm():
             raise ValueError("the text")
         golib.set_panic_handler(handler)
         golib.go(fail)
-        golib.sleep(0.1)
+        [golib.sleep(0.001) for _ in iter(golib.runtime.goroutines, [])]
         print("alive", golib.go(int).join())
         """
     )
@@ -254,7 +255,7 @@ def test_stderr_may_be_missing():
         import golib, sys
         sys.stderr = None
         golib.go(lambda: 1 / 0)
-        golib.sleep(0.1)
+        [golib.sleep(0.001) for _ in iter(golib.runtime.goroutines, [])]
         print("alive")
         """
     )
@@ -282,7 +283,7 @@ def test_golib_panic_exit_ends_the_process_with_status_2():
 
 def test_golib_panic_print_goes_on():
     result = run_script(
-        "import golib; golib.go(lambda: 1 / 0); golib.sleep(0.1); print('alive')",
+        "import golib; golib.go(lambda: 1 / 0); [golib.sleep(0.001) for _ in iter(golib.runtime.goroutines, [])]; print('alive')",
         env={"GOLIB_PANIC": "print"},
     )
     assert (result.rc, result.out) == (0, "alive\n")
@@ -296,7 +297,7 @@ TRACEBACK = """
         ch.recv()
     g = parked(golib.go(bystander, golib.Chan()))
     golib.go(lambda: 1 / 0)
-    golib.sleep(0.1)
+    [golib.sleep(0.001) for _ in iter(golib.runtime.goroutines, [g])]
     """
 
 
@@ -381,7 +382,7 @@ def test_system_exit_in_a_goroutine_is_silent(panics):
 
 def test_system_exit_in_a_goroutine_leaves_the_status_alone():
     result = run_script(
-        "import golib, sys; golib.go(sys.exit, 3); golib.sleep(0.1); print('alive')"
+        "import golib, sys; golib.go(sys.exit, 3); [golib.sleep(0.001) for _ in iter(golib.runtime.goroutines, [])]; print('alive')"
     )
     assert result == (0, "alive\n", "")
 

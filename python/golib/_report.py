@@ -6,8 +6,9 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import CodeType, FrameType
 from typing import Any, NoReturn, TextIO
 
 from golib import _golib
@@ -174,7 +175,8 @@ def own_stack(frame: FrameType) -> str:
 
 def all_stacks() -> str:
     """The dump of all goroutines, by number; those that are alike share one."""
-    return _grouped(_by_number())
+    with _goroutines() as goroutines:
+        return _grouped(goroutines)
 
 
 def _grouped(goroutines: list[_golib.Goroutine[Any]]) -> str:
@@ -187,9 +189,15 @@ def _grouped(goroutines: list[_golib.Goroutine[Any]]) -> str:
 def _likeness(g: _golib.Goroutine[Any]) -> object:
     """The key of a dump: the same for dumps that differ only in the number and in how long the goroutine has waited."""
     state = g._header().partition("[")[2].partition(",")[0].rstrip("]:")
-    frame = g._frame()
-    stack = tuple((at.f_code, line) for at, line in traceback.walk_stack(frame)) if frame else ()
-    return state, g.name, stack, g._origin()
+    return state, g.name, _places(g._frame()), g._origin()
+
+
+def _places(frame: FrameType | None) -> tuple[tuple[CodeType, int], ...]:
+    """Where `frame` and its callers are, the newest first.
+
+    No local variable of the caller may hold its own frame: that would be a reference cycle.
+    """
+    return tuple((at.f_code, line) for at, line in traceback.walk_stack(frame)) if frame else ()
 
 
 def _more_like_it(others: list[_golib.Goroutine[Any]]) -> str:
@@ -206,8 +214,20 @@ def _more_like_it(others: list[_golib.Goroutine[Any]]) -> str:
     return f"and {len(others)} more like it: {shown}\n"
 
 
-def _by_number() -> list[_golib.Goroutine[Any]]:
-    return sorted(_golib.goroutines(), key=lambda g: g.id)
+@contextmanager
+def _goroutines() -> Iterator[list[_golib.Goroutine[Any]]]:
+    """All goroutines by number, in a list that is empty afterwards.
+
+    If one fails meanwhile, the list may hold the last reference to it. A new goroutine then reports the exception, not
+    the caller: the panic handler may wait, and a dump may be made by a signal handler.
+    """
+    goroutines = sorted(_golib.goroutines(), key=lambda g: g.id)
+    try:
+        yield goroutines
+    finally:
+        if failed := _golib._let_go(goroutines):
+            with suppress(RuntimeError):  # at exit none can be started
+                _golib.go(failed.clear)
 
 
 def stacks_at_deadlock(waited: str) -> str:
@@ -222,7 +242,10 @@ def stacks_at_deadlock(waited: str) -> str:
         first = f"thread {threading.current_thread().name} [{waited}]:\n{''.join(frames.format())}"
     else:
         first = _stack(me, f"goroutine {me.id} [{waited}]:", frames)
-    others = _grouped([g for g in _by_number() if g is not me])
+    with _goroutines() as goroutines:
+        if me is not None:
+            goroutines.remove(me)
+        others = _grouped(goroutines)
     return f"{first}\n{others}" if others else first
 
 

@@ -366,6 +366,12 @@ pub(crate) fn append(_gil: Gil<'_>, list: Ref<'_>, item: Ref<'_>) -> Outcome<()>
     status_of(unsafe { ffi::PyList_Append(list.as_raw(), item.as_raw()) }).map(|_| ())
 }
 
+/// `list.clear()`, of a list. Runs Python code, once the list is empty.
+pub(crate) fn clear(_gil: Gil<'_>, list: Ref<'_>) {
+    // SAFETY: alive. Emptying a list needs no memory, so it does not fail.
+    unsafe { ffi::PyList_SetSlice(list.as_raw(), 0, Py_ssize_t::MAX, ptr::null_mut()) };
+}
+
 /// The items of a list.
 ///
 /// # Safety

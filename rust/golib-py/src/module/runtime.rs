@@ -8,7 +8,7 @@ use pyo3::ffi;
 use super::{exit, fork, run};
 use crate::bridge::{self, alarm, deadlock};
 use crate::core::context::ambient;
-use crate::core::goroutine::vars_for_spawn;
+use crate::core::goroutine::{is_unread, vars_for_spawn};
 use crate::cpython::{self, main_thread, movable, tstate, ThreadState};
 use crate::ffi::args::integer_of;
 use crate::ffi::args::NS;
@@ -18,8 +18,8 @@ use crate::ffi::gil::Gil;
 use crate::ffi::methods::{Method, Methods, Module};
 use crate::ffi::obj::Raw;
 use crate::ffi::python::{
-    append, boolean, call0, dict, float, int, interned, list, none, raise_object, set_item, size,
-    truth, unicode, unsigned, value_error,
+    append, boolean, call0, clear, dict, float, int, interned, list, list_items, none,
+    raise_object, set_item, size, truth, unicode, unsigned, value_error,
 };
 use crate::ffi::refs::{release, New, Outcome, Raised, Ref, Slot};
 use crate::types::{sync, timer};
@@ -114,6 +114,22 @@ fn goroutines(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
             Err(raised)
         }
     }
+}
+
+/// `_golib._let_go(goroutines)`: empties a list of handles. Returns those of goroutines that have failed and whose exception
+/// nobody has read: whoever releases the last reference to such a handle reports the exception.
+fn let_go(gil: Gil<'_>, _: &Object<Module>, goroutines: Ref<'_>) -> Outcome<New> {
+    let failed = list(gil)?;
+    // SAFETY: a list of the Python layer, which no other thread knows, and of handles alone.
+    let unread = unsafe { list_items(goroutines).iter().filter(|g| is_unread(gil, **g)) };
+    for &g in unread {
+        if let Err(raised) = append(gil, failed.get(), g) {
+            failed.release(gil);
+            return Err(raised);
+        }
+    }
+    clear(gil, goroutines);
+    Ok(failed)
 }
 
 /// The handles of all goroutines.
@@ -259,10 +275,11 @@ fn print_error(gil: Gil<'_>, _: &Object<Module>, error: Ref<'_>) -> Outcome<New>
 const DOC: &std::ffi::CStr = c"For the Python part of golib.";
 
 /// The functions.
-pub(super) static FUNCTIONS: Methods<Module, 34> = Methods([
+pub(super) static FUNCTIONS: Methods<Module, 35> = Methods([
     Method::noargs(c"_check_interpreter", check_interpreter, DOC),
     Method::one(c"_package", package, DOC),
     Method::noargs(c"goroutines", goroutines, DOC),
+    Method::one(c"_let_go", let_go, DOC),
     Method::noargs(c"stats", stats, DOC),
     Method::one(c"set_max_threads", set_max_threads, DOC),
     Method::noargs(c"_lock_os_thread", lock_os_thread, DOC),

@@ -34,6 +34,15 @@ pub(super) fn remember(_gil: Gil<'_>, g: &Object<Goroutine>) {
     unread().insert(g.g().goid(), Handle(g.object().as_raw()));
 }
 
+/// An exception has ended the goroutine of this handle, and nobody has read it.
+///
+/// # Safety
+/// `handle` is one.
+pub(crate) unsafe fn is_unread(gil: Gil<'_>, handle: Ref<'_>) -> bool {
+    // SAFETY: as the caller says.
+    unsafe { this::<Goroutine>(handle.as_raw()).unread.get(gil.exclusive()) }
+}
+
 /// The exception that ended the goroutine needs no report any more. True: it did.
 #[inline]
 pub(super) fn is_read(gil: Gil<'_>, g: &Goroutine) -> bool {

@@ -41,6 +41,8 @@ const SOURCES: &[&str] = &[
     "patch_groups.c",
     "patch_os.c",
     "patch_pipes.c",
+    "patch_sendfile.c",
+    "patch_whole.c",
     "patch_select.c",
     "patch_socket.c",
     "patch_ssl.c",

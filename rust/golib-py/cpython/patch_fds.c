@@ -163,7 +163,9 @@ __attribute__((noinline)) int golib_fd_is_ready(int fd, int mode)
 
 int golib_fd_wait_ready(golib_fd_wait *w, const golib_caller *record)
 {
-    int outcome = GOLIB_WOKEN;
+    int outcome = w->pd ? GOLIB_WOKEN : golib_fd_find(w);
+    if (outcome == GOLIB_WOKEN && !w->has_turn)
+        outcome = golib_fd_take_turn(w, record);
     while (outcome == GOLIB_WOKEN && !golib_fd_is_ready(w->fd, w->mode))
         outcome = golib_fd_block(w, record);
     return outcome;

@@ -14,12 +14,15 @@
  * 2. Whatever closes a number, or makes it another file's, calls golib_fd_forget first: close, detach, os.close, os.dup2.
  * 3. One goroutine at a time has the turn in a direction, from its first wait or golib_fd_take_turn to golib_fd_done.
  *    Others queue for it: they try again when they get it, since what the first one left is theirs.
+ *    Whoever looks and then makes a call that may block has the turn before the look.
  * 4. In a forked child the table is empty: the parent's poller has what was registered.
  */
 #ifndef GOLIB_PATCH_FDS_H
 #define GOLIB_PATCH_FDS_H
 
 #include "patch_groups.h"
+
+#include <sys/uio.h>
 
 /* Of golib_fd_block: it cannot be polled, so the original has to block its thread. */
 enum { GOLIB_NOT_POLLABLE = 4 };
@@ -31,6 +34,7 @@ typedef struct golib_fd_wait {
     void *pd;               /* the registration; set by golib_fd_find */
     uint64_t serial;
     int has_turn;
+    int way;                /* patch_pipes.c */
 } golib_fd_wait;
 
 /* Finds or makes the registration. GOLIB_WOKEN, or GOLIB_NOT_POLLABLE. */
@@ -51,7 +55,8 @@ void golib_fds_in_child(void);
 
 /* 1 if an operation in `mode` would not block, or would fail at once. */
 int golib_fd_is_ready(int fd, int mode);
-/* Waits until it is ready. As golib_fd_block; GOLIB_WOKEN at once if it is. The turn stays with `w`. */
+/* Takes the turn, which stays with `w`, and waits until it is ready. As golib_fd_block. By the turn no other goroutine takes
+ * what was seen; another process, or a thread that is none of golib's, may. */
 int golib_fd_wait_ready(golib_fd_wait *w, const golib_caller *record);
 
 /* ---- patch_pipes.c ---- */
@@ -60,8 +65,19 @@ int golib_fd_wait_ready(golib_fd_wait *w, const golib_caller *record);
 int golib_fd_blocks(int fd, int mode);
 /* A pipe or a socket. */
 int golib_fd_is_stream(int fd);
-/* golib_fd_wait_ready: 0: go on; -1 with an exception set. The turn is the caller's until golib_fd_done. */
-int golib_fd_await(golib_fd_wait *w, const golib_caller *record);
+
+/* What a transfer comes to besides a number of bytes. */
+enum {
+    GOLIB_FD_FAILED = -1,   /* an exception is set */
+    /* Only a call that may block does it: the original. What can be waited for is ready, and the turn is the caller's until
+     * golib_fd_done. */
+    GOLIB_FD_ORIGINAL = -2,
+};
+
+/* readv or writev of a descriptor that blocks, once. */
+Py_ssize_t golib_fd_transfer(golib_fd_wait *w, struct iovec *parts, int n, const golib_caller *record);
+/* read: at most `n` bytes, as a new object. 0, or as a transfer. */
+int golib_fd_read(golib_fd_wait *w, Py_ssize_t n, PyObject **result, const golib_caller *record);
 /* Writes `n` bytes to a pipe or socket: how many were, or -1 with an exception set. */
 Py_ssize_t golib_fd_write_all(int fd, const char *data, Py_ssize_t n, const golib_caller *record);
 
@@ -75,7 +91,7 @@ int golib_small_int(PyObject *number);
 /* While a call works on a socket object that must not block, the object says so; this is what it said before. */
 typedef struct golib_fd_lent {
     int users;
-    int flag_is_ours;       /* O_NONBLOCK was not set */
+    int flag_is_ours; /* O_NONBLOCK was not set */
     int64_t timeout;
 } golib_fd_lent;
 

@@ -148,24 +148,20 @@ typedef struct {
     PyObject_HEAD int fd;
 } fileio;
 
-static golib_parking file_read;
+static golib_parking file_read, file_readable, file_writable;
 
 /* The descriptor of a call that may wait in `mode`, or -1. */
 static int descriptor(const golib_invocation *call, int mode)
 {
     int fd = ((fileio *)call->self)->fd;
-    return golib_on_goroutine() && fd >= 0 && golib_fd_blocks(fd, mode) ? fd : -1;
-}
-
-static PyObject *wait_and_call(const golib_invocation *call, int mode, const golib_caller *record)
-{
-    int fd = descriptor(call, mode);
-    golib_fd_wait w = {.fd = fd, .mode = mode, .until = GOLIB_FOR_EVER};
-    if (fd < 0)
-        return golib_original(call);
-    PyObject *result = golib_fd_await(&w, record) < 0 ? NULL : golib_original(call);
-    golib_fd_done(&w);
-    return result;
+    if (golib_keywords(call) || !golib_on_goroutine() || fd < 0 || !golib_fd_blocks(fd, mode))
+        return -1;
+    const golib_parking *asks = mode == GOLIB_READ ? &file_readable : &file_writable;
+    PyObject *may = golib_call_original(asks, NULL, call->self, NULL, 0);
+    Py_XDECREF(may);
+    if (!may)
+        PyErr_Clear();
+    return may == Py_True ? fd : -1;
 }
 
 /* All until the end, in pieces. */
@@ -175,8 +171,9 @@ static PyObject *read_all(const golib_invocation *call, int fd, const golib_call
     golib_fd_wait w = {.fd = fd, .mode = GOLIB_READ, .until = GOLIB_FOR_EVER};
     PyObject *pieces = PyList_New(0), *size = PyLong_FromLong(PIECE), *all = NULL;
     for (int more = pieces && size; more;) {
-        PyObject *piece =
-            golib_fd_await(&w, record) < 0 ? NULL : golib_call_original(&file_read, call, call->self, &size, 1);
+        PyObject *piece = NULL;
+        if (golib_fd_read(&w, PIECE, &piece, record) == GOLIB_FD_ORIGINAL)
+            piece = golib_call_original(&file_read, call, call->self, &size, 1);
         if (piece && PyBytes_Check(piece) && PyBytes_GET_SIZE(piece) > 0)
             more = PyList_Append(pieces, piece) == 0;
         else {
@@ -195,8 +192,18 @@ static PyObject *read_all(const golib_invocation *call, int fd, const golib_call
 
 static PyObject *readall_body(golib_invocation *call, const golib_caller *record)
 {
-    int fd = call->n + golib_keywords(call) ? -1 : descriptor(call, GOLIB_READ);
+    int fd = call->n ? -1 : descriptor(call, GOLIB_READ);
     return fd >= 0 && golib_fd_is_stream(fd) ? read_all(call, fd, record) : golib_original(call);
+}
+
+static PyObject *read_some(golib_invocation *call, Py_ssize_t n, const golib_caller *record)
+{
+    golib_fd_wait w = {.fd = descriptor(call, GOLIB_READ), .mode = GOLIB_READ, .until = GOLIB_FOR_EVER};
+    PyObject *result = NULL;
+    if (w.fd < 0 || golib_fd_read(&w, n, &result, record) == GOLIB_FD_ORIGINAL)
+        result = golib_original(call);
+    golib_fd_done(&w);
+    return result;
 }
 
 static PyObject *read_body(golib_invocation *call, const golib_caller *record)
@@ -204,26 +211,43 @@ static PyObject *read_body(golib_invocation *call, const golib_caller *record)
     int all = call->n == 0 ||
               (call->n == 1 &&
                (call->args[0] == Py_None || (PyLong_CheckExact(call->args[0]) && golib_small_int(call->args[0]) < 0)));
-    if (golib_keywords(call) || call->n > 1 || (call->n == 1 && !all && golib_small_int(call->args[0]) <= 0))
+    if (call->n > 1 || (call->n == 1 && !all && golib_small_int(call->args[0]) <= 0))
         return golib_original(call);
     if (!all)
-        return wait_and_call(call, GOLIB_READ, record);
+        return read_some(call, golib_small_int(call->args[0]), record);
     int fd = descriptor(call, GOLIB_READ);
     return fd >= 0 && golib_fd_is_stream(fd) ? read_all(call, fd, record) : golib_original(call);
+}
+
+/* What a transfer came to: its number, the original's answer, or NULL with an exception set. */
+static PyObject *number_of(const golib_invocation *call, Py_ssize_t done)
+{
+    return done >= 0 ? PyLong_FromSsize_t(done) : done == GOLIB_FD_ORIGINAL ? golib_original(call) : NULL;
+}
+
+static PyObject *transfer(const golib_invocation *call, int fd, int mode, const Py_buffer *view,
+                          const golib_caller *record)
+{
+    golib_fd_wait w = {.fd = fd, .mode = mode, .until = GOLIB_FOR_EVER};
+    struct iovec part = {view->buf, (size_t)view->len};
+    PyObject *result = number_of(call, golib_fd_transfer(&w, &part, 1, record));
+    golib_fd_done(&w);
+    return result;
 }
 
 static PyObject *readinto_body(golib_invocation *call, const golib_caller *record)
 {
     Py_buffer view;
-    if (call->n != 1 || !PyObject_CheckBuffer(call->args[0]))
+    int fd = call->n == 1 && PyObject_CheckBuffer(call->args[0]) ? descriptor(call, GOLIB_READ) : -1;
+    if (fd < 0)
         return golib_original(call);
     if (PyObject_GetBuffer(call->args[0], &view, PyBUF_WRITABLE) < 0) {
         PyErr_Clear();
         return golib_original(call);
     }
-    int is_empty = view.len == 0;
+    PyObject *result = view.len ? transfer(call, fd, GOLIB_READ, &view, record) : golib_original(call);
     PyBuffer_Release(&view);
-    return is_empty ? golib_original(call) : wait_and_call(call, GOLIB_READ, record);
+    return result;
 }
 
 static PyObject *write_body(golib_invocation *call, const golib_caller *record)
@@ -236,15 +260,18 @@ static PyObject *write_body(golib_invocation *call, const golib_caller *record)
         PyErr_Clear();
         return golib_original(call);
     }
-    PyObject *result;
-    if (view.len <= PIPE_BUF || !golib_fd_is_stream(fd))
-        result = view.len ? wait_and_call(call, GOLIB_WRITE, record) : golib_original(call);
-    else {
-        Py_ssize_t written = golib_fd_write_all(fd, view.buf, view.len, record);
-        result = written < 0 ? NULL : PyLong_FromSsize_t(written);
-    }
+    PyObject *result = view.len == 0            ? golib_original(call)
+                       : golib_fd_is_stream(fd) ? number_of(call, golib_fd_write_all(fd, view.buf, view.len, record))
+                                                : transfer(call, fd, GOLIB_WRITE, &view, record);
     PyBuffer_Release(&view);
     return result;
+}
+
+/* Not replaced, only called. */
+static PyObject *asked_body(golib_invocation *call, const golib_caller *record)
+{
+    (void)record;
+    return golib_original(call);
 }
 
 /* ---- the probe ---- */
@@ -336,12 +363,15 @@ FILES(file_read, "FileIO", "read", read_body);
 FILES(file_readall, "FileIO", "readall", readall_body);
 FILES(file_readinto, "FileIO", "readinto", readinto_body);
 FILES(file_write, "FileIO", "write", write_body);
+FILES(file_readable, "FileIO", "readable", asked_body);
+FILES(file_writable, "FileIO", "writable", asked_body);
 
 static golib_parking *const calls[] = {
-    &reader_read,  &reader_peek,     &reader_read1,     &reader_readinto, &reader_readinto1, &reader_readline,
-    &reader_close, &writer_write,    &writer_flush,     &writer_close,    &random_read,      &random_peek,
-    &random_read1, &random_readinto, &random_readinto1, &random_readline, &random_write,     &random_flush,
-    &random_close, &file_read,       &file_readall,     &file_readinto,   &file_write,
+    &reader_read,     &reader_peek,   &reader_read1, &reader_readinto, &reader_readinto1,
+    &reader_readline, &reader_close,  &writer_write, &writer_flush,    &writer_close,
+    &random_read,     &random_peek,   &random_read1, &random_readinto, &random_readinto1,
+    &random_readline, &random_write,  &random_flush, &random_close,    &file_read,
+    &file_readall,    &file_readinto, &file_write,   &file_readable,   &file_writable,
 };
 
 const golib_group golib_group_file = {

@@ -236,8 +236,8 @@ static PyObject *try_and_wait(golib_invocation *call, int flags, const golib_cal
     int known = lay_out(call, args, &n);
     if (known > 0)
         known = with_dont_wait(args, ((const manner *)call->p->detail)->flags_at, flags);
-    if (known > 0)
-        result = until_done(call, args, n, record);
+    if (known > 0 && (result = until_done(call, args, n, record)) && call->p->detail == &sending_message)
+        result = golib_sock_send_rest((golib_sock *)call->self, args[0], flags, result, record);
     else if (known == 0)
         result = golib_original(call);
     for (int i = 0; i < MOST_ARGS; i++)
@@ -262,6 +262,28 @@ static int without_keywords(const golib_invocation *call, golib_invocation *plai
     return plain->n == call->n + golib_keywords(call);
 }
 
+static golib_parking sock_recv, sock_recv_into;
+
+/* A call with MSG_WAITALL, of a socket for which that counts. */
+static PyObject *receive_all(const golib_invocation *call, int flags, const golib_caller *record)
+{
+    golib_sock *s = (golib_sock *)call->self;
+    int is_plain = flags == MSG_WAITALL, room = is_plain && call->p == &sock_recv ? golib_small_int(call->args[0]) : 0;
+    Py_buffer view;
+    if (room > 0)
+        return golib_sock_recv_all(s, room, record);
+    int want = is_plain && call->p == &sock_recv_into ? golib_small_int(call->args[1]) : -1;
+    if (want < 0 || PyObject_GetBuffer(call->args[0], &view, PyBUF_WRITABLE) < 0) {
+        PyErr_Clear();
+        return golib_original(call);
+    }
+    PyObject *result = want > view.len || view.len == 0
+                           ? golib_original(call)
+                           : golib_sock_recv_all_into(s, &view, want ? want : view.len, record);
+    PyBuffer_Release(&view);
+    return result;
+}
+
 static PyObject *plain_body(golib_invocation *call, const golib_caller *record)
 {
     golib_sock *s = (golib_sock *)call->self;
@@ -275,6 +297,8 @@ static PyObject *plain_body(golib_invocation *call, const golib_caller *record)
         return golib_sock_timeout(s) > 0 || listens(s->fd) ? wait_and_accept(call, record) : golib_original(call);
     if (plain.n < 1 + m->flags_after || plain.n >= MOST_ARGS)
         return golib_original(call);
+    if (flags & MSG_WAITALL && golib_sock_moves_all(s))
+        return receive_all(&plain, flags, record);
     return try_and_wait(&plain, flags, record);
 }
 
@@ -295,9 +319,8 @@ __attribute__((noinline)) static void raise_errno(int error)
     PyErr_SetFromErrno(PyExc_OSError);
 }
 
-/* The number of bytes received, or -1 with an exception set. */
-static Py_ssize_t receive(golib_sock *s, golib_fd_wait *w, void *to, Py_ssize_t room, int flags,
-                          const golib_caller *record)
+Py_ssize_t golib_sock_receive(golib_sock *s, golib_fd_wait *w, void *to, Py_ssize_t room, int flags,
+                              const golib_caller *record)
 {
     int in_vain = golib_fd_prepare(w);
     for (;;) {
@@ -333,7 +356,7 @@ static PyObject *recv_body(golib_invocation *call, const golib_caller *record)
         return plain_body(call, record);
     if (golib_sock_begin(&w, s, GOLIB_READ) != GOLIB_WOKEN)
         return golib_original(call);
-    Py_ssize_t got = receive(s, &w, scratch, room, flags, record);
+    Py_ssize_t got = golib_sock_receive(s, &w, scratch, room, flags, record);
     PyObject *result = got < 0 ? NULL : PyBytes_FromStringAndSize(scratch, got);
     golib_fd_done(&w);
     return result;
@@ -355,7 +378,7 @@ static PyObject *recv_into_body(golib_invocation *call, const golib_caller *reco
         PyBuffer_Release(&view);
         return golib_original(call);
     }
-    Py_ssize_t got = receive(s, &w, view.buf, want ? want : view.len, 0, record);
+    Py_ssize_t got = golib_sock_receive(s, &w, view.buf, want ? want : view.len, 0, record);
     PyBuffer_Release(&view);
     golib_fd_done(&w);
     return got < 0 ? NULL : PyLong_FromSsize_t(got);
@@ -378,9 +401,8 @@ __attribute__((noinline)) static Py_ssize_t kernel_send(int fd, const char *data
     Py_END_ALLOW_THREADS return sent < 0 ? -error : sent;
 }
 
-/* Sends all, or at least something if `partial`. The number of bytes sent; -1 with an exception set, `*sent` bytes went. */
-static int transmit(golib_sock *s, golib_fd_wait *w, const Py_buffer *data, int flags, int partial, Py_ssize_t *sent,
-                    const golib_caller *record)
+int golib_sock_transmit(golib_sock *s, golib_fd_wait *w, const Py_buffer *data, int flags, int partial,
+                        Py_ssize_t *sent, const golib_caller *record)
 {
     golib_fd_prepare(w);
     for (;;) {
@@ -420,7 +442,7 @@ static PyObject *send_any(golib_invocation *call, int all, const golib_caller *r
         PyBuffer_Release(&view);
         return golib_original(call);
     }
-    int failed = transmit(s, &w, &view, flags, !all && golib_sock_timeout(s) > 0, &sent, record);
+    int failed = golib_sock_transmit(s, &w, &view, flags, !all && golib_sock_timeout(s) > 0, &sent, record);
     PyBuffer_Release(&view);
     golib_fd_done(&w);
     if (failed < 0 && !all && sent > 0 && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {

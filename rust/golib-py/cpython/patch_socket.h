@@ -37,4 +37,22 @@ int golib_sock_block(golib_fd_wait *w, golib_sock *s, const golib_caller *record
 void golib_sock_lend(golib_sock *s, int fd);
 void golib_sock_take_back(golib_sock *s, int fd);
 
+/* The number of bytes received, or -1 with an exception set. */
+Py_ssize_t golib_sock_receive(golib_sock *s, golib_fd_wait *w, void *to, Py_ssize_t room, int flags,
+                              const golib_caller *record);
+/* Sends all, or at least something if `partial`. 0; -1 with an exception set: `*sent` bytes went. */
+int golib_sock_transmit(golib_sock *s, golib_fd_wait *w, const Py_buffer *data, int flags, int partial,
+                        Py_ssize_t *sent, const golib_caller *record);
+
+/* ---- patch_whole.c ---- */
+
+/* A stream that blocks without a timeout: MSG_WAITALL counts, and sendmsg sends all. */
+int golib_sock_moves_all(const golib_sock *s);
+/* recv and recv_into with MSG_WAITALL. */
+PyObject *golib_sock_recv_all(golib_sock *s, Py_ssize_t room, const golib_caller *record);
+PyObject *golib_sock_recv_all_into(golib_sock *s, const Py_buffer *view, Py_ssize_t room, const golib_caller *record);
+/* After sendmsg, whose result it takes: sends what that left of the buffers (a list or tuple). */
+PyObject *golib_sock_send_rest(golib_sock *s, PyObject *buffers, int flags, PyObject *result,
+                               const golib_caller *record);
+
 #endif

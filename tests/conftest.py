@@ -132,7 +132,9 @@ class Footprint(NamedTuple):
     @classmethod
     def now(cls) -> Footprint:
         gc.collect()
-        mine = sum(1 for o in gc.get_objects() if type(o).__module__.partition(".")[0] in _OURS)
+        mine = sum(
+            1 for o in gc.get_objects() if str(type(o).__module__).partition(".")[0] in _OURS
+        )
         return cls(
             golib.num_goroutine(),
             len(sys._current_frames()),

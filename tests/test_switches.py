@@ -57,10 +57,34 @@ def test_schedtrace_does_not_hide_a_deadlock_that_another_threads_end_makes():
     assert result.out == "deadlock\n"
 
 
-@pytest.mark.parametrize("value", ["", "nonsense", "migrate=2x", "a=b,c", ",,,", "schedtrace="])
-def test_an_unknown_debug_switch_is_ignored(value):
-    result = run_script("import golib; print(golib.go(int).join())", env={"GOLIB_DEBUG": value})
+def started_with(**env):
+    result = run_script("import golib; print(golib.go(int).join())", env=env)
     assert (result.rc, result.out) == (0, "0\n")
+    return result.err
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("nonsense", "the switches are blocked, schedtrace and migrate"),
+        ("a=b", "the switches are blocked, schedtrace and migrate"),
+        ("migrate=2x", "it is 0 or 1"),
+        ("schedtrace=", "it takes a number of milliseconds, such as 1000"),
+        ("schedtrace=1s", "it takes a number of milliseconds, such as 1000"),
+    ],
+)
+def test_a_debug_switch_that_is_not_understood_is_named_and_ignored(value, wanted):
+    said = f"go-lib: GOLIB_DEBUG: {value} is ignored: {wanted}\n"
+    assert started_with(GOLIB_DEBUG=f"migrate=0, {value}") == said
+
+
+@pytest.mark.parametrize("value", ["", ",,,", "migrate=0"])
+def test_nothing_is_said_of_good_switches(value):
+    assert started_with(GOLIB_DEBUG=value) == ""
+
+
+def test_other_switches_in_godebug_are_gos():
+    assert started_with(GODEBUG="gctrace=1,http2client=0") == ""
 
 
 def test_python_dev_mode_finds_nothing():

@@ -190,6 +190,34 @@ def test_debugpy_stops_in_goroutines_and_in_main(program, line, frames):
     assert (result.rc, result.out) == (0, "45\n")
 
 
+def test_gdb_shows_the_python_stack_of_a_goroutine_that_blocks():
+    helper = Path(sys.base_prefix) / f"bin/python{sys.version_info[0]}.{sys.version_info[1]}-gdb.py"
+    if not (shutil.which("gdb") and helper.exists()):
+        pytest.skip("no gdb, or none of CPython's script for it")
+    script = support.start_script(
+        """
+        import golib, time
+        def blocks():
+            time.sleep(60)
+        def main():
+            golib.go(blocks)
+            golib.sleep(0.2)
+            print("ready")
+            golib.sleep(60)
+        golib.run(main)
+        """
+    )
+    support.wait_line(script, "ready")
+    look = ["-ex", f"source {helper}", "-ex", "thread apply all py-bt"]
+    gdb = support.start(["gdb", "-nx", "-batch", "-p", str(script.pid), *look])
+    result = support.finish(gdb)
+    script.kill()
+    support.finish(script)
+    if "ptrace: Operation not permitted" in result.err:
+        pytest.skip("this machine lets nobody look into other processes")
+    assert re.search(r'File "<string>", line 4, in blocks', result.out), result
+
+
 # -- profilers ---------------------------------------------------------------------------------
 
 
@@ -197,6 +225,44 @@ def test_cprofile_sees_main(program):
     out = run("-m", "cProfile", program)
     for function in ("main", "helper"):
         assert re.search(rf"^ +1 .*program.py:\d+\({function}\)$", out, re.MULTILINE), out
+
+
+def test_cprofile_profiles_the_goroutine_that_it_is_started_in():
+    out = support.run_ok(
+        """
+        import cProfile, golib, pstats
+        def leaf():
+            golib.sleep(0.001)
+        def work():
+            for _ in range(5): leaf()
+        def profiled():
+            with cProfile.Profile() as profile:
+                work()
+            return pstats.Stats(profile).get_stats_profile().func_profiles
+        print(golib.go(profiled).join()["leaf"].ncalls)
+        """
+    )
+    assert out == "5\n"
+
+
+@needs("yappi")
+def test_yappi_has_a_line_for_each_goroutine():
+    out = support.run_ok(
+        """
+        import golib, yappi
+        def work():
+            return sum(range(1000))
+        def main():
+            yappi.set_clock_type("wall")
+            yappi.start()
+            for g in [golib.go(work) for _ in range(3)]:
+                g.join()
+            yappi.stop()
+            print(len(yappi.get_thread_stats()))
+        golib.run(main)
+        """
+    )
+    assert out == "4\n"
 
 
 @needs("yappi")
@@ -223,6 +289,60 @@ def test_memray_records_a_program(program, options):
     assert "Total allocations" in run("-m", "memray", "stats", "memray.bin")
 
 
+@needs("memray")
+def test_memray_knows_the_lines_that_allocate_in_goroutines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "program.py").write_text(
+        "import golib\n"
+        "kept = []\n"
+        "def first():\n"
+        "    for _ in range(3):\n"
+        "        kept.append(bytearray(3_000_000))\n"
+        "        golib.sleep(0.001)\n"
+        "def second():\n"
+        "    for _ in range(3):\n"
+        "        kept.append(bytearray(2_000_000))\n"
+        "        golib.sleep(0.001)\n"
+        "gs = [golib.go(first), golib.go(second)]\n"
+        "for g in gs: g.join()\n"
+    )
+    run("-m", "memray", "run", "-q", "-f", "-o", "memray.bin", "program.py")
+    out = run("-m", "memray", "stats", "memray.bin")
+    assert re.search(r"- first:\S*program.py:5 ->", out), out
+    assert re.search(r"- second:\S*program.py:9 ->", out), out
+
+
+def skip_if_others_are_hidden(result):
+    if re.search("permission|not permitted", result.err, re.IGNORECASE):
+        pytest.skip("this machine lets nobody look into other processes")
+
+
+@needs("py-spy")
+def test_py_spy_record_counts_the_holder_of_the_gil(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(
+        "import golib, time\n"
+        "def computes():\n"
+        "    end = time.monotonic() + 1.5\n"
+        "    while time.monotonic() < end: sum(range(100))\n"
+        "def waits(ch): ch.recv()\n"
+        "def main():\n"
+        "    golib.go(waits, golib.Chan())\n"
+        "    golib.go(computes).join()\n"
+        "golib.run(main)\n"
+    )
+    spy = str(Path(sys.executable).parent / "py-spy")
+    raw = tmp_path / "raw.txt"
+    options = ["record", "--gil", "--format", "raw", "--output", str(raw)]
+    result = support.finish(support.start([spy, *options, "--", sys.executable, str(path)]))
+    skip_if_others_are_hidden(result)
+    assert raw.exists(), result
+    samples = re.findall(r"(\w+) \(program.py:\d+\) (\d+)$", raw.read_text(), re.MULTILINE)
+    count = {name: sum(int(n) for at, n in samples if at == name) for name, _ in samples}
+    assert count["computes"] > 20, raw.read_text()
+    assert count.get("waits", 0) <= 2, count
+
+
 @needs("py-spy")
 def test_py_spy_shows_goroutines_by_their_names():
     script = support.start_script(
@@ -246,7 +366,6 @@ def test_py_spy_shows_goroutines_by_their_names():
     result = support.finish(support.start(spy))
     script.kill()
     support.finish(script)
-    if re.search("permission|not permitted", result.err, re.IGNORECASE):
-        pytest.skip("this machine lets nobody look into other processes")
+    skip_if_others_are_hidden(result)
     assert result.rc == 0, result
     assert re.search(r'Thread .*: "crawler"\n +crawl ', result.out), result.out

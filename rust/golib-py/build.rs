@@ -10,6 +10,7 @@ const SOURCES: &[&str] = &[
     "arena.c",
     "call.c",
     "cfi.c",
+    "frames.c",
     "gil.c",
     "handoff.c",
     "hooks.c",
@@ -57,6 +58,7 @@ const SOURCES: &[&str] = &[
     "x86_insn.c",
 ];
 const HEADERS: &[&str] = &[
+    "frames.h",
     "golib_shim.h",
     "handoff.h",
     "hooks.h",

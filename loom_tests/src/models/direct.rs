@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{explore, spawn, Token, World};
 use crate::prim::{on_save, Ordering};
-use crate::runtime::embedder::{self, Embedder};
+use crate::runtime::embedder::{self, Embedder, Holder};
 use crate::runtime::object::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
 use crate::runtime::object::lock::Mutex;
 use crate::runtime::object::m::{ParkArgs, M, NEVER};
@@ -30,6 +30,8 @@ static HOST: Embedder = Embedder {
     thread_signal: || None,
     thread_poll: |_| false,
     deadlock: || true,
+    holder: || Holder::NOBODY,
+    overstays: |_| true,
 };
 
 unsafe extern "C-unwind" fn ends(_: *mut (), _: *mut ()) -> bool {

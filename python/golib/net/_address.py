@@ -37,7 +37,11 @@ def network_of(name: object, known: dict[str, Network], other: str = "") -> Netw
     if isinstance(name, str) and name in known:
         return known[name]
     choice = ", ".join(known)
-    hint = f"; {other}" if other and isinstance(name, str) and name in STREAMS | PACKETS else ""
+    hint = ""
+    if other and isinstance(name, str) and name in STREAMS | PACKETS:
+        hint = f"; {other}"
+    elif isinstance(name, str) and (":" in name or "/" in name):
+        hint = "; the address comes before the network"
     raise ValueError(f"unknown network {name!r}: it is one of {choice}{hint}")
 
 

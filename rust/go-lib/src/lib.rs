@@ -45,6 +45,7 @@
 //! | `recover()` | `std::panic::catch_unwind`; [`set_panic_handler`] for what nobody caught |
 //! | `runtime.Stack`, `debug.SetMaxThreads`, `SetMaxStack` | [`debug`] |
 //! | `GODEBUG=schedtrace=1000` | the same, or `GOLIB_DEBUG=schedtrace=1000` |
+//! | (none) | `GOLIB_DEBUG=blocked=100ms` names goroutines that keep their OS thread for so long |
 //! | (none: a WaitGroup) | [`scope`](fn@scope): goroutines that borrow from their maker |
 //!
 //! # Thread-locals

@@ -25,15 +25,6 @@ static _PyInterpreterFrame *python_frame(PyThreadState *ts)
 #endif
 }
 
-static PyCodeObject *code_of(_PyInterpreterFrame *f)
-{
-#if PY_VERSION_HEX >= 0x030d0000
-    return _PyFrame_GetCode(f);
-#else
-    return f->f_code;
-#endif
-}
-
 PyObject *golib_origin(int skip, int *lasti)
 {
     _PyInterpreterFrame *f = python_frame(golib_ts_current());
@@ -45,7 +36,7 @@ PyObject *golib_origin(int skip, int *lasti)
     if (!f)
         return NULL;
     *lasti = _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT);
-    return Py_NewRef(code_of(f));
+    return Py_NewRef(golib_frame_code(f));
 }
 
 static int has_async_code(PyObject *fn)

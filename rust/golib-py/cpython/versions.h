@@ -93,6 +93,31 @@ static inline int golib_gil_word(struct _gil_runtime_state *gil)
     return __atomic_load_n((int *)&gil->locked, __ATOMIC_RELAXED);
 }
 
+/* The state that holds the GIL, or held it last: 3.11 and 3.12 wrap the pointer. */
+#define GOLIB_LAST_HOLDER(gil) __atomic_load_n((PyThreadState **)&(gil)->last_holder, __ATOMIC_RELAXED)
+
+/* The newest frame of `ts`, of whatever kind. */
+static inline _PyInterpreterFrame *golib_newest_frame(PyThreadState *ts)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    return ts->current_frame;
+#else
+    return ts->cframe ? ts->cframe->current_frame : NULL;
+#endif
+}
+
+/* The code that a frame runs, borrowed; NULL: it runs none, or not yet. */
+static inline PyCodeObject *golib_frame_code(_PyInterpreterFrame *f)
+{
+    if (_PyFrame_IsIncomplete(f))
+        return NULL;
+#if PY_VERSION_HEX >= 0x030d0000
+    return _PyFrame_GetCode(f);
+#else
+    return f->f_code;
+#endif
+}
+
 /* The eval loop of `ts` would do something else before its next instruction. */
 static inline int golib_eval_is_wanted(PyThreadState *ts)
 {

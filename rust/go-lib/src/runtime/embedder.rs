@@ -9,7 +9,7 @@ use std::io;
 use crate::prim::Ordering;
 use crate::runtime::object::g;
 pub use crate::runtime::object::gref::GRef;
-pub use crate::runtime::object::host::{install, Embedder};
+pub use crate::runtime::object::host::{install, Embedder, Holder, Overstay};
 pub use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc;
 
@@ -28,6 +28,8 @@ pub use crate::runtime::proc::exit::{is_exiting, stop_the_ms};
 pub use crate::runtime::proc::fork::{after_fork_in_child, before_fork, ForkChild};
 pub use crate::runtime::proc::newm::{set_max_threads, ThreadLimit};
 pub use crate::runtime::proc::stats::Stats;
+#[cfg(not(golib_loom))]
+pub use crate::runtime::proc::watch::{is_outside, look_within};
 pub use crate::runtime::sched::set_debug_migrate;
 
 /// What a host may do to a goroutine.

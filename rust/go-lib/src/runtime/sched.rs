@@ -11,7 +11,7 @@
 use std::ptr;
 
 use crate::prim::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::runtime::object::due::{SchedTrace, WaitStamps};
+use crate::runtime::object::due::{SchedTrace, WaitStamps, Watch};
 use crate::runtime::object::g::{G, GDEAD, GIDLE};
 use crate::runtime::object::gref::GRef;
 use crate::runtime::object::lock::Locked;
@@ -125,6 +125,7 @@ pub(crate) struct Sched {
     pub(crate) netpoll: Netpoll,
     pub(crate) trace: SchedTrace,
     pub(crate) waits: WaitStamps,
+    pub(crate) watch: Watch,
     /// sysmon has stopped (`proc::exit`).
     pub(crate) sysmon_stopped: AtomicBool,
     /// Ms made since the start; for ids.
@@ -172,6 +173,7 @@ impl Sched {
             netpoll: Netpoll::new(),
             trace: SchedTrace::new(),
             waits: WaitStamps::new(),
+            watch: Watch::new(),
             poll_until: AtomicI64::new(i64::MAX),
             sysmon_note: Note::new(),
             sysmon_tid: AtomicU32::new(0),

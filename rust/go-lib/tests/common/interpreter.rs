@@ -4,7 +4,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Condvar, Mutex};
 
-use go_lib::runtime::embedder::Embedder;
+use go_lib::runtime::embedder::{Embedder, Holder};
 
 /// The state that is attached, or null.
 static ATTACHED: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
@@ -56,6 +56,8 @@ pub const PLAIN: Embedder = Embedder {
     thread_signal: || None,
     thread_poll: |_| false,
     deadlock: || true,
+    holder: || Holder::NOBODY,
+    overstays: |_| true,
 };
 
 unsafe extern "C-unwind" fn no_goroutine(_host: *mut (), _state: *mut ()) -> bool {

@@ -1,10 +1,11 @@
 //! Declarations of `cpython/golib_shim.h`, in its order.
 
-use std::os::raw::{c_char, c_int, c_ulong, c_void};
+use std::os::raw::{c_char, c_int, c_uint, c_ulong, c_void};
 
 use pyo3::ffi::{PyObject, PyThreadState};
 
 use super::entry::Caller;
+use super::frames::Places;
 use super::patch::{Lines, Waits};
 use super::runtime::RuntimeTable;
 
@@ -67,6 +68,23 @@ extern "C" {
     pub(super) fn golib_fork_hook_child(hook: *mut PyObject) -> c_int;
     pub(super) fn golib_identity_leave(ts: *mut PyThreadState);
     pub(super) fn golib_identity_mark(ts: *mut PyThreadState) -> c_int;
+
+    // frames.h
+    pub(super) fn golib_gil_holder(changes: *mut u64, waiters: *mut c_uint) -> *mut PyThreadState;
+    pub(super) fn golib_places_within(
+        ts: *mut PyThreadState,
+        name: *mut PyObject,
+        function: *mut PyObject,
+        out: *mut Places,
+    ) -> c_int;
+    pub(super) fn golib_places_outside(
+        ts: *mut PyThreadState,
+        name: *mut PyObject,
+        function: *mut PyObject,
+        still: unsafe extern "C" fn(*mut c_void) -> c_int,
+        arg: *mut c_void,
+        out: *mut Places,
+    ) -> c_int;
 
     // patch_groups.h
     pub(super) fn golib_set_waits(waits: *const Waits);

@@ -2,6 +2,7 @@
 //!
 //! * [`tstate`] one thread state per goroutine, and which one is attached
 //! * [`entry`] the raw C-level entries through which Python calls operations that can park
+//! * [`frames`] where another goroutine is, without the GIL
 //! * [`movable`] whether a goroutine may resume on another OS thread
 //! * [`main_thread`] `run`'s main goroutine stands in for the main thread
 //! * [`runtime`] what the shim asks of the runtime
@@ -17,6 +18,7 @@
 pub mod entry;
 pub mod error;
 mod ffi;
+pub mod frames;
 pub mod identity;
 pub mod main_thread;
 pub mod movable;

@@ -273,6 +273,12 @@ impl Slot {
         self.0.get(x)
     }
 
+    /// The same without the GIL: the slot may be empty, or refer to something else, a moment later.
+    pub(crate) fn glance(&self) -> Raw {
+        // SAFETY: a word, which is read as it is.
+        unsafe { ptr::read_volatile(self.0 .0.get()) }
+    }
+
     /// Empties it.
     #[inline(always)]
     pub(crate) fn take(&self, x: Exclusive<'_>) -> Option<New> {

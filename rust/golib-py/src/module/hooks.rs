@@ -32,6 +32,8 @@ static EMBEDDER: Embedder = Embedder {
     thread_signal: threads::thread_signal,
     thread_poll: threads::thread_poll,
     deadlock: deadlock::deadlock,
+    holder: super::blocked::holder,
+    overstays: super::blocked::overstays,
 };
 
 /// The functions that C calls.

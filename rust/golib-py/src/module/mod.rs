@@ -5,9 +5,11 @@
 //! | [`functions`] | the functions that programs call |
 //! | [`runtime`] | those that the Python parts of golib are made of |
 //! | [`hooks`] | what the runtime calls, and what C calls of the runtime |
+//! | [`blocked`] | which line keeps the GIL, for a debug switch |
 //! | [`exit`], [`fork`] | the end of the interpreter; a forked child |
 //! | [`run`] | what `golib.run` needs |
 
+mod blocked;
 mod exit;
 mod fork;
 mod functions;

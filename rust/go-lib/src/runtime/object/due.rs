@@ -1,4 +1,4 @@
-//! When sysmon is to do what it does now and then: a line of counters, a look at who waits.
+//! When sysmon is to do what it does now and then: a line of counters, a look at who waits and at who does not.
 
 use std::sync::atomic::AtomicBool;
 
@@ -23,8 +23,8 @@ impl SchedTrace {
         }
     }
 
-    /// On, before sysmon starts. A period that is no positive number of milliseconds is ignored.
-    pub(crate) fn begin(&self, period_ms: &str) {
+    /// On, before sysmon starts. False: the period is no positive number of milliseconds, and nothing was done.
+    pub(crate) fn begin(&self, period_ms: &str) -> bool {
         const NS_PER_MS: i64 = 1_000_000;
         let period_ns = period_ms.parse::<i64>().unwrap_or(0).saturating_mul(NS_PER_MS);
         if period_ns > 0 {
@@ -34,6 +34,7 @@ impl SchedTrace {
             self.began_ns.store(now, Ordering::Relaxed);
             self.next_ns.store(now.saturating_add(period_ns), Ordering::Relaxed);
         }
+        period_ns > 0
     }
 
     /// When the next line is due; [`NEVER`] while it is off.
@@ -55,6 +56,66 @@ impl SchedTrace {
         self.next_ns.store(next.max(now - period) + period, Ordering::Relaxed);
         Some((now - self.began_ns.load(Ordering::Relaxed)) / 1_000_000)
     }
+}
+
+/// How long a goroutine may keep its OS thread before that is reported, and when sysmon looks next (`proc::watch`).
+pub(crate) struct Watch {
+    limit_ns: AtomicI64,
+    next_ns: AtomicI64,
+}
+
+impl Watch {
+    /// The longest limit: a day.
+    const MOST_NS: i64 = 86_400_000_000_000;
+    /// The shortest: sysmon can look no more often than it wakes.
+    const LEAST_NS: i64 = 1_000_000;
+    /// Looks in the time of a limit; the last one may come that much late.
+    const LOOKS: i64 = 10;
+    /// Between two looks at most.
+    const PERIOD_NS: i64 = 100_000_000;
+
+    /// Off.
+    pub(crate) fn new() -> Self {
+        Watch { limit_ns: AtomicI64::new(0), next_ns: AtomicI64::new(NEVER) }
+    }
+
+    /// On, before sysmon starts. False: `limit` is no time between a millisecond and a day, such as `100ms`, `1.5s` or
+    /// `2m`, and nothing was done.
+    pub(crate) fn begin(&self, limit: &str) -> bool {
+        let Some(limit_ns) = duration_ns(limit) else { return false };
+        let fits = (Self::LEAST_NS..=Self::MOST_NS).contains(&limit_ns);
+        if fits {
+            // Relaxed: sysmon's thread starts afterwards, and is the only one to use them then.
+            self.limit_ns.store(limit_ns, Ordering::Relaxed);
+            self.next_ns.store(nanotime(), Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// When the next look is due; [`NEVER`] while it is off.
+    pub(crate) fn next_when(&self) -> i64 {
+        self.next_ns.load(Ordering::Relaxed)
+    }
+
+    /// If a look is due at `now`: the limit. The next one is due a part of it later.
+    pub(crate) fn take_due(&self, now: i64) -> Option<i64> {
+        if now < self.next_when() {
+            return None;
+        }
+        let limit_ns = self.limit_ns.load(Ordering::Relaxed);
+        self.next_ns.store(now + (limit_ns / Self::LOOKS).min(Self::PERIOD_NS), Ordering::Relaxed);
+        Some(limit_ns)
+    }
+}
+
+/// The nanoseconds of a time in Go's form, with one unit: `100ms`, `1.5s`.
+fn duration_ns(text: &str) -> Option<i64> {
+    const UNITS: [(&str, f64); 6] =
+        [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 6e10)];
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(at);
+    let (_, unit_ns) = UNITS.into_iter().find(|&(name, _)| name == unit)?;
+    Some((number.parse::<f64>().ok()? * unit_ns) as i64)
 }
 
 /// Between two looks at who waits while something runs, and from that on to the next: a dump shows minutes.
@@ -116,7 +177,7 @@ impl WaitStamps {
 
 #[cfg(all(test, not(golib_loom)))]
 mod tests {
-    use super::{SchedTrace, WaitStamps, BUSY_NS, IDLE_NS, NEVER};
+    use super::{duration_ns, SchedTrace, WaitStamps, Watch, BUSY_NS, IDLE_NS, NEVER};
     use crate::prim::Ordering;
     use crate::sys::clock::nanotime;
 
@@ -125,10 +186,25 @@ mod tests {
         for period in ["", "0", "-5", "1.5", "soon", "99999999999999999999", "9223372036854775807"]
         {
             let trace = SchedTrace::new();
-            trace.begin(period);
+            assert!(!trace.begin(period));
             assert_eq!(trace.next_when(), NEVER, "{period}");
             assert_eq!(trace.take_due(), None);
             assert_eq!(trace.next_when(), NEVER);
+        }
+    }
+
+    #[test]
+    fn a_limit_is_a_number_with_a_unit() {
+        for (text, ns) in [("100ms", 100_000_000), ("1.5s", 1_500_000_000), ("2m", 120_000_000_000)]
+        {
+            assert_eq!(duration_ns(text), Some(ns), "{text}");
+            assert!(Watch::new().begin(text));
+        }
+        let bad = ["", "100", "ms", "-5ms", "0s", "1.2.3s", "5 s", "1h", "900us", "2000m", "1e3s"];
+        for text in bad {
+            let watch = Watch::new();
+            assert!(!watch.begin(text), "{text}");
+            assert_eq!(watch.take_due(nanotime()), None);
         }
     }
 
@@ -137,7 +213,7 @@ mod tests {
         const HOUR_NS: i64 = 3_600_000_000_000;
         let trace = SchedTrace::new();
         let now = nanotime();
-        trace.begin("3600000");
+        assert!(trace.begin("3600000"));
         let first = trace.next_when();
         assert!((now + HOUR_NS..=nanotime() + HOUR_NS).contains(&first));
         assert_eq!(trace.take_due(), None);

@@ -16,6 +16,7 @@
 //!    has a landing pad, so a host may end the thread there by forced unwinding.
 
 use crate::prim::Ordering;
+use crate::runtime::object::gref::GRef;
 
 /// The host's functions. All are `unsafe`: the runtime keeps the module's invariants.
 pub struct Embedder {
@@ -55,6 +56,43 @@ pub struct Embedder {
     /// ([`strangers`](crate::runtime::embedder::strangers)). If not it ends the main wait by [`GRef::deadlock`](crate::runtime::embedder::GRef::deadlock). Called on sysmon's thread;
     /// may take the interpreter. False: it wants to be asked again, since nobody tells when those are gone.
     pub deadlock: unsafe fn() -> bool,
+    /// Who holds the interpreter. Called on sysmon's thread, for `GOLIB_DEBUG=blocked`.
+    pub holder: unsafe fn() -> Holder,
+    /// A goroutine has kept its OS thread for longer than `GOLIB_DEBUG=blocked` allows: the host reports it. Called on
+    /// sysmon's thread, which must not wait for the interpreter. False: it could not be seen where the goroutine is, and
+    /// the host wants to be asked again.
+    pub overstays: unsafe fn(Overstay) -> bool,
+}
+
+/// The host's answer to who holds the interpreter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Holder {
+    /// The state that is attached, of a goroutine or of a thread of the host's; null if the interpreter is free.
+    pub state: *mut (),
+    /// Differs if the interpreter has changed hands meanwhile.
+    pub changes: u64,
+    /// Others wait for it.
+    pub is_wanted: bool,
+}
+
+impl Holder {
+    /// The interpreter is free.
+    pub const NOBODY: Holder = Holder { state: std::ptr::null_mut(), changes: 0, is_wanted: false };
+}
+
+/// A goroutine of the host's that has kept its OS thread for long.
+#[derive(Clone, Copy, Debug)]
+pub struct Overstay {
+    /// The goroutine.
+    pub g: GRef,
+    /// For how long it has neither waited nor yielded.
+    pub ns: i64,
+    /// It holds the interpreter now.
+    pub holds: bool,
+    /// In how much of that time it held the interpreter, by what the looks saw.
+    pub held_ns: i64,
+    /// For how long nobody else has had the interpreter, if it holds it now.
+    pub kept_ns: i64,
 }
 
 /// std's also in models: a static cannot be loom's.

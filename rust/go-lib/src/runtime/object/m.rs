@@ -44,6 +44,8 @@ pub(crate) struct M {
     pub(crate) yield_asked: AtomicBool,
     /// The P it holds; null on foreign threads. Own thread, or sysmon under the biased lock.
     pub(crate) p: AtomicPtr<P>,
+    /// How often it has got a P; sysmon compares (`proc::watch`). Own thread writes.
+    pub(crate) stints: AtomicU32,
     /// The goroutine that runs, or the thread-G of a foreign thread; null on g0.
     pub(crate) curg: Cell<*mut G>,
     /// The host state attached on this thread by the runtime.
@@ -101,6 +103,7 @@ impl M {
             retake: AtomicU32::new(0),
             yield_asked: AtomicBool::new(false),
             p: AtomicPtr::new(ptr::null_mut()),
+            stints: AtomicU32::new(0),
             curg: Cell::new(ptr::null_mut()),
             attached: Cell::new(ptr::null_mut()),
             g0_sp: Cell::new(0),

@@ -78,6 +78,7 @@ pub(crate) fn acquirep(m: &M, p: &P) {
     // Release: sysmon reads m through p; pairs with Acquire in take_p and is_blocked.
     p.m.store((m as *const M).cast_mut(), Ordering::Release);
     // Relaxed: others only compare it.
+    m.stints.store(m.stints.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     m.p.store((p as *const P).cast_mut(), Ordering::Relaxed);
     waitsince::runs(sched());
 }

@@ -24,7 +24,7 @@
 //! | `guard` | a stack's guard was hit |
 //! | `exit`, `fork` | the end of the host, a forked child |
 //! | `stats`, `schedtrace` | counters; a line of them every so often |
-//! | `waitsince` | since when goroutines wait |
+//! | `waitsince`, `watch` | since when goroutines wait; which keep their OS thread for long |
 //! | `fatal` | the end of the process by the runtime's fault, or the program's |
 //!
 //! # Invariants
@@ -78,6 +78,7 @@ pub(crate) mod upcall;
 pub(crate) mod waitsince;
 pub(crate) mod wake;
 pub(crate) mod wakelist;
+pub(crate) mod watch;
 
 pub(crate) use fatal::{fatal, throw};
 pub(crate) use rt::{

@@ -54,17 +54,33 @@ fn start(s: &'static Sched) {
     s.resize.unlock();
 }
 
-/// `GODEBUG` and `GOLIB_DEBUG`: comma-separated switches, of which those that we do not know are not
-/// meant for us.
+/// `GODEBUG` and `GOLIB_DEBUG`: comma-separated switches. What is wrong with one is said on stderr; in `GODEBUG`, which
+/// is Go's, those that we do not know are not meant for us.
 fn read_debug_env(s: &Sched) {
-    for variable in ["GODEBUG", "GOLIB_DEBUG"] {
-        for switch in std::env::var(variable).unwrap_or_default().split(',') {
-            match switch.trim().split_once('=') {
-                Some(("migrate", "1")) => set_debug_migrate(true),
-                Some(("schedtrace", period_ms)) => s.trace.begin(period_ms),
-                _ => {}
+    for (variable, is_ours) in [("GODEBUG", false), ("GOLIB_DEBUG", true)] {
+        let switches = std::env::var(variable).unwrap_or_default();
+        for switch in switches.split(',').map(str::trim).filter(|switch| !switch.is_empty()) {
+            if let Some(wanted) = wrong_with(s, switch, is_ours) {
+                eprintln!("go-lib: {variable}: {switch} is ignored: {wanted}");
             }
         }
+    }
+}
+
+/// Obeys one switch; or what it should have been.
+fn wrong_with(s: &Sched, switch: &str, is_ours: bool) -> Option<&'static str> {
+    let (name, value) = switch.split_once('=').unwrap_or((switch, ""));
+    match name {
+        "migrate" if matches!(value, "0" | "1") => {
+            set_debug_migrate(value == "1");
+            None
+        }
+        "migrate" => Some("it is 0 or 1"),
+        "schedtrace" => {
+            (!s.trace.begin(value)).then_some("it takes a number of milliseconds, such as 1000")
+        }
+        "blocked" => (!s.watch.begin(value)).then_some("it takes a time, such as 100ms or 2s"),
+        _ => is_ours.then_some("the switches are blocked, schedtrace and migrate"),
     }
 }
 

@@ -29,6 +29,7 @@ use crate::runtime::object::p::{P, PRUNNING};
 use crate::runtime::proc::pace::{Looked, Pace, LONG_NS, SHORT_NS, WAITING_NS};
 use crate::runtime::proc::{
     checkdead, exit, idle, kick, lists, schedtrace, stackless, stacks, take_p, waitsince, wake,
+    watch,
 };
 use crate::runtime::sched::Sched;
 use crate::sys::clock::nanotime;
@@ -94,6 +95,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
     let (mut look_again, mut look_when) = (0, NEVER);
     let (mut pool_when, mut pool_has_more) = (0, false);
     let mut stacks_when = 0;
+    let mut watcher = watch::Watcher::default();
     loop {
         if sleep(s, pace.delay, look_when) {
             pace.kicked();
@@ -103,6 +105,7 @@ extern "C" fn sysmon_main(arg: *mut c_void) -> *mut c_void {
             return ptr::null_mut();
         }
         schedtrace::look(s);
+        watcher.look(s);
         if s.netpoll.is_overdue(nanotime()) {
             s.netpoll.poll(Until::Now).inject_from_outside(s);
         }
@@ -159,7 +162,7 @@ pub(crate) fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
         false
     } else if delay == NEVER && idle {
         // Nothing runs: idle Ms watch the timers. A wait that begins kicks sysmon.
-        let until = look_when.min(s.trace.next_when()).min(s.waits.next_when());
+        let until = look_when.min(next_report(s)).min(s.waits.next_when());
         if until == NEVER {
             s.sysmon_note.sleep();
             true
@@ -173,11 +176,16 @@ pub(crate) fn sleep(s: &Sched, delay: i64, look_when: i64) -> bool {
     } else {
         let now = nanotime();
         let delay = if delay == NEVER { WAITING_NS } else { delay };
-        let timer = kernel_time(s.earliest_timer()).min(s.trace.next_when()).max(now + SHORT_NS);
+        let timer = kernel_time(s.earliest_timer()).min(next_report(s)).max(now + SHORT_NS);
         s.sysmon_note.sleep_until((now + delay).min(timer))
     };
     s.sysmon_sleeps.store(0, Ordering::Relaxed);
     kicked
+}
+
+/// When the next look for a debug switch is due.
+fn next_report(s: &Sched) -> i64 {
+    s.trace.next_when().min(s.watch.next_when())
 }
 
 /// Looks at every P, and takes those away that do not come back while something waits for them. `eager`: others have

@@ -1,5 +1,6 @@
 //! By SIGURG, whose default is to do nothing, with a mark in its information. Our handler returns at once if it finds
-//! that mark, and the call returns with EINTR; on another mark it changes the mask with which the thread continues.
+//! that mark, and the call returns with EINTR; on another mark it changes the mask with which the thread continues, and on
+//! a third it calls a function.
 //! Any other SIGURG is passed to the handler that the program has set.
 //!
 //! # Invariants
@@ -18,8 +19,8 @@ pub(super) const SIGNAL: i32 = libc::SIGURG;
 static BEHIND: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
 /// One thread at a time installs.
 static INSTALLING: Mutex<()> = Mutex::new(());
-/// Their addresses are the marks: to disturb, and to change the mask.
-static MARKS: [u8; 2] = [0; 2];
+/// Their addresses are the marks: to disturb, to change the mask, to call a function.
+static MARKS: [u8; 3] = [0; 3];
 
 /// The change of masks that is under way: signals that are added and removed (bit n - 1 is signal n), and how many threads
 /// have done so.
@@ -28,6 +29,17 @@ static REMOVED: AtomicU64 = AtomicU64::new(0);
 static CHANGED: AtomicU32 = AtomicU32::new(0);
 /// One change at a time.
 static CHANGING: Mutex<()> = Mutex::new(());
+
+/// A function to be called, an `unsafe fn(*mut ())`, its argument, and how far the call is.
+static CALL_F: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+static CALL_ARG: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+static CALL: AtomicU32 = AtomicU32::new(DONE);
+/// One call at a time.
+static CALLING: Mutex<()> = Mutex::new(());
+/// Nothing is to be called; a thread is asked to; it has begun.
+const DONE: u32 = 0;
+const ASKED: u32 = 1;
+const BEGUN: u32 = 2;
 
 /// A siginfo_t of a queued signal, as the kernel has it.
 #[repr(C)]
@@ -76,6 +88,50 @@ pub(crate) fn change_masks(tids: &[u32], added: u64, removed: u64) {
                     CHANGED.load(Ordering::Acquire) != before
                 })
         });
+    }
+}
+
+/// Has the thread `tid` of this process call `f(arg)`. False: it did not within a few milliseconds, and will not.
+///
+/// # Safety
+/// `f` does only what a signal handler may; `arg` may be used by it until this returns.
+pub(crate) unsafe fn call_within(tid: u32, f: unsafe fn(*mut ()), arg: *mut ()) -> bool {
+    const LOOKS: u32 = 400;
+    let _one = CALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    if tid == 0 || !install() {
+        return false;
+    }
+    CALL_F.store(f as *mut (), Ordering::Relaxed);
+    CALL_ARG.store(arg, Ordering::Relaxed);
+    // Release: publishes the function; pairs with the Acquire in the handler.
+    CALL.store(ASKED, Ordering::Release);
+    // Acquire, here and below: pairs with the handler's Release: what `f` did is seen.
+    let is_done = || CALL.load(Ordering::Acquire) == DONE;
+    let came = send(tid, mark(2))
+        && (0..LOOKS).any(|_| {
+            std::thread::sleep(std::time::Duration::from_micros(20));
+            is_done()
+        });
+    if came || CALL.compare_exchange(ASKED, DONE, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        return came;
+    }
+    while !is_done() {
+        std::thread::yield_now();
+    }
+    true
+}
+
+/// In the handler: takes the call that the thread was asked for, unless the asker has given up.
+unsafe fn call_back() {
+    // Acquire: pairs with the Release of the asker.
+    if CALL.compare_exchange(ASKED, BEGUN, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+        // SAFETY: call_within stored a function of this type, and waits.
+        unsafe {
+            let f: unsafe fn(*mut ()) = std::mem::transmute(CALL_F.load(Ordering::Relaxed));
+            f(CALL_ARG.load(Ordering::Relaxed));
+        }
+        // Release: publishes what `f` did; pairs with the Acquire of the asker.
+        CALL.store(DONE, Ordering::Release);
     }
 }
 
@@ -135,7 +191,10 @@ unsafe extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context:
                 // Release: pairs with Acquire in change_masks.
                 CHANGED.fetch_add(1, Ordering::Release);
             }
-            if value == mark(0) || value == mark(1) {
+            if value == mark(2) {
+                call_back();
+            }
+            if (0..MARKS.len()).any(|i| value == mark(i)) {
                 return;
             }
         }

@@ -1,11 +1,12 @@
-//! Getting a thread out of a system call, as a signal of the program's own would; and changing its signal mask, which only
-//! the thread itself can do.
+//! Getting a thread out of a system call, as a signal of the program's own would; calling a function on it; and changing its
+//! signal mask, which only the thread itself can do.
 //!
 //! # The contract of a backend
 //!
 //! | function | does |
 //! |---|---|
 //! | `disturb(tid)` | the system call in which the thread sleeps returns as if a signal had come; one that is in none, or has ended, does not notice |
+//! | `call_within(tid, f, arg)` | `f(arg)` is called on the thread, as by a signal; false: it was not, and will not be |
 //! | `change_masks(tids, added, removed)` | adds and removes signals (bit n - 1 is signal n) to and from the threads' masks; returns when those that exist have done so |
 //!
 //! | backend | where |
@@ -19,14 +20,14 @@ mod bsd;
 mod linux;
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use bsd::{change_masks, disturb};
+pub(crate) use bsd::{call_within, change_masks, disturb};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{change_masks, disturb};
+pub(crate) use linux::{call_within, change_masks, disturb};
 
 #[cfg(test)]
 mod tests {
     use super::linux::SIGNAL;
-    use super::{change_masks, disturb};
+    use super::{call_within, change_masks, disturb};
     use crate::sys::thread;
     use std::ptr;
     use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -73,6 +74,39 @@ mod tests {
         unsafe { libc::raise(SIGNAL) };
         assert_eq!(OTHERS.load(Ordering::SeqCst), 1);
         disturb(u32::MAX >> 2); // nobody
+    }
+
+    #[test]
+    fn a_function_is_called_on_the_other_thread_or_never() {
+        unsafe fn note(at: *mut ()) {
+            // SAFETY: an AtomicU32 of the caller's.
+            unsafe { &*at.cast::<AtomicU32>() }.store(thread::gettid() as u32, Ordering::SeqCst);
+        }
+        let call = |tid| {
+            let called_on = AtomicU32::new(0);
+            // SAFETY: `note` only stores; the word outlives the call.
+            let called =
+                unsafe { call_within(tid, note, (&raw const called_on).cast_mut().cast()) };
+            called.then(|| called_on.load(Ordering::SeqCst))
+        };
+        let (tid, end) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                tid.store(thread::gettid() as u32, Ordering::Release);
+                while end.load(Ordering::Acquire) == 0 {
+                    std::hint::spin_loop();
+                }
+            });
+            let tid = loop {
+                match tid.load(Ordering::Acquire) {
+                    0 => std::thread::yield_now(),
+                    tid => break tid,
+                }
+            };
+            while call(tid) != Some(tid) {} // a busy machine may not let it run in time
+            assert_eq!(call(u32::MAX >> 2), None, "nobody");
+            end.store(1, Ordering::Release);
+        });
     }
 
     #[test]

@@ -59,6 +59,17 @@ pub(crate) unsafe extern "C" fn held_files() -> *mut *mut c_void {
     unsafe { this::<Goroutine>(host) }.held_files.get()
 }
 
+/// The name of `g` and what it runs, without the GIL; each may be null. They last as long as `g` stays on its thread.
+pub(crate) fn glance_at_name(g: GRef) -> (Raw, Raw) {
+    let host: Raw = g.host().cast();
+    if host.is_null() {
+        return (ptr::null_mut(), ptr::null_mut());
+    }
+    // SAFETY: a goroutine's payload is a handle, which it holds until its end.
+    let g = unsafe { this::<Goroutine>(host) };
+    (g.name.glance(), g.function.glance())
+}
+
 // A handle is freed without dropping its fields: none owns anything but by a slot.
 const _: () = assert!(!std::mem::needs_drop::<Goroutine>());
 

@@ -41,7 +41,7 @@ mod unread;
 
 pub(crate) use child::set_child_root;
 pub(crate) use class::init;
-pub(crate) use handle::{held_files, GoroutineObj};
+pub(crate) use handle::{glance_at_name, held_files, GoroutineObj};
 pub(crate) use life::goroutine_main;
 pub(crate) use spawn::{
     check_function, ensure_started, functions, rest_of_call, start_goroutine, vars_for_spawn, Spec,

@@ -1,0 +1,41 @@
+/* Looking at the Python frames of another goroutine without the GIL: for GOLIB_DEBUG=blocked. See frames.c. */
+#ifndef GOLIB_FRAMES_H
+#define GOLIB_FRAMES_H
+
+#include <stdint.h>
+
+typedef struct _object PyObject;
+typedef struct _ts PyThreadState;
+
+enum { GOLIB_PLACES = 12, GOLIB_FILE_BYTES = 256, GOLIB_NAME_BYTES = 96 };
+
+/* Where a frame is, in UTF-8. What is too long lacks its beginning. */
+typedef struct golib_place {
+    char file[GOLIB_FILE_BYTES];
+    char function[GOLIB_NAME_BYTES];
+    int line;
+} golib_place;
+
+/* The places of a state's frames, from the newest on. */
+typedef struct golib_places {
+    char name[GOLIB_NAME_BYTES];    /* of the goroutine; may be empty */
+    int n;
+    int has_more;                   /* there are older ones */
+    golib_place at[GOLIB_PLACES];
+} golib_places;
+
+/* The attached state, NULL if the GIL is free; how often the GIL has changed hands by CPython's count; how many
+ * threads wait for it. Needs nothing. */
+PyThreadState *golib_gil_holder(uint64_t *changes, unsigned *waiters);
+
+/* Notes the places of `ts` while it is attached on the calling thread, which runs its goroutine: also in a signal
+ * handler. 0: it is not attached. `name` (may be NULL) is the goroutine's name, `function` (may be NULL) what it runs.
+ */
+int golib_places_within(PyThreadState *ts, PyObject *name, PyObject *function, golib_places *out);
+
+/* The same while `ts` is detached, from another thread without the GIL. `still(arg)` is asked whether its goroutine is
+ * still outside the runtime, at a time at which it cannot come back. 0: it is attached, or `still` says no. */
+int golib_places_outside(PyThreadState *ts, PyObject *name, PyObject *function, int (*still)(void *), void *arg,
+                         golib_places *out);
+
+#endif

@@ -375,6 +375,68 @@ def test_no_leaks_decorates():
         g.join()
 
 
+NO_LEAKS = """
+from golib.testing import GoroutineLeak, no_leaks
+@no_leaks()
+def test_clean(): golib.go(golib.sleep, 0.01)
+def test_leak():
+    with no_leaks(patience=0.01):
+        golib.spawn(golib.Chan().recv, name="stuck")
+"""
+NO_LEAKS_ASYNC = """
+@pytest.mark.asyncio
+async def test_task():
+    with no_leaks():
+        assert await golib.go(pow, 2, 3) == 8
+        assert await golib.aio.to_goroutine(pow, 2, 4) == 16
+@pytest.mark.asyncio
+async def test_leaking_task():
+    with no_leaks(patience=0.01):
+        golib.spawn(golib.Chan().recv, name="stuck")
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "expected"),
+    [
+        pytest.param(["-n", "2"], NO_LEAKS, (1, 1), marks=needs_xdist),
+        pytest.param(["--timeout=30"], NO_LEAKS, (1, 1), marks=needs_timeout),
+        (["-p", "no:golib"], NO_LEAKS, (1, 1)),
+        ([], NO_LEAKS + NO_LEAKS_ASYNC, (2, 2)),
+    ],
+    ids=["xdist", "timeout", "without the plugin", "asyncio"],
+)
+def test_no_leaks_beside_other_plugins(run_tests, options, code, expected):
+    ini = "golib_leaks = ignore\nasyncio_mode = strict"
+    if "no:golib" in options:
+        ini = "asyncio_mode = strict"
+    out, counts = run_tests(code, *options, ini=ini)
+    assert counts == (*expected, 0), out
+    assert out.count("GoroutineLeak: 1 goroutine left behind") >= expected[1]
+
+
+def test_no_leaks_in_unittest_without_pytest(tmp_path):
+    (tmp_path / "test_it.py").write_text(
+        "import unittest, golib\n"
+        "from golib.testing import no_leaks\n"
+        "class Case(unittest.TestCase):\n"
+        "    def setUp(self): self.enterContext(no_leaks(patience=0.1))\n"
+        "    def test_clean(self): golib.go(golib.sleep, 0.01)\n"
+        "    def test_leak(self): golib.spawn(golib.Chan().recv, name='stuck')\n"
+        "    def test_unread(self): golib.go(int, 'x')\n",
+        "utf-8",
+    )
+    command = [sys.executable, "-m", "unittest", "-v"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 1
+    assert re.search(r"test_clean .*\.\.\. ok", done.stderr), done.stderr
+    assert "GoroutineLeak: 1 goroutine left behind" in done.stderr
+    assert "UncaughtInGoroutine: nobody read the exception of goroutine" in done.stderr
+    assert "FAILED (" in done.stderr
+
+
 def test_blocks_nest_and_the_innermost_gets_the_exception(no_panic_handler):
     with no_leaks():
         with pytest.raises(UncaughtInGoroutine), no_leaks():

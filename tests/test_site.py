@@ -5,15 +5,19 @@ Needs the folder of the pages in GOLIB_SITE, and Chromium; skipped with a word e
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import browser
+from test_docs import DOCUMENTED
 
 SITE = os.environ.get("GOLIB_SITE")
 pytestmark = [
@@ -60,6 +64,10 @@ def page() -> Iterator[browser.Page]:
         ("deadlock", "debugging.html"),
         ("WaitGroup", "reference/sync.html"),
         ("asyncio", "why.html"),
+        ("notebook", "interactive.html"),
+        ("py-spy", "tools.html"),
+        ("blocked", "debugging.html"),
+        ("patch", "patch.html"),
     ],
 )
 def test_search_finds(page: browser.Page, site: str, word: str, found: str) -> None:
@@ -128,6 +136,30 @@ def test_a_reference_page_has_names_signatures_and_sources(page: browser.Page, s
     page.open(f"{site}genindex.html")
     names = page.evaluate("[...document.querySelectorAll('.genindextable li')].length")
     assert names > 100
+
+
+def names_in_the_index() -> set[str]:
+    """What the pages describe: the inventory that Sphinx writes for other projects."""
+    packed = Path(str(SITE), "objects.inv").read_bytes().split(b"\n", 4)[4]
+    return {
+        line.split()[0] for line in zlib.decompress(packed).decode().splitlines() if " py:" in line
+    }
+
+
+@pytest.mark.parametrize("module", DOCUMENTED)
+def test_every_public_name_and_method_is_described(module: str) -> None:
+    mod = importlib.import_module(module)
+    found = names_in_the_index()
+    for name in mod.__all__:
+        thing = getattr(mod, name)
+        if inspect.ismodule(thing) or name == "__version__":
+            continue
+        assert f"{module}.{name}" in found
+        if inspect.isclass(thing) and not issubclass(thing, BaseException):
+            of_tuples = ("count", "index") if issubclass(thing, tuple) else ()
+            public = [m for m in dir(thing) if not m.startswith("_") and m not in of_tuples]
+            missing = [m for m in public if f"{module}.{name}.{m}" not in found]
+            assert missing == [], name
 
 
 def test_no_page_needs_another_server(page: browser.Page, site: str) -> None:

@@ -44,7 +44,11 @@ class Cond:
     'x'
     """
 
-    __slots__ = ("__weakref__", "_waiters", "lock")
+    __slots__ = {  # noqa: RUF023
+        "__weakref__": None,
+        "_waiters": None,
+        "lock": "The lock that was given, or a Mutex.",
+    }
 
     def __init__(self, lock: Lock | None = None) -> None:
         self.lock: Any = Mutex() if lock is None else lock

@@ -2,6 +2,7 @@
 //!
 //! sysmon looks at every M ten times in that time. A goroutine that is still there since an earlier look is told to the
 //! host, which says where in its program that is; one of a Rust function is reported here. Costs nothing when it is off.
+//! A yield that finds nobody else ready does not count: the goroutine keeps what it has.
 //!
 //! # Invariants
 //! 1. A goroutine's time does not grow while it waits for the interpreter. Whether it does nobody knows; so it stands still

@@ -186,6 +186,36 @@ def test_only_the_holder_of_the_gil_is_blamed_while_others_wait_for_it():
     assert not any("(holds)" not in line and "held the GIL" in line for line in lines), lines
 
 
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_a_thread_that_keeps_the_gil_from_goroutines_is_reported(where):
+    call = (
+        "holds()" if where == "main" else "t = threading.Thread(target=holds); t.start(); t.join()"
+    )
+    code = f"""
+    import threading
+    def ticks():
+        while True: golib.sleep(0.001)
+    g = go(ticks)
+    golib.sleep(0.02)
+    {call}
+    golib.sleep(0.02)
+    """
+    (line,), err = report(code)
+    who = "the main thread" if where == "main" else "a thread"
+    place = KINDS["holds"][1]
+    assert re.fullmatch(rf"golib: {who} has held the GIL for \d+ ms: {place}", line), err
+
+
+def test_a_thread_that_nobody_waits_for_is_not_reported():
+    code = """
+    g = go(golib.Chan().recv)
+    golib.sleep(0.01)
+    holds()
+    g.cancel()
+    """
+    assert report(code)[0] == []
+
+
 def test_nothing_is_reported_below_the_limit_or_without_the_switch():
     assert report("go(calls).join()", "blocked=10s")[0] == []
     assert report("go(calls).join()", "")[0] == []

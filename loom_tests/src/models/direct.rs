@@ -32,6 +32,7 @@ static HOST: Embedder = Embedder {
     deadlock: || true,
     holder: || Holder::NOBODY,
     overstays: |_| true,
+    monopolizes: |_, _| true,
 };
 
 unsafe extern "C-unwind" fn ends(_: *mut (), _: *mut ()) -> bool {

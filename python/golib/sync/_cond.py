@@ -44,7 +44,7 @@ class Cond:
     'x'
     """
 
-    __slots__ = {  # noqa: RUF023
+    __slots__ = {
         "__weakref__": None,
         "_waiters": None,
         "lock": "The lock that was given, or a Mutex.",

@@ -25,6 +25,17 @@ PyThreadState *golib_gil_holder(uint64_t *changes, unsigned *waiters)
     return holder;
 }
 
+unsigned long golib_gil_holders_thread(PyThreadState *ts)
+{
+    struct _gil_runtime_state *gil = golib_gil(PyInterpreterState_Main());
+    pthread_mutex_lock(&gil->mutex);
+    /* A thread frees its state after it has given the GIL up. */
+    int is_attached = golib_gil_word(gil) > 0 && GOLIB_LAST_HOLDER(gil) == ts;
+    unsigned long thread = is_attached ? ts->native_thread_id : 0;
+    pthread_mutex_unlock(&gil->mutex);
+    return thread;
+}
+
 /* Writes the character to `out` in UTF-8; its length. */
 static size_t utf8(Py_UCS4 c, char *out)
 {
@@ -93,7 +104,7 @@ static void note(PyThreadState *ts, golib_places *out)
 
 int golib_places_within(PyThreadState *ts, PyObject *name, PyObject *function, golib_places *out)
 {
-    if (golib_ts_current() != ts)
+    if (golib_ts_current() != ts || golib_bound() != ts)
         return 0;
     note(ts, out);
     copy_name(name, function, out->name, sizeof out->name);

@@ -28,8 +28,11 @@ typedef struct golib_places {
  * threads wait for it. Needs nothing. */
 PyThreadState *golib_gil_holder(uint64_t *changes, unsigned *waiters);
 
+/* The kernel's id of the thread on which `ts` is attached, 0 if it is not. Not for goroutines. Needs nothing. */
+unsigned long golib_gil_holders_thread(PyThreadState *ts);
+
 /* Notes the places of `ts` while it is attached on the calling thread, which runs its goroutine: also in a signal
- * handler. 0: it is not attached. `name` (may be NULL) is the goroutine's name, `function` (may be NULL) what it runs.
+ * handler. 0: it is not attached there. `name` (may be NULL) is the goroutine's name, `function` (may be NULL) what it runs.
  */
 int golib_places_within(PyThreadState *ts, PyObject *name, PyObject *function, golib_places *out);
 

@@ -29,7 +29,7 @@ pub use crate::runtime::proc::fork::{after_fork_in_child, before_fork, ForkChild
 pub use crate::runtime::proc::newm::{set_max_threads, ThreadLimit};
 pub use crate::runtime::proc::stats::Stats;
 #[cfg(not(golib_loom))]
-pub use crate::runtime::proc::watch::{is_outside, look_within};
+pub use crate::runtime::proc::watch::{call_on_thread, is_outside, look_within};
 pub use crate::runtime::sched::set_debug_migrate;
 
 /// What a host may do to a goroutine.

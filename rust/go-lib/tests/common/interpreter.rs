@@ -58,6 +58,7 @@ pub const PLAIN: Embedder = Embedder {
     deadlock: || true,
     holder: || Holder::NOBODY,
     overstays: |_| true,
+    monopolizes: |_, _| true,
 };
 
 unsafe extern "C-unwind" fn no_goroutine(_host: *mut (), _state: *mut ()) -> bool {

@@ -71,6 +71,7 @@ extern "C" {
 
     // frames.h
     pub(super) fn golib_gil_holder(changes: *mut u64, waiters: *mut c_uint) -> *mut PyThreadState;
+    pub(super) fn golib_gil_holders_thread(ts: *mut PyThreadState) -> c_ulong;
     pub(super) fn golib_places_within(
         ts: *mut PyThreadState,
         name: *mut PyObject,

@@ -88,10 +88,18 @@ pub fn holder() -> (*mut PyThreadState, u64, u32) {
     (state, changes, waiters)
 }
 
+/// The kernel's id of the thread on which `ts`, of a thread that is no goroutine, is attached; None: on none. Callable from
+/// any thread at any time.
+pub fn holders_thread(ts: ThreadState) -> Option<u32> {
+    // SAFETY: the state is read only if it holds the GIL.
+    let tid = unsafe { ffi::golib_gil_holders_thread(ts.as_ptr()) };
+    u32::try_from(tid).ok().filter(|&tid| tid != 0)
+}
+
 /// Fills `places` if the state is attached on the calling thread; false: it is not. Also in a signal handler.
 ///
 /// # Safety
-/// The calling thread runs the goroutine of `of`, which keeps the name and the function.
+/// If the state is attached on the calling thread, its goroutine keeps the name and the function.
 pub unsafe fn within(of: Of, places: &mut MaybeUninit<Places>) -> bool {
     // SAFETY: the frames are the calling thread's own; the places are written whole up to `n`.
     unsafe {

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::FromRawFd;
+use std::ptr;
 
 use go_lib::runtime::embedder::{self, Holder, Overstay};
 
@@ -41,12 +42,39 @@ pub(super) unsafe fn overstays(overstay: Overstay) -> bool {
     }
     let seen = if overstay.holds { within(overstay) } else { outside(overstay) };
     let Some(places) = seen else { return false };
-    let stack = stack(&places);
+    tell(&places, |place| headline(overstay, &places, place));
+    true
+}
+
+/// For the table of hooks.
+pub(super) unsafe fn monopolizes(state: *mut (), ns: i64) -> bool {
+    if cpython::finalizing() {
+        return true;
+    }
+    let state = state_of(state);
+    let Some(tid) = frames::holders_thread(state) else { return false };
+    let of = Of { state, name: ptr::null_mut(), function: ptr::null_mut() };
+    // SAFETY: `look` only reads and copies.
+    let Some(places) = look(of, |f, arg| unsafe { embedder::call_on_thread(tid, f, arg) }) else {
+        return false;
+    };
+    let which = if tid == std::process::id() { "the main thread" } else { "a thread" };
+    let ms = ns / 1_000_000;
+    tell(&places, |place| format!("golib: {which} has held the GIL for {ms} ms: {place}"));
+    true
+}
+
+/// Writes the headline for the newest place, and the stack, unless that has been reported.
+fn tell(places: &Places, headline: impl FnOnce(&str) -> String) {
+    let stack = stack(places);
     let is_new = REPORTED.with_borrow_mut(|all| all.len() < MOST && all.insert(stack.clone()));
     if is_new {
-        write(&format!("{}\n{stack}", headline(overstay, &places)));
+        let place = places.newest().iter().find(|at| at.file() != ENTRY).map_or_else(
+            || String::from("no Python frame"),
+            |at| format!("{}:{} in {}", at.file(), at.line(), at.function()),
+        );
+        write(&format!("{}\n{stack}", headline(&place)));
     }
-    true
 }
 
 fn of(overstay: Overstay) -> Of {
@@ -56,20 +84,24 @@ fn of(overstay: Overstay) -> Of {
 
 /// The places of a goroutine whose state is attached: its thread looks.
 fn within(overstay: Overstay) -> Option<Box<Places>> {
-    unsafe fn look(arg: *mut ()) {
-        // SAFETY: the pair below; the calling thread runs the goroutine.
+    // SAFETY: `look`'s function only reads and copies.
+    look(of(overstay), |f, arg| unsafe { embedder::look_within(overstay.g, f, arg) })
+}
+
+/// The places that another thread sees, which `call` has call a function with an argument; false: it did not.
+fn look(of: Of, call: impl FnOnce(unsafe fn(*mut ()), *mut ()) -> bool) -> Option<Box<Places>> {
+    type Seen = (Of, MaybeUninit<Places>, bool);
+    unsafe fn there(arg: *mut ()) {
+        // SAFETY: the record below. If the state is attached here, this thread runs the goroutine.
         unsafe {
             let (of, places, seen) = &mut *arg.cast::<Seen>();
             *seen = frames::within(*of, places);
         }
     }
-    type Seen = (Of, MaybeUninit<Places>, bool);
-    let mut seen: Box<Seen> = Box::new((of(overstay), MaybeUninit::zeroed(), false));
-    // SAFETY: `look` only reads and copies; all bits zero are valid places.
-    unsafe {
-        let called = embedder::look_within(overstay.g, look, (&raw mut *seen).cast());
-        (called && seen.2).then(|| Box::new(seen.1.assume_init()))
-    }
+    let mut seen: Box<Seen> = Box::new((of, MaybeUninit::zeroed(), false));
+    let called = call(there, (&raw mut *seen).cast());
+    // SAFETY: all bits zero are valid places.
+    (called && seen.2).then(|| Box::new(unsafe { seen.1.assume_init() }))
 }
 
 /// The places of a goroutine that has released the GIL.
@@ -93,7 +125,7 @@ fn stack(places: &Places) -> String {
 }
 
 /// `golib: goroutine 7 (crawl) has held the GIL for 104 ms: crawl.py:9 in parse`
-fn headline(overstay: Overstay, places: &Places) -> String {
+fn headline(overstay: Overstay, places: &Places, place: &str) -> String {
     let name = places.name();
     let name = if name.is_empty() { name } else { format!(" ({name})") };
     let ms = overstay.ns / 1_000_000;
@@ -105,10 +137,6 @@ fn headline(overstay: Overstay, places: &Places) -> String {
     } else {
         "been in a call that released the GIL"
     };
-    let place = places.newest().iter().find(|at| at.file() != ENTRY).map_or_else(
-        || String::from("no Python frame"),
-        |at| format!("{}:{} in {}", at.file(), at.line(), at.function()),
-    );
     format!("golib: goroutine {}{name} has {what} for {ms} ms: {place}", overstay.g.goid())
 }
 

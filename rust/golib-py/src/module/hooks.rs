@@ -34,6 +34,7 @@ static EMBEDDER: Embedder = Embedder {
     deadlock: deadlock::deadlock,
     holder: super::blocked::holder,
     overstays: super::blocked::overstays,
+    monopolizes: super::blocked::monopolizes,
 };
 
 /// The functions that C calls.

@@ -62,6 +62,9 @@ pub struct Embedder {
     /// sysmon's thread, which must not wait for the interpreter. False: it could not be seen where the goroutine is, and
     /// the host wants to be asked again.
     pub overstays: unsafe fn(Overstay) -> bool,
+    /// A thread of the host's that is no goroutine has kept the interpreter, with this state, from those that wait for it
+    /// for so many nanoseconds. As [`overstays`](Embedder::overstays).
+    pub monopolizes: unsafe fn(*mut (), i64) -> bool,
 }
 
 /// The host's answer to who holds the interpreter.

@@ -1,7 +1,7 @@
 //! `GOLIB_DEBUG=blocked=100ms`: goroutines that keep their OS thread for so long, without a wait or a yield.
 //!
 //! sysmon looks at every M ten times in that time. A goroutine that is still there since an earlier look is told to the
-//! host, which says where in its program that is; one of a Rust function is reported here. Costs nothing when it is off.
+//! host, which says where in its program that is, and so is a thread that keeps the interpreter for itself; one of a Rust function is reported here. Costs nothing when it is off.
 //! A yield that finds nobody else ready does not count: the goroutine keeps what it has.
 //!
 //! # Invariants
@@ -40,12 +40,14 @@ pub(crate) struct Watcher {
     runs: Vec<Option<Run>>,
     holder: Holder,
     held_since: i64,
+    /// This hold has been reported.
+    told: bool,
     looked: i64,
 }
 
 impl Default for Watcher {
     fn default() -> Self {
-        Watcher { runs: Vec::new(), holder: Holder::NOBODY, held_since: 0, looked: 0 }
+        Watcher { runs: Vec::new(), holder: Holder::NOBODY, held_since: 0, told: false, looked: 0 }
     }
 }
 
@@ -59,7 +61,7 @@ impl Watcher {
         let kept = !holder.state.is_null()
             && (holder.state, holder.changes) == (self.holder.state, self.holder.changes);
         if !kept {
-            self.held_since = now;
+            (self.held_since, self.told) = (now, false);
         }
         let passed_ns = now - self.looked;
         (self.holder, self.looked) = (holder, now);
@@ -67,6 +69,14 @@ impl Watcher {
             // SAFETY: Ms are never freed.
             s.inner.lock().allm.iter().map(|&m| unsafe { &*m }).collect()
         };
+        if holder.is_wanted && now - self.held_since >= limit_ns && !self.told {
+            let is_goroutines = ms.iter().any(|m| state_on(m) == holder.state);
+            // SAFETY: on sysmon's thread.
+            self.told = is_goroutines
+                || host::table().is_none_or(|t| unsafe {
+                    (t.monopolizes)(holder.state, now - self.held_since)
+                });
+        }
         for m in ms {
             let id = m.id as usize;
             if id >= self.runs.len() {
@@ -94,6 +104,13 @@ impl Watcher {
             self.runs[id] = Some(run);
         }
     }
+}
+
+/// The host state on `m`, read as `curg` is.
+fn state_on(m: &M) -> *mut () {
+    // SAFETY: Gs are never freed; the cell may be another thread's: a word that is read as it is.
+    let g = unsafe { ptr::read_volatile(m.curg.as_ptr()).as_ref() };
+    g.map_or(ptr::null_mut(), |g| GRef::new(ptr::from_ref(g).cast_mut()).state())
 }
 
 /// What runs on `m`: the run of the last look, or a new one.
@@ -170,6 +187,16 @@ pub unsafe fn look_within(g: GRef, f: unsafe fn(*mut ()), arg: *mut ()) -> bool 
     unsafe {
         crate::sys::disturb::call_within(tid, within, (&raw mut look).cast()) && look.was_there
     }
+}
+
+/// Has `f(arg)` called on the thread `tid`, as [`look_within`]. False: it was not, and will not be.
+///
+/// # Safety
+/// As [`look_within`].
+#[cfg(not(golib_loom))]
+pub unsafe fn call_on_thread(tid: u32, f: unsafe fn(*mut ()), arg: *mut ()) -> bool {
+    // SAFETY: as the caller says.
+    unsafe { crate::sys::disturb::call_within(tid, f, arg) }
 }
 
 /// On the other thread.

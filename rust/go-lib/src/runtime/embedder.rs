@@ -32,7 +32,7 @@ pub use crate::runtime::proc::stats::Stats;
 pub use crate::runtime::proc::watch::{call_on_thread, is_outside, look_within};
 pub use crate::runtime::sched::set_debug_migrate;
 
-/// What a host may do to a goroutine.
+/// Operations of a host on a goroutine.
 impl GRef {
     /// Ends its wait because nothing else can. False if it is not waiting any more.
     pub fn deadlock(self) -> bool {
@@ -44,8 +44,8 @@ impl GRef {
         claimed
     }
 
-    /// There is news for it: ends its wait with an interrupt, or has the system call that it sits in return with EINTR.
-    /// One that waits to run, or is in no system call, does not notice.
+    /// Tells it that there is news: ends its wait with an interrupt, or makes the system call that it is in return with
+    /// EINTR. A goroutine that waits to run, or is in no system call, does not notice.
     pub fn disturb(self) {
         // Acquire, here and below: pairs with the Release of casgstatus and of `runs_now`.
         match self.g().status.load(Ordering::Acquire) {
@@ -93,8 +93,8 @@ pub unsafe fn spawn(host: *mut (), stack_bytes: usize) -> io::Result<GRef> {
     unsafe { proc::newproc::newproc_host(host, stack_bytes, false) }
 }
 
-/// As [`spawn`], a servant of the host: it is neither counted nor shown, and while it waits it is no
-/// part of a deadlock.
+/// As [`spawn`], for a servant of the host: it is neither counted nor shown, and is ignored by the deadlock
+/// detector while it waits.
 ///
 /// # Errors
 /// As [`spawn`].
@@ -123,8 +123,8 @@ pub fn current_host() -> *mut () {
     unsafe { (*gp).host.load(Ordering::Relaxed) }
 }
 
-/// Gives the running host goroutine, which is about to end, another payload: from now on nobody finds the former one
-/// through the goroutine. Null: none any more.
+/// Gives the running host goroutine, which is about to end, another payload (null: none). From now on nobody can find the
+/// former one through the goroutine.
 pub fn set_host(host: *mut ()) {
     let gp = proc::current_goroutine();
     if !gp.is_null() {
@@ -133,8 +133,8 @@ pub fn set_host(host: *mut ()) {
     }
 }
 
-/// Leaves what `may_migrate` will be asked with when this goroutine parks next. To be called right before each wait: a park
-/// consumes it, and it stays behind on this thread if the goroutine leaves that first.
+/// Sets the argument of the `may_migrate` call at this goroutine's next park. Call it right before each wait: a park
+/// consumes the value, and it stays behind on this thread if the goroutine leaves the thread first.
 #[inline(always)]
 pub fn set_caller(caller: *const ()) {
     proc::set_caller(caller);

@@ -22,7 +22,7 @@ use crate::runtime::object::stack::{Bound, Stack, Stacks};
 use crate::runtime::object::stackpool::Pool;
 use crate::runtime::poller::Netpoll;
 
-/// The most Ps: more could have no thread each. A model has few.
+/// The maximum number of Ps: more could not have a thread each. A model has few.
 pub(crate) const MAX_PROCS: usize = if cfg!(golib_loom) { 2 } else { DEFAULT_MAX_THREADS };
 /// Ps with a place in the scheduler itself.
 const NEAR_PROCS: usize = if cfg!(golib_loom) { 2 } else { 256 };
@@ -238,7 +238,7 @@ impl Sched {
         place.store(Box::into_raw(Box::new(p)), Ordering::Release);
     }
 
-    /// The host is ending: whoever comes by stops, sooner or later.
+    /// The host is ending: every M that notices stops, sooner or later.
     #[inline(always)]
     pub(crate) fn is_ending(&self) -> bool {
         // Relaxed: a hint to look; what must not be missed is ordered in `proc::exit`.

@@ -1,11 +1,11 @@
-//! The tree of what can be cancelled: a node ends once, and with it all below it.
+//! The tree of things that can be cancelled: a node ends once, and everything below it ends with it.
 //!
 //! A cancel first marks the node and all its descendants, then closes their channels, the lowest
-//! first. So who sees a channel closed sees everything below it ended, too.
+//! first. So a reader that sees a channel closed also sees that everything below it has ended.
 //!
 //! # Invariants
 //! 1. A node ends when `open` is taken out of it, under its lock: by a cancel of its own, by its
-//!    parent's, or by being abandoned. Afterwards nothing registers with it.
+//!    parent's, or by being abandoned. Nothing can register with it afterwards.
 //! 2. A node is in its parent's `open` until the parent has ended, or it and all below it have: a
 //!    cancel misses nothing, and what has ended leaves nothing behind. Locks of two nodes are never
 //!    held at once.
@@ -50,7 +50,7 @@ pub(crate) enum Why {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct End {
     pub(crate) why: Why,
-    /// With its parent, not by itself.
+    /// It ended with its parent, not by itself.
     pub(crate) inherited: bool,
 }
 
@@ -150,7 +150,7 @@ impl<D: Done> CancelNode<D> {
         End::unpack(self.ended.load(Ordering::Acquire))
     }
 
-    /// Has it end at `when_ns` of the monotonic clock; [`NEVER`] is a time that does not come.
+    /// Makes it end at `when_ns` of the monotonic clock; [`NEVER`] is a time that does not come.
     pub(crate) fn end_at(self: &Arc<Self>, when_ns: i64) {
         let children = self.children.lock();
         if children.open.is_some() && when_ns != NEVER {

@@ -24,7 +24,7 @@ use crate::runtime::sched::{sched, Sched};
 /// Blocks: the goroutine or the OS thread.
 ///
 /// # Errors
-/// [`WaitError::Interrupted`]; the rest of the sleep is not slept.
+/// [`WaitError::Interrupted`]: it ended early.
 pub fn sleep_until(deadline_ns: i64) -> Result<(), WaitError> {
     if deadline_ns <= clock::now() {
         return Ok(());
@@ -60,7 +60,7 @@ pub(crate) unsafe fn arm_and_go_on(timer: &Timer, when_ns: i64, action: Action) 
     let m = enter_rt();
     // SAFETY: the caller's duty.
     if wake::arm_timer(m, when_ns, |heap| unsafe { heap.arm_for(timer, when_ns, action) }) {
-        // The caller continues instead of watching it: sysmon does.
+        // sysmon watches it, because the caller continues.
         kick::kick(sched());
     }
     if !m.curg.get().is_null() {

@@ -1,4 +1,4 @@
-//! A waiter that is nobody: what a sender leaves at a channel instead of waiting there.
+//! A waiter without a goroutine: a sender leaves it at a channel instead of waiting there.
 
 use crate::runtime::object::g::{Kind, G};
 
@@ -13,8 +13,8 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// One that calls `ring(arg)`, each time that it was left and its channel has room again: on the receiver's thread, with
-    /// no lock of the runtime held.
+    /// A doorbell that calls `ring(arg)` each time that it has been left at a channel and the channel has room again: on the
+    /// receiver's thread, with no lock of the runtime held.
     ///
     /// # Safety
     /// `ring` may be called with `arg` then; it neither parks nor calls code of the user.
@@ -23,13 +23,13 @@ impl Doorbell {
         Doorbell { g: G::new(Kind::Thread), ring, arg }
     }
 
-    /// What stands in the channel's queue.
+    /// The sudog in the channel's queue.
     pub(crate) fn g(&self) -> *mut G {
         (&raw const self.g).cast_mut()
     }
 }
 
-/// What `goready` does with a G that stands for nobody.
+/// Called by `goready` for a G that stands for nobody.
 ///
 /// # Safety
 /// `gp` is a doorbell's, taken from a channel.

@@ -1,4 +1,4 @@
-//! When sysmon is to do what it does now and then: a line of counters, a look at who waits and at who does not.
+//! When sysmon does its occasional work: a line of counters, a look at waiting goroutines, a look at running ones.
 
 use std::sync::atomic::AtomicBool;
 
@@ -118,9 +118,9 @@ fn duration_ns(text: &str) -> Option<i64> {
     Some((number.parse::<f64>().ok()? * unit_ns) as i64)
 }
 
-/// Between two looks at who waits while something runs, and from that on to the next: a dump shows minutes.
+/// The time between two looks at waiting goroutines while something runs. A dump shows minutes, so it may be long.
 pub(crate) const BUSY_NS: i64 = 10_000_000_000;
-/// While nothing runs. The first goroutine to run after such a look makes the next one come soon.
+/// The same while nothing runs. The first goroutine to run after such a look brings the next one forward.
 pub(crate) const IDLE_NS: i64 = 60_000_000_000;
 
 /// When the waits are to be stamped next (`proc::waitsince`).

@@ -1,10 +1,10 @@
-//! Where events pass: every change of a goroutine's status, every wait that begins, is claimed and ends, goes by here on its
-//! way. The sink is empty, and costs nothing; a tracer takes its place.
+//! All events pass here: each change of a goroutine's status, and each wait as it begins, is claimed and ends. The sink is
+//! empty and costs nothing; a tracer takes its place.
 
 use crate::runtime::object::wait::Wake;
 use crate::runtime::object::waitreason::WaitReason;
 
-/// What happens to a goroutine, or to an OS thread that waits.
+/// An event in the life of a goroutine, or of an OS thread that waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
     /// Its status changes; see `proc::status`.
@@ -13,7 +13,7 @@ pub(crate) enum Event {
     Blocks(WaitReason),
     /// Its wait is claimed.
     Claimed(Wake),
-    /// It waits no more: readied by who claimed it.
+    /// Its wait is over: the claimer readies it.
     Unblocks,
 }
 
@@ -47,7 +47,7 @@ pub(crate) mod record {
         }
     }
 
-    /// What happens to the one whose G lies in `at` while `f` runs.
+    /// The events of the goroutine whose G lies in `at` while `f` runs.
     pub(crate) fn events_of(at: Range<usize>, f: impl FnOnce()) -> Vec<Event> {
         let exchange = |at| {
             let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -115,8 +115,8 @@ unsafe impl Sync for G {}
 unsafe impl Send for G {}
 
 impl G {
-    /// Has the CPU fetch what is needed first of a G whose turn comes soon: where there are many, each has
-    /// left the caches by then.
+    /// Prefetches the first fields that will be needed of a G whose turn comes soon. If there are many goroutines,
+    /// each has left the caches by then.
     #[inline(always)]
     pub(crate) fn bring_near(gp: *const G) {
         const LINE: usize = 64;

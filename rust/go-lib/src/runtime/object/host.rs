@@ -9,9 +9,9 @@
 //!    scheduler structure consistent: they may wait for the interpreter, and other threads run
 //!    runtime code meanwhile. `swap_at_once` and `may_migrate` are called on a goroutine's stack; the
 //!    next goroutine may also begin with the state of the one that has just ended, still attached.
-//! 2. A state is attached on at most one thread. It is detached before its P is given away. What it is the runtime does not
-//!    know: a thread state that the host makes current, or a record from which `attach` restores what the thread has, and
-//!    in which `detach` and `swap` save it.
+//! 2. A state is attached on at most one thread. It is detached before its P is given away. The runtime does not know
+//!    what a state is: a thread state that the host makes current, or a record that `attach` restores, and in which `detach`
+//!    and `swap` save.
 //! 3. `main` runs on the goroutine's stack with the state attached. No frame of this crate below it
 //!    has a landing pad, so a host may end the thread there by forced unwinding.
 
@@ -36,10 +36,10 @@ pub struct Embedder {
     pub main: unsafe extern "C-unwind" fn(host: *mut (), state: *mut ()) -> bool,
     /// Deletes the attached `state` after its goroutine ended; the interpreter is given up.
     pub discard: unsafe fn(state: *mut ()),
-    /// May the parked goroutine with `state` go on on another thread? `caller` is what the host
-    /// left by [`set_caller`](crate::runtime::embedder::set_caller) before the operation.
+    /// May the parked goroutine with `state` resume on another thread? `caller` is the value that the host
+    /// set by [`set_caller`](crate::runtime::embedder::set_caller) before the operation.
     pub may_migrate: unsafe fn(state: *mut (), caller: *const ()) -> bool,
-    /// Nobody holds the interpreter: the running host goroutine sits in a call outside.
+    /// True if nobody holds the interpreter: the running host goroutine is in a call outside.
     pub is_free: unsafe fn() -> bool,
     /// A thread of the host is about to sleep in the runtime; the token goes to `thread_unpark`.
     pub thread_park: unsafe fn() -> *mut (),

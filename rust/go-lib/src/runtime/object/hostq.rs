@@ -6,7 +6,7 @@
 //!    that order among one pusher's Gs is kept.
 //! 3. Goroutines that wake from a sleep overtake a long queue: those up to `passing`, and no others, were put in front
 //!    of it. Else a ticker would be late by a thousand hand-offs where a thousand goroutines begin with a call that
-//!    blocks. Sleepers keep their order, and `MOST_PASS` at most pass by one that waits.
+//!    blocks. Sleepers keep their order, and at most `MOST_PASS` of them overtake a goroutine that waits.
 //! 4. `len` counts `first…last` and `next`; others read it as a hint.
 //!
 //! # Memory ordering
@@ -24,7 +24,7 @@ use crate::runtime::object::waitreason::WaitReason;
 /// not starve the rest.
 const NEXT_LIMIT: u32 = 64;
 
-/// How many must wait for those who wake to pass by them.
+/// How many must be waiting before goroutines that wake may overtake them.
 const LONG: u32 = 32;
 /// By 3.
 const MOST_PASS: u32 = 64;
@@ -37,7 +37,7 @@ pub(crate) struct HostQ {
     overtakes: Cell<u32>,
     /// Sleepers that have passed by the first one that has not.
     passed: Cell<u32>,
-    /// By 3; null: nobody passes.
+    /// By 3; null: nobody overtakes.
     passing: Cell<*mut G>,
     len: AtomicU32,
     inbox: AtomicPtr<G>,

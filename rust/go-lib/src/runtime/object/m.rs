@@ -4,8 +4,8 @@
 //! # Invariants
 //! 1. `in_rt`, `retake` and `p` form a biased lock: see `proc::rt`. Outside the runtime
 //!    (`in_rt == 0`) sysmon may take the P away.
-//! 2. An M is never freed: when its thread has ended it serves another one (`proc::idle`), a foreign thread's
-//!    another foreign thread.
+//! 2. An M is never freed: when its thread has ended, it serves another one (`proc::idle`); the M of a foreign thread
+//!    serves another foreign thread.
 //! 3. Plain cells belong to the M's own thread.
 //!
 //! Go: runtime/runtime2.go (m)

@@ -10,7 +10,7 @@
 //! few pages, another number for each stack, below the end (`colour`).
 //!
 //! # Invariants
-//! 1. A stack, once made, is for ever: a goroutine's end leaves it, with the host's state that was
+//! 1. A stack, once made, is never unmapped: a goroutine's end leaves it, with the host's state that was
 //!    made for it, in a cache for the next goroutine's first run.
 //! 2. `[lo, hi)` is writable; the `GUARD_BYTES` below `lo` fault.
 //! 3. Pages below `hi - WARM_BYTES` of a cached stack are given back by `trim`.
@@ -44,8 +44,8 @@ const WARM_BYTES: usize = at_least_a_page(16 * 1024);
 const COLOURS: usize = if MAX_PAGE_BYTES > 4096 { TABLE_BYTES / 2 / MAX_PAGE_BYTES } else { 128 };
 /// See above.
 const COLOURED_PART: usize = 8;
-/// The bytes that the process must be able to reserve besides a slab: where stacks take all that a limit allows,
-/// malloc fails, and so does everything that needs it.
+/// How many bytes the process must still be able to reserve besides a slab. If stacks took all that a limit allows,
+/// malloc would fail, and with it everything that needs memory.
 const SPARE_BYTES: usize = 32 << 20;
 /// Page-table pages cover 2 MiB (of 4 KiB pages); see the header for the pad.
 const TABLE_BYTES: usize = 2 << 20;
@@ -182,8 +182,8 @@ impl Stacks {
         self.default_bytes.load(Ordering::Relaxed)
     }
 
-    /// Stacks of the default size would fill up an address space that was limited after the start, and leave nothing to
-    /// anybody.
+    /// True if stacks of the default size would fill an address space that was limited after the start, and leave nothing
+    /// for anything else.
     fn check_room(&self, bytes: usize) -> io::Result<()> {
         if bytes == self.default_size()
             && bytes > DEAR_DEFAULT_BYTES

@@ -1,7 +1,7 @@
 //! The function that a Rust goroutine starts with.
 //!
-//! A small one lies in the G itself: to spawn it needs no memory, of which the CPU that ends the goroutine
-//! would have to give back what another one took.
+//! A small one lies in the G itself, so that spawning it allocates nothing: the CPU that ends the goroutine would often
+//! have to free what another one had allocated.
 //!
 //! # Invariants
 //! 1. `take` is some while `data` holds a function, or a box with one; it knows which, and of what type.

@@ -1,4 +1,4 @@
-//! How long an operation may wait, and why a wait ended in vain: the words of everything that blocks.
+//! How long an operation may wait, and why a wait failed: the vocabulary of everything that blocks.
 
 use std::fmt;
 

@@ -67,7 +67,7 @@ pub(crate) fn is_dead(s: &Sched) -> bool {
         && sleepers_unclaimed(s, &inner)
 }
 
-/// No sleeping thread has been woken already and only not yet run.
+/// False if a sleeping thread has been woken and has only not run yet.
 fn sleepers_unclaimed(s: &Sched, inner: &Inner) -> bool {
     // SAFETY: Ms are never freed.
     let waiting = inner.foreign.iter().filter(|&&m| unsafe { (*m).g0.wait.is_waiting() }).count();

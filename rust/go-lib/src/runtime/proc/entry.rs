@@ -96,7 +96,7 @@ unsafe fn goexit0(m: *mut M, gp: *mut G) {
     gfput(m, s, gp);
 }
 
-/// The goroutine that ran on `m` is no more.
+/// The goroutine that ran on `m` has ended.
 #[inline(always)]
 fn dies(m: &M, s: &Sched, g: &G) {
     // Release: pairs with the Acquire of GRef::host.

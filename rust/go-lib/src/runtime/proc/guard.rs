@@ -1,4 +1,4 @@
-//! A goroutine that has run over its stack's end: the report, and the process ends.
+//! A goroutine has overflowed its stack: prints the report and ends the process.
 
 use crate::runtime::object::gref::GRef;
 use crate::runtime::proc::{current_goroutine, fatal};

@@ -6,10 +6,10 @@
 //!
 //! # Invariants
 //! 1. An M leaves `midle` and `allm` in one critical section, so that a count of either agrees with the other. If
-//!    another thread took it off `midle` first, that one has a P for it: then it stays.
+//!    another thread took the M off `midle` first, that thread has a P for it, and the M stays.
 //! 2. The memory of an M that has ended serves the next new thread: stale pointers to it stay readable (`m.rs`, 2).
-//!    It comes to `mdead` when its thread touches it no more.
-//! 3. No host state is attached to the M, or bound to its thread, while it is idle: the host need not be told.
+//!    The M goes to `mdead` once its thread no longer touches it.
+//! 3. While an M is idle, no host state is attached to it or bound to its thread, so its end need not be told to the host.
 //!
 //! Go keeps idle Ms forever.
 
@@ -22,7 +22,7 @@ use crate::sys::clock::nanotime;
 /// How long the others stay.
 const PATIENCE_NS: i64 = 5_000_000_000;
 
-/// Idle Ms that wait for the next goroutine that blocks, while one after the other does.
+/// How many idle Ms are kept ready for the next goroutine that blocks, while one after the other does.
 const SPARE: usize = 2;
 
 /// Starts an M ahead: Ps are taken in quick succession, and a thread takes longer to start than to wake. Not in a model.
@@ -70,7 +70,8 @@ fn end(m: &M, s: &Sched) -> bool {
     true
 }
 
-/// The M of a goroutine that forked runs on the child's first thread, whose end the kernel takes for half an exit.
+/// The M of a goroutine that forked runs on the child's first thread. If that ended, the
+/// process would be a zombie with threads.
 fn is_first_thread(m: &M) -> bool {
     m.tid.load(Ordering::Relaxed) == std::process::id()
 }

@@ -1,4 +1,4 @@
-//! What sysmon and the others tell each other: it is kicked when there is something to watch, and asks goroutines to yield.
+//! Messages between sysmon and the Ms: they kick it when there is something to watch, and it asks goroutines to yield.
 
 use crate::prim::{light_fence, Ordering};
 use crate::runtime::sched::{sched, Sched};
@@ -13,12 +13,12 @@ pub(crate) fn wants_a_yield() -> bool {
     cfg!(not(golib_loom)) && YIELD_WANTED.load(Ordering::Relaxed)
 }
 
-/// Has goroutines look at `M::yield_asked`.
+/// Makes goroutines look at `M::yield_asked`.
 pub(crate) fn want_a_yield() {
     YIELD_WANTED.store(true, Ordering::Relaxed);
 }
 
-/// Nobody is asked any more: at each look, and in a forked child, where nobody else takes it back.
+/// Withdraws the request: at each look, and in a forked child, where nobody else would.
 pub(crate) fn want_no_yield() {
     YIELD_WANTED.store(false, Ordering::Relaxed);
 }

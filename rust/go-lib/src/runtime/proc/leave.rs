@@ -5,8 +5,8 @@
 //! timer and only then calls `unlockf`, which lets go of the lock: so whoever can find the sudogs
 //! finds a G that may be readied. A timer or an interrupt can win before `unlockf` has run; the G
 //! then runs elsewhere and waits for the channel's lock, since it must take its sudogs out. A host
-//! goroutine that holds P 0 does all of it on its own stack: see `direct`; for a Rust goroutine that is
-//! left for another that one does: see `relay`.
+//! goroutine that holds P 0 does all of this on its own stack: see `direct`. When a Rust goroutine is left
+//! for another one, that other one does it: see `relay`.
 //!
 //! Go: runtime/proc.go (mcall, park_m, gosched_m)
 
@@ -188,8 +188,8 @@ pub(crate) unsafe fn gosched_m(m: *mut M, gp: *mut G) {
     }
 }
 
-/// Puts a goroutine that has had its time into the global queue. In its P's ring it would be before those
-/// that wait there: they are looked at first once in 61 times, which are slices here.
+/// Puts a goroutine that has used up its time slice into the global queue. In its P's ring it would come before those
+/// in the global queue, which is looked at first only once in 61 times; here that means once in 61 slices.
 pub(crate) unsafe fn gopreempt_m(m: *mut M, gp: *mut G) {
     let s = sched();
     // SAFETY: as gosched_m.
@@ -200,7 +200,7 @@ pub(crate) unsafe fn gopreempt_m(m: *mut M, gp: *mut G) {
     wake::wake_for_global(s);
 }
 
-/// The goroutine that has left its stack on `m` runs no more.
+/// The goroutine that has left its stack on `m` no longer runs.
 ///
 /// # Safety
 /// As `park_m`.

@@ -36,7 +36,7 @@ pub(crate) fn stoplockedm(m: &'static M) -> *mut G {
         if !p.is_null() || s.is_ending() {
             break p;
         }
-        // The late wakeup of a time as the poller: it had the P already when that came.
+        // A late wake-up from the time when this M was the poller: it already had the P when that arrived.
     };
     if !wakes(s, m) {
         exit::stop_this_m(m);

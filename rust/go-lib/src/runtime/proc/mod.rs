@@ -7,7 +7,7 @@
 //! | `park`, `threadpark` | gopark, gosched; the waits of OS threads |
 //! | `leave`, `ready` | what is done with a goroutine off its stack; goready |
 //! | `direct`, `relay` | from one goroutine to the next without g0: the host's, Rust's |
-//! | `schedule`, `run`, `attach` | the loop of an M; a goroutine begins to run or goes on; the host's state there |
+//! | `schedule`, `run`, `attach` | the loop of an M; a goroutine begins to run or resumes; the host's state there |
 //! | `find`, `looks` | find_runnable: where the next G comes from; how often it is asked |
 //! | `wake`, `stop`, `lists` | where a runnable G goes, startm, wakep, handoffp; stopm; the idle lists, which M holds which P |
 //! | `idle` | Ms that have nothing to do for long end |

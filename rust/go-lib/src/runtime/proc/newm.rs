@@ -23,8 +23,8 @@ pub struct ThreadLimit {
 
 /// Sets how many OS threads the runtime may use (10 000 at first); the former limit.
 ///
-/// One more thread is needed for each goroutine that blocks in the kernel or keeps its thread; where
-/// it cannot be had, starting a goroutine panics.
+/// Each goroutine that blocks in the kernel or keeps its thread needs one more thread. If there is none to be
+/// had, starting a goroutine panics.
 ///
 /// # Examples
 /// ```
@@ -91,7 +91,7 @@ pub(crate) fn newm(s: &'static Sched, p: Option<&P>, spinning: bool) -> io::Resu
     started
 }
 
-/// The thread of the M at `at` is no more, or never was.
+/// The thread of the M at `at` has ended, or could not be started.
 pub(crate) fn is_over(s: &Sched, at: *mut M) {
     s.nthreads.fetch_sub(1, Ordering::Relaxed);
     s.inner.lock().mdead.push(at);

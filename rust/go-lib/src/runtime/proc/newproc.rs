@@ -27,11 +27,11 @@ pub(crate) fn newproc_go(f: Start, stack_bytes: usize, location: &'static Locati
     }
 }
 
-/// Makes a goroutine of a Rust function, on a stack of the usual size. Even where a thread or a
-/// stack was refused: it then waits for them in its queue. For those who have nobody to tell, such
+/// Makes a goroutine of a Rust function, on a stack of the usual size, even if a thread or a stack has
+/// been refused: it then waits for them in its queue. For callers that could not report a failure, such
 /// as an alarm; `f` is not dropped here.
 pub(crate) fn newproc_late(f: Start, location: &'static Location<'static>) {
-    // Of the usual size a stack is given at the first run: nothing here can fail.
+    // A goroutine with a stack of the usual size gets it at its first run: nothing here can fail.
     let s = procs::ensure_started();
     let _ = newproc1(s, Kind::Go, f, ptr::null_mut(), 0, Some(location), false);
 }
@@ -92,7 +92,7 @@ fn newproc1(
     g.wait.take_pending();
     g.stack_bytes.store(size, Ordering::Relaxed);
     if size != s.stacks.default_size() {
-        // Of an unusual size there is no cache: the caller learns at once if it cannot be had.
+        // Unusual sizes are not cached: the caller learns at once whether there is such a stack.
         if let Err(e) = stacks::give(m, gp) {
             gfput(m, s, gp);
             if !m.curg.get().is_null() {
@@ -132,10 +132,10 @@ fn refusal_text(e: &io::Error) -> String {
     }
 }
 
-/// A thread or a stack was refused since the last spawn: if that is still so, say it.
+/// A thread or a stack was refused since the last spawn: reports it if that is still so.
 #[cold]
 fn report_refusal(s: &'static Sched, kind: Kind) -> io::Result<()> {
-    // It stays set meanwhile: a refusal of the probe is reported to the caller, not on stderr.
+    // `refused` stays set meanwhile, so that a refusal of the probe is reported to the caller and not on stderr.
     let errno = s.refused.load(Ordering::Relaxed) as i32;
     let served = match errno {
         errno::ENOMEM => stacks::probe(s, kind).map(|()| true)?,

@@ -95,8 +95,8 @@ pub(crate) fn gosched() {
     }
 }
 
-/// Yields if sysmon asks the calling goroutine to: where much is computed without a park, but not without
-/// a lock.
+/// Yields if sysmon has asked the calling goroutine to. To be called in code that computes for long without a park, but
+/// takes a lock now and then.
 #[inline(always)]
 pub(crate) fn yield_if_asked() {
     if kick::wants_a_yield() {

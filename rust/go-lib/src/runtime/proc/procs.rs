@@ -54,8 +54,8 @@ fn start(s: &'static Sched) {
     s.resize.unlock();
 }
 
-/// `GODEBUG` and `GOLIB_DEBUG`: comma-separated switches. What is wrong with one is said on stderr; in `GODEBUG`, which
-/// is Go's, those that we do not know are not meant for us.
+/// `GODEBUG` and `GOLIB_DEBUG`: comma-separated switches. A line on stderr says what is wrong with one. Unknown switches
+/// in `GODEBUG`, which is Go's, are not meant for us.
 fn read_debug_env(s: &Sched) {
     for (variable, is_ours) in [("GODEBUG", false), ("GOLIB_DEBUG", true)] {
         let switches = std::env::var(variable).unwrap_or_default();
@@ -67,7 +67,7 @@ fn read_debug_env(s: &Sched) {
     }
 }
 
-/// Obeys one switch; or what it should have been.
+/// Obeys one switch; returns what it should have been if that is not possible.
 fn wrong_with(s: &Sched, switch: &str, is_ours: bool) -> Option<&'static str> {
     let (name, value) = switch.split_once('=').unwrap_or((switch, ""));
     match name {

@@ -56,7 +56,7 @@ pub(crate) unsafe fn ready(m: &M, gp: *mut G, next: bool) {
     }
 }
 
-/// `ready` for one whose time has come.
+/// `ready`, for a goroutine whose timer has expired.
 ///
 /// # Safety
 /// As `ready`.
@@ -76,7 +76,7 @@ pub(crate) unsafe fn ready_from_timer(m: &M, gp: *mut G) {
     }
 }
 
-/// Puts a goroutine that waits no more where it will run.
+/// Queues a goroutine that no longer waits where it will run.
 ///
 /// # Safety
 /// It is the caller's; the calling thread is inside the runtime with `m`.

@@ -7,7 +7,7 @@
 //!
 //! # Invariants
 //! 1. From the switch until `settle` the M is inside the runtime, and its `left` is the goroutine that
-//!    was left, which runs for all others still.
+//!    was left; every other M still sees it as running.
 //! 2. A thread that returns to a Rust goroutine's stack calls `settle` before anything else.
 //! 3. Nothing here waits, or gives the P away: a channel may be locked.
 

@@ -1,4 +1,4 @@
-//! The moment at which a goroutine begins to run, or goes on.
+//! The moment at which a goroutine begins to run, or resumes.
 
 use crate::prim::Ordering;
 use crate::runtime::object::g::{G, GRUNNABLE, GRUNNING};

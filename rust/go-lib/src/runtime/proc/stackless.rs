@@ -1,15 +1,15 @@
 //! Goroutines for which there is no memory for a stack wait aside, not in a queue that others could run from.
 //!
 //! A stack that comes back goes to the first of them. Memory may also come back unseen (others unmap, a
-//! limit is raised): every so often sysmon has one of them try again, and each that succeeds has the next one try.
+//! limit is raised): every so often sysmon lets one of them try again, and each that succeeds lets the next one try.
 //!
 //! # Invariants
 //! 1. A G in `Inner::stackless` is runnable, in no queue, and has no stack. `Sched::stackless` counts them; it changes
 //!    under the lock.
 //! 2. A new goroutine waits behind those that wait already, unless there is an unused stack, or it takes over the
 //!    stack of one that ends.
-//! 3. A stack may still come to a P's cache while its holder does not see that somebody waits. A busy P finds it
-//!    when it runs one of those that try again; of an idle P, which belongs to the holder of the lock, sysmon takes it.
+//! 3. A stack may still enter a P's cache while the P's holder does not see that somebody waits. A busy P finds it
+//!    when it runs a goroutine that tries again; from an idle P, which belongs to the holder of the lock, sysmon takes it.
 
 use std::io;
 
@@ -58,13 +58,13 @@ fn pop(s: &Sched, inner: &mut Inner, list: usize) -> *mut G {
     gp
 }
 
-/// Whether a new stack is not even asked for: by 2, or it would cost each new goroutine a dozen refusals of the kernel.
+/// True if it is not worth asking for a new stack: by 2, and because the kernel would refuse each new goroutine a dozen times.
 #[inline]
 pub(crate) fn is_hopeless(s: &Sched) -> bool {
     s.stackless.load(Ordering::Relaxed) != 0 && !s.stack_try.swap(false, Ordering::Relaxed)
 }
 
-/// A new stack could be made: one of those that wait tries as well.
+/// A new stack could be made, so one of those that wait tries too.
 #[cold]
 pub(crate) fn next_tries(m: &M, s: &'static Sched) {
     for list in 0..2 {
@@ -78,7 +78,7 @@ pub(crate) fn next_tries(m: &M, s: &'static Sched) {
     }
 }
 
-/// Gives a stack that nobody uses any more to the first goroutine that waits. False: nobody waits for such a one.
+/// Gives an unused stack to the first goroutine that waits. False: nobody waits for one of this kind.
 #[cold]
 pub(crate) fn take(m: &M, s: &'static Sched, list: usize, bound: Bound, size: usize) -> bool {
     if size < s.stacks.default_size().min(DEAR_DEFAULT_BYTES) {

@@ -4,7 +4,7 @@
 //! 1. A stack (with the host's state bound to it) is with one live goroutine, or in one cache.
 //! 2. Deep pages go back to the kernel: of the stacks used since, when their P goes idle; of one that a
 //!    busy P takes back, whenever sysmon asks (`P::trim_due`); in the pool, of all but the newest `WARM`,
-//!    by sysmon. To tell the kernel costs more than a goroutine's whole life.
+//!    by sysmon. Telling the kernel costs more than a goroutine's whole life.
 
 use std::io;
 use std::ptr;
@@ -177,7 +177,7 @@ fn sized(s: &Sched, list: usize, size: usize) -> io::Result<Bound> {
     make(s, list, size)
 }
 
-/// A stack of the size for those who are short of address space: there is no room for one that `g` wants.
+/// A stack of the size that is used where address space is short, because there is no room for the one that `g` wants.
 #[cold]
 fn small(s: &Sched, g: &G, list: usize) -> io::Result<Bound> {
     let bound = sized(s, list, DEAR_DEFAULT_BYTES)?;
@@ -231,7 +231,8 @@ pub(crate) fn take_back(m: &M, s: &'static Sched, g: &G) {
     }
 }
 
-/// Counts a goroutine's end whose stack is not taken back; false: it must be, see invariant 2. The P is the caller's.
+/// Counts the end of a goroutine whose stack is handed on. False: it must be taken back, see invariant 2. The P is the
+/// caller's.
 #[inline(always)]
 pub(crate) fn one_more_end(m: &M) -> bool {
     // SAFETY: inside the runtime the P is ours.

@@ -23,7 +23,7 @@ use crate::sys::poll::Until;
 /// look again, or its thread ends (`M::ends`).
 pub(crate) fn stopm(m: &'static M) {
     let s = sched();
-    // An M that lost its P while it looked for work (GOMAXPROCS shrank) looks no more.
+    // An M that lost its P while it looked for work (GOMAXPROCS shrank) stops looking.
     reset_spinning(m);
     if !stop_until(m, s, s.earliest_timer()) {
         // A timer is due, or goroutines are ready, but no P is idle: the holders of Ps and sysmon will see it.
@@ -47,7 +47,7 @@ fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
             unsafe { wake_idle(s, &*inner.poller) };
             until = NEVER;
         } else if in_netpoll || earlier {
-            // Also instead of a poller that would sleep longer; it then wakes up in vain once.
+            // This M may also replace a poller that would sleep longer; that one then wakes up once for nothing.
             inner.poller = me;
             s.poll_until.store(until, Ordering::Relaxed);
         } else {

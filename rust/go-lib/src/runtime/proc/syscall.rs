@@ -1,7 +1,7 @@
 //! Announced blocking calls: Go's entersyscall and exitsyscall.
 //!
-//! Nothing needs them: sysmon finds a blocked goroutine too. If the call is announced, the P is
-//! free at once.
+//! They are optional, because sysmon finds a blocked goroutine by itself. If the call is announced, the
+//! P is free at once.
 //!
 //! Go: runtime/proc.go (entersyscall, exitsyscall, handoffp)
 
@@ -54,8 +54,8 @@ pub(crate) fn exitsyscall() {
     wait_for_p(gp);
 }
 
-/// For what is dear without a P: a Rust goroutine that lost its own, since it computed for long, waits for
-/// another one. Others go on.
+/// Called before something that is expensive without a P: a Rust goroutine that has lost its own, because it computed
+/// for long, waits for another one. Other goroutines continue.
 #[inline(always)]
 pub(crate) fn regain_p() {
     let m = getm();

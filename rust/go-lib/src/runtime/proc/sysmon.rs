@@ -10,7 +10,7 @@
 //!   interpreter).
 //!
 //! # Invariants
-//! 1. sysmon never takes the interpreter but through the host's deadlock hook.
+//! 1. sysmon never takes the interpreter except through the host's deadlock hook.
 //! 2. While nothing runs it sleeps until kicked, or for a minute; while something waits for a P that does not come
 //!    back, 1 ms at most.
 //!
@@ -50,7 +50,7 @@ const SAMPLES: u32 = 24;
 struct Seen {
     tick: u32,
     since: i64,
-    /// Looks running in which the goroutine was seen blocked.
+    /// How many looks in a row have seen the goroutine blocked.
     blocked: u32,
     /// It was asked to yield.
     asked: bool,
@@ -233,7 +233,7 @@ fn retake(s: &'static Sched, seen: &mut Vec<Seen>, eager: bool) -> Looked {
             continue;
         }
         if switched && !(eager && p.has_right()) {
-            // It comes back by itself; to ask the kernel of its thread is dear.
+            // It comes back by itself, and asking the kernel about its thread is expensive.
             continue;
         }
         let (blocked, announced) = is_blocked(p, if eager { SAMPLES } else { 1 });
@@ -263,7 +263,8 @@ fn is_due(p: &P, now: i64) -> bool {
     kernel_time(p.timers.next_when()) <= now
 }
 
-/// (the goroutine on `p` sits in a call outside, it said so itself). The interpreter is looked at `samples` times.
+/// Whether the goroutine on `p` is in a call outside, and whether it announced that call. Looks at the interpreter
+/// `samples` times.
 fn is_blocked(p: &P, samples: u32) -> (bool, bool) {
     let Some((m, g, kind)) = running(p) else { return (false, false) };
     if m.in_rt.load(Ordering::Relaxed) != 0 {
@@ -287,8 +288,8 @@ fn is_blocked(p: &P, samples: u32) -> (bool, bool) {
     }
 }
 
-/// The M of `p`, its goroutine and of what kind that is. They may change meanwhile: a wrong answer costs a
-/// look, since take_p decides, or a goroutine yields in vain.
+/// The M of `p`, its goroutine and that one's kind. They may change meanwhile. A wrong answer costs only a
+/// look, since take_p decides, or a needless yield.
 fn running(p: &P) -> Option<(&'static M, &'static G, Kind)> {
     // SAFETY: Ms and Gs are never freed.
     unsafe {

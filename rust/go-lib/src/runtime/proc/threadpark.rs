@@ -1,4 +1,4 @@
-//! The waits of OS threads, which sleep on their M's note, and the signals of the host's that come meanwhile.
+//! OS threads wait by sleeping on their M's note. Here are those waits, and the host's signals that arrive meanwhile.
 
 use crate::prim::{fence, FutexWait, Ordering};
 use crate::runtime::clock::kernel_time;

@@ -1,4 +1,5 @@
-//! What the scheduler's lower half has the upper half do: handed over at the start, so that the lower does not name it.
+//! Functions of the scheduler's upper half that the lower half calls. They are handed over at the start, so that the lower
+//! half need not name the upper one.
 
 use std::ffi::c_void;
 use std::sync::OnceLock;
@@ -9,9 +10,9 @@ use crate::runtime::sched::Sched;
 /// A thread's first function.
 pub(crate) type ThreadFn = extern "C" fn(*mut c_void) -> *mut c_void;
 
-/// What is handed over.
+/// The functions that are handed over.
 pub(crate) struct Upcalls {
-    /// What a new M's thread runs.
+    /// The first function of a new M's thread.
     pub(crate) mstart: ThreadFn,
     /// Starts the runtime unless it has been started: also anew, in a forked child.
     pub(crate) ensure_started: fn() -> &'static Sched,

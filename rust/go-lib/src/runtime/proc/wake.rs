@@ -143,7 +143,7 @@ pub(crate) fn wake_idle(s: &Sched, m: &M) {
     }
 }
 
-/// Has some M run with `p`, which is the caller's. Where no thread can be had, `p` goes idle.
+/// Makes some M run with `p`, which is the caller's. If there is no thread to be had, `p` becomes idle.
 pub(crate) fn startm(s: &'static Sched, p: &'static P, spinning: bool) -> bool {
     let m = loop {
         let mut inner = s.inner.lock();

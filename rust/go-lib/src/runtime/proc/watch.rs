@@ -1,14 +1,15 @@
 //! `GOLIB_DEBUG=blocked=100ms`: goroutines that keep their OS thread for so long, without a wait or a yield.
 //!
 //! sysmon looks at every M ten times in that time. A goroutine that is still there since an earlier look is told to the
-//! host, which says where in its program that is, and so is a thread that keeps the interpreter for itself; one of a Rust function is reported here. Costs nothing when it is off.
-//! A yield that finds nobody else ready does not count: the goroutine keeps what it has.
+//! host, which says where in its program that is; one of a Rust function is reported here. A thread of the host's that
+//! keeps the interpreter for itself is told too. All of this costs nothing when the switch is off. A yield that finds
+//! nobody else ready does not count: the goroutine keeps what it has.
 //!
 //! # Invariants
 //! 1. A goroutine's time does not grow while it waits for the interpreter. Whether it does nobody knows; so it stands still
 //!    while another one keeps the interpreter although it is wanted.
-//! 2. What is read of an M may be of another moment: a report is made only by what `is_outside` or the thread itself has
-//!    confirmed.
+//! 2. The fields of an M may be read at different moments, so they decide nothing alone: `is_outside`, or the thread
+//!    itself, confirms that the goroutine is still there before its frames are read.
 //!
 //! Go has nothing like it; asyncio's debug mode has (`slow_callback_duration`).
 
@@ -23,7 +24,7 @@ use crate::runtime::sched::{GPtr, Sched};
 use crate::runtime::traceback;
 use crate::sys::clock::nanotime;
 
-/// What runs on an M, as of the last look.
+/// The goroutine that runs on an M, as of the last look.
 #[derive(Clone, Copy)]
 struct Run {
     g: GRef,
@@ -113,7 +114,7 @@ fn state_on(m: &M) -> *mut () {
     g.map_or(ptr::null_mut(), |g| GRef::new(ptr::from_ref(g).cast_mut()).state())
 }
 
-/// What runs on `m`: the run of the last look, or a new one.
+/// The run on `m` now: that of the last look, or a new one.
 fn continued(last: Option<Run>, m: &M, now: i64) -> Option<Run> {
     // By 2. SAFETY: Gs are never freed, nor are Ps.
     let (gp, tick) = unsafe {

@@ -186,7 +186,7 @@ pub(crate) struct HchanHeader {
     recvx: Cell<usize>,
     recvq: ChanQ,
     sendq: ChanQ,
-    /// Whom to tell when a full buffer gets room; null: nobody. Under the lock.
+    /// The doorbell to ring when a full buffer gets room; null: none. Under the lock.
     bell: Cell<*mut G>,
 }
 
@@ -341,7 +341,7 @@ impl HchanHeader {
                 self.recvx.set(after);
                 if sg.is_null() {
                     self.qcount.store(n - 1, Ordering::Relaxed);
-                    // Only channels of one value have a bell: the others pass by.
+                    // Only channels of one value have a bell; others skip this.
                     let bell = if after == 0 {
                         self.bell.replace(ptr::null_mut())
                     } else {
@@ -369,7 +369,7 @@ impl HchanHeader {
         }
     }
 
-    /// Has `bell` readied, once, by the receive that takes the only value of this full channel; null takes that back.
+    /// Makes the receive that takes the only value of this full channel ready `bell`, once; null revokes that.
     ///
     /// # Safety
     /// The lock is held; the channel has room for one value; `bell` belongs to a [`Doorbell`](super::Doorbell) that is not

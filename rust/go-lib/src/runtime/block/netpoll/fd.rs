@@ -156,7 +156,7 @@ impl<T: AsRawFd> NetFd<T> {
         Ok(Use { fd: self, mode: None })
     }
 
-    /// Has `op` done, which would block now and then; waits for others that use the mode.
+    /// Performs `op`, which may block; waits for others that use the mode.
     ///
     /// Blocks: the goroutine or the OS thread.
     ///
@@ -337,7 +337,7 @@ impl<T: AsRawFd> NetFd<T> {
         Some(io)
     }
 
-    /// The descriptor, which the poller knows no more; `None`: it was closed.
+    /// The descriptor, which the poller no longer knows; `None`: it was closed.
     pub(crate) fn into_io(self) -> Option<T> {
         // SAFETY: nobody borrows it.
         unsafe { self.take_io() }

@@ -103,7 +103,7 @@ impl PollFd {
         self.0.rearm(fd)
     }
 
-    /// Wakes who waits and gives it back, before `fd` is closed.
+    /// Wakes the waiters and gives it back, before `fd` is closed.
     pub fn release(self, fd: RawFd) {
         self.0.release(fd);
     }

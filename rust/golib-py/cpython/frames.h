@@ -9,7 +9,7 @@ typedef struct _ts PyThreadState;
 
 enum { GOLIB_PLACES = 12, GOLIB_FILE_BYTES = 256, GOLIB_NAME_BYTES = 96 };
 
-/* Where a frame is, in UTF-8. What is too long lacks its beginning. */
+/* Where a frame is, in UTF-8. Long names lack their beginning. */
 typedef struct golib_place {
     char file[GOLIB_FILE_BYTES];
     char function[GOLIB_NAME_BYTES];

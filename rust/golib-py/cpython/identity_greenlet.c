@@ -9,7 +9,7 @@
  * greenlets is seen, gevent's and SQLAlchemy's C code included, and none costs anything after the first.
  *
  * # Why not moved along
- * What lies on the stack of a greenlet that waits, in greenlet's own functions, may be the variable's address.
+ * A word on the stack of a waiting greenlet, in greenlet's own functions, may be the variable's address.
  *
  * # At the goroutine's end
  * The variable is destroyed, as at a thread's end, and greenlet's thread-local storage gets its first contents back:

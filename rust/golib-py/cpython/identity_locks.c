@@ -48,7 +48,7 @@ static PyObject *as_it_is(PyObject *result)
     return result;
 }
 
-/* A lock that is made new in a forked child: if this thread held it, it does no more. */
+/* A lock that is made anew in a forked child: if this thread held it, it no longer does. */
 static void forget_hold(PyObject *self)
 {
     PyObject *count = PyObject_CallMethod(self, "_recursion_count", NULL);

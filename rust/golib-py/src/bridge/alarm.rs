@@ -6,8 +6,8 @@
 //! makes another one the servant: the *spare*, which is the one that acted last, or a new one if that has not come
 //! back.
 //!
-//! An alarm may have a goroutine of its own, whom its ring concerns first: one in a `timeout` block. If that waits, the ring
-//! ends its wait and nobody else is woken: it acts for itself, and hands on what else has rung ([`hand_on`]).
+//! An alarm may belong to a goroutine, which is in a `timeout` block. If that goroutine waits, the ring ends its wait and
+//! wakes nobody else: the goroutine acts for itself, and hands on all other rings ([`hand_on`]).
 //!
 //! # Invariants
 //! 1. `target` is the object for which the alarm was made, borrowed: the object takes itself out before it dies. It and
@@ -40,9 +40,9 @@ pub(crate) struct HostAlarm {
     act: Act,
     /// By 1; null once the object is gone.
     target: AtomicPtr<PyObject>,
-    /// Of the last setting: a ring of an earlier one does nothing.
+    /// The number of the last setting: a ring of an earlier one does nothing.
     seq: AtomicU64,
-    /// The goroutine that the ring concerns first. By 3.
+    /// The goroutine to which the alarm belongs, if there is one. By 3.
     whom: Option<GRef>,
 }
 
@@ -112,7 +112,7 @@ fn wake_servant() {
 }
 
 impl HostAlarm {
-    /// An alarm that is not set; its ring concerns the goroutine `whom` first, if there is one.
+    /// An alarm that is not set; it belongs to the goroutine `whom`, if there is one.
     pub(crate) fn new(target: Ref<'_>, act: Act, whom: Option<GRef>) -> Arc<HostAlarm> {
         Arc::new(HostAlarm {
             alarm: Alarm::new(),
@@ -139,7 +139,7 @@ impl HostAlarm {
         unsafe { Alarm::stop(self) }
     }
 
-    /// True if it was set last in the parent of this forked child, where it rings no more.
+    /// True if it was last set in the parent of this forked child: it does not ring here.
     pub(crate) fn is_of_parent(&self) -> bool {
         self.alarm.is_of_parent()
     }
@@ -192,7 +192,8 @@ pub(crate) fn at_exit() {
     SERVANT.store(ptr::null_mut(), Ordering::Relaxed);
 }
 
-/// Makes another one the servant, since the caller is about to act. Without one it acts nevertheless.
+/// Makes another goroutine the servant, since the caller is about to act. If there is none to be had, the caller acts
+/// nevertheless.
 fn hand_over(gil: Gil<'_>) {
     let spare = SPARE.swap(ptr::null_mut(), Ordering::Relaxed);
     if !spare.is_null() {
@@ -218,7 +219,7 @@ entry! { SERVE: golib_entry_serve_alarms => serve_alarms fast(entry, _module: Mo
             }
             act_on_all(entry.gil());
             if SERVANT.load(Ordering::Relaxed) == me {
-                // Nobody else could be had.
+                // There was no other goroutine to be had.
             } else if SPARE.load(Ordering::Relaxed).is_null() {
                 SPARE.store(me, Ordering::Relaxed);
             } else {

@@ -51,7 +51,7 @@ pub(crate) unsafe fn deadlock() -> bool {
     }
 }
 
-/// Tells whom a deadlock is told, if there is one.
+/// Raises the deadlock, if there is one, in the goroutine that gets it.
 fn look(gil: Gil<'_>) -> Hope {
     let hope = hope(gil);
     if hope == Hope::None {
@@ -93,7 +93,7 @@ fn hope(gil: Gil<'_>) -> Hope {
     }
 }
 
-/// As [`idle_threads`]. The collector stands still meanwhile: a finalizer might wait, and sysmon with it.
+/// As [`idle_threads`], with the collector switched off: a finalizer might wait, and sysmon with it.
 fn idle(gil: Gil<'_>) -> usize {
     // SAFETY: the token.
     let enabled = unsafe { ffi::PyGC_Disable() };
@@ -131,7 +131,7 @@ fn idle_threads(gil: Gil<'_>) -> usize {
     counted.map_or(0, |n| n.max(0) as usize)
 }
 
-/// `_golib._set_idle_threads(count)`: by whom [`idle_threads`] is answered, for good.
+/// `_golib._set_idle_threads(count)`: sets the function that answers [`idle_threads`] from now on.
 fn set_idle_threads(gil: Gil<'_>, _: &Object<Module>, count: Ref<'_>) -> Outcome<New> {
     release(gil, IDLE_THREADS.put(gil.exclusive(), Some(count.own(gil))));
     Ok(none(gil))

@@ -26,7 +26,7 @@ pub(crate) fn has_begun() -> bool {
     EXITED.load(Ordering::Relaxed)
 }
 
-/// In a forked child, where no other thread is.
+/// In a forked child, which has no other thread.
 pub(crate) fn after_fork() {
     RETURNING.store(0, Ordering::Relaxed);
 }

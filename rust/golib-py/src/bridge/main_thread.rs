@@ -1,4 +1,4 @@
-//! The process's main thread, which is asleep in the runtime now and then.
+//! The process's main thread, which sometimes sleeps in the runtime.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -56,7 +56,7 @@ pub(crate) fn note() {
     *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(me);
 }
 
-/// Has the main thread run what waits for it (`waits::interrupted`), if it waits in the runtime.
+/// Makes the main thread run whatever is pending for it (`waits::interrupted`), if it waits in the runtime.
 pub(crate) fn interrupt() {
     let thread = *MAIN_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(thread) = thread {

@@ -1,4 +1,4 @@
-//! Between the runtime and the interpreter: what each of the two has to tell the other.
+//! Between the runtime and the interpreter: what the two tell each other.
 //!
 //! | file | holds |
 //! |---|---|

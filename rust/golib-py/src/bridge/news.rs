@@ -1,8 +1,8 @@
 //! News for the main thread while it waits in `run`: the main goroutine, which stands in for it, must receive them.
 //!
-//! The kernel delivers the process's signals to the main thread. CPython's C handler notes each and has the main
-//! goroutine's eval loop look; one that waits in golib or in a system call has to be disturbed. That may come too
-//! early for the call in which it is about to sleep, so the thread looks again until nothing is pending. If the
+//! The kernel delivers the process's signals to the main thread. CPython's C handler notes each and makes the main
+//! goroutine's eval loop look. A main goroutine that waits in golib or in a system call has to be disturbed. That may come
+//! too early for the call in which it is about to sleep, so the thread looks again until nothing is pending. If the
 //! goroutine has been in one call for a second, the thread itself runs what is still pending; an exception of that
 //! leaves `run`.
 
@@ -75,7 +75,7 @@ pub(crate) fn are_passed_on() -> bool {
     KNOWN.load(Ordering::Relaxed)
 }
 
-/// Has the main goroutine look at what has come, if there is one. On the main thread, or with the GIL held.
+/// Makes the main goroutine, if there is one, look for news. On the main thread, or with the GIL held.
 pub(crate) fn pass_on() {
     if let Some(main) = main() {
         cpython::main_thread::tell();
@@ -83,7 +83,7 @@ pub(crate) fn pass_on() {
     }
 }
 
-/// See `cpython::runtime::RuntimeTable`: somebody else than the kernel may have left a signal.
+/// See `cpython::runtime::RuntimeTable`: a signal may have been noted by somebody other than the kernel.
 pub unsafe extern "C" fn signal_sent() {
     if object::signal_tripped() {
         pass_on();

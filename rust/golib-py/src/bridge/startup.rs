@@ -1,4 +1,4 @@
-//! What the first goroutine sets up. Importing the module starts nothing.
+//! The set-up before the first goroutine. Importing the module starts nothing.
 //!
 //! The first `go` installs the identity patches, the exit and fork hooks and the SIGQUIT handler (`golib._start`).
 
@@ -57,7 +57,7 @@ fn tell_python(gil: Gil<'_>) -> Outcome<()> {
     result.map(|nothing| nothing.release(gil))
 }
 
-/// What a refused goroutine raises.
+/// Raises the exception for a goroutine that was refused.
 #[cold]
 pub(crate) fn refused(gil: Gil<'_>, error: &std::io::Error) -> Raised {
     if error.kind() == std::io::ErrorKind::OutOfMemory {

@@ -1,6 +1,6 @@
 //! How a failed wait is handled: it raises an exception, or the operation is tried again.
 //!
-//! Whatever is called `…ed` here runs Python code; no wait is under way.
+//! The functions here whose names end in `ed` run Python code; no wait is under way then.
 
 use go_lib::runtime::embedder::{self, WaitError};
 use pyo3::ffi;
@@ -32,7 +32,7 @@ pub(crate) fn complete(
     }
 }
 
-/// What a wait's failure means. Ok: it is to be tried again. `timeout` as in [`timed_out`].
+/// Handles a wait's failure. Ok: try the operation again. `timeout` as in [`timed_out`].
 #[cold]
 #[inline(never)]
 pub(crate) fn failed(
@@ -48,7 +48,7 @@ pub(crate) fn failed(
     }
 }
 
-/// After an operation came back interrupted. Ok: it is to be tried again.
+/// Called after an operation came back interrupted. Ok: try it again.
 ///
 /// Somebody left an exception for this goroutine, or a context under which the caller runs was cancelled. A thread, or the
 /// goroutine that is a forked child's main thread, may also have been woken by a signal, whose handlers run now: the wait is
@@ -72,7 +72,7 @@ pub(crate) fn interrupted(gil: Gil<'_>) -> Outcome<()> {
     Err(ambient::raise_cancelled(gil, node))
 }
 
-/// Raises what somebody left for the goroutine `host` (null: a thread).
+/// Raises the exception that somebody left for the goroutine `host` (null: a thread).
 fn raise_pending(gil: Gil<'_>, host: Raw) -> Outcome<()> {
     if host.is_null() {
         return Ok(());
@@ -84,7 +84,7 @@ fn raise_pending(gil: Gil<'_>, host: Raw) -> Outcome<()> {
     }
 }
 
-/// Runs what is pending for the main thread, if the caller is that or stands in for it.
+/// Runs whatever is pending for the main thread, if the caller is the main thread or stands in for it.
 fn run_handlers(_gil: Gil<'_>, host: Raw) -> Outcome<()> {
     // SAFETY: the token; CPython says by its answer whether it has raised.
     unsafe {

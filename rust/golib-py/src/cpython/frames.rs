@@ -68,7 +68,7 @@ impl Places {
     }
 }
 
-/// Who is to be looked at: its state, its name (may be null), and what it runs (may be null).
+/// The goroutine to look at: its state, its name (may be null), and its function (may be null).
 #[derive(Clone, Copy)]
 pub struct Of {
     /// The thread state.

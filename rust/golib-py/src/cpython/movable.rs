@@ -1,4 +1,4 @@
-//! May a goroutine go on on another OS thread?
+//! May a goroutine resume on another OS thread?
 //!
 //! Every native frame between our entry and the goroutine's outermost call must be movable: the interpreter's own code
 //! that keeps no thread-local address and no thread-owned lock. How that is found out: `cpython/movable.c`.

@@ -60,7 +60,7 @@ impl<T> Object<T> {
         unsafe { &*ptr::from_ref(fields).byte_sub(offset_of!(Object<T>, fields)).cast() }
     }
 
-    /// The instance as one of what its fields begin with.
+    /// The instance as one of the type whose fields come first in it.
     #[inline(always)]
     pub(crate) fn base<B>(&self) -> &Object<B>
     where

@@ -1,4 +1,4 @@
-//! Methods, properties and functions: safe functions in, what CPython calls out.
+//! Turns safe functions into the methods, properties and functions that CPython calls.
 //!
 //! A table belongs to a type: a [`Method<T>`](Method) gets a `&Object<T>`, because CPython's method descriptors check `self` and
 //! only the type of `T` takes such a table. For each function here there is a C function (a trampoline) that makes the token and
@@ -354,7 +354,7 @@ macro_rules! entry {
 }
 pub(crate) use entry;
 
-/// What the kinds of [`entry!`] for methods share: the raw entry with its constant, and the function that makes the body's
+/// The common part of the kinds of [`entry!`] for methods: the raw entry with its constant, and the function that makes the body's
 /// tokens and arguments out of what CPython passes.
 macro_rules! parking_method {
     (

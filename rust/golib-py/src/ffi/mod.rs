@@ -1,4 +1,4 @@
-//! How everything above speaks with CPython. A newcomer begins with [`gil`].
+//! How everything above talks to CPython. Begin with [`gil`].
 //!
 //! | file | holds |
 //! |---|---|

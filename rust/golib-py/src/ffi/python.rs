@@ -207,7 +207,7 @@ pub(crate) fn repr_of(gil: Gil<'_>, object: Ref<'_>) -> Outcome<String> {
     Ok(copy)
 }
 
-/// The text of a `str`, for messages: "?" for what is not one.
+/// The text of a `str`, for messages; "?" for anything else.
 pub(crate) fn text_of(gil: Gil<'_>, object: Ref<'_>) -> String {
     let mut len: Py_ssize_t = 0;
     // SAFETY: alive; the buffer belongs to the object.

@@ -88,7 +88,7 @@ fn within(overstay: Overstay) -> Option<Box<Places>> {
     look(of(overstay), |f, arg| unsafe { embedder::look_within(overstay.g, f, arg) })
 }
 
-/// The places that another thread sees, which `call` has call a function with an argument; false: it did not.
+/// The places that another thread notes: `call` makes that thread call a function with an argument, or returns false.
 fn look(of: Of, call: impl FnOnce(unsafe fn(*mut ()), *mut ()) -> bool) -> Option<Box<Places>> {
     type Seen = (Of, MaybeUninit<Places>, bool);
     unsafe fn there(arg: *mut ()) {

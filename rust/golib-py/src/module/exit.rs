@@ -9,8 +9,8 @@ use crate::ffi::methods::{Method, Module};
 use crate::ffi::python::{attribute, call1, import_from, none};
 use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
-/// Has [`at_exit`] run as the last of the program's exit handlers, whenever they were registered: they may use golib. The
-/// module has its functions.
+/// Registers [`at_exit`] to run after all of the program's exit handlers, whenever those are registered, because they may
+/// use golib. The module has its functions.
 pub(crate) fn register_at_exit(gil: Gil<'_>, module: Ref<'_>) -> Outcome<()> {
     let register = import_from(gil, c"atexit", c"register")?;
     let registered = attribute(gil, module, c"_at_exit").and_then(|handler| {

@@ -1,4 +1,4 @@
-//! The module `golib._golib`: what importing it makes.
+//! The module `golib._golib` and its import.
 //!
 //! | file | holds |
 //! |---|---|

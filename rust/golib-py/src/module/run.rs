@@ -101,7 +101,7 @@ impl MainGoroutine {
     /// Waits for its end, passing on to it what comes for this thread: signals, a deadlock, and cancellation. Err: it could
     /// not be brought to raise that.
     ///
-    /// Nothing in here is Python code, but what runs when main is in a call that nothing interrupts.
+    /// No Python code runs in here, except for what is pending while main is in a call that nothing interrupts.
     fn wait(&self, entry: &mut Entry) -> Outcome<()> {
         let mut news = News::new(self.gref());
         let mut shield = None;
@@ -150,7 +150,7 @@ impl MainGoroutine {
         }
     }
 
-    /// That `run` is over, perhaps without its goroutine: what it came to.
+    /// Called when that `run` is over, perhaps without its goroutine; its outcome.
     fn end(self, gil: Gil<'_>, ended: Outcome<()>) -> Outcome<New> {
         self.stand_in_no_more(gil);
         // SAFETY: the token; a handle; it has ended, or an exception is set already.

@@ -39,7 +39,7 @@ struct Timer {
     weaklist: Weaklist,
     /// Where it sends to; empty if it starts a goroutine. By 3.
     chan: Slot,
-    /// What it starts, with a tuple of arguments and the context variables of the maker (or none).
+    /// The function that it starts, with a tuple of arguments and the context variables of the maker (or none).
     function: Slot,
     args: Slot,
     vars: Slot,

@@ -207,7 +207,7 @@ fn delist(x: Exclusive<'_>, e: &Entry) {
 /// Takes the entry out of both lists and frees it.
 ///
 /// # Safety
-/// It is used no more.
+/// It is not used again.
 unsafe fn free(gil: Gil<'_>, e: &Entry) {
     let x = gil.unobserved("a block leaves its lists before its context is dropped");
     delist(x, e);
@@ -360,7 +360,7 @@ fn settle(gil: Gil<'_>, h: &Holder) {
             embedder::take_interrupt();
         }
     }
-    // Another's interrupt that became groundless ends a wait for nothing: the operation is tried again.
+    // An interrupt that has lost its reason ends a wait for nothing: the operation is tried again.
 }
 
 /// In a forked child, where the runtime has started afresh: the deadlines of the blocks that the caller is in pass here too.

@@ -15,7 +15,7 @@ use crate::ffi::obj::Raw;
 use crate::ffi::python::write_unraisable;
 use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
 
-/// Cancels `ctx`, a node that the caller holds, and everybody below it. False: it was done already. Runs Python code.
+/// Cancels `ctx`, a node that the caller holds, and all nodes below it. False: it was done already. Runs Python code.
 pub(crate) fn cancel(
     gil: Gil<'_>,
     ctx: &Object<Context>,
@@ -86,8 +86,8 @@ pub(crate) unsafe fn cancel_goroutine(gil: Gil<'_>, slf: Raw) -> Outcome<bool> {
     Ok(true)
 }
 
-/// As [`tree::make_cancel`], with a deadline of its own (monotonic; past: done at once) for the cause `cause`. Its passing
-/// concerns the goroutine `whom` first, if there is one.
+/// As [`tree::make_cancel`], with a deadline of its own (monotonic; past: done at once) for the cause `cause`. The alarm
+/// belongs to the goroutine `whom`, if there is one.
 pub(crate) fn make_deadline(
     gil: Gil<'_>,
     parent: &Object<Context>,
@@ -104,7 +104,7 @@ pub(crate) fn make_deadline(
             c.timed_out.set(x, true);
             cancel(gil, &c, Why::DeadlineExceeded, cause);
         } else {
-            // Until it is done, the cause it will have.
+            // The cause that it will have, until it is done.
             release(gil, c.cause.put(x, cause.map(|cause| cause.own(gil))));
             let alarm = HostAlarm::new(c.object(), deadline_passed, whom);
             if let Err(raised) = tree::set_alarm(gil, &c, alarm) {
@@ -123,7 +123,7 @@ fn give_up(gil: Gil<'_>, made: New, raised: Raised) -> Raised {
 }
 
 /// The caller's wait was interrupted, perhaps by the alarm of a block that it is in: acts on every deadline that has passed
-/// there. The servant has what is left. No wait is under way, and no exception is set. Runs Python code.
+/// there. The servant does the rest. No wait is under way, and no exception is set. Runs Python code.
 pub(crate) fn expire(gil: Gil<'_>) {
     // Each look begins anew, since what a cancellation drops may change the blocks.
     while let Some(node) = passed(gil) {
@@ -156,7 +156,7 @@ fn current_top<'g>(gil: Gil<'g>, x: Exclusive<'g>) -> Option<&'g super::entry::E
     ambient::current(gil).and_then(|holder| holder.top.get(x))
 }
 
-/// An alarm's act.
+/// The action of an alarm.
 fn deadline_passed(gil: Gil<'_>, ctx: Ref<'_>) {
     // SAFETY: the alarm is a context's.
     let ctx: &Object<Context> = unsafe { this(ctx.as_raw()) };

@@ -16,7 +16,7 @@ use crate::ffi::refs::{New, Slot};
 pub(crate) enum Block {
     /// None: the bottom entry, for the whole goroutine.
     Base,
-    /// `with ctx:`. Nobody has the entry: the block's end looks for it.
+    /// `with ctx:`. Nobody keeps the entry, so the block's end searches for it.
     Context,
     /// `timeout`, which keeps its entry.
     Timeout,

@@ -78,7 +78,7 @@ pub(crate) struct Context {
     pub(crate) weaklist: Weaklist,
     pub(crate) kind: Kind,
     pub(crate) why: Field<Why>,
-    /// It was its own deadline that ended it.
+    /// Its own deadline ended it.
     pub(crate) timed_out: Field<bool>,
     /// By 3.
     pub(super) held_by_up: Field<bool>,
@@ -160,7 +160,7 @@ impl Context {
         self.why.get(x) != Why::Alive
     }
 
-    /// The node on whose end its own depends.
+    /// The node whose end ends it too.
     #[inline]
     pub(crate) fn node<'x>(&self, x: Exclusive<'x>) -> Option<&'x Object<Context>> {
         self.node.get(x)

@@ -58,8 +58,8 @@ pub(crate) fn make_cancel(gil: Gil<'_>, parent: &Object<Context>) -> Outcome<Fre
     Ok(c)
 }
 
-/// Puts a new node into the tree: under the node that it depends on so far, if there is one. False: that is done, and by
-/// that the new one too.
+/// Puts a new node into the tree, under the node that it depends on so far, if there is one. False: that one is done, and
+/// so the new one is done too.
 pub(super) fn attach(gil: Gil<'_>, c: &Object<Context>) -> bool {
     let x = gil.unobserved("a new context enters the list of the one above");
     let Some(up) = c.node.get(x) else {
@@ -109,7 +109,7 @@ fn owned_by_tree(c: &Object<Context>) -> New {
     unsafe { New::owned(c.object().as_raw()) }
 }
 
-/// The tree owns a reference from now on, by 3.
+/// Makes the tree own a reference, by 3.
 fn give_to_tree(gil: Gil<'_>, c: &Object<Context>) {
     let _ = c.object().own(gil).give();
 }
@@ -173,7 +173,7 @@ pub(super) struct Effects<'x> {
     pub(super) released: Pile,
 }
 
-/// Makes `c`, which the caller holds, and everybody below it done, by 4.
+/// Makes `c`, which the caller holds, and all nodes below it done, by 4.
 pub(super) fn mark_all<'x>(
     gil: Gil<'x>,
     c: &'x Object<Context>,

@@ -18,7 +18,7 @@ use crate::ffi::refs::Ref;
 static CHILD_ROOT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
 /// In a forked child: the process ends with `slf`, the goroutine that forked (null: an ordinary fork). It is the child's
-/// main thread: nobody else waits on that to do for it what only the main thread may do.
+/// main thread, so it does itself what only the main thread may do.
 ///
 /// # Safety
 /// `slf` is null or the handle of the running goroutine.

@@ -24,8 +24,8 @@ use crate::ffi::gil::Gil;
 use crate::ffi::python::clear_error;
 use crate::ffi::refs::{self, New};
 
-/// How often what destructors leave behind is looked at again. They may do so forever; at a thread's end CPython does
-/// not even look twice.
+/// How often to look again for what destructors leave behind. They may leave something each time; at a thread's end
+/// CPython does not even look twice.
 const MOST_ROUNDS: u32 = 1000;
 
 /// Ends the goroutine with the handle `g`, which is done, and gives the runtime's reference back. True: the state may
@@ -58,7 +58,7 @@ pub(super) unsafe fn end(gil: Gil<'_>, g: &Object<Goroutine>, ts: ThreadState) -
     }
 }
 
-/// Nothing is left that only this goroutine holds.
+/// True if nothing is left that only this goroutine holds.
 #[inline(always)]
 fn is_bare(gil: Gil<'_>, g: &Object<Goroutine>) -> bool {
     let x = gil.exclusive();

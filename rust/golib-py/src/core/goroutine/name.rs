@@ -1,4 +1,4 @@
-//! The name of a goroutine that was given none.
+//! The name of a goroutine that got none at its start.
 
 use pyo3::ffi;
 

@@ -263,7 +263,7 @@ fn go(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
     start_goroutine(gil, Spec { kwargs, skip: 0, ..Spec::new(*function, positional) })
 }
 
-/// What a call gives behind its first argument, of which there is at least one: a tuple, and a dict.
+/// The arguments of a call behind the first one, which exists: a tuple, and a dict.
 #[inline]
 pub(crate) fn rest_of_call(gil: Gil<'_>, args: Args<'_>) -> Outcome<(New, Option<New>)> {
     let positional = tuple_of(gil, args.positional().get(1..).unwrap_or(&[]))?;
@@ -293,7 +293,7 @@ fn keywords_of(gil: Gil<'_>, names: &[Ref<'_>], values: &[Ref<'_>]) -> Outcome<N
     Ok(all)
 }
 
-/// The least stack that Python code is safe on, and the most that can be asked for.
+/// The smallest stack on which Python code is safe, and the largest that a caller may ask for.
 const MIN_STACK: i64 = 512 << 10;
 const MAX_STACK: i64 = 1 << 30;
 

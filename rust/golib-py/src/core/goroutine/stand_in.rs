@@ -22,7 +22,7 @@ pub(super) unsafe fn begins(gil: Gil<'_>, g: &Goroutine, ts: ThreadState) {
     }
 }
 
-/// From here on the goroutine of `g` is one as any other. False: it has been one before.
+/// Makes the goroutine of `g` an ordinary one. False: it was one already.
 #[inline]
 pub(crate) fn ends(gil: Gil<'_>, g: &Goroutine) -> bool {
     let was = g.is_main.replace(gil.exclusive(), false);

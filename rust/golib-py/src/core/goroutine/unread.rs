@@ -1,4 +1,4 @@
-//! Exceptions that ended goroutines and that nobody has read: whose handle dies is reported then, the others at exit.
+//! Exceptions that ended goroutines and that nobody has read. Each is reported when its handle dies, or at exit.
 //!
 //! # Invariants
 //! 1. `UNREAD` has every handle that outlived its goroutine and is `unread`, by the goroutine's number, borrowed: a handle
@@ -83,7 +83,7 @@ pub(super) fn finalize(gil: Gil<'_>, g: &Object<Goroutine>) {
     }
 }
 
-/// What the goroutine, which has ended, returned; or its exception, which counts as read.
+/// The value that the goroutine, which has ended, returned; or its exception, which counts as read.
 pub(super) fn outcome_of(gil: Gil<'_>, g: &Goroutine) -> Outcome<New> {
     is_read(gil, g);
     match g.error.get(gil) {
@@ -116,7 +116,7 @@ impl GoroutineObj {
     }
 }
 
-/// At exit: reports what nobody has read so far, in the order in which the goroutines were made. No exception is set.
+/// At exit: reports the exceptions that nobody has read so far, in the order in which the goroutines were made. No exception is set.
 pub(crate) fn report_unread(gil: Gil<'_>) {
     // A goroutine that fails meanwhile has a higher number and is left for the next time: a panic handler may start
     // goroutines.

@@ -37,7 +37,7 @@ pub(crate) struct View {
     face: Face,
     /// By 1.
     chan: Held,
-    /// What will close the channel or send to it, and lives as long as somebody may wait for that.
+    /// The object that will close the channel or send to it. It lives as long as somebody may wait for that.
     keep: Slot,
     /// A Sender that was not closed.
     open: Field<bool>,
@@ -89,13 +89,13 @@ fn closed_channel() -> *const Hchan<Obj> {
     chan.as_ref().map_or(ptr::null(), ptr::from_ref)
 }
 
-/// What one can receive from: a Chan, a RecvChan, a Receiver.
+/// Something to receive from: a Chan, a RecvChan, a Receiver.
 #[inline]
 pub(crate) fn receivable<'a>(gil: Gil<'_>, object: Ref<'a>) -> Option<&'a Object<Face>> {
     one_of(gil, object, [&RECV_CHAN, &RECEIVER])
 }
 
-/// What one can send to: a Chan, a SendChan, a Sender.
+/// Something to send to: a Chan, a SendChan, a Sender.
 pub(crate) fn sendable<'a>(gil: Gil<'_>, object: Ref<'a>) -> Option<&'a Object<Face>> {
     one_of(gil, object, [&SEND_CHAN, &SENDER])
 }

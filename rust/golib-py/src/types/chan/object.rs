@@ -20,7 +20,7 @@ use crate::ffi::obj::{Global, Obj};
 use crate::ffi::python::{memory_error, size, value_error};
 use crate::ffi::refs::{Field, New, Outcome, Ref};
 
-/// What the fields of every type with channel operations begin with.
+/// The first fields of every type with channel operations.
 #[repr(C)]
 pub(crate) struct Face {
     /// By 1.

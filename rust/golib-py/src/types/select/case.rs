@@ -18,7 +18,7 @@ use crate::types::chan::Face;
 pub(super) struct CaseFields {
     /// The object that has the channel; None for a case that is disabled.
     face: Slot,
-    /// What a send case sends; empty for a receive.
+    /// The value that a send case sends; empty for a receive.
     value: Slot,
 }
 

@@ -133,7 +133,7 @@ unsafe fn drop_cases(cases: &mut [MaybeUninit<Case<'_, Obj>>]) {
     }
 }
 
-/// What a select gives that had nothing to do.
+/// The result of a select that had nothing to do.
 fn nothing(gil: Gil<'_>) -> Outcome<New> {
     results::selected(gil, -1, none(gil), false)
 }

@@ -55,6 +55,8 @@ def test_addresses_are_texts_or_tuples():
         ("host:", ValueError, "has no port"),
         ("127.0.0.1:70000", ValueError, "from 0 to 65535"),
         (("127.0.0.1", -1), ValueError, "from 0 to 65535"),
+        ("127.0.0.1:-1", ValueError, "from 0 to 65535"),
+        (("127.0.0.1", "-1"), ValueError, "from 0 to 65535"),
         (("127.0.0.1",), ValueError, "a tuple is"),
         (("127.0.0.1", None), TypeError, "the port must be a number, not NoneType"),
         ((1, 2), TypeError, "the host must be a str, not int"),

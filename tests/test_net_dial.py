@@ -57,7 +57,7 @@ def test_a_name_that_nobody_knows_is_a_gaierror(place):
 def test_a_dial_ends_by_its_timeout_and_by_cancellation(place):
     with black_hole() as addr:
         start = time.monotonic()
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match=r"^dial timed out after 0.05 s$"):
             place(lambda: net.dial(addr, timeout=0.05))
         assert time.monotonic() - start < 20
         g = parked(golib.go(net.dial, addr), "IO wait")

@@ -79,7 +79,7 @@ def _split_text(addr: str) -> tuple[str, str]:
 
 
 def _port(port: object, addr: object) -> int | str:
-    if isinstance(port, str) and port.isascii() and port.isdigit():
+    if isinstance(port, str) and port.isascii() and port.removeprefix("-").isdigit():
         port = int(port)
     if isinstance(port, bool) or not isinstance(port, (int, str)):
         raise TypeError(f"address {addr!r}: the port must be a number, not {type(port).__name__}")

@@ -62,9 +62,9 @@ def dial(
         raise ValueError("server_hostname is for TLS: pass tls= too")
     if timeout is None:
         return _dial(addr, meant, tls, server_hostname)
-    with _golib.timeout(timeout):
-        conn = _dial(addr, meant, tls, server_hostname)
-    return conn  # noqa: RET504
+    with _golib.timeout(timeout, raises=False):
+        return _dial(addr, meant, tls, server_hostname)
+    raise TimeoutError(f"dial timed out after {max(timeout, 0)} s")
 
 
 def _dial(

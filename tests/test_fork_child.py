@@ -108,9 +108,10 @@ def test_finalizers_run_by_cpythons_clean_up_find_a_fresh_runtime(start):
             def __del__(self):
                 if os.getpid() != parent:
                     say("finalizer", use())
-        local = threading.local()
+        local, ready = threading.local(), golib.Chan()
         def other():
             local.value = Last()
+            ready.send(None)
             while True:
                 golib.sleep(0.0005)
                 if os.getpid() != parent:
@@ -118,7 +119,7 @@ def test_finalizers_run_by_cpythons_clean_up_find_a_fresh_runtime(start):
         def program():
             for _ in range(3):
                 go(other)
-            golib.sleep(0.01)
+                ready.recv()
             pid = os.fork()
             if pid == 0:
                 say("child", use())

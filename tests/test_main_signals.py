@@ -321,16 +321,14 @@ def test_asyncio_run_in_main_takes_ctrl_c_at_any_moment():
             await asyncio.sleep(30)
         outcomes = set()
         for i in range(30):
-            child = subprocess.Popen(["sh", "-c", f"sleep 0.0{i:02}; kill -INT {os.getpid()}"])
+            kill = f"read go; sleep 0.0{i:02}; kill -INT {os.getpid()}"
+            child = subprocess.Popen(["sh", "-c", kill], stdin=subprocess.PIPE)
             try:
+                child.stdin.close()
                 golib.run(asyncio.run, work())
             except BaseException as error:
                 outcomes.add(type(error).__name__)
-            finally:
-                try:
-                    child.wait()
-                except KeyboardInterrupt:
-                    pass
+            child.wait()
         print(outcomes)
         """,
         timeout=120,

@@ -311,7 +311,7 @@ def formulas_for_safety() -> Iterator[Finding]:
         r"SAFETY:[^\n]*\b(caller's duty|as (?:above|below)|see above|as the trait says)\b"
     )
     # The functions of these are called by C, and are still written without tokens.
-    without_tokens = ("types/net/", "types/patch/", "cpython/patch.rs")
+    without_tokens = ("types/patch/", "cpython/patch.rs")
     for path in sources("rust/golib-py/src/**/*.rs"):
         if not any(part in path for part in without_tokens):
             for number, line in enumerate(text(path).splitlines(), 1):

@@ -11,9 +11,10 @@ use pyo3::ffi::{self, PyMemberDef, PyTupleObject, PyTypeObject, Py_ssize_t};
 
 use crate::cpython::object;
 use crate::ffi::class::free_memory;
+use crate::ffi::containers::tuple_taking;
 use crate::ffi::gil::Gil;
 use crate::ffi::obj::{self, Global, Raw};
-use crate::ffi::python::{self, boolean, import_from, int, set_attribute};
+use crate::ffi::python::{boolean, import_from, int, set_attribute};
 use crate::ffi::raw::Table;
 use crate::ffi::refs::{Field, New, Outcome, Ref};
 
@@ -216,7 +217,7 @@ unsafe extern "C-unwind" fn free<C: Class>(slf: Raw) {
 
 /// `(value, ok)`; takes the value over.
 pub(crate) fn pair(gil: Gil<'_>, value: New, ok: bool) -> Outcome<New> {
-    python::tuple_taking(gil, [value, boolean(gil, ok)])
+    tuple_taking(gil, [value, boolean(gil, ok)])
 }
 
 /// `Recv(value, ok)`; takes the value over.

@@ -4,9 +4,10 @@ use go_lib::runtime::embedder::GRef;
 
 use super::goroutine::{start_goroutine, GoroutineObj, Spec, Vars};
 use crate::bridge::alarm;
+use crate::ffi::containers::tuple_of;
 use crate::ffi::gil::Gil;
 use crate::ffi::obj::Global;
-use crate::ffi::python::{attribute, tuple_of};
+use crate::ffi::python::attribute;
 use crate::ffi::refs::{Outcome, Ref};
 
 /// `_golib._serve_alarms`, the servant's function.

@@ -71,7 +71,7 @@ impl<'a> Args<'a> {
         }
         // SAFETY: a tuple, and as many arguments behind the positional ones.
         unsafe {
-            let names = crate::ffi::python::items(Ref::borrowed(self.kwnames));
+            let names = crate::ffi::containers::items(Ref::borrowed(self.kwnames));
             (names, std::slice::from_raw_parts(self.args.add(self.n).cast(), names.len()))
         }
     }
@@ -220,7 +220,7 @@ impl<'a> NewArgs<'a> {
     /// The positional ones.
     pub(crate) fn positional(self) -> &'a [Ref<'a>] {
         // SAFETY: a tuple, which the caller holds.
-        unsafe { crate::ffi::python::items(Ref::borrowed(self.args)) }
+        unsafe { crate::ffi::containers::items(Ref::borrowed(self.args)) }
     }
 
     /// There are none.

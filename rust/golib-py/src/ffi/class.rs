@@ -402,6 +402,15 @@ impl<T: Class> TypeCell<T> {
         }
     }
 
+    /// `class` as the type or a subclass, if it is one.
+    pub(crate) fn subclass<'a>(&self, _gil: Gil<'_>, class: Ref<'a>) -> Option<TypeOf<'a, T>> {
+        // SAFETY: alive; classes are compared with classes only.
+        unsafe {
+            let is_below = ffi::PyType_Check(class.as_raw()) != 0 && self.has_below(class.as_raw());
+            is_below.then(|| TypeOf::of(class.as_raw()))
+        }
+    }
+
     unsafe fn has_below(&self, class: Raw) -> bool {
         let own = self.0.get();
         // SAFETY: both are classes.

@@ -7,9 +7,9 @@ use pyo3::ffi;
 
 pub(crate) use crate::cpython::error::{fetch, restore};
 use crate::ffi::gil::Gil;
-use crate::ffi::obj::{unicode, Global, Raw};
+use crate::ffi::obj::Global;
 use crate::ffi::python;
-use crate::ffi::refs::{Outcome, Raised, Ref};
+use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
 /// `golib.ChanClosed` and its kin, found in `golib._errors` at import.
 pub(crate) static CHAN_CLOSED: Global = Global::new();
@@ -40,35 +40,6 @@ pub(crate) fn init(gil: Gil<'_>) -> Outcome<()> {
 }
 
 /// Raises `kind(text)`.
-///
-/// # Safety
-/// The GIL is held.
-#[cold]
-#[inline(never)]
-pub(crate) unsafe fn set(kind: Raw, text: &str) {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let text = unicode(text);
-        if !text.is_null() {
-            ffi::PyErr_SetObject(kind, text);
-            ffi::Py_DECREF(text);
-        }
-    }
-}
-
-/// Raises `kind(text)` and returns null.
-///
-/// # Safety
-/// The GIL is held.
-#[cold]
-#[inline(never)]
-pub(crate) unsafe fn raise(kind: Raw, text: &str) -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe { set(kind, text) };
-    std::ptr::null_mut()
-}
-
-/// Raises `kind(text)`.
 #[cold]
 #[inline(never)]
 pub(crate) fn fail(gil: Gil<'_>, kind: Ref<'_>, text: &str) -> Raised {
@@ -80,6 +51,17 @@ pub(crate) fn fail(gil: Gil<'_>, kind: Ref<'_>, text: &str) -> Raised {
         }
         Raised::assume()
     }
+}
+
+/// Raises `error`, in the context of the exception that is being handled.
+#[cold]
+pub(crate) fn raise_instance(gil: Gil<'_>, error: New) -> Raised {
+    let class = error.get().class(gil);
+    // SAFETY: an exception and its class, alive.
+    unsafe { ffi::PyErr_SetObject(class.as_raw(), error.get().as_raw()) };
+    error.release(gil);
+    // SAFETY: it was set just now.
+    unsafe { Raised::assume() }
 }
 
 /// Raises SystemError for a panic of the runtime.

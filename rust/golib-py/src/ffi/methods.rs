@@ -280,6 +280,29 @@ impl<T: 'static> Property<T> {
         };
         Property(def, PhantomData)
     }
+
+    /// It can be set, too; a deletion has no value.
+    pub(crate) const fn set_by<F>(self, _function: F) -> Self
+    where
+        F: for<'a> Fn(Gil<'a>, &'a Object<T>, Option<Ref<'a>>) -> Outcome<()> + Copy,
+    {
+        unsafe extern "C-unwind" fn set<T: 'static, F>(
+            slf: Raw,
+            value: Raw,
+            _: *mut c_void,
+        ) -> c_int
+        where
+            F: for<'a> Fn(Gil<'a>, &'a Object<T>, Option<Ref<'a>>) -> Outcome<()> + Copy,
+        {
+            // SAFETY: CPython sets properties with the GIL, and holds both.
+            let done = unsafe { the::<F>()(Gil::assume(), this(slf), Ref::nullable(value)) };
+            done.map_or(-1, |()| 0)
+        }
+        let set: unsafe extern "C-unwind" fn(Raw, Raw, *mut c_void) -> c_int = set::<T, F>;
+        // SAFETY: the ABIs differ in nothing but that this one may be unwound.
+        let set: ffi::setter = unsafe { transmute(set) };
+        Property(PyGetSetDef { set: Some(set), ..self.0 }, PhantomData)
+    }
 }
 
 /// Defines an operation that may park: the C function `$entry`, the Rust function `$target` that it calls with its frame

@@ -6,7 +6,8 @@
 //! | [`refs`] | references to objects: borrowed, new, and in fields |
 //! | [`runtime`] | calls into the runtime, which may park |
 //! | [`pile`] | references that are dropped later |
-//! | [`python`] | the functions of the C API that are used |
+//! | [`bytes`] | the memory of bytes-like arguments and of new `bytes` |
+//! | [`python`], [`containers`] | the functions of the C API that are used; those of tuples, lists and dicts |
 //! | [`class`], [`spec`], [`methods`], [`args`] | types, their methods and properties, the meaning of a call's
 //!   arguments |
 //! | [`errors`] | exceptions: the classes of the Python layer, and how to raise them |
@@ -14,7 +15,9 @@
 //! | [`raw`] | for C's tables and callbacks: types and calls into the runtime without tokens |
 
 pub(crate) mod args;
+pub(crate) mod bytes;
 pub(crate) mod class;
+pub(crate) mod containers;
 pub(crate) mod errors;
 pub(crate) mod gil;
 pub(crate) mod methods;

@@ -8,11 +8,10 @@
 //! 2. No [`Obj`] is dropped under a lock of the runtime: a finalizer may do anything.
 
 use std::ffi::CStr;
-use std::os::raw::c_char;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use pyo3::ffi::{self, PyObject, Py_ssize_t};
+use pyo3::ffi::{self, PyObject};
 
 /// A Python object as C sees it.
 pub(crate) type Raw = *mut PyObject;
@@ -25,17 +24,6 @@ pub(crate) unsafe fn none() -> Raw {
         let none = ffi::Py_None();
         ffi::Py_INCREF(none);
         none
-    }
-}
-
-/// `str` from Rust's text; null with an exception set.
-///
-/// # Safety
-/// The GIL is held.
-pub(crate) unsafe fn unicode(text: &str) -> Raw {
-    // SAFETY: the text is UTF-8.
-    unsafe {
-        ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast::<c_char>(), text.len() as Py_ssize_t)
     }
 }
 

@@ -31,6 +31,9 @@ builtins! {
     overflow_error = PyExc_OverflowError;
     system_error = PyExc_SystemError;
     system_exit = PyExc_SystemExit;
+    os_error = PyExc_OSError;
+    eof_error = PyExc_EOFError;
+    warning = PyExc_Warning;
     timeout_error = PyExc_TimeoutError;
 }
 
@@ -163,7 +166,7 @@ pub(crate) fn equals(_gil: Gil<'_>, a: Ref<'_>, b: Ref<'_>) -> Outcome<bool> {
 
 /// The result of a function that returns 1, 0, or -1 with an exception.
 #[inline]
-fn status_of(status: c_int) -> Outcome<bool> {
+pub(super) fn status_of(status: c_int) -> Outcome<bool> {
     if status < 0 {
         // SAFETY: that is what the C API means by it.
         return Err(unsafe { Raised::assume() });
@@ -219,6 +222,13 @@ pub(crate) fn text_of(gil: Gil<'_>, object: Ref<'_>) -> String {
         }
         String::from_utf8_lossy(std::slice::from_raw_parts(utf8.cast(), len as usize)).into_owned()
     }
+}
+
+/// The `str` for a path as the system has it.
+pub(crate) fn path(_gil: Gil<'_>, path: &[u8]) -> Outcome<New> {
+    let (start, n) = (path.as_ptr().cast(), path.len() as Py_ssize_t);
+    // SAFETY: so many bytes, which are copied.
+    unsafe { New::made(ffi::PyUnicode_DecodeFSDefaultAndSize(start, n)) }
 }
 
 /// Imports a module. Runs Python code.
@@ -281,139 +291,6 @@ pub(crate) fn call2(_gil: Gil<'_>, function: Ref<'_>, a: Ref<'_>, b: Ref<'_>) ->
     }
 }
 
-/// A tuple of `items`, which it takes over.
-#[inline]
-pub(crate) fn tuple_taking<const N: usize>(gil: Gil<'_>, items: [New; N]) -> Outcome<New> {
-    // SAFETY: new, with room for the items, each of which is set before anybody sees it.
-    unsafe {
-        match New::made(ffi::PyTuple_New(N as Py_ssize_t)) {
-            Ok(tuple) => {
-                for (i, item) in items.into_iter().enumerate() {
-                    ffi::PyTuple_SET_ITEM(tuple.get().as_raw(), i as Py_ssize_t, item.give());
-                }
-                Ok(tuple)
-            }
-            Err(raised) => {
-                items.into_iter().for_each(|item| item.release(gil));
-                Err(raised)
-            }
-        }
-    }
-}
-
-/// A tuple of `items`.
-#[inline]
-pub(crate) fn tuple<const N: usize>(gil: Gil<'_>, items: [Ref<'_>; N]) -> Outcome<New> {
-    tuple_of(gil, &items)
-}
-
-/// A tuple of as many references of its own.
-#[inline]
-pub(crate) fn tuple_of(gil: Gil<'_>, items: &[Ref<'_>]) -> Outcome<New> {
-    // SAFETY: new, with room for the items, each of which is set before anybody sees it.
-    unsafe {
-        let tuple = New::made(ffi::PyTuple_New(items.len() as Py_ssize_t))?;
-        for (i, item) in items.iter().enumerate() {
-            ffi::PyTuple_SET_ITEM(tuple.get().as_raw(), i as Py_ssize_t, item.own(gil).give());
-        }
-        Ok(tuple)
-    }
-}
-
-/// A tuple of `n` items, which `item` makes; it runs no Python code.
-pub(crate) fn tuple_with(
-    _gil: Gil<'_>,
-    n: usize,
-    mut item: impl FnMut(usize) -> New,
-) -> Outcome<New> {
-    // SAFETY: new, with room for the items, each of which is set before anybody sees it.
-    unsafe {
-        let tuple = New::made(ffi::PyTuple_New(n as Py_ssize_t))?;
-        for i in 0..n {
-            ffi::PyTuple_SET_ITEM(tuple.get().as_raw(), i as Py_ssize_t, item(i).give());
-        }
-        Ok(tuple)
-    }
-}
-
-/// `tuple(object)`. Runs Python code.
-pub(crate) fn to_tuple(_gil: Gil<'_>, object: Ref<'_>) -> Outcome<New> {
-    // SAFETY: alive.
-    unsafe { New::made(ffi::PySequence_Tuple(object.as_raw())) }
-}
-
-/// The items of a tuple.
-///
-/// # Safety
-/// `tuple` is one.
-pub(crate) unsafe fn items<'a>(tuple: Ref<'a>) -> &'a [Ref<'a>] {
-    // SAFETY: a tuple holds its items, and never changes; a Ref has a pointer's layout.
-    unsafe {
-        let first = (&raw const (*tuple.as_raw().cast::<ffi::PyTupleObject>()).ob_item).cast();
-        std::slice::from_raw_parts(first, ffi::PyTuple_GET_SIZE(tuple.as_raw()) as usize)
-    }
-}
-
-/// `[]`.
-pub(crate) fn list(_gil: Gil<'_>) -> Outcome<New> {
-    // SAFETY: the GIL is held.
-    unsafe { New::made(ffi::PyList_New(0)) }
-}
-
-/// `list.append(item)`, of a list.
-pub(crate) fn append(_gil: Gil<'_>, list: Ref<'_>, item: Ref<'_>) -> Outcome<()> {
-    // SAFETY: both are alive.
-    status_of(unsafe { ffi::PyList_Append(list.as_raw(), item.as_raw()) }).map(|_| ())
-}
-
-/// `list.clear()`, of a list. Runs Python code, once the list is empty.
-pub(crate) fn clear(_gil: Gil<'_>, list: Ref<'_>) {
-    // SAFETY: alive. Emptying a list needs no memory, so it does not fail.
-    unsafe { ffi::PyList_SetSlice(list.as_raw(), 0, Py_ssize_t::MAX, ptr::null_mut()) };
-}
-
-/// The items of a list.
-///
-/// # Safety
-/// `list` is one, and does not change while the result is in use.
-pub(crate) unsafe fn list_items<'a>(list: Ref<'a>) -> &'a [Ref<'a>] {
-    // SAFETY: the caller says that it stays; a Ref has a pointer's layout.
-    unsafe {
-        let list = list.as_raw().cast::<ffi::PyListObject>();
-        let n = ffi::PyList_GET_SIZE(list.cast()) as usize;
-        if n == 0 {
-            return &[];
-        }
-        std::slice::from_raw_parts((*list).ob_item.cast(), n)
-    }
-}
-
-/// `{}`.
-pub(crate) fn dict(_gil: Gil<'_>) -> Outcome<New> {
-    // SAFETY: the GIL is held.
-    unsafe { New::made(ffi::PyDict_New()) }
-}
-
-/// `dict[key] = value`. Runs Python code.
-pub(crate) fn set_item(_gil: Gil<'_>, dict: Ref<'_>, key: Ref<'_>, value: Ref<'_>) -> Outcome<()> {
-    // SAFETY: all are alive.
-    status_of(unsafe { ffi::PyDict_SetItem(dict.as_raw(), key.as_raw(), value.as_raw()) })?;
-    Ok(())
-}
-
-/// A dict with the items of any mapping. Runs Python code.
-pub(crate) fn copy_of(gil: Gil<'_>, mapping: Ref<'_>) -> Outcome<New> {
-    let dict = dict(gil)?;
-    // SAFETY: both are alive.
-    match status_of(unsafe { ffi::PyDict_Update(dict.get().as_raw(), mapping.as_raw()) }) {
-        Ok(_) => Ok(dict),
-        Err(raised) => {
-            dict.release(gil);
-            Err(raised)
-        }
-    }
-}
-
 /// Err if an exception is set.
 #[inline]
 pub(crate) fn check(_gil: Gil<'_>) -> Outcome<()> {
@@ -458,6 +335,22 @@ pub(crate) fn raise_object(_gil: Gil<'_>, error: New) -> Raised {
         error::restore(error.give());
         Raised::assume()
     }
+}
+
+/// Warns that nobody closed `object`. Runs Python code.
+pub(crate) fn warn_unclosed(_gil: Gil<'_>, object: Ref<'_>) -> Outcome<()> {
+    let object = object.as_raw();
+    // SAFETY: alive; the format has one object.
+    status_of(unsafe { ffi::PyErr_ResourceWarning(object, 1, c"unclosed %R".as_ptr(), object) })?;
+    Ok(())
+}
+
+/// The descriptor that a number or an object with a fileno() stands for. Runs Python code.
+pub(crate) fn as_descriptor(_gil: Gil<'_>, object: Ref<'_>) -> Outcome<c_int> {
+    // SAFETY: alive.
+    let fd = unsafe { ffi::PyObject_AsFileDescriptor(object.as_raw()) };
+    status_of(fd)?;
+    Ok(fd)
 }
 
 /// Writes the exception that is set to stderr, as one of `object` that nobody can receive. Runs Python code.

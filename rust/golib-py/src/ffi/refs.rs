@@ -14,7 +14,7 @@
 //! 2. Dropping a reference may run any Python code. It is never done while a field is half written: a field is given its new
 //!    value first, and the old one is released after that.
 
-use std::cell::UnsafeCell;
+use std::cell::{RefCell, UnsafeCell};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
@@ -218,6 +218,24 @@ impl<T> Field<T> {
     pub(crate) fn replace(&self, _x: Exclusive<'_>, value: T) -> T {
         // SAFETY: the token; no reference to the value is ever given out, and nothing is dropped here.
         unsafe { ptr::replace(self.0.get(), value) }
+    }
+}
+
+/// A value that is used where it is, with the GIL held.
+pub(crate) struct InPlace<T>(RefCell<T>);
+
+// SAFETY: an Exclusive is needed for every access, and only one thread has one at a time.
+unsafe impl<T: Send> Sync for InPlace<T> {}
+
+impl<T> InPlace<T> {
+    pub(crate) const fn new(value: T) -> InPlace<T> {
+        InPlace(RefCell::new(value))
+    }
+
+    /// Has `using` use the value. It runs no Python code, which could come here again.
+    #[inline(always)]
+    pub(crate) fn with<R>(&self, _x: Exclusive<'_>, using: impl FnOnce(&mut T) -> R) -> R {
+        using(&mut self.0.borrow_mut())
     }
 }
 

@@ -119,6 +119,11 @@ impl<T: Class> TypeSpec<T> {
                 the::<F>()(Gil::assume(), this(slf), args).map_or(-1, |()| 0)
             }
         }
+        /// What happens before the end, while the instance is whole.
+        finalizer = Py_tp_finalize: [for<'a> Fn(Gil<'a>, &'a Object<T>) + Copy] => |slf: Raw| -> () {
+            // SAFETY: CPython calls tp_finalize with the GIL, and keeps the instance alive.
+            unsafe { the::<F>()(Gil::assume(), this(slf)) }
+        }
         /// `repr()`.
         repr = Py_tp_repr:
             [for<'a> Fn(Gil<'a>, &'a Object<T>) -> Outcome<New> + Copy] => |slf: Raw| -> Raw {

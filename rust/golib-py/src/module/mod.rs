@@ -97,7 +97,7 @@ fn fill(gil: Gil<'_>, module: Ref<'_>) -> Outcome<()> {
     add_functions(gil, module, Method::table(&runtime::FUNCTIONS))?;
     add_functions(gil, module, Method::table(&context::functions::FUNCTIONS))?;
     add_functions(gil, module, patch::FUNCTIONS.0.as_ptr().cast_mut())?;
-    add_functions(gil, module, net::FUNCTIONS.0.as_ptr().cast_mut())?;
+    add_functions(gil, module, Method::table(&net::FUNCTIONS))?;
     servant::init(gil, module)?;
     // SAFETY: called once, before the first goroutine.
     unsafe { hooks::install() };

@@ -13,13 +13,14 @@ use crate::cpython::{self, main_thread, movable, tstate, ThreadState};
 use crate::ffi::args::integer_of;
 use crate::ffi::args::NS;
 use crate::ffi::class::Object;
+use crate::ffi::containers::{append, clear, dict, list, list_items, set_item};
 use crate::ffi::errors;
 use crate::ffi::gil::Gil;
 use crate::ffi::methods::{Method, Methods, Module};
 use crate::ffi::obj::Raw;
 use crate::ffi::python::{
-    append, boolean, call0, clear, dict, float, int, interned, list, list_items, none,
-    raise_object, set_item, size, truth, unicode, unsigned, value_error,
+    boolean, call0, float, int, interned, none, raise_object, size, truth, unicode, unsigned,
+    value_error,
 };
 use crate::ffi::refs::{release, New, Outcome, Raised, Ref, Slot};
 use crate::types::{sync, timer};

@@ -14,13 +14,13 @@ use crate::core::context::entry::Holder;
 use crate::cpython::{object, tstate};
 use crate::ffi::args::{integer_of, Args};
 use crate::ffi::class::{this, Object};
+use crate::ffi::containers::{copy_of, dict, set_item, to_tuple, tuple_of};
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Gil};
 use crate::ffi::methods::{Method, Module};
 use crate::ffi::obj::Global;
 use crate::ffi::python::{
-    as_long, call1, copy_of, dict, import_from, is_callable, is_str, set_item, to_tuple, tuple_of,
-    type_error, value_error,
+    as_long, call1, import_from, is_callable, is_str, type_error, value_error,
 };
 use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
 

@@ -21,13 +21,12 @@ use super::{methods, ops};
 use crate::core::asyncio;
 use crate::ffi::args::Args;
 use crate::ffi::class::{Class, Extends, Fresh, Object, TypeCell, Visitor};
+use crate::ffi::containers::tuple_taking;
 use crate::ffi::errors::{self, fail};
 use crate::ffi::gil::{guard, Gil};
 use crate::ffi::methods::{Method, Methods, Module, Properties, Property};
 use crate::ffi::obj::Obj;
-use crate::ffi::python::{
-    boolean, class_name, none, not_implemented, repr_of, tuple_taking, unicode,
-};
+use crate::ffi::python::{boolean, class_name, none, not_implemented, repr_of, unicode};
 use crate::ffi::refs::{Field, Held, New, Outcome, Ref, Slot};
 use crate::ffi::spec::TypeSpec;
 

@@ -14,11 +14,12 @@ use crate::core::goroutine::check_function;
 use crate::ffi::args::{deadline_after, NS};
 use crate::ffi::args::{seconds_of, Args};
 use crate::ffi::class::{this, Object};
+use crate::ffi::containers::{tuple, tuple_of};
 use crate::ffi::errors;
 use crate::ffi::gil::Gil;
 use crate::ffi::methods::{answer, Method, Methods, Module};
 use crate::ffi::obj::{self, Global, Raw};
-use crate::ffi::python::{boolean, is_exception, none, tuple, tuple_of, type_error};
+use crate::ffi::python::{boolean, is_exception, none, type_error};
 use crate::ffi::raw::{self, free_instance, instance, Container, Table};
 use crate::ffi::refs::{release, New, Outcome, Ref};
 

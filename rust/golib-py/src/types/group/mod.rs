@@ -24,13 +24,13 @@ use crate::core::waits::complete;
 use crate::ffi::args::NewArgs;
 use crate::ffi::args::{integer_of, Args};
 use crate::ffi::class::{this, Class, Object, TypeCell, TypeOf, Visitor, Weaklist};
+use crate::ffi::containers::{append, list};
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Entry, Gil};
 use crate::ffi::methods::{entry, Method, Methods, Properties, Property};
 use crate::ffi::obj::Raw;
 use crate::ffi::python::{
-    append, is_error_of, list, none, runtime_error, truth, type_error, value_error,
-    write_unraisable,
+    is_error_of, none, runtime_error, truth, type_error, value_error, write_unraisable,
 };
 use crate::ffi::refs::{release, Field, New, Outcome, Raised, Ref, Slot};
 use crate::ffi::spec::TypeSpec;
@@ -302,7 +302,7 @@ fn errors_of(gil: Gil<'_>, group: &Object<Group>) -> Outcome<New> {
     let Some(failed) = group.failed.get(gil) else { return Ok(found) };
     // SAFETY: a list of handles, which no Python code sees.
     let filled = unsafe {
-        crate::ffi::python::list_items(failed.get()).iter().try_for_each(|handle| {
+        crate::ffi::containers::list_items(failed.get()).iter().try_for_each(|handle| {
             // None only after the collector has cleared it.
             match Ref::nullable(GoroutineObj::read_error(handle.as_raw())) {
                 Some(error) => append(gil, found.get(), error),

@@ -1,35 +1,35 @@
 //! Accepts connections.
 
-use std::ptr;
-
 use go_lib::runtime::embedder::net::{Mode, Socket};
-use pyo3::ffi;
 
-use super::calls::parking;
 use super::operate::operate;
-use super::{core, make, outcome, SocketObj};
-use crate::ffi::errors;
-use crate::ffi::raw::{guard, instance};
+use super::outcome;
+use super::socket::{make, Sock, CONN};
+use crate::ffi::errors::fail;
+use crate::ffi::gil::{guard, Gil};
+use crate::ffi::methods::entry;
+use crate::ffi::python::runtime_error;
+use crate::ffi::refs::Raised;
 
-parking!(golib_entry_listener_accept => listener_accept(slf, _arg; record) {
-    // SAFETY: a METH_NOARGS method of a listener.
-    unsafe {
-        let class = (*instance::<SocketObj>(slf)).extra;
-        if class.is_null() {
-            return errors::raise(ffi::PyExc_RuntimeError, "the listener knows no class of connections");
-        }
-        let Some((fd, peer)) = operate(slf, Mode::Read, record, |turn, wait| {
-            turn.step(wait, false, |io| io.accept())
-        }) else {
-            return ptr::null_mut();
-        };
-        match guard(|| Socket::accepted(fd)) {
-            Some(Ok(socket)) => make(class.cast(), socket, peer, core(slf).drains),
-            Some(Err(error)) => {
-                outcome::raise(&error);
-                ptr::null_mut()
-            }
-            None => ptr::null_mut(),
-        }
+entry! { ACCEPT: golib_entry_listener_accept => listener_accept none(entry, listener: Sock) {
+    if listener.extra.is_empty(entry.gil().exclusive()) {
+        return Err(no_class(entry.gil()));
     }
-});
+    let (fd, peer) = operate(entry, listener, Mode::Read, |entry, step| {
+        step.attempt(entry, false, |_, io| io.accept())
+    })?;
+    let gil = entry.gil();
+    let socket = guard(gil, || Socket::accepted(fd))?.map_err(|error| outcome::raise(gil, &error))?;
+    let class = listener.extra.get(gil).ok_or_else(|| no_class(gil))?;
+    let made = match CONN.subclass(gil, class.get()) {
+        Some(class) => make(gil, class, socket, peer, listener.drains),
+        None => Err(no_class(gil)),
+    };
+    class.release(gil);
+    made
+} }
+
+#[cold]
+fn no_class(gil: Gil<'_>) -> Raised {
+    fail(gil, runtime_error(), "the listener knows no class of connections")
+}

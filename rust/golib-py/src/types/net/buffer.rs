@@ -1,7 +1,12 @@
 //! What was read from a connection and not returned yet, and the room into which the kernel writes first.
 
-use std::cell::UnsafeCell;
+use std::io;
 use std::mem::MaybeUninit;
+use std::ptr;
+
+use go_lib::runtime::embedder::net::Io;
+
+use crate::ffi::refs::InPlace;
 
 /// Bytes in the order in which they came.
 #[derive(Default)]
@@ -50,20 +55,10 @@ impl Buffer {
 /// How many bytes are read at once into the buffer.
 pub(super) const SCRATCH_BYTES: usize = 65536;
 
-struct Scratch(UnsafeCell<[MaybeUninit<u8>; SCRATCH_BYTES]>);
-// SAFETY: see `with_scratch`.
-unsafe impl Sync for Scratch {}
-static SCRATCH: Scratch = Scratch(UnsafeCell::new([MaybeUninit::uninit(); SCRATCH_BYTES]));
-
-/// Lends the room that all reads share, so that a connection owns only what came.
-///
-/// # Safety
-/// The GIL is held, and `f` does not give it up.
-#[inline]
-pub(super) unsafe fn with_scratch<R>(f: impl FnOnce(&mut [MaybeUninit<u8>]) -> R) -> R {
-    // SAFETY: only the holder of the GIL is here, and once: `f` calls nothing of Python's.
-    f(unsafe { &mut *SCRATCH.0.get() })
-}
+/// The room that all reads share, so that a connection owns only what came. A read copies what it got before anything
+/// else runs.
+pub(super) static SCRATCH: InPlace<[MaybeUninit<u8>; SCRATCH_BYTES]> =
+    InPlace::new([MaybeUninit::uninit(); SCRATCH_BYTES]);
 
 /// The first `n` bytes of `room`.
 ///
@@ -71,6 +66,18 @@ pub(super) unsafe fn with_scratch<R>(f: impl FnOnce(&mut [MaybeUninit<u8>]) -> R
 /// They were written.
 #[inline]
 pub(super) unsafe fn written(room: &[MaybeUninit<u8>], n: usize) -> &[u8] {
-    // SAFETY: the caller's promise, and n is checked.
-    unsafe { &*(std::ptr::from_ref(&room[..n]) as *const [u8]) }
+    // SAFETY: the caller has them written, and `n` is checked.
+    unsafe { &*(ptr::from_ref(&room[..n]) as *const [u8]) }
+}
+
+/// Receives into `room`; what came.
+#[inline]
+pub(super) fn recv<'r>(
+    io: Io<'_>,
+    room: &'r mut [MaybeUninit<u8>],
+    flags: i32,
+) -> io::Result<&'r [u8]> {
+    let n = io.recv(room, flags)?;
+    // SAFETY: so many bytes are initialised.
+    Ok(unsafe { written(room, n) })
 }

@@ -1,137 +1,131 @@
 //! Reads up to a separator.
 
-use std::ptr;
-
 use go_lib::runtime::embedder::net::Mode;
 use memchr::memmem;
-use pyo3::ffi;
 
-use super::calls::{arguments, parking};
-use super::operate::{operate, Bytes};
-use super::read::{bytes_of, ended, fill, size_of};
-use super::{core, Core};
-use crate::ffi::errors;
-use crate::ffi::obj::Raw;
-use crate::ffi::raw::Record;
+use super::operate::operate;
+use super::read::{ended, fill, size_of, take_rest, taken};
+use super::socket::Sock;
+use crate::ffi::bytes::Bytes;
+use crate::ffi::errors::fail;
+use crate::ffi::gil::{Entry, Gil};
+use crate::ffi::methods::entry;
+use crate::ffi::python::{none_ref, value_error};
+use crate::ffi::refs::{New, Outcome, Ref};
 
 /// How many bytes may come before the separator's end, unless the caller says otherwise.
 const LIMIT_BYTES: usize = 65536;
 
-parking!(golib_entry_conn_read_until => conn_read_until(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method of a connection.
-    unsafe {
-        let names = [c"sep", c"limit"];
-        let Some([sep, limit]) = arguments("read_until", &names, 1, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(limit) = limit_of(limit) else { return ptr::null_mut() };
-        let Some(bytes) = separator(sep) else { return ptr::null_mut() };
-        let line = read_until(slf, bytes.from(0), limit, false, record);
-        bytes.release();
-        line
-    }
-});
+entry! { READ_UNTIL: golib_entry_conn_read_until => conn_read_until keywords(entry, conn: Sock, args) {
+    let [sep, limit] = args.parse(entry.gil(), "read_until", &[c"sep", c"limit"], 1)?;
+    let limit = limit_of(entry.gil(), limit)?;
+    let sep = Separator::of(entry.gil(), sep)?;
+    let line = read_until(entry, conn, &sep, limit, false);
+    sep.release(entry.gil());
+    line
+} }
 
-parking!(golib_entry_conn_readline => conn_readline(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method of a connection.
-    unsafe {
-        let Some([limit]) = arguments("readline", &[c"limit"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(limit) = limit_of(limit) else { return ptr::null_mut() };
-        read_until(slf, b"\n", limit, true, record)
-    }
-});
+entry! { READLINE: golib_entry_conn_readline => conn_readline keywords(entry, conn: Sock, args) {
+    let [limit] = args.parse(entry.gil(), "readline", &[c"limit"], 0)?;
+    let limit = limit_of(entry.gil(), limit)?;
+    read_until(entry, conn, &Separator::Newline, limit, true)
+} }
 
-/// The separator's bytes; None: an exception is set.
-pub(super) unsafe fn separator(sep: Raw) -> Option<Bytes> {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let bytes = Bytes::of(sep, false)?;
+/// What ends a line.
+pub(super) enum Separator {
+    Newline,
+    Given(Bytes),
+}
+
+impl Separator {
+    /// The argument. Runs Python code.
+    pub(super) fn of(gil: Gil<'_>, sep: Option<Ref<'_>>) -> Outcome<Separator> {
+        let bytes = Bytes::of(gil, sep.unwrap_or_else(none_ref))?;
         if bytes.len() == 0 {
-            bytes.release();
-            errors::set(ffi::PyExc_ValueError, "the separator must not be empty");
-            return None;
+            bytes.release(gil);
+            return Err(fail(gil, value_error(), "the separator must not be empty"));
         }
-        Some(bytes)
+        Ok(Separator::Given(bytes))
+    }
+
+    pub(super) fn release(self, gil: Gil<'_>) {
+        if let Separator::Given(bytes) = self {
+            bytes.release(gil);
+        }
+    }
+
+    #[inline]
+    fn with<R>(&self, gil: Gil<'_>, look: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Separator::Newline => look(b"\n"),
+            Separator::Given(bytes) => bytes.from(gil.exclusive(), 0, look),
+        }
     }
 }
 
-/// A limit; None: an exception is set.
-pub(super) unsafe fn limit_of(limit: Raw) -> Option<usize> {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let limit = size_of(limit, LIMIT_BYTES)?;
-        if limit == 0 {
-            errors::set(ffi::PyExc_ValueError, "the limit must be at least 1");
-            return None;
-        }
-        Some(limit)
+/// A limit. Runs Python code.
+pub(super) fn limit_of(gil: Gil<'_>, limit: Option<Ref<'_>>) -> Outcome<usize> {
+    match size_of(gil, limit, LIMIT_BYTES)? {
+        0 => Err(fail(gil, value_error(), "the limit must be at least 1")),
+        limit => Ok(limit),
     }
 }
 
 /// What the buffer holds.
 pub(super) enum Found {
-    /// A new reference, or null with an exception set.
-    Line(Raw),
+    Line(New),
     /// No separator yet; the next look may begin here.
     More(usize),
-    /// No separator within the limit: an exception is set.
-    TooLong,
 }
 
 /// Takes the bytes up to `sep` from the buffer; the first `looked` hold no end of one.
-pub(super) unsafe fn take_until(core: &Core, sep: &[u8], limit: usize, looked: usize) -> Found {
-    let mut buffer = core.buffer.borrow_mut();
-    let rest = buffer.rest();
-    let start = looked.min(rest.len());
-    let found = match sep {
-        [byte] => memchr::memchr(*byte, &rest[start..]),
-        _ => memmem::find(&rest[start..], sep),
-    };
-    // SAFETY: the GIL is held.
-    unsafe {
-        match found.map(|at| start + at + sep.len()) {
-            Some(end) if end <= limit => {
-                let line = bytes_of(&rest[..end]);
-                buffer.advance(end);
-                Found::Line(line)
+pub(super) fn take_until(
+    gil: Gil<'_>,
+    conn: &Sock,
+    sep: &Separator,
+    limit: usize,
+    looked: usize,
+) -> Outcome<Found> {
+    let found = conn.buffer.with(gil.exclusive(), |buffer| {
+        let rest = buffer.rest();
+        let start = looked.min(rest.len());
+        let (at, len) = sep.with(gil, |sep| match sep {
+            [byte] => (memchr::memchr(*byte, &rest[start..]), 1),
+            _ => (memmem::find(&rest[start..], sep), sep.len()),
+        });
+        match at.map(|at| start + at + len) {
+            Some(end) if end <= limit => Some(taken(gil, buffer, end).map(Found::Line)),
+            None if rest.len() < limit => {
+                Some(Ok(Found::More((rest.len() + 1).saturating_sub(len))))
             }
-            None if rest.len() < limit => Found::More((rest.len() + 1).saturating_sub(sep.len())),
-            _ => {
-                let text = format!("no separator in the first {limit} bytes");
-                errors::set(ffi::PyExc_ValueError, &text);
-                Found::TooLong
-            }
+            _ => None,
         }
-    }
+    });
+    found.unwrap_or_else(|| {
+        let text = format!("no separator in the first {limit} bytes");
+        Err(fail(gil, value_error(), &text))
+    })
 }
 
 /// The bytes up to `sep`. `rest_too`: at the end, what is left counts as a line.
-unsafe fn read_until(slf: Raw, sep: &[u8], limit: usize, rest_too: bool, record: Record) -> Raw {
+fn read_until(
+    entry: &mut Entry,
+    conn: &Sock,
+    sep: &Separator,
+    limit: usize,
+    rest_too: bool,
+) -> Outcome<New> {
     let mut looked = 0;
-    // SAFETY: a method of a connection.
-    let read = unsafe {
-        operate(slf, Mode::Read, record, |turn, wait| {
-            let core = core(slf);
-            match take_until(core, sep, limit, looked) {
-                Found::Line(line) => return Ok(Some(line)),
-                Found::TooLong => return Ok(Some(ptr::null_mut())),
-                Found::More(next) => looked = next,
-            }
-            // Another reader may take what is there before the next turn.
-            match fill(core, turn, wait).inspect_err(|_| looked = 0)? {
-                Some(0) if rest_too => {
-                    let mut buffer = core.buffer.borrow_mut();
-                    let n = buffer.rest().len();
-                    let line = bytes_of(buffer.rest());
-                    buffer.advance(n);
-                    Ok(Some(line))
-                }
-                Some(0) => Ok(Some(ended(core, 0))),
-                _ => Ok(None),
-            }
-        })
-    };
-    read.unwrap_or(ptr::null_mut())
+    operate(entry, conn, Mode::Read, |entry, step| {
+        match take_until(entry.gil(), conn, sep, limit, looked)? {
+            Found::Line(line) => return Ok(Some(line)),
+            Found::More(next) => looked = next,
+        }
+        // Another reader may take what is there before the next turn.
+        match fill(entry, conn, step).inspect_err(|_| looked = 0)? {
+            Some(0) if rest_too => Ok(Some(take_rest(entry.gil(), conn)?)),
+            Some(0) => Err(ended(entry.gil(), conn, 0).into()),
+            _ => Ok(None),
+        }
+    })
 }

@@ -1,40 +1,18 @@
-//! The methods and properties of the types, with their docstrings.
+//! The methods and properties of the types and the functions of the module, with their docstrings.
 
-use std::ffi::CStr;
-
-use pyo3::ffi::{self, PyGetSetDef, PyMethodDef, PyMethodDefPointer};
-
-use super::accept::golib_entry_listener_accept;
-use super::calls::keywords;
+use super::accept::ACCEPT;
 use super::common;
-use super::lines::{golib_entry_conn_read_until, golib_entry_conn_readline};
-use super::packet::{golib_entry_packet_read_from, golib_entry_packet_write_to};
-use super::read::{
-    golib_entry_conn_read, golib_entry_conn_read_exactly, golib_entry_conn_read_into,
-    golib_entry_conn_recv, golib_entry_conn_recv_into, golib_entry_conn_recv_raw,
-};
-use super::watch::golib_entry_conn_connected;
-use super::write::{golib_entry_conn_send, golib_entry_conn_sendall, golib_entry_conn_write};
-use crate::ffi::raw::{self, Table};
+use super::lines::{READLINE, READ_UNTIL};
+use super::packet::{READ_FROM, WRITE_TO};
+use super::read::{READ, READ_EXACTLY, READ_INTO, RECV, RECV_INTO, RECV_RAW};
+use super::socket::{net_make, Sock};
+use super::watch::{CONNECTED, WAIT_READABLE, WAIT_WRITABLE};
+use super::write::{SEND, SENDALL, WRITE};
+use crate::ffi::methods::{Method, Methods, Module, Properties, Property};
 
-/// A method of positional arguments, called without a tuple of them.
-pub(super) const fn fast(
-    name: &'static CStr,
-    call: ffi::PyCFunctionFast,
-    doc: &'static CStr,
-) -> PyMethodDef {
-    PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: PyMethodDefPointer { PyCFunctionFast: call },
-        ml_flags: ffi::METH_FASTCALL,
-        ml_doc: doc.as_ptr(),
-    }
-}
-
-const CLOSE: PyMethodDef = raw::method(
+const CLOSE: Method<Sock> = Method::noargs(
     c"close",
     common::close,
-    ffi::METH_NOARGS,
     c"close($self, /)
 --
 
@@ -43,30 +21,27 @@ Closes it. Whoever waits in one of its operations gets OSError(EBADF), and so do
 Blocks: nothing. A second call does nothing.",
 );
 
-const ENTER: PyMethodDef = raw::method(
+const ENTER: Method<Sock> = Method::noargs(
     c"__enter__",
     common::enter,
-    ffi::METH_NOARGS,
     c"__enter__($self, /)
 --
 
 Itself; it is closed at the end of the block.",
 );
 
-const FILENO: PyMethodDef = raw::method(
+const FILENO: Method<Sock> = Method::noargs(
     c"fileno",
     common::fileno,
-    ffi::METH_NOARGS,
     c"fileno($self, /)
 --
 
 The descriptor's number; -1 after the close. It does not block: reads and writes past golib may fail with EAGAIN.",
 );
 
-const SET_DEADLINE: PyMethodDef = raw::method(
+const SET_DEADLINE: Method<Sock> = Method::one(
     c"set_deadline",
     common::set_deadline,
-    ffi::METH_O,
     c"set_deadline($self, seconds, /)
 --
 
@@ -79,36 +54,34 @@ Units: seconds from now; 0 or less ends operations at once.
 Raises: OSError(EBADF) after the close; ValueError for nan.",
 );
 
-const SET_READ_DEADLINE: PyMethodDef = raw::method(
+const SET_READ_DEADLINE: Method<Sock> = Method::one(
     c"set_read_deadline",
     common::set_read_deadline,
-    ffi::METH_O,
     c"set_read_deadline($self, seconds, /)
 --
 
 As set_deadline(), for reads and accepts only.",
 );
 
-const SET_WRITE_DEADLINE: PyMethodDef = raw::method(
+const SET_WRITE_DEADLINE: Method<Sock> = Method::one(
     c"set_write_deadline",
     common::set_write_deadline,
-    ffi::METH_O,
     c"set_write_deadline($self, seconds, /)
 --
 
 As set_deadline(), for writes only.",
 );
 
-pub(super) static CONN: Table<[PyMethodDef; 27]> = Table([
+pub(super) static CONN: Methods<Sock, 27> = Methods([
     CLOSE,
     ENTER,
     FILENO,
     SET_DEADLINE,
     SET_READ_DEADLINE,
     SET_WRITE_DEADLINE,
-    keywords(
+    Method::parks(
         c"read",
-        golib_entry_conn_read,
+        READ,
         c"read($self, /, n=65536)
 --
 
@@ -119,17 +92,17 @@ Raises: TimeoutError after a deadline; OSError(EBADF) after the close; else the 
 Cancel: nothing is lost.
 Cost: one system call, and one for each wait.",
     ),
-    keywords(
+    Method::parks(
         c"read_into",
-        golib_entry_conn_read_into,
+        READ_INTO,
         c"read_into($self, /, buf)
 --
 
 As read(), into the memory of a bytearray, memoryview or the like; how many bytes, 0 at the end.",
     ),
-    keywords(
+    Method::parks(
         c"read_exactly",
-        golib_entry_conn_read_exactly,
+        READ_EXACTLY,
         c"read_exactly($self, /, n)
 --
 
@@ -139,9 +112,9 @@ Blocks: as read().
 Raises: EOFError if the connection ends before, with what came as its `partial`; else as read().
 Cancel: what has come is read next.",
     ),
-    keywords(
+    Method::parks(
         c"read_until",
-        golib_entry_conn_read_until,
+        READ_UNTIL,
         c"read_until($self, /, sep, limit=65536)
 --
 
@@ -152,9 +125,9 @@ Raises: ValueError if the first `limit` bytes hold no whole `sep`, then nothing 
     connection ends before, with what came as its `partial`; else as read().
 Cancel: what has come is read next.",
     ),
-    keywords(
+    Method::parks(
         c"readline",
-        golib_entry_conn_readline,
+        READLINE,
         c"readline($self, /, limit=65536)
 --
 
@@ -162,9 +135,9 @@ Reads a line, with its b'\\n'; at the end what is left, then b''.
 
 Blocks, Raises, Cancel: as read_until(), but for EOFError.",
     ),
-    keywords(
+    Method::parks(
         c"write",
-        golib_entry_conn_write,
+        WRITE,
         c"write($self, /, data)
 --
 
@@ -176,42 +149,41 @@ Raises: TimeoutError after a deadline; OSError(EBADF) after the close; else the 
     may have been written then.
 Cancel: a part may have been written.",
     ),
-    keywords(
+    Method::parks(
         c"sendall",
-        golib_entry_conn_sendall,
+        SENDALL,
         c"sendall($self, /, data, flags=0)
 --
 
 As write(), under a socket's name and without a result.",
     ),
-    keywords(
+    Method::parks(
         c"send",
-        golib_entry_conn_send,
+        SEND,
         c"send($self, /, data, flags=0)
 --
 
 Writes as much of data as the system takes at once; how many bytes. As a socket has it.",
     ),
-    keywords(
+    Method::parks(
         c"recv",
-        golib_entry_conn_recv,
+        RECV,
         c"recv($self, /, bufsize, flags=0)
 --
 
 As read(), under a socket's name. With MSG_PEEK the bytes are read again.",
     ),
-    keywords(
+    Method::parks(
         c"recv_into",
-        golib_entry_conn_recv_into,
+        RECV_INTO,
         c"recv_into($self, /, buffer, nbytes=0, flags=0)
 --
 
 As read_into(), under a socket's name; at most nbytes, unless that is 0.",
     ),
-    raw::method(
+    Method::noargs(
         c"close_read",
         common::close_read,
-        ffi::METH_NOARGS,
         c"close_read($self, /)
 --
 
@@ -219,10 +191,9 @@ Ends the reading side: reads give what has come, then the end. Go: CloseRead.
 
 Blocks: nothing.",
     ),
-    raw::method(
+    Method::noargs(
         c"close_write",
         common::close_write,
-        ffi::METH_NOARGS,
         c"close_write($self, /)
 --
 
@@ -230,10 +201,9 @@ Ends the writing side: the peer reads the end, and may go on writing. Go: CloseW
 
 Blocks: nothing.",
     ),
-    raw::method(
+    Method::one(
         c"settimeout",
         common::settimeout,
-        ffi::METH_O,
         c"settimeout($self, seconds, /)
 --
 
@@ -241,64 +211,57 @@ Bounds each single operation from now on, as a socket has it: None for ever, 0 n
 
 A deadline holds beside it.",
     ),
-    raw::method(
+    Method::noargs(
         c"gettimeout",
         common::gettimeout,
-        ffi::METH_NOARGS,
         c"gettimeout($self, /)
 --
 
 What settimeout() set; None at first.",
     ),
-    raw::method(
+    Method::parks(
         c"_connected",
-        golib_entry_conn_connected,
-        ffi::METH_NOARGS,
+        CONNECTED,
         c"_connected($self, /)\n--\n\nWaits for the end of a connect.",
     ),
-    raw::method(
+    Method::parks(
         c"_recv_raw",
-        golib_entry_conn_recv_raw,
-        ffi::METH_O,
+        RECV_RAW,
         c"_recv_raw($self, n, /)\n--\n\nReads past the buffer.",
     ),
-    raw::method(
+    Method::one(
         c"_send_now",
         common::send_now,
-        ffi::METH_O,
         c"_send_now($self, data, /)\n--\n\nSends what can be sent without a wait.",
     ),
-    raw::method(
+    Method::one(
         c"_feed",
         common::feed,
-        ffi::METH_O,
         c"_feed($self, data, /)\n--\n\nAdds to the buffer.",
     ),
-    raw::method(
+    Method::one(
         c"_take",
         common::take,
-        ffi::METH_O,
         c"_take($self, n, /)\n--\n\nTakes at most n bytes from the buffer.",
     ),
-    fast(
+    Method::fast(
         c"_take_until",
         common::take_line,
         c"_take_until($self, sep, limit, /)\n--\n\nTakes from the buffer up to sep; None if it is not there yet.",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
-pub(super) static LISTENER: Table<[PyMethodDef; 8]> = Table([
+pub(super) static LISTENER: Methods<Sock, 8> = Methods([
     CLOSE,
     ENTER,
     FILENO,
     SET_DEADLINE,
     SET_READ_DEADLINE,
     SET_WRITE_DEADLINE,
-    raw::method(
+    Method::parks(
         c"accept",
-        golib_entry_listener_accept,
-        ffi::METH_NOARGS,
+        ACCEPT,
         c"accept($self, /)
 --
 
@@ -308,19 +271,19 @@ Blocks: the goroutine, or the OS thread.
 Raises: TimeoutError after a deadline; OSError(EBADF) after the close; else the system's OSError, as when the
     process has too many open files.",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
-pub(super) static PACKET: Table<[PyMethodDef; 9]> = Table([
+pub(super) static PACKET: Methods<Sock, 9> = Methods([
     CLOSE,
     ENTER,
     FILENO,
     SET_DEADLINE,
     SET_READ_DEADLINE,
     SET_WRITE_DEADLINE,
-    keywords(
+    Method::parks(
         c"read_from",
-        golib_entry_packet_read_from,
+        READ_FROM,
         c"read_from($self, /, n=65536)
 --
 
@@ -329,33 +292,78 @@ Receives a datagram: (its first n bytes, the sender's address). The rest of a lo
 Blocks: the goroutine, or the OS thread.
 Raises: TimeoutError after a deadline; OSError(EBADF) after the close; else the system's OSError.",
     ),
-    keywords(
+    Method::parks(
         c"_write_to",
-        golib_entry_packet_write_to,
+        WRITE_TO,
         c"_write_to($self, /, data, host, port, flowinfo=0, scope_id=0)\n--\n\nSends to an address in numbers.",
     ),
-    PyMethodDef::zeroed(),
+    Method::END,
 ]);
 
-pub(super) static PROPERTIES: Table<[PyGetSetDef; 5]> = Table([
-    raw::property(
+pub(super) static PROPERTIES: Properties<Sock, 5> = Properties([
+    Property::new(
         c"local_addr",
         common::get_local_addr,
         c"The address of this end, as the socket module shows it.",
     ),
-    raw::property(
+    Property::new(
         c"remote_addr",
         common::get_remote_addr,
         c"The address of the other end, as the socket module shows it; None if there is none.",
     ),
-    raw::property(
+    Property::new(
         c"_buffered",
         common::get_buffered,
         c"How many bytes were read and not returned yet.",
     ),
-    PyGetSetDef {
-        set: Some(common::set_extra),
-        ..raw::property(c"_extra", common::get_extra, c"For golib.net.")
-    },
-    raw::END_OF_PROPERTIES,
+    Property::new(c"_extra", common::get_extra, c"For golib.net.").set_by(common::set_extra),
+    Property::END,
+]);
+
+/// The module's functions for `golib.net`.
+pub(crate) static FUNCTIONS: Methods<Module, 4> = Methods([
+    Method::parks(
+        c"wait_readable",
+        WAIT_READABLE,
+        c"wait_readable(fd, timeout=None)
+--
+
+Waits until a descriptor can be read without blocking, has ended or is broken.
+
+fd is a number or anything that has a fileno(), of anything that can be polled: for libraries that
+ask their caller to wait. The descriptor stays as it is.
+
+Blocks: the goroutine, or the OS thread.
+Units: timeout in seconds; 0 or less looks once, None waits for ever.
+Raises: TimeoutError after timeout; OSError if fd is no descriptor.
+
+>>> import os
+>>> r, w = os.pipe()
+>>> g = golib.go(golib.net.wait_readable, r)
+>>> os.write(w, b'x')
+1
+>>> g.join()
+>>> os.close(r); os.close(w)",
+    ),
+    Method::parks(
+        c"wait_writable",
+        WAIT_WRITABLE,
+        c"wait_writable(fd, timeout=None)
+--
+
+Waits until a descriptor can be written to without blocking, or is broken.
+
+As wait_readable() in everything else.
+
+>>> import os
+>>> r, w = os.pipe()
+>>> golib.net.wait_writable(w, 1)
+>>> os.close(r); os.close(w)",
+    ),
+    Method::fast(
+        c"_net_make",
+        net_make,
+        c"_net_make(class, fd, drains, /)\n--\n\nAn instance that owns fd.",
+    ),
+    Method::END,
 ]);

@@ -1,97 +1,79 @@
 //! Datagrams, from and to any address.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
-use std::ptr;
 
 use go_lib::runtime::embedder::net::Mode;
-use pyo3::ffi;
 
-use super::buffer::{self, SCRATCH_BYTES};
-use super::calls::{arguments, integer_of, parking, text_of};
-use super::operate::{operate, Bytes};
-use super::read::{bytes_of, size_of};
-use super::{core, outcome};
-use crate::ffi::errors;
-use crate::ffi::obj::{clear, Raw};
+use super::buffer::{self, SCRATCH, SCRATCH_BYTES};
+use super::operate::operate;
+use super::outcome;
+use super::read::size_of;
+use super::socket::Sock;
+use crate::ffi::args::integer_of;
+use crate::ffi::bytes::{bytes_of, Bytes};
+use crate::ffi::containers::tuple_made;
+use crate::ffi::errors::fail;
+use crate::ffi::gil::Gil;
+use crate::ffi::methods::entry;
+use crate::ffi::python::{
+    is_str, none_ref, overflow_error, size, text_of, type_error, value_error,
+};
+use crate::ffi::refs::{Outcome, Ref};
 
-parking!(golib_entry_packet_read_from => packet_read_from(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method of a packet connection.
-    unsafe {
-        let Some([size]) = arguments("read_from", &[c"n"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(size) = size_of(size, SCRATCH_BYTES) else { return ptr::null_mut() };
-        let Some((mut bytes, from)) = operate(slf, Mode::Read, record, |turn, wait| {
-            turn.step(wait, false, |io| {
-                buffer::with_scratch(|room| {
-                    let room = &mut room[..size.min(SCRATCH_BYTES)];
-                    let (n, from) = io.recv_from(room)?;
-                    Ok((bytes_of(buffer::written(room, n)), from))
-                })
+entry! { READ_FROM: golib_entry_packet_read_from => packet_read_from keywords(entry, packets: Sock, args) {
+    let [n] = args.parse(entry.gil(), "read_from", &[c"n"], 0)?;
+    let n = size_of(entry.gil(), n, SCRATCH_BYTES)?.min(SCRATCH_BYTES);
+    let (bytes, from) = operate(entry, packets, Mode::Read, |entry, step| {
+        step.attempt(entry, false, |gil, io| {
+            SCRATCH.with(gil.exclusive(), |room| {
+                let room = &mut room[..n];
+                let (n, from) = io.recv_from(room)?;
+                // SAFETY: so many were received.
+                Ok((bytes_of(gil, unsafe { buffer::written(room, n) }), from))
             })
-        }) else {
-            return ptr::null_mut();
-        };
-        let mut from = outcome::address(&from);
-        if !bytes.is_null() && !from.is_null() {
-            let pair = ffi::PyTuple_New(2);
-            if !pair.is_null() {
-                ffi::PyTuple_SET_ITEM(pair, 0, bytes);
-                ffi::PyTuple_SET_ITEM(pair, 1, from);
-                return pair;
-            }
-        }
-        clear(&mut bytes);
-        clear(&mut from);
-        ptr::null_mut()
-    }
-});
+        })
+    })?;
+    let gil = entry.gil();
+    let from = outcome::address(gil, &from);
+    tuple_made(gil, [bytes, from])
+} }
 
-parking!(golib_entry_packet_write_to => packet_write_to(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method of a packet connection.
-    unsafe {
-        let names = [c"data", c"host", c"port", c"flowinfo", c"scope_id"];
-        let Some([data, host, port, flow, scope]) =
-            arguments("_write_to", &names, 3, args, n, kwnames)
-        else {
-            return ptr::null_mut();
-        };
-        let Some(mut to) = numeric(host, port, flow, scope) else { return ptr::null_mut() };
-        if let (IpAddr::V4(ip), true) = (to.ip(), core(slf).v6) {
-            to.set_ip(ip.to_ipv6_mapped().into());
-        }
-        let Some(bytes) = Bytes::of(data, false) else { return ptr::null_mut() };
-        let sent = operate(slf, Mode::Write, record, |turn, wait| {
-            turn.step(wait, false, |io| io.send_to(bytes.from(0), &to))
-        });
-        bytes.release();
-        sent.map_or(ptr::null_mut(), |n| ffi::PyLong_FromSize_t(n))
+entry! { WRITE_TO: golib_entry_packet_write_to => packet_write_to keywords(entry, packets: Sock, args) {
+    let names = [c"data", c"host", c"port", c"flowinfo", c"scope_id"];
+    let [data, host, port, flow, scope] = args.parse(entry.gil(), "_write_to", &names, 3)?;
+    let mut to = numeric(entry.gil(), host, port, flow, scope)?;
+    if let (IpAddr::V4(ip), true) = (to.ip(), packets.v6) {
+        to.set_ip(ip.to_ipv6_mapped().into());
     }
-});
+    let bytes = Bytes::of(entry.gil(), data.unwrap_or_else(none_ref))?;
+    let sent = operate(entry, packets, Mode::Write, |entry, step| {
+        step.attempt(entry, false, |gil, io| {
+            bytes.from(gil.exclusive(), 0, |data| io.send_to(data, &to))
+        })
+    });
+    bytes.release(entry.gil());
+    size(entry.gil(), sent?)
+} }
 
-/// An address in numbers; None: an exception is set.
-unsafe fn numeric(host: Raw, port: Raw, flow: Raw, scope: Raw) -> Option<SocketAddr> {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let number = |object: Raw| if object.is_null() { Some(0) } else { integer_of(object) };
-        let (port, flow, scope) = (number(port)?, number(flow)?, number(scope)?);
-        if ffi::PyUnicode_Check(host) == 0 {
-            errors::set(ffi::PyExc_TypeError, "the host must be a str");
-            return None;
-        }
-        let Ok(port) = u16::try_from(port) else {
-            errors::set(ffi::PyExc_OverflowError, "the port must be from 0 to 65535");
-            return None;
-        };
-        match text_of(host).parse() {
-            Ok(IpAddr::V4(ip)) => Some(SocketAddr::from((ip, port))),
-            Ok(IpAddr::V6(ip)) => {
-                Some(SocketAddrV6::new(ip, port, flow as u32, scope as u32).into())
-            }
-            Err(_) => {
-                errors::set(ffi::PyExc_ValueError, "the host is not an address in numbers");
-                None
-            }
-        }
+/// An address in numbers. Runs Python code.
+fn numeric(
+    gil: Gil<'_>,
+    host: Option<Ref<'_>>,
+    port: Option<Ref<'_>>,
+    flow: Option<Ref<'_>>,
+    scope: Option<Ref<'_>>,
+) -> Outcome<SocketAddr> {
+    let number = |object: Option<Ref<'_>>| object.map_or(Ok(0), |object| integer_of(gil, object));
+    let (port, flow, scope) = (number(port)?, number(flow)?, number(scope)?);
+    let Some(host) = host.filter(|host| is_str(gil, *host)) else {
+        return Err(fail(gil, type_error(), "the host must be a str"));
+    };
+    let Ok(port) = u16::try_from(port) else {
+        return Err(fail(gil, overflow_error(), "the port must be from 0 to 65535"));
+    };
+    match text_of(gil, host).parse() {
+        Ok(IpAddr::V4(ip)) => Ok(SocketAddr::from((ip, port))),
+        Ok(IpAddr::V6(ip)) => Ok(SocketAddrV6::new(ip, port, flow as u32, scope as u32).into()),
+        Err(_) => Err(fail(gil, value_error(), "the host is not an address in numbers")),
     }
 }

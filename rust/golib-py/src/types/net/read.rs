@@ -1,20 +1,21 @@
 //! Reads of as many bytes as there are, or of exactly so many.
 
 use std::io;
-use std::ptr;
 
-use go_lib::runtime::embedder::net::{Io, Mode, NetError, Turn};
-use go_lib::runtime::embedder::Wait;
-use pyo3::ffi::{self, Py_ssize_t};
+use go_lib::runtime::embedder::net::{Io, Mode};
 
-use super::buffer::{self, SCRATCH_BYTES};
-use super::calls::{arguments, integer_of, parking};
-use super::operate::{operate, Bytes};
-use super::{core, Core};
-use crate::cpython::object;
-use crate::ffi::errors;
-use crate::ffi::obj::{clear, Raw};
-use crate::ffi::raw::Record;
+use super::buffer::{self, Buffer, SCRATCH, SCRATCH_BYTES};
+use super::operate::{operate, Failure, Step};
+use super::socket::Sock;
+use crate::ffi::args::integer_of;
+use crate::ffi::bytes::{bytes_of, Bytes, NewBytes};
+use crate::ffi::errors::fail;
+use crate::ffi::gil::{Entry, Gil};
+use crate::ffi::methods::entry;
+use crate::ffi::python::{
+    clear_error, eof_error, raise_object, set_attribute, size as int_of, take_error, value_error,
+};
+use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
 /// What `read()` reads at most.
 const DEFAULT_BYTES: usize = 65536;
@@ -25,364 +26,313 @@ const ROOM_BYTES: usize = 16 << 20;
 /// `errno` for a result that there is no memory for.
 const ENOMEM: i32 = 12;
 
-parking!(golib_entry_conn_read => conn_read(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method of a connection.
-    unsafe {
-        let Some([size]) = arguments("read", &[c"n"], 0, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        match size_of(size, DEFAULT_BYTES) {
-            Some(size) => read(slf, size, 0, record),
-            None => ptr::null_mut(),
-        }
-    }
-});
+entry! { READ: golib_entry_conn_read => conn_read keywords(entry, conn: Sock, args) {
+    let [size] = args.parse(entry.gil(), "read", &[c"n"], 0)?;
+    let size = size_of(entry.gil(), size, DEFAULT_BYTES)?;
+    read(entry, conn, size, 0)
+} }
 
-parking!(golib_entry_conn_recv => conn_recv(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method of a connection.
-    unsafe {
-        let names = [c"bufsize", c"flags"];
-        let Some([size, flags]) = arguments("recv", &names, 1, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        match (size_of(size, 0), flags_of(flags)) {
-            (Some(size), Some(flags)) => read(slf, size, flags, record),
-            _ => ptr::null_mut(),
-        }
-    }
-});
+entry! { RECV: golib_entry_conn_recv => conn_recv keywords(entry, conn: Sock, args) {
+    let [size, flags] = args.parse(entry.gil(), "recv", &[c"bufsize", c"flags"], 1)?;
+    let (size, flags) = (size_of(entry.gil(), size, 0)?, flags_of(entry.gil(), flags)?);
+    read(entry, conn, size, flags)
+} }
 
-parking!(golib_entry_conn_recv_raw => conn_recv_raw(slf, size; record) {
-    // SAFETY: a METH_O method of a connection.
-    unsafe {
-        let Some(size) = size_of(size, 0) else { return ptr::null_mut() };
-        let read = operate(slf, Mode::Read, record, |turn, wait| {
-            read_new(core(slf), turn, wait, size, 0)
-        });
-        read.unwrap_or(ptr::null_mut())
-    }
-});
+entry! { RECV_RAW: golib_entry_conn_recv_raw => conn_recv_raw one(entry, conn: Sock, size) {
+    let size = size_of(entry.gil(), Some(size), 0)?;
+    operate(entry, conn, Mode::Read, |entry, step| read_new(entry, conn, step, size, 0))
+} }
 
-parking!(golib_entry_conn_read_into => conn_read_into(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method of a connection.
-    unsafe {
-        let Some([buf]) = arguments("read_into", &[c"buf"], 1, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        read_into(slf, buf, 0, 0, record)
-    }
-});
+entry! { READ_INTO: golib_entry_conn_read_into => conn_read_into keywords(entry, conn: Sock, args) {
+    let [buf] = args.parse(entry.gil(), "read_into", &[c"buf"], 1)?;
+    read_into(entry, conn, buf, 0, 0)
+} }
 
-parking!(golib_entry_conn_recv_into => conn_recv_into(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method of a connection.
-    unsafe {
-        let names = [c"buffer", c"nbytes", c"flags"];
-        let Some([buf, nbytes, flags]) = arguments("recv_into", &names, 1, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        match (size_of(nbytes, 0), flags_of(flags)) {
-            (Some(nbytes), Some(flags)) => read_into(slf, buf, nbytes, flags, record),
-            _ => ptr::null_mut(),
-        }
-    }
-});
+entry! { RECV_INTO: golib_entry_conn_recv_into => conn_recv_into keywords(entry, conn: Sock, args) {
+    let names = [c"buffer", c"nbytes", c"flags"];
+    let [buf, nbytes, flags] = args.parse(entry.gil(), "recv_into", &names, 1)?;
+    let (nbytes, flags) = (size_of(entry.gil(), nbytes, 0)?, flags_of(entry.gil(), flags)?);
+    read_into(entry, conn, buf, nbytes, flags)
+} }
 
-parking!(golib_entry_conn_read_exactly => conn_read_exactly(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method of a connection.
-    unsafe {
-        let Some([size]) = arguments("read_exactly", &[c"n"], 1, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        match size_of(size, 0) {
-            Some(size) => read_exactly(slf, size, record),
-            None => ptr::null_mut(),
-        }
+entry! { READ_EXACTLY: golib_entry_conn_read_exactly => conn_read_exactly keywords(entry, conn: Sock, args) {
+    let [size] = args.parse(entry.gil(), "read_exactly", &[c"n"], 1)?;
+    match size_of(entry.gil(), size, 0)? {
+        size if size > SCRATCH_BYTES => read_exactly_large(entry, conn, size),
+        size => read_exactly(entry, conn, size),
     }
-});
+} }
 
-/// A number of bytes; null gives `default`. None: an exception is set.
-pub(super) unsafe fn size_of(size: Raw, default: usize) -> Option<usize> {
-    if size.is_null() {
-        return Some(default);
-    }
-    // SAFETY: the GIL is held.
-    let size = unsafe { integer_of(size)? };
-    if size < 0 {
-        // SAFETY: the GIL is held.
-        unsafe { errors::set(ffi::PyExc_ValueError, "the number of bytes must not be negative") };
-        return None;
-    }
-    Some(size as usize)
+/// A number of bytes; absent: `default`. Runs Python code.
+#[inline]
+pub(super) fn size_of(gil: Gil<'_>, size: Option<Ref<'_>>, default: usize) -> Outcome<usize> {
+    let Some(size) = size else { return Ok(default) };
+    let size = integer_of(gil, size)?;
+    usize::try_from(size)
+        .map_err(|_| fail(gil, value_error(), "the number of bytes must not be negative"))
 }
 
-/// Flags for the system call; null gives none. None: an exception is set.
-pub(super) unsafe fn flags_of(flags: Raw) -> Option<i32> {
-    if flags.is_null() {
-        return Some(0);
-    }
-    // SAFETY: the GIL is held.
-    unsafe { integer_of(flags).map(|flags| flags as i32) }
+/// Flags for the system call; absent: none. Runs Python code.
+#[inline]
+pub(super) fn flags_of(gil: Gil<'_>, flags: Option<Ref<'_>>) -> Outcome<i32> {
+    flags.map_or(Ok(0), |flags| integer_of(gil, flags).map(|flags| flags as i32))
+}
+
+/// What of `size` bytes was read before; None if nothing was. They stay if there are `flags`: the one that asks for bytes
+/// of a stream which have come already is MSG_PEEK.
+#[inline]
+fn take_buffered<R>(
+    gil: Gil<'_>,
+    conn: &Sock,
+    size: usize,
+    flags: i32,
+    take: impl FnOnce(&[u8]) -> R,
+) -> Option<R> {
+    conn.buffer.with(gil.exclusive(), |buffer| {
+        if buffer.is_empty() && size > 0 {
+            return None;
+        }
+        let n = size.min(buffer.rest().len());
+        let taken = take(&buffer.rest()[..n]);
+        if flags == 0 {
+            buffer.advance(n);
+        }
+        Some(taken)
+    })
 }
 
 /// At most `size` bytes: those that were read before, else what has come.
-unsafe fn read(slf: Raw, size: usize, flags: i32, record: Record) -> Raw {
-    // SAFETY: a method of a connection.
-    let read = unsafe {
-        operate(slf, Mode::Read, record, |turn, wait| {
-            let core = core(slf);
-            let mut buffer = core.buffer.borrow_mut();
-            if buffer.is_empty() && size > 0 {
-                drop(buffer);
-                return read_new(core, turn, wait, size, flags);
-            }
-            let n = size.min(buffer.rest().len());
-            let bytes = bytes_of(&buffer.rest()[..n]);
-            if flags == 0 {
-                buffer.advance(n);
-            }
-            Ok(Some(bytes))
-        })
-    };
-    read.unwrap_or(ptr::null_mut())
-}
-
-/// A new `bytes`; null with an exception set.
-pub(super) unsafe fn bytes_of(bytes: &[u8]) -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe { ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), bytes.len() as Py_ssize_t) }
+fn read(entry: &mut Entry, conn: &Sock, size: usize, flags: i32) -> Outcome<New> {
+    operate(entry, conn, Mode::Read, |entry, step| {
+        let gil = entry.gil();
+        match take_buffered(gil, conn, size, flags, |bytes| bytes_of(gil, bytes)) {
+            Some(bytes) => Ok(Some(bytes?)),
+            None => read_new(entry, conn, step, size, flags),
+        }
+    })
 }
 
 /// Reads from the socket into a new `bytes` of at most `size`. No room is held while it waits.
 #[inline]
-unsafe fn read_new(
-    core: &Core,
-    turn: &Turn<'_>,
-    wait: Wait,
+fn read_new(
+    entry: &mut Entry,
+    conn: &Sock,
+    step: Step<'_>,
     size: usize,
     flags: i32,
-) -> Result<Option<Raw>, NetError> {
-    let in_vain = core.drains && flags == 0;
-    let read = turn.step(wait, in_vain, |io| {
-        // SAFETY: the GIL is held during a step, but for its wait.
-        unsafe {
-            if size > LARGE_BYTES && !core.bulk.get() {
-                read_small(core, io, size, flags)
-            } else {
-                read_large(core, io, size.min(ROOM_BYTES), flags)
-            }
+) -> Result<Option<New>, Failure> {
+    let in_vain = conn.drains && flags == 0;
+    let read = step.attempt(entry, in_vain, |gil, io| {
+        if size > LARGE_BYTES && !conn.bulk.get(gil.exclusive()) {
+            read_small(gil, conn, io, size, flags)
+        } else {
+            read_large(gil, conn, io, size.min(ROOM_BYTES), flags)
         }
     })?;
-    Ok(read.map(|(bytes, took_all)| {
-        if took_all && in_vain {
-            turn.took_all();
-        }
-        bytes
-    }))
+    let Some((bytes, took_all)) = read else { return Ok(None) };
+    if took_all && in_vain {
+        step.turn.took_all();
+    }
+    Ok(Some(bytes?))
 }
 
 /// By way of the room that all share: a small read needs a small result.
 #[inline]
-unsafe fn read_small(core: &Core, io: Io<'_>, size: usize, flags: i32) -> io::Result<(Raw, bool)> {
-    // SAFETY: the GIL is held, and a system call does not give it up.
-    unsafe {
-        buffer::with_scratch(|room| {
-            let room = &mut room[..size.min(SCRATCH_BYTES)];
-            let n = io.recv(room, flags)?;
-            core.bulk.set(n > LARGE_BYTES);
-            Ok((bytes_of(buffer::written(room, n)), 0 < n && n < room.len()))
-        })
-    }
+fn read_small(
+    gil: Gil<'_>,
+    conn: &Sock,
+    io: Io<'_>,
+    size: usize,
+    flags: i32,
+) -> io::Result<(Outcome<New>, bool)> {
+    SCRATCH.with(gil.exclusive(), |room| {
+        let room = &mut room[..size.min(SCRATCH_BYTES)];
+        let most = room.len();
+        let came = buffer::recv(io, room, flags)?;
+        conn.bulk.set(gil.exclusive(), came.len() > LARGE_BYTES);
+        Ok((bytes_of(gil, came), 0 < came.len() && came.len() < most))
+    })
 }
 
 /// Straight into the result.
-unsafe fn read_large(core: &Core, io: Io<'_>, size: usize, flags: i32) -> io::Result<(Raw, bool)> {
-    // SAFETY: the GIL is held; nobody else has the new object.
-    unsafe {
-        let mut bytes = ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t);
-        if bytes.is_null() {
-            ffi::PyErr_Clear();
-            return Err(io::Error::from_raw_os_error(ENOMEM));
+fn read_large(
+    gil: Gil<'_>,
+    conn: &Sock,
+    io: Io<'_>,
+    size: usize,
+    flags: i32,
+) -> io::Result<(Outcome<New>, bool)> {
+    let Ok(mut bytes) = NewBytes::new(gil, size) else {
+        clear_error(gil);
+        return Err(io::Error::from_raw_os_error(ENOMEM));
+    };
+    match io.recv(bytes.rest(), flags) {
+        Ok(n) => {
+            conn.bulk.set(gil.exclusive(), n > LARGE_BYTES);
+            // SAFETY: so many were received.
+            unsafe { bytes.advance(n) };
+            Ok((bytes.finish(gil), 0 < n && n < size))
         }
-        let room =
-            std::slice::from_raw_parts_mut(ffi::PyBytes_AS_STRING(bytes).cast_mut().cast(), size);
-        match io.recv(room, flags) {
-            Ok(n) => {
-                core.bulk.set(n > LARGE_BYTES);
-                // Null, with an exception set, if it fails.
-                if n < size {
-                    object::shrink_bytes(&mut bytes, n);
-                }
-                Ok((bytes, 0 < n && n < size))
-            }
-            Err(e) => {
-                clear(&mut bytes);
-                Err(e)
-            }
+        Err(error) => {
+            bytes.release(gil);
+            Err(error)
         }
     }
 }
 
-/// Into the caller's memory, of which `nbytes` count; 0: all.
-unsafe fn read_into(slf: Raw, buf: Raw, nbytes: usize, flags: i32, record: Record) -> Raw {
-    // SAFETY: a method of a connection.
-    unsafe {
-        let Some(mut room) = Bytes::of(buf, true) else { return ptr::null_mut() };
-        let size = if nbytes == 0 { room.len() } else { nbytes };
-        if size > room.len() {
-            room.release();
-            return errors::raise(ffi::PyExc_ValueError, "the buffer is smaller than nbytes");
-        }
-        let read = operate(slf, Mode::Read, record, |turn, wait| {
-            let core = core(slf);
-            let mut buffer = core.buffer.borrow_mut();
-            if buffer.is_empty() && size > 0 {
-                drop(buffer);
-                let in_vain = core.drains && flags == 0;
-                let read = turn.step(wait, in_vain, |io| io.recv(room.room(size), flags))?;
-                if in_vain && read.is_some_and(|n| 0 < n && n < size) {
-                    turn.took_all();
-                }
-                return Ok(read);
-            }
-            let n = size.min(buffer.rest().len());
-            let from = buffer.rest().as_ptr();
-            ptr::copy_nonoverlapping(from, room.room(n).as_mut_ptr().cast(), n);
-            if flags == 0 {
-                buffer.advance(n);
-            }
-            Ok(Some(n))
-        });
-        room.release();
-        read.map_or(ptr::null_mut(), |n| ffi::PyLong_FromSize_t(n))
+/// Into the caller's memory, of which `nbytes` count; 0: all. How many bytes.
+fn read_into(
+    entry: &mut Entry,
+    conn: &Sock,
+    buf: Option<Ref<'_>>,
+    nbytes: usize,
+    flags: i32,
+) -> Outcome<New> {
+    let room = Bytes::writable(entry.gil(), buf.unwrap_or_else(crate::ffi::python::none_ref))?;
+    let size = if nbytes == 0 { room.len() } else { nbytes };
+    if size > room.len() {
+        room.release(entry.gil());
+        return Err(fail(entry.gil(), value_error(), "the buffer is smaller than nbytes"));
     }
+    let in_vain = conn.drains && flags == 0;
+    let read = operate(entry, conn, Mode::Read, |entry, step| {
+        let gil = entry.gil();
+        let buffered =
+            take_buffered(gil, conn, size, flags, |bytes| room.write(gil.exclusive(), bytes));
+        if buffered.is_some() {
+            return Ok(buffered);
+        }
+        let read = step.attempt(entry, in_vain, |gil, io| {
+            room.room(gil.exclusive(), size, |room| io.recv(room, flags))
+        })?;
+        if in_vain && read.is_some_and(|n| 0 < n && n < size) {
+            step.turn.took_all();
+        }
+        Ok(read)
+    });
+    room.release(entry.gil());
+    int_of(entry.gil(), read?)
 }
 
 /// Reads once into the buffer; 0: the end.
-pub(super) unsafe fn fill(
-    core: &Core,
-    turn: &Turn<'_>,
-    wait: Wait,
-) -> Result<Option<usize>, NetError> {
-    // SAFETY: the GIL is held during a step, but for its wait.
-    let read = turn.step(wait, core.drains, |io| unsafe {
-        buffer::with_scratch(|room| {
-            let n = io.recv(room, 0)?;
-            core.buffer.borrow_mut().push(buffer::written(room, n));
-            Ok(n)
+pub(super) fn fill(
+    entry: &mut Entry,
+    conn: &Sock,
+    step: Step<'_>,
+) -> Result<Option<usize>, Failure> {
+    let read = step.attempt(entry, conn.drains, |gil, io| {
+        SCRATCH.with(gil.exclusive(), |room| {
+            let came = buffer::recv(io, room, 0)?;
+            conn.buffer.with(gil.exclusive(), |buffer| buffer.push(came));
+            Ok(came.len())
         })
     })?;
-    if core.drains && read.is_some_and(|n| 0 < n && n < SCRATCH_BYTES) {
-        turn.took_all();
+    if conn.drains && read.is_some_and(|n| 0 < n && n < SCRATCH_BYTES) {
+        step.turn.took_all();
     }
     Ok(read)
 }
 
 /// Exactly `size` bytes. What a failure leaves behind is read next.
-unsafe fn read_exactly(slf: Raw, size: usize, record: Record) -> Raw {
-    if size > SCRATCH_BYTES {
-        // SAFETY: a method of a connection.
-        return unsafe { read_exactly_large(slf, size, record) };
-    }
-    // SAFETY: a method of a connection.
-    let read = unsafe {
-        operate(slf, Mode::Read, record, |turn, wait| {
-            let core = core(slf);
-            if core.buffer.borrow().rest().len() < size {
-                return match fill(core, turn, wait)? {
-                    Some(0) => Ok(Some(ended(core, size))),
-                    _ => Ok(None),
-                };
+fn read_exactly(entry: &mut Entry, conn: &Sock, size: usize) -> Outcome<New> {
+    operate(entry, conn, Mode::Read, |entry, step| {
+        let gil = entry.gil();
+        let whole = conn.buffer.with(gil.exclusive(), |buffer| {
+            (buffer.rest().len() >= size).then(|| taken(gil, buffer, size))
+        });
+        match whole {
+            Some(bytes) => Ok(Some(bytes?)),
+            None if fill(entry, conn, step)? == Some(0) => {
+                Err(ended(entry.gil(), conn, size).into())
             }
-            let mut buffer = core.buffer.borrow_mut();
-            let bytes = bytes_of(&buffer.rest()[..size]);
-            buffer.advance(size);
-            Ok(Some(bytes))
-        })
-    };
-    read.unwrap_or(ptr::null_mut())
+            None => Ok(None),
+        }
+    })
+}
+
+/// The first `n` bytes of the buffer.
+#[inline]
+pub(super) fn taken(gil: Gil<'_>, buffer: &mut Buffer, n: usize) -> Outcome<New> {
+    let bytes = bytes_of(gil, &buffer.rest()[..n]);
+    buffer.advance(n);
+    bytes
+}
+
+/// All that the buffer holds.
+pub(super) fn take_rest(gil: Gil<'_>, conn: &Sock) -> Outcome<New> {
+    conn.buffer.with(gil.exclusive(), |buffer| taken(gil, buffer, buffer.rest().len()))
 }
 
 /// As `read_exactly`, straight into the result.
-unsafe fn read_exactly_large(slf: Raw, size: usize, record: Record) -> Raw {
-    // SAFETY: a method of a connection; nobody else has the new object.
-    unsafe {
-        let mut bytes = ffi::PyBytes_FromStringAndSize(ptr::null(), size as Py_ssize_t);
-        if bytes.is_null() {
-            return bytes;
+fn read_exactly_large(entry: &mut Entry, conn: &Sock, size: usize) -> Outcome<New> {
+    let mut bytes = NewBytes::new(entry.gil(), size)?;
+    let whole =
+        operate(entry, conn, Mode::Read, |entry, step| fill_up(entry, conn, step, &mut bytes));
+    match whole {
+        Ok(true) => return bytes.finish(entry.gil()),
+        Ok(false) => {
+            bytes.release(entry.gil());
+            Err(ended(entry.gil(), conn, size))
         }
-        let start: *mut u8 = ffi::PyBytes_AS_STRING(bytes).cast_mut().cast();
-        let mut filled = 0;
-        let read = operate(slf, Mode::Read, record, |turn, wait| {
-            let core = core(slf);
-            {
-                let mut buffer = core.buffer.borrow_mut();
-                let n = buffer.rest().len().min(size - filled);
-                ptr::copy_nonoverlapping(buffer.rest().as_ptr(), start.add(filled), n);
-                buffer.advance(n);
-                filled += n;
-            }
-            if filled == size {
-                return Ok(Some(true));
-            }
-            let room = std::slice::from_raw_parts_mut(start.add(filled).cast(), size - filled);
-            let read = turn.step(wait, core.drains, |io| io.recv(room, 0));
-            match read {
-                Ok(Some(n)) if n > 0 => {
-                    if core.drains && n < size - filled {
-                        turn.took_all();
-                    }
-                    filled += n;
-                    Ok((filled == size).then_some(true))
-                }
-                Ok(None) => Ok(None),
-                other => {
-                    // The next turn begins anew, and may be somebody else's.
-                    let part = std::slice::from_raw_parts(start, filled);
-                    core.buffer.borrow_mut().unread(part);
-                    filled = 0;
-                    other.map(|read| read.map(|_| false))
-                }
-            }
-        });
-        if read == Some(true) {
-            return bytes;
+        Err(raised) => {
+            bytes.release(entry.gil());
+            Err(raised)
         }
-        clear(&mut bytes);
-        if read == Some(false) {
-            return ended(core(slf), size);
-        }
-        ptr::null_mut()
     }
 }
 
-/// Raises EOFError with what came, which counts as read; always null.
-pub(super) unsafe fn ended(core: &Core, size: usize) -> Raw {
-    // SAFETY: the GIL is held; the references are ours.
-    unsafe {
-        let partial = {
-            let mut buffer = core.buffer.borrow_mut();
-            let n = buffer.rest().len();
-            let partial = bytes_of(buffer.rest());
-            buffer.advance(n);
-            partial
-        };
-        if partial.is_null() {
-            return partial;
-        }
-        let came = ffi::Py_SIZE(partial);
-        let text = match size {
-            0 => format!("the connection ended after {came} bytes, before the separator"),
-            _ => format!("the connection ended after {came} of {size} bytes"),
-        };
-        errors::set(ffi::PyExc_EOFError, &text);
-        let error = errors::fetch();
-        if !error.is_null() {
-            if ffi::PyObject_SetAttrString(error, c"partial".as_ptr(), partial) < 0 {
-                ffi::PyErr_Clear();
-            }
-            errors::restore(error);
-        }
-        ffi::Py_DECREF(partial);
-        ptr::null_mut()
+/// A step of `read_exactly_large`: true when `bytes` is full, false at the end. What had come before a failure is back in
+/// the buffer then: the next turn begins anew, and may be somebody else's.
+fn fill_up(
+    entry: &mut Entry,
+    conn: &Sock,
+    step: Step<'_>,
+    bytes: &mut NewBytes,
+) -> Result<Option<bool>, Failure> {
+    conn.buffer.with(entry.gil().exclusive(), |buffer| {
+        let n = buffer.rest().len().min(bytes.rest().len());
+        bytes.push(&buffer.rest()[..n]);
+        buffer.advance(n);
+    });
+    if bytes.is_full() {
+        return Ok(Some(true));
     }
+    match step.attempt(entry, conn.drains, |_, io| io.recv(bytes.rest(), 0)) {
+        Ok(Some(n)) if n > 0 => {
+            // SAFETY: so many were received.
+            unsafe { bytes.advance(n) };
+            if conn.drains && !bytes.is_full() {
+                step.turn.took_all();
+            }
+            Ok(bytes.is_full().then_some(true))
+        }
+        Ok(None) => Ok(None),
+        other => {
+            conn.buffer.with(entry.gil().exclusive(), |buffer| buffer.unread(bytes.filled()));
+            bytes.empty();
+            other.map(|read| read.map(|_| false))
+        }
+    }
+}
+
+/// Raises EOFError with what came, which counts as read. `size`: how many bytes were asked for; 0: a separator was.
+pub(super) fn ended(gil: Gil<'_>, conn: &Sock, size: usize) -> Raised {
+    let came = conn.buffer.with(gil.exclusive(), |buffer| buffer.rest().len());
+    let partial = match take_rest(gil, conn) {
+        Ok(partial) => partial,
+        Err(raised) => return raised,
+    };
+    let text = match size {
+        0 => format!("the connection ended after {came} bytes, before the separator"),
+        _ => format!("the connection ended after {came} of {size} bytes"),
+    };
+    let mut raised = fail(gil, eof_error(), &text);
+    if let Some(error) = take_error(gil) {
+        if set_attribute(gil, error.get(), c"partial", partial.get()).is_err() {
+            clear_error(gil);
+        }
+        raised = raise_object(gil, error);
+    }
+    partial.release(gil);
+    raised
 }

@@ -1,166 +1,82 @@
 //! Waits for descriptors of others, and for a connect's end.
 
-use std::ptr;
-
-use go_lib::runtime::embedder::net::{Mode, NetError, Socket, Turn};
+use go_lib::runtime::embedder::net::{Mode, NetError, Socket};
 use go_lib::runtime::embedder::Wait;
-use pyo3::ffi::{self, PyMethodDef};
 
-use super::calls::{arguments, keywords, optional, parking, wait_of};
-use super::methods::fast;
-use super::operate::{operate, steps};
-use super::{core, net_make, outcome};
+use super::operate::{in_turn, operate, Failure};
+use super::outcome;
+use super::socket::Sock;
 use crate::core::waits;
-use crate::ffi::gil::Gil;
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{guard, guard_wait, Record, Table};
+use crate::ffi::args::wait_of;
+use crate::ffi::gil::{guard, Entry};
+use crate::ffi::methods::{entry, Module};
+use crate::ffi::python::{as_descriptor, none, none_ref};
+use crate::ffi::refs::{New, Outcome, Ref};
 
-parking!(golib_entry_wait_readable => wait_readable(_slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS function.
-    unsafe {
-        let names = [c"fd", c"timeout"];
-        match arguments("wait_readable", &names, 1, args, n, kwnames) {
-            Some([fd, timeout]) => wait_ready("wait_readable", fd, Mode::Read, timeout, record),
-            None => ptr::null_mut(),
-        }
-    }
-});
+entry! { WAIT_READABLE: golib_entry_wait_readable => wait_readable keywords(entry, _module: Module, args) {
+    let [fd, timeout] = args.parse(entry.gil(), "wait_readable", &[c"fd", c"timeout"], 1)?;
+    wait_ready(entry, "wait_readable", fd, Mode::Read, timeout)
+} }
 
-parking!(golib_entry_wait_writable => wait_writable(_slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS function.
-    unsafe {
-        let names = [c"fd", c"timeout"];
-        match arguments("wait_writable", &names, 1, args, n, kwnames) {
-            Some([fd, timeout]) => wait_ready("wait_writable", fd, Mode::Write, timeout, record),
-            None => ptr::null_mut(),
-        }
-    }
-});
+entry! { WAIT_WRITABLE: golib_entry_wait_writable => wait_writable keywords(entry, _module: Module, args) {
+    let [fd, timeout] = args.parse(entry.gil(), "wait_writable", &[c"fd", c"timeout"], 1)?;
+    wait_ready(entry, "wait_writable", fd, Mode::Write, timeout)
+} }
 
-parking!(golib_entry_conn_connected => conn_connected(slf, _arg; record) {
-    // SAFETY: a METH_NOARGS method of a connection.
-    unsafe {
-        let ended = operate(slf, Mode::Write, record, |turn, wait| {
-            turn.wait(wait)?;
-            turn.step(wait, false, |io| Ok((io.take_error()?, io.peer_address())))
-        });
-        match ended {
-            Some((None, Ok(peer))) => {
-                *core(slf).remote.borrow_mut() = peer;
-                obj::none()
-            }
-            Some((Some(error), _) | (None, Err(error))) => {
-                outcome::raise(&error);
-                ptr::null_mut()
-            }
-            None => ptr::null_mut(),
+entry! { CONNECTED: golib_entry_conn_connected => conn_connected none(entry, conn: Sock) {
+    let ended = operate(entry, conn, Mode::Write, |entry, step| {
+        entry.wait(|| step.turn.wait(step.wait))??;
+        step.attempt(entry, false, |_, io| Ok((io.take_error()?, io.peer_address())))
+    })?;
+    let gil = entry.gil();
+    match ended {
+        (None, Ok(peer)) => {
+            conn.remote.with(gil.exclusive(), |remote| *remote = peer);
+            Ok(none(gil))
         }
+        (Some(error), _) | (None, Err(error)) => Err(outcome::raise(gil, &error)),
     }
-});
+} }
 
 /// Waits until `fd`, a number or what has a fileno(), is ready.
-unsafe fn wait_ready(what: &str, fd: Raw, mode: Mode, timeout: Raw, record: Record) -> Raw {
-    // SAFETY: the GIL is held.
-    unsafe {
-        let fd = ffi::PyObject_AsFileDescriptor(fd);
-        if fd < 0 {
-            return ptr::null_mut();
-        }
-        let Some(wait) = wait_of(timeout) else { return ptr::null_mut() };
-        let watched = match guard(|| Socket::watch(fd, mode)) {
-            Some(Ok(Some(watched))) => watched,
-            Some(Ok(None)) => return obj::none(),
-            Some(Err(error)) => {
-                outcome::raise(&error);
-                return ptr::null_mut();
-            }
-            None => return ptr::null_mut(),
-        };
-        let ready = wait_watched(&watched, what, mode, wait, timeout, record);
-        guard(|| drop(watched));
-        ready
-    }
+fn wait_ready(
+    entry: &mut Entry,
+    what: &str,
+    fd: Option<Ref<'_>>,
+    mode: Mode,
+    timeout: Option<Ref<'_>>,
+) -> Outcome<New> {
+    let gil = entry.gil();
+    let fd = as_descriptor(gil, fd.unwrap_or_else(none_ref))?;
+    let wait = wait_of(gil, timeout)?;
+    let watched = guard(gil, || Socket::watch(fd, mode))?;
+    let Some(watched) = watched.map_err(|error| outcome::raise(gil, &error))? else {
+        return Ok(none(gil));
+    };
+    let ready = wait_watched(entry, &watched, what, mode, wait, timeout);
+    guard(entry.gil(), || drop(watched))?;
+    ready.map(|()| none(entry.gil()))
 }
 
-unsafe fn wait_watched(
+fn wait_watched(
+    entry: &mut Entry,
     watched: &Socket,
     what: &str,
     mode: Mode,
     wait: Wait,
-    timeout: Raw,
-    record: Record,
-) -> Raw {
+    timeout: Option<Ref<'_>>,
+) -> Outcome<()> {
     loop {
-        let step = |turn: &Turn<'_>, wait| turn.wait(wait).map(Some);
-        let waited = match guard_wait(record, || watched.turn(mode)) {
-            Some(Ok(turn)) => {
-                let waited = steps(&turn, wait, record, step);
-                guard(|| turn.leave());
-                waited
+        let waited = in_turn(entry, watched, mode, wait, |entry, step| {
+            Ok(Some(entry.wait(|| step.turn.wait(step.wait))??))
+        });
+        match waited {
+            Ok(()) => return Ok(()),
+            Err(Failure::Net(NetError::Wait(error))) => {
+                waits::failed(entry.gil(), error, what, timeout)?;
             }
-            Some(Err(error)) => Some(Err(error)),
-            None => None,
-        };
-        // SAFETY: the GIL is held, and no wait is under way.
-        unsafe {
-            match waited {
-                Some(Ok(())) => return obj::none(),
-                Some(Err(NetError::Wait(error))) => {
-                    if waits::failed(Gil::assume(), error, what, optional(timeout)).is_err() {
-                        return ptr::null_mut();
-                    }
-                }
-                Some(Err(error)) => return outcome::failed(error),
-                None => return ptr::null_mut(),
-            }
+            Err(Failure::Net(error)) => return Err(outcome::failed(entry.gil(), error)),
+            Err(Failure::Raised(raised)) => return Err(raised),
         }
     }
 }
-
-/// The module's functions for `golib.net`.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 4]> = Table([
-    keywords(
-        c"wait_readable",
-        golib_entry_wait_readable,
-        c"wait_readable(fd, timeout=None)
---
-
-Waits until a descriptor can be read without blocking, has ended or is broken.
-
-fd is a number or anything that has a fileno(), of anything that can be polled: for libraries that
-ask their caller to wait. The descriptor stays as it is.
-
-Blocks: the goroutine, or the OS thread.
-Units: timeout in seconds; 0 or less looks once, None waits for ever.
-Raises: TimeoutError after timeout; OSError if fd is no descriptor.
-
->>> import os
->>> r, w = os.pipe()
->>> g = golib.go(golib.net.wait_readable, r)
->>> os.write(w, b'x')
-1
->>> g.join()
->>> os.close(r); os.close(w)",
-    ),
-    keywords(
-        c"wait_writable",
-        golib_entry_wait_writable,
-        c"wait_writable(fd, timeout=None)
---
-
-Waits until a descriptor can be written to without blocking, or is broken.
-
-As wait_readable() in everything else.
-
->>> import os
->>> r, w = os.pipe()
->>> golib.net.wait_writable(w, 1)
->>> os.close(r); os.close(w)",
-    ),
-    fast(
-        c"_net_make",
-        net_make,
-        c"_net_make(class, fd, drains, /)\n--\n\nAn instance that owns fd.",
-    ),
-    PyMethodDef::zeroed(),
-]);

@@ -1,132 +1,114 @@
 //! Writes: of all bytes, or of as many as the socket takes.
 
-use std::ptr;
-
 use go_lib::runtime::embedder;
 use go_lib::runtime::embedder::net::{Mode, Turn};
-use pyo3::ffi;
 
-use super::calls::{arguments, parking};
-use super::operate::{operate, steps, wait_of, Bytes};
+use super::operate::{operate, steps, Failure, Step};
+use super::outcome;
 use super::read::flags_of;
-use super::{core, outcome, Core};
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{guard, guard_wait, Record};
+use super::socket::Sock;
+use crate::ffi::bytes::Bytes;
+use crate::ffi::gil::{guard, Entry};
+use crate::ffi::methods::entry;
+use crate::ffi::python::{none, none_ref, size};
+use crate::ffi::refs::{Outcome, Ref};
 
-parking!(golib_entry_conn_write => conn_write(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method of a connection.
-    unsafe {
-        let Some([data]) = arguments("write", &[c"data"], 1, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        match send_all(slf, data, 0, record) {
-            Some(n) => ffi::PyLong_FromSize_t(n),
-            None => ptr::null_mut(),
+entry! { WRITE: golib_entry_conn_write => conn_write keywords(entry, conn: Sock, args) {
+    let [data] = args.parse(entry.gil(), "write", &[c"data"], 1)?;
+    let n = send_all(entry, conn, data, 0)?;
+    size(entry.gil(), n)
+} }
+
+entry! { SENDALL: golib_entry_conn_sendall => conn_sendall keywords(entry, conn: Sock, args) {
+    let [data, flags] = args.parse(entry.gil(), "sendall", &[c"data", c"flags"], 1)?;
+    let flags = flags_of(entry.gil(), flags)?;
+    send_all(entry, conn, data, flags)?;
+    Ok(none(entry.gil()))
+} }
+
+entry! { SEND: golib_entry_conn_send => conn_send keywords(entry, conn: Sock, args) {
+    let [data, flags] = args.parse(entry.gil(), "send", &[c"data", c"flags"], 1)?;
+    let flags = flags_of(entry.gil(), flags)?;
+    let bytes = Bytes::of(entry.gil(), data.unwrap_or_else(none_ref))?;
+    let sent = operate(entry, conn, Mode::Write, |entry, step| {
+        step.attempt(entry, false, |gil, io| {
+            bytes.from(gil.exclusive(), 0, |data| io.send(data, flags))
+        })
+    });
+    bytes.release(entry.gil());
+    size(entry.gil(), sent?)
+} }
+
+/// Sends all of `data` in one turn; how many bytes.
+fn send_all(entry: &mut Entry, conn: &Sock, data: Option<Ref<'_>>, flags: i32) -> Outcome<usize> {
+    let bytes = Bytes::of(entry.gil(), data.unwrap_or_else(none_ref))?;
+    let mut sent = 0;
+    let done = loop {
+        match send_in_turn(entry, conn, &bytes, &mut sent, flags) {
+            Ok(true) => break Ok(bytes.len()),
+            Ok(false) => {}
+            Err(raised) => break Err(raised),
         }
-    }
-});
-
-parking!(golib_entry_conn_sendall => conn_sendall(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method of a connection.
-    unsafe {
-        let names = [c"data", c"flags"];
-        let Some([data, flags]) = arguments("sendall", &names, 1, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(flags) = flags_of(flags) else { return ptr::null_mut() };
-        match send_all(slf, data, flags, record) {
-            Some(_) => obj::none(),
-            None => ptr::null_mut(),
-        }
-    }
-});
-
-parking!(golib_entry_conn_send => conn_send(slf, args, n, kwnames; record) {
-    // SAFETY: the arguments of a METH_FASTCALL | METH_KEYWORDS method of a connection.
-    unsafe {
-        let names = [c"data", c"flags"];
-        let Some([data, flags]) = arguments("send", &names, 1, args, n, kwnames) else {
-            return ptr::null_mut();
-        };
-        let Some(flags) = flags_of(flags) else { return ptr::null_mut() };
-        let Some(bytes) = Bytes::of(data, false) else { return ptr::null_mut() };
-        let sent = operate(slf, Mode::Write, record, |turn, wait| {
-            turn.step(wait, false, |io| io.send(bytes.from(0), flags))
-        });
-        bytes.release();
-        sent.map_or(ptr::null_mut(), |n| ffi::PyLong_FromSize_t(n))
-    }
-});
-
-/// Sends all of `data` in one turn; how many bytes. None: an exception is set.
-unsafe fn send_all(slf: Raw, data: Raw, flags: i32, record: Record) -> Option<usize> {
-    // SAFETY: a method of a connection.
-    unsafe {
-        let bytes = Bytes::of(data, false)?;
-        let (core, n) = (core(slf), bytes.len());
-        let mut sent = 0;
-        let done = loop {
-            // A signal handler that came into a write of the same goroutine: it has the turn already.
-            let nested = core.handler.get().is_some_and(|g| g == embedder::current_or_thread());
-            let turn = if nested {
-                core.socket.same_turn(Mode::Write)
-            } else {
-                match guard_wait(record, || core.socket.turn(Mode::Write)) {
-                    Some(Ok(turn)) => turn,
-                    Some(Err(error)) => {
-                        if outcome::again(error) {
-                            continue;
-                        }
-                        break false;
-                    }
-                    None => break false,
-                }
-            };
-            let done = send_rest(core, &turn, &bytes, &mut sent, flags, record);
-            if !nested {
-                guard(|| turn.leave());
-            }
-            if let Some(done) = done {
-                break done;
-            }
-        };
-        bytes.release();
-        done.then_some(n)
-    }
+    };
+    bytes.release(entry.gil());
+    done
 }
 
-/// Sends from `sent` on; false: an exception is set. None: a signal handler has forked, and this is the child, which
-/// has no turn.
-unsafe fn send_rest(
-    core: &Core,
+/// Sends from `sent` on. False: it is to be called again, since it had to leave the turn, or never had it.
+#[inline]
+fn send_in_turn(
+    entry: &mut Entry,
+    conn: &Sock,
+    bytes: &Bytes,
+    sent: &mut usize,
+    flags: i32,
+) -> Outcome<bool> {
+    // A signal handler that came into a write of the same goroutine: it has the turn already.
+    let handler = conn.handler.get(entry.gil().exclusive());
+    if handler.is_some_and(|g| g == embedder::current_or_thread()) {
+        let turn = conn.socket.same_turn(Mode::Write);
+        return send_rest(entry, conn, &turn, bytes, sent, flags);
+    }
+    let turn = match entry.wait(|| conn.socket.turn(Mode::Write))? {
+        Ok(turn) => turn,
+        Err(error) => return outcome::again(entry.gil(), error).map(|()| false),
+    };
+    let done = send_rest(entry, conn, &turn, bytes, sent, flags);
+    guard(entry.gil(), || turn.leave())?;
+    done
+}
+
+/// Sends from `sent` on, in the turn. False: a signal handler has forked, and this is the child, which has no turn.
+fn send_rest(
+    entry: &mut Entry,
+    conn: &Sock,
     turn: &Turn<'_>,
     bytes: &Bytes,
     sent: &mut usize,
     flags: i32,
-    record: Record,
-) -> Option<bool> {
-    let wait = wait_of(core);
+) -> Outcome<bool> {
+    let step = Step { turn, wait: conn.wait(entry.gil()) };
     loop {
-        let step = |turn: &Turn<'_>, wait| {
-            // SAFETY: the GIL is held during a step, but for its wait.
-            let n = turn.step(wait, false, |io| io.send(unsafe { bytes.from(*sent) }, flags))?;
+        let result = steps(entry, step, |entry, step| {
+            let n = step.attempt(entry, false, |gil, io| {
+                bytes.from(gil.exclusive(), *sent, |data| io.send(data, flags))
+            })?;
             *sent += n.unwrap_or(0);
             Ok(n.filter(|_| *sent == bytes.len()))
+        });
+        let error = match result {
+            Ok(_) => return Ok(true),
+            Err(Failure::Net(error)) => error,
+            Err(Failure::Raised(raised)) => return Err(raised),
         };
-        let error = match steps(turn, wait, record, step) {
-            Some(Ok(_)) => return Some(true),
-            Some(Err(error)) => error,
-            None => return Some(false),
-        };
-        let outer = core.handler.replace(Some(embedder::current_or_thread()));
-        // SAFETY: the GIL is held, and no wait is under way.
-        let again = unsafe { outcome::again(error) };
-        core.handler.set(outer);
-        if !again {
-            return Some(false);
-        }
+        let gil = entry.gil();
+        let here = Some(embedder::current_or_thread());
+        let outer = conn.handler.replace(gil.exclusive(), here);
+        let again = outcome::again(gil, error);
+        conn.handler.set(gil.exclusive(), outer);
+        again?;
         if turn.is_stale() {
-            return None;
+            return Ok(false);
         }
     }
 }

@@ -7,10 +7,11 @@ use super::case::check_case;
 use super::{run, run_many, Options, INLINE};
 use crate::ffi::args::{integer_of, wait_of, Args};
 use crate::ffi::class::{Class, Object, TypeCell, TypeOf, Visitor, Weaklist};
+use crate::ffi::containers::{items, tuple_with};
 use crate::ffi::errors::fail;
 use crate::ffi::gil::{Entry, Gil};
 use crate::ffi::methods::{entry, Method, Methods};
-use crate::ffi::python::{index_error, items, none, none_ref, truth, tuple_with, type_error};
+use crate::ffi::python::{index_error, none, none_ref, truth, type_error};
 use crate::ffi::refs::{release, New, Outcome, Ref, Slot};
 use crate::ffi::spec::TypeSpec;
 

@@ -12,19 +12,12 @@ FOREIGN: dict[str, str] = {
     "pthread_*": "the C library's",
     "reflect": "Go's",
     "runnext": "Go's",
-    "tp_*": "CPython's",
     "usr/bin": "Debian's",
     "x/sync/errgroup": "Go's",
 }
 
 #: (rule, path, key) -> how many findings, and why they may stay.
 EXCEPTIONS: dict[tuple[str, str, str], tuple[int, str]] = {
-    ("long_files", "rust/go-lib/tests/model.rs", ""): (1, "a model and its cases"),
-    ("long_files", "rust/golib-py/cpython/tls_scan.c", ""): (
-        1,
-        "owed: the search for buffered files is a file",
-    ),
-    ("long_files", "rust/golib-py/cpython/tests/harness.c", ""): (1, "owed: split at its concepts"),
     ("long_functions", "rust/go-lib/tests/chan_states.rs", "check"): (
         1,
         "a table of cases, or one program that a test walks through",

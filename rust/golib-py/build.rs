@@ -8,6 +8,7 @@ use std::process::Command;
 
 const SOURCES: &[&str] = &[
     "arena.c",
+    "buffered_scan.c",
     "call.c",
     "cfi.c",
     "frames.c",

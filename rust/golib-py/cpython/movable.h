@@ -1,6 +1,6 @@
 /* The parts of the movability test: loaded objects (libraries.c), rules for stepping from frame to frame (cfi.c), the
- * parts of a function (parts.c), and which functions of the interpreter keep thread-local addresses (tls_scan.c,
- * x86_insn.c). */
+ * parts of a function (parts.c), which functions of the interpreter keep thread-local addresses (tls_scan.c, x86_insn.c),
+ * and which are those of buffered files (buffered_scan.c). */
 #ifndef GOLIB_MOVABLE_H
 #define GOLIB_MOVABLE_H
 
@@ -54,6 +54,17 @@ int golib_scan_immovable(const golib_range **ranges);
 
 /* Those of buffered files, which may be left if the files are told whose they are (patch_file.c). As above, after it. */
 int golib_scan_buffered(const golib_range **ranges);
+
+/* ---- buffered_scan.c ---- */
+
+/* Finds those of buffered files by their types; -1: they cannot be. GIL held. */
+int golib_buffered_find(void);
+/* Adds their helpers among the functions that ask for the thread, at these calls. 0: there is no room. */
+int golib_buffered_add_helpers(const uint8_t *const *askers, int n);
+/* Does the code at p belong to one? */
+int golib_is_of_buffered(const uint8_t *p);
+/* For qsort: by where they begin. */
+int golib_range_compare(const void *a, const void *b);
 
 /* Every way in which the library around an address gets thread-local addresses is one that the scan follows. GIL held.
  * For tests; the scan asks it of the interpreter. */

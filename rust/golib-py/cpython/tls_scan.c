@@ -5,15 +5,12 @@
  *    in shared builds of 3.12+, where it takes a call to find. Found by following each such address through the machine
  *    code until it is dead; a function in which that cannot be followed counts too.
  * 2. Those that ask which OS thread they run on, found by the calls that ask. The eval loop asks too (3.11), but keeps no
- *    answer. _io's buffered objects hold a lock that remembers it while they call the raw object; found by their types, or
- *    by who calls them and where they keep the answer, and listed apart: they may be left once the answer has been
- *    corrected (patch_file.c).
+ *    answer. Those of buffered files are listed apart (buffered_scan.c).
  *
  * Found once, at the first go(): a few milliseconds for the bytes of the interpreter's text.
  */
 #include "internal.h"
 #include "movable.h"
-#include "patch_file.h"
 
 #include <elf.h>
 #include <link.h>
@@ -47,30 +44,6 @@ static void add(golib_range range)
     else
         found.ranges[found.n++] = range;
 }
-
-/* Functions of buffered files, sorted; those of `found` among them count as such first. */
-enum { MOST_BUFFERED = 128 };
-static struct {
-    golib_range ranges[MOST_BUFFERED];
-    int n;
-} buffered_ranges;
-
-static int is_of_buffered(const uint8_t *p)
-{
-    for (int i = 0; i < buffered_ranges.n; i++) {
-        if (p >= buffered_ranges.ranges[i].begin && p < buffered_ranges.ranges[i].end)
-            return 1;
-    }
-    return 0;
-}
-
-static int compare(const void *a, const void *b)
-{
-    const golib_range *x = a, *y = b;
-    return x->begin < y->begin ? -1 : x->begin > y->begin;
-}
-
-/* ---- 1. thread-local addresses ---- */
 
 #if defined(__x86_64__)
 
@@ -351,70 +324,6 @@ static void add_other_parts(int first, const golib_range *but, int n_but)
     }
 }
 
-/* Does what follows a call that asks put the answer where a buffered file keeps its owner? */
-static int notes_owner(const uint8_t *call)
-{
-    enum { NEAR = 24 };
-    const uint8_t *next = call + (*call == 0xe8 ? 5 : 6);
-    for (const uint8_t *p = next; p < next + NEAR; p++) {
-        /* mov %rax, disp8(%reg); %rsp and %r12 take one byte more */
-        if ((p[0] & 0xfe) == 0x48 && p[1] == 0x89 && (p[2] & 0xf8) == 0x40 &&
-            p[(p[2] & 7) == 4 ? 4 : 3] == golib_buffered_owner)
-            return 1;
-    }
-    return 0;
-}
-
-/* Does a function of buffered files call (or end with) the one that begins here? */
-static int is_called_by_buffered(const uint8_t *function)
-{
-    for (int i = 0; i < buffered_ranges.n; i++) {
-        for (const uint8_t *p = buffered_ranges.ranges[i].begin; p + 5 <= buffered_ranges.ranges[i].end; p++) {
-            int32_t off;
-            if (*p != 0xe8 && *p != 0xe9)
-                continue;
-            memcpy(&off, p + 1, 4);
-            if (p + 5 + off == function)
-                return 1;
-        }
-    }
-    return 0;
-}
-
-/* A link-time optimiser that sorts functions by heat puts a helper of bufferedio.c anywhere. One that takes a file's lock
- * is known by who calls it and by what it does with the answer. 1: this one is, and is among the buffered now. */
-static int add_helper(const uint8_t *asker)
-{
-    golib_range parts[MOST_PARTS];
-    int n = notes_owner(asker) ? golib_parts_of(asker, parts, MOST_PARTS) : 0, is_helper = 0;
-    for (int i = 0; i < n; i++)
-        is_helper |= is_called_by_buffered(parts[i].begin);
-    for (int i = 0; i < n && is_helper; i++) {
-        if (is_of_buffered(parts[i].begin))
-            continue;
-        if (buffered_ranges.n == MOST_BUFFERED) {
-            found.full = 1;
-            break;
-        }
-        buffered_ranges.ranges[buffered_ranges.n++] = parts[i];
-    }
-    return is_helper;
-}
-
-/* Helpers may call each other. */
-static void add_helpers(void)
-{
-    golib_range asks;
-    for (int more = 1; more && !found.full;) {
-        more = 0;
-        for (int i = 0; i < askers.n; i++) {
-            if (golib_cfi_function(askers.at[i], &asks) && !is_of_buffered(asks.begin))
-                more |= add_helper(askers.at[i]);
-        }
-    }
-    qsort(buffered_ranges.ranges, (size_t)buffered_ranges.n, sizeof *buffered_ranges.ranges, compare);
-}
-
 /* 1, and what asks for the thread (2). The eval loop keeps no answer. */
 static int scan_code(const void *interpreter)
 {
@@ -431,9 +340,11 @@ static int scan_code(const void *interpreter)
         scan_text(&texts[i]);
     add_other_parts(0, NULL, 0);
     int first = found.n;
-    add_helpers();
+    if (!golib_buffered_add_helpers(askers.at, askers.n))
+        found.full = 1;
     for (int i = 0; i < askers.n; i++) {
-        if (golib_cfi_function(askers.at[i], &asks) && !is_one_of(&asks, eval, n_eval) && !is_of_buffered(asks.begin))
+        if (golib_cfi_function(askers.at[i], &asks) && !is_one_of(&asks, eval, n_eval) &&
+            !golib_is_of_buffered(asks.begin))
             add(asks);
     }
     add_other_parts(first, eval, n_eval);
@@ -457,60 +368,6 @@ int golib_scan_knows(const void *address)
 
 #endif
 
-/* ---- 2. buffered files, by their types ---- */
-
-static void add_function(const void *function, golib_range *into, int *n, int most)
-{
-    if (function && *n < most && golib_cfi_function(function, &into[*n]))
-        (*n)++;
-}
-
-/* The functions of bufferedio.c: those that its types name, and what lies between them where they lie close together
- * (the helpers that the named ones call; the compiler keeps a file's functions together). */
-static int scan_buffered(void)
-{
-    enum { MOST = 512, CLOSE = 4096 };
-    static golib_range functions[MOST];
-    static const char *const names[] = {"BufferedReader", "BufferedWriter", "BufferedRandom", "BufferedRWPair"};
-    int n = 0;
-    /* Not by way of builtins.__import__, which a program may have replaced. */
-    PyObject *io = PyImport_ImportModuleLevel("_io", NULL, NULL, NULL, 0);
-    for (size_t i = 0; io && i < sizeof names / sizeof *names; i++) {
-        PyTypeObject *type = (PyTypeObject *)PyObject_GetAttrString(io, names[i]);
-        if (!type || !PyType_Check(type))
-            break;
-        for (const PyMethodDef *m = type->tp_methods; m && m->ml_name; m++)
-            add_function((const void *)m->ml_meth, functions, &n, MOST);
-        for (const PyGetSetDef *g = type->tp_getset; g && g->name; g++)
-            add_function((const void *)g->get, functions, &n, MOST);
-        add_function((const void *)type->tp_init, functions, &n, MOST);
-        add_function((const void *)type->tp_iternext, functions, &n, MOST);
-        add_function((const void *)type->tp_dealloc, functions, &n, MOST);
-        Py_DECREF(type);
-    }
-    Py_XDECREF(io);
-    if (PyErr_Occurred()) {
-        PyErr_Clear();
-        return -1;
-    }
-    qsort(functions, (size_t)n, sizeof *functions, compare);
-    for (int i = 0; i < n;) {
-        golib_range cluster = functions[i++];
-        const void *generic[] = {(const void *)PyObject_GenericGetAttr, (const void *)PyType_GenericNew};
-        for (; i < n && functions[i].begin - cluster.end < CLOSE; i++)
-            cluster.end = functions[i].end > cluster.end ? functions[i].end : cluster.end;
-        int shared = 0;     /* a slot that is not bufferedio.c's own */
-        for (size_t g = 0; g < sizeof generic / sizeof *generic; g++)
-            shared |= cluster.begin == generic[g];
-        if (shared)
-            continue;
-        if (buffered_ranges.n == MOST_BUFFERED)
-            return -1;
-        buffered_ranges.ranges[buffered_ranges.n++] = cluster;
-    }
-    return 0;
-}
-
 /* Ranges may contain each other (a cluster of buffered functions contains one that keeps errno's address). */
 static void merge(void)
 {
@@ -531,18 +388,12 @@ int golib_scan_immovable(const golib_range **ranges)
     static int result = -2;
     if (result == -2) {
         result = -1;
-        if (scan_buffered() == 0 && scan_code((const void *)&PyEval_EvalCode) == 0 && !found.full) {
-            qsort(found.ranges, (size_t)found.n, sizeof *found.ranges, compare);
+        if (golib_buffered_find() == 0 && scan_code((const void *)&PyEval_EvalCode) == 0 && !found.full) {
+            qsort(found.ranges, (size_t)found.n, sizeof *found.ranges, golib_range_compare);
             merge();
             result = found.n;
         }
     }
     *ranges = found.ranges;
     return result;
-}
-
-int golib_scan_buffered(const golib_range **ranges)
-{
-    *ranges = buffered_ranges.ranges;
-    return buffered_ranges.n;
 }

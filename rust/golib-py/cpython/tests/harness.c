@@ -1,30 +1,12 @@
 /* A scheduler of two hundred lines to try the shim without the rest of golib: `harness.go(fn, *args)`, `gosched()`,
  * `run(ms)`. With one M goroutines are swapped on one OS thread; with more, every movable goroutine is handed to the
- * next M at each gosched. No timers, no exit handling; x86_64 only. See run.py. */
-#include "internal.h"
-#include "movable.h"
+ * next M at each gosched. No timers, no exit handling; x86_64 only. What the tests ask and measure is in harness_probes.c.
+ * See run.py. */
+#include "harness.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
-
-typedef struct G {
-    void *sp;
-    PyThreadState *ts;
-    PyObject *fn, *args, *ctx;
-    struct G *next;
-    char *stack;
-    int done, may_move, holds, pinned_to, is_main;
-    uint64_t id;
-} G;
-
-typedef struct {
-    G *cur;
-    void *sp;
-    int id;
-    G *handed;
-} M;
 
 enum { MS = 8 };
 static size_t stack_bytes = 1 << 20;
@@ -35,7 +17,7 @@ __asm__(".text\n.globl harness_switch\n.hidden harness_switch\nharness_switch:\n
         "popq %r15\n popq %r14\n popq %r13\n popq %r12\n popq %rbx\n popq %rbp\n ret\n");
 
 static __thread M *tls_m;
-static M *__attribute__((noinline)) getm(void)
+M *__attribute__((noinline)) harness_m(void)
 {
     __asm__ volatile("");
     return tls_m;
@@ -47,14 +29,12 @@ static struct {
     G *head, *tail;
 } q[MS];
 static int ms = 1;
-static long live, migrations, pinned;
 static uint64_t ids;
 static G *pool_g;
 static PyThreadState *pool_ts[4096];
-static int npool;
 static M one;
 static int stopping;
-static int strict;  /* scrub failures, for tests */
+struct harness_counts harness_counts;
 
 static void push(int m, G *g)
 {
@@ -79,7 +59,7 @@ static G *pop(int m)
 
 static void gmain(void)
 {
-    G *g = getm()->cur;
+    G *g = harness_m()->cur;
     if (g->is_main)
         golib_main_begin(g->ts);
     PyObject *r = golib_call(g->ts, g, g->fn, g->args, NULL);
@@ -95,7 +75,7 @@ static void gmain(void)
     else
         g->done = 1;
     void *junk;
-    harness_switch(&junk, getm()->sp);
+    harness_switch(&junk, harness_m()->sp);
     abort();
 }
 
@@ -105,7 +85,7 @@ static void start(G *g)
         g->stack = mmap(NULL, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         mprotect(g->stack, 4096, PROT_NONE);
     }
-    if (!(g->ts = npool ? pool_ts[--npool] : golib_ts_new()))
+    if (!(g->ts = harness_counts.pool ? pool_ts[--harness_counts.pool] : golib_ts_new()))
         abort();
     golib_ts_set_ident(g->ts, golib_ident_of(g->id));
     golib_ts_set_vars(g->ts, g->ctx);
@@ -121,16 +101,16 @@ static void start(G *g)
 
 static void finish(G *g)
 {
-    if (npool < 4096 && g->done == 1)
-        pool_ts[npool++] = g->ts;
+    if (harness_counts.pool < 4096 && g->done == 1)
+        pool_ts[harness_counts.pool++] = g->ts;
     else {
-        strict++;
+        harness_counts.strict++;
         golib_ts_delete(g->ts);
     }
     g->ts = NULL;
     g->next = pool_g;
     pool_g = g;
-    live--;
+    harness_counts.live--;
 }
 
 static PyObject *make(PyObject *const *a, Py_ssize_t n, int is_main)
@@ -153,8 +133,8 @@ static PyObject *make(PyObject *const *a, Py_ssize_t n, int is_main)
     g->is_main = is_main;
     if (golib_vars_copy(&g->ctx) < 0)
         abort();
-    live++;
-    M *m = getm();
+    harness_counts.live++;
+    M *m = harness_m();
     push(m ? m->id : 0, g);
     pthread_cond_signal(&cv[0]);
     pthread_mutex_unlock(&mu);
@@ -173,13 +153,6 @@ static PyObject *h_go_main(PyObject *self, PyObject *const *a, Py_ssize_t n)
     (void)self;
     golib_main_lend(PyThreadState_Get());
     return make(a, n, 1);
-}
-
-static PyObject *h_is_main(PyObject *self, PyObject *x)
-{
-    (void)self;
-    (void)x;
-    return PyBool_FromLong(golib_is_main_thread());
 }
 
 static void nothing(int number)
@@ -204,7 +177,7 @@ static PyObject *h_disturb(PyObject *self, PyObject *x)
 
 static PyObject *h_gosched_at(PyObject *self, PyObject *x, const golib_caller *at)
 {
-    M *m = getm();
+    M *m = harness_m();
     G *g = m ? m->cur : NULL;
     (void)self;
     (void)x;
@@ -240,34 +213,6 @@ static PyObject *h_gosched1_at(PyObject *self, PyObject *x, const golib_caller *
 }
 GOLIB_ENTRY_O(h_gosched1, h_gosched1_at)
 
-static PyObject *h_movable_at(PyObject *self, PyObject *x, const golib_caller *at)
-{
-    (void)self;
-    (void)x;
-    return PyBool_FromLong(golib_may_migrate(PyThreadState_Get(), (void *)at, at->ret));
-}
-GOLIB_ENTRY_NOARGS(h_movable, h_movable_at)
-static PyObject *h_movable1_at(PyObject *self, PyObject *x, const golib_caller *at)
-{
-    return h_movable_at(self, x, at);
-}
-GOLIB_ENTRY_O(h_movable1, h_movable1_at)
-static PyObject *h_movable_fast_at(PyObject *self, PyObject *const *a, Py_ssize_t n, const golib_caller *at)
-{
-    (void)a;
-    (void)n;
-    return h_movable_at(self, NULL, at);
-}
-GOLIB_ENTRY_FASTCALL(h_movable_fast, h_movable_fast_at)
-static PyObject *h_movable_kw_at(PyObject *self, PyObject *const *a, Py_ssize_t n, PyObject *k, const golib_caller *at)
-{
-    (void)a;
-    (void)n;
-    (void)k;
-    return h_movable_at(self, NULL, at);
-}
-GOLIB_ENTRY_KEYWORDS(h_movable_kw, h_movable_kw_at)
-
 static void run_one(void)
 {
     PyThreadState *base = PyThreadState_Get();
@@ -299,7 +244,7 @@ static void *mloop(void *arg)
     for (;;) {
         pthread_mutex_lock(&mu);
         G *g;
-        while (!(g = pop(m->id)) && live)
+        while (!(g = pop(m->id)) && harness_counts.live)
             pthread_cond_wait(&cv[m->id], &mu);
         if (!g) {
             for (int i = 0; i < ms; i++)
@@ -323,8 +268,8 @@ static void *mloop(void *arg)
             pthread_mutex_lock(&mu);
             g->next = pool_g;
             pool_g = g;
-            live--;
-            strict++;
+            harness_counts.live--;
+            harness_counts.strict++;
             g = NULL;
         }
         else {
@@ -337,8 +282,8 @@ static void *mloop(void *arg)
         }
         if (g) {
             int to = g->may_move ? (m->id + 1) % ms : m->id;
-            migrations += g->may_move;
-            pinned += !g->may_move;
+            harness_counts.migrations += g->may_move;
+            harness_counts.pinned += !g->may_move;
             push(to, g);
             pthread_cond_signal(&cv[to]);
         }
@@ -367,110 +312,27 @@ static PyObject *h_run(PyObject *self, PyObject *arg)
         pthread_join(th[i], NULL);
     golib_thread_restore(me);
     ms = 1;
-    return Py_BuildValue("lli", migrations, pinned, strict);
-}
-
-/* ---- measuring ---- */
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static PyObject *h_swapbench(PyObject *self, PyObject *arg)
-{
-    long n = PyLong_AsLong(arg);
-    PyThreadState *a = PyThreadState_Get(), *b = golib_ts_new();
-    (void)self;
-    double t0 = now();
-    for (long i = 0; i < n; i++) {
-        golib_ts_swap(a, b);
-        golib_ts_swap(b, a);
-    }
-    double swap = (now() - t0) / (2.0 * (double)n);
-    t0 = now();
-    for (long i = 0; i < n / 10; i++) {
-        golib_mark_bound(b, 0);
-        PyThreadState_Swap(b);
-        golib_mark_bound(a, 0);
-        PyThreadState_Swap(a);
-    }
-    double slow = (now() - t0) / (2.0 * (double)n / 10);
-    golib_bind(a);
-    t0 = now();
-    for (long i = 0; i < n; i++)
-        strict += !golib_ts_scrub(b);
-    double scrub = (now() - t0) / (double)n;
-    golib_ts_delete(b);
-    return Py_BuildValue("ddd", swap, slow, scrub);
-}
-
-static PyObject *h_walkbench_at(PyObject *self, PyObject *arg, const golib_caller *at)
-{
-    long n = PyLong_AsLong(arg);
-    PyThreadState *ts = PyThreadState_Get();
-    (void)self;
-    double t0 = now();
-    long yes = 0;
-    for (long i = 0; i < n; i++)
-        yes += golib_may_migrate(ts, (void *)at, at->ret);
-    return Py_BuildValue("dl", (now() - t0) / (double)n, yes);
-}
-GOLIB_ENTRY_O(h_walkbench, h_walkbench_at)
-
-static PyObject *h_check(PyObject *self, PyObject *x)
-{
-    PyGILState_STATE state = PyGILState_Ensure();
-    M *m = getm();
-    int ok = state == PyGILState_LOCKED && PyGILState_GetThisThreadState() == PyThreadState_Get() &&
-             PyGILState_Check() && golib_ts_current() == PyThreadState_Get() && golib_gil_locked() &&
-             !golib_finalizing() && (!m || !m->cur || m->cur->ts == PyThreadState_Get());
-    PyGILState_Release(state);
-    (void)self;
-    (void)x;
-    return PyBool_FromLong(ok);
-}
-
-static PyObject *h_stats(PyObject *self, PyObject *x)
-{
-    uint64_t c[3];
-    (void)self;
-    (void)x;
-    golib_movable_counts(c);
-    return Py_BuildValue("{s:i,s:K,s:K,s:K,s:l,s:l,s:i,s:i,s:k}", "direct", golib_swap_is_direct(), "quick",
-                         (unsigned long long)c[0], "walked", (unsigned long long)c[1], "pinned",
-                         (unsigned long long)c[2], "migrations", migrations, "live", live, "deleted", strict, "pool",
-                         npool, "os", (unsigned long)pthread_self());
+    return Py_BuildValue("lli", harness_counts.migrations, harness_counts.pinned, harness_counts.strict);
 }
 
 static void runtime_pin(int delta)
 {
-    M *m = getm();
+    M *m = harness_m();
     if (m && m->cur)
         m->cur->holds += delta;
 }
 static unsigned long long runtime_goroutine(void)
 {
-    M *m = getm();
+    M *m = harness_m();
     return m ? (uintptr_t)m->cur : 0;
 }
 static unsigned long runtime_pthread_of(unsigned long ident)
 {
-    M *m = getm();
+    M *m = harness_m();
     return m && m->cur && golib_ts_ident(m->cur->ts) == ident ? (unsigned long)pthread_self() : 0;
 }
 static const golib_runtime runtime = {
     .pin = runtime_pin, .goroutine = runtime_goroutine, .pthread_of = runtime_pthread_of};
-
-static PyObject *h_holds(PyObject *self, PyObject *x)
-{
-    M *m = getm();
-    (void)self;
-    (void)x;
-    return PyLong_FromLong(m && m->cur ? m->cur->holds : -1);
-}
 
 /* For goroutines that get a new stack from now on. */
 static PyObject *h_stack(PyObject *self, PyObject *bytes)
@@ -489,42 +351,15 @@ static PyObject *h_stop(PyObject *self, PyObject *x)
     Py_RETURN_NONE;
 }
 
-static PyObject *h_unlink(PyObject *self, PyObject *x)
-{
-    (void)self;
-    (void)x;
-    golib_ts_unlink_all(PyThreadState_Get());
-    Py_RETURN_NONE;
-}
-
-/* Does the scan know how the library around this address gets thread-local addresses? */
-static PyObject *h_knows(PyObject *self, PyObject *address)
-{
-    (void)self;
-    return PyBool_FromLong(golib_scan_knows(PyLong_AsVoidPtr(address)));
-}
-
 static PyMethodDef methods[] = {
-    {"knows", h_knows, METH_O, NULL},
     {"stack", h_stack, METH_O, NULL},
     {"stop", h_stop, METH_NOARGS, NULL},
-    {"unlink", h_unlink, METH_NOARGS, NULL},
     {"go", (PyCFunction)(void *)h_go, METH_FASTCALL, NULL},
     {"go_main", (PyCFunction)(void *)h_go_main, METH_FASTCALL, NULL},
-    {"is_main", h_is_main, METH_NOARGS, NULL},
     {"disturb", h_disturb, METH_NOARGS, NULL},
     {"gosched", h_gosched, METH_NOARGS, NULL},
     {"gosched1", h_gosched1, METH_O, NULL},
-    {"movable", h_movable, METH_NOARGS, NULL},
-    {"movable1", h_movable1, METH_O, NULL},
-    {"movable_fast", (PyCFunction)(void *)h_movable_fast, METH_FASTCALL, NULL},
-    {"movable_kw", (PyCFunction)(void *)h_movable_kw, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"run", h_run, METH_O, NULL},
-    {"swapbench", h_swapbench, METH_O, NULL},
-    {"walkbench", h_walkbench, METH_O, NULL},
-    {"check", h_check, METH_NOARGS, NULL},
-    {"holds", h_holds, METH_NOARGS, NULL},
-    {"stats", h_stats, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "harness", NULL, -1, methods, NULL, NULL, NULL, NULL};
@@ -534,5 +369,8 @@ PyMODINIT_FUNC PyInit_harness(void)
     if (golib_shim_init() < 0)
         return NULL;
     golib_set_runtime(&runtime);
-    return PyModule_Create(&module);
+    PyObject *harness = PyModule_Create(&module);
+    if (harness && PyModule_AddFunctions(harness, harness_probes) < 0)
+        Py_CLEAR(harness);
+    return harness;
 }

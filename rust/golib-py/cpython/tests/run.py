@@ -1,6 +1,6 @@
 """Tries the shim without the rest of golib: `python cpython/tests/run.py` with any supported CPython.
 
-Compiles the harness (harness.c and the shim) against the running interpreter, then runs each test in a process of its own.
+Compiles the harness (harness*.c and the shim) against the running interpreter, then runs each test in a process of its own.
 """
 
 import pathlib
@@ -228,8 +228,8 @@ def build(into: pathlib.Path) -> None:
     for directory in (include, include / "internal", include / "internal" / "mimalloc"):
         command += ["-isystem", str(directory)]
     command += ["-idirafter", str(include.parent), f"-I{SHIM}"]
-    command += [str(source) for source in sorted(SHIM.glob("*.c"))]
-    command += [str(HERE / "harness.c"), "-o", str(into / "harness.so"), "-ldl", "-lpthread"]
+    command += [str(source) for source in sorted([*SHIM.glob("*.c"), *HERE.glob("*.c")])]
+    command += ["-o", str(into / "harness.so"), "-ldl", "-lpthread"]
     subprocess.run(command, check=True)
 
 

@@ -155,7 +155,7 @@ def _body(
     except BaseException as error:
         traceback = error.__traceback__
         error.__traceback__ = traceback and traceback.tb_next
-        _golib._thread_failed((error, function))
+        _golib._thread_failed(error, function)
     finally:
         _running -= 1
         if handle is not None:

@@ -15,8 +15,7 @@ use pyo3::ffi;
 
 use super::{alarm, main_thread};
 use crate::cpython::{self, object};
-use crate::ffi::gil::Gil;
-use crate::ffi::raw::guard_wait;
+use crate::ffi::gil::Entry;
 
 /// The pauses between two looks, and how long a call may last that nothing interrupts.
 const FIRST_PAUSE_NS: i64 = 1_000_000;
@@ -96,19 +95,19 @@ pub unsafe extern "C" fn main_thread_turn() {
     if main().is_none() {
         return;
     }
+    // SAFETY: C calls it with the GIL.
+    let mut entry = unsafe { Entry::of_c() };
     let done = Event::new();
     turns().push(EventPtr(&done));
     main_thread::interrupt();
-    // A frame of C is below us: the goroutine keeps its M.
     let mut interrupted = false;
     while !done.is_set() {
         // The main thread is about to come. An interrupt stays for the next wait.
-        if let Some(Err(WaitError::Interrupted)) =
-            guard_wait(std::ptr::null(), || done.wait(Wait::Block, WaitReason::Join))
-        {
+        let waited = entry.wait(|| done.wait(Wait::Block, WaitReason::Join));
+        if let Ok(Err(WaitError::Interrupted)) = waited {
             embedder::take_interrupt();
-            // News for this goroutine are acted upon at its next wait. SAFETY: C calls us with the GIL.
-            alarm::hand_on(unsafe { Gil::assume() });
+            // News for this goroutine are acted upon at its next wait.
+            alarm::hand_on(entry.gil());
             interrupted = true;
         }
     }

@@ -15,8 +15,8 @@ use crate::ffi::containers::tuple_taking;
 use crate::ffi::gil::Gil;
 use crate::ffi::obj::{self, Global, Raw};
 use crate::ffi::python::{boolean, import_from, int, set_attribute};
-use crate::ffi::raw::Table;
 use crate::ffi::refs::{Field, New, Outcome, Ref};
+use crate::ffi::spec::Members;
 
 /// Item `i` of a tuple under a name.
 const fn field(name: &'static CStr, i: usize, doc: &'static CStr) -> PyMemberDef {
@@ -29,11 +29,11 @@ const fn field(name: &'static CStr, i: usize, doc: &'static CStr) -> PyMemberDef
     }
 }
 
-static RECV_FIELDS: Table<[PyMemberDef; 2]> = Table([
+static RECV_FIELDS: Members<2> = Members([
     field(c"value", 0, c"Alias for field number 0"),
     field(c"ok", 1, c"Alias for field number 1"),
 ]);
-static SELECTED_FIELDS: Table<[PyMemberDef; 3]> = Table([
+static SELECTED_FIELDS: Members<3> = Members([
     field(c"index", 0, c"Alias for field number 0"),
     field(c"value", 1, c"Alias for field number 1"),
     field(c"ok", 2, c"Alias for field number 2"),

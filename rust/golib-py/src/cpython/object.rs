@@ -101,6 +101,6 @@ unsafe extern "C" {
 /// # Safety
 /// The GIL is held; nobody else has the object.
 pub unsafe fn shrink_bytes(bytes: &mut *mut PyObject, n: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: nobody else has the object, as the caller says.
     unsafe { _PyBytes_Resize(bytes, n as pyo3::ffi::Py_ssize_t) };
 }

@@ -45,7 +45,7 @@ impl<T> Object<T> {
     /// # Safety
     /// Memory of that size, which nobody else has seen.
     #[inline(always)]
-    pub(crate) unsafe fn write_fields(object: Raw, fields: T) {
+    unsafe fn write_fields(object: Raw, fields: T) {
         // SAFETY: as the caller says.
         unsafe { ptr::write(&raw mut (*object.cast::<Object<T>>()).fields, fields) };
     }
@@ -108,6 +108,12 @@ pub(crate) trait Class: Sized + 'static {
 
     /// Gives up what may be part of a cycle. Runs Python code.
     fn clear(&self, _gil: Gil<'_>) {}
+
+    /// The last reference is gone: the finalizer has something to do, and may make another one.
+    #[inline(always)]
+    fn needs_finalizer(&self, _gil: Gil<'_>) -> bool {
+        false
+    }
 
     /// The last reference is gone, but the end itself may be put off: nobody may find the instance any more.
     #[inline(always)]
@@ -202,6 +208,11 @@ pub(super) unsafe extern "C-unwind" fn clear<T: Class>(slf: Raw) -> c_int {
 pub(super) unsafe extern "C-unwind" fn dealloc<T: Class>(slf: Raw) {
     // SAFETY: the last reference is gone.
     unsafe {
+        if this::<T>(slf).needs_finalizer(Gil::assume())
+            && ffi::PyObject_CallFinalizerFromDealloc(slf) < 0
+        {
+            return;
+        }
         if T::COLLECTED {
             ffi::PyObject_GC_UnTrack(slf.cast());
             T::leave(this(slf), Gil::assume());
@@ -319,6 +330,18 @@ impl<T: Class> TypeOf<'_, T> {
             let slf = ffi::PyType_GenericAlloc(self.0.as_raw().cast(), 0);
             let slf = New::made(slf)?;
             ptr::write(&raw mut (*slf.get().as_raw().cast::<Object<T>>()).fields, fields);
+            Ok(Fresh(slf, PhantomData))
+        }
+    }
+
+    /// A new instance that the collector does not know.
+    #[inline(always)]
+    pub(crate) fn make_bare(self, _gil: Gil<'_>, fields: T) -> Outcome<Fresh<T>> {
+        const { assert!(T::COLLECTED && !std::mem::needs_drop::<T>()) };
+        // SAFETY: new memory of an instance's size, whose header is written.
+        unsafe {
+            let slf = New::made(ffi::PyObject_GC_New::<PyObject>(self.0.as_raw().cast()).cast())?;
+            Object::write_fields(slf.get().as_raw(), fields);
             Ok(Fresh(slf, PhantomData))
         }
     }

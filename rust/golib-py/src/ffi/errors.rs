@@ -82,14 +82,3 @@ pub(crate) fn internal(gil: Gil<'_>, payload: Box<dyn Any + Send>) -> Raised {
 pub(crate) fn send_on_closed(gil: Gil<'_>) -> Raised {
     fail(gil, SEND_ON_CLOSED.object(), "send on closed channel")
 }
-
-/// Raises SystemError for a panic of the runtime.
-///
-/// # Safety
-/// The GIL is held.
-#[cold]
-#[inline(never)]
-pub(crate) unsafe fn panicked(payload: Box<dyn Any + Send>) {
-    // SAFETY: the caller holds the GIL.
-    let _ = internal(unsafe { Gil::assume() }, payload);
-}

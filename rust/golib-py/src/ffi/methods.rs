@@ -209,11 +209,6 @@ impl<T: 'static> Method<T> {
         Method(self.0, PhantomData)
     }
 
-    /// As CPython takes it.
-    pub(crate) const fn def(&self) -> PyMethodDef {
-        self.0
-    }
-
     /// Its table, as CPython takes it.
     pub(crate) const fn table<const N: usize>(methods: &'static Methods<T, N>) -> *mut PyMethodDef {
         methods.0.as_ptr().cast_mut().cast()

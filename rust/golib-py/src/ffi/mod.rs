@@ -12,7 +12,6 @@
 //!   arguments |
 //! | [`errors`] | exceptions: the classes of the Python layer, and how to raise them |
 //! | [`obj`] | values in structures of Rust's, and what lives as long as the process |
-//! | [`raw`] | for C's tables and callbacks: types and calls into the runtime without tokens |
 
 pub(crate) mod args;
 pub(crate) mod bytes;
@@ -24,7 +23,6 @@ pub(crate) mod methods;
 pub(crate) mod obj;
 pub(crate) mod pile;
 pub(crate) mod python;
-pub(crate) mod raw;
 pub(crate) mod refs;
 pub(crate) mod runtime;
 pub(crate) mod spec;

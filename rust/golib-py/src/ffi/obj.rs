@@ -16,17 +16,6 @@ use pyo3::ffi::{self, PyObject};
 /// A Python object as C sees it.
 pub(crate) type Raw = *mut PyObject;
 
-/// A new reference to `None`.
-#[inline]
-pub(crate) unsafe fn none() -> Raw {
-    // SAFETY: None lives forever; the GIL is held.
-    unsafe {
-        let none = ffi::Py_None();
-        ffi::Py_INCREF(none);
-        none
-    }
-}
-
 /// An owned reference.
 #[repr(transparent)]
 pub(crate) struct Obj(NonNull<PyObject>);
@@ -130,45 +119,5 @@ pub(crate) unsafe fn clear(slot: *mut Raw) {
     unsafe {
         let old = ptr::replace(slot, ptr::null_mut());
         ffi::Py_XDECREF(old);
-    }
-}
-
-/// Shows `object` to the collector, unless it is null.
-///
-/// # Safety
-/// Called from a `tp_traverse` with its own arguments.
-#[inline]
-pub(crate) unsafe fn visit(
-    object: Raw,
-    visit: ffi::visitproc,
-    arg: *mut std::os::raw::c_void,
-) -> i32 {
-    if object.is_null() {
-        return 0;
-    }
-    // SAFETY: the collector's own function, with what it wants.
-    unsafe { visit(object, arg) }
-}
-
-/// A `tp_traverse` of an instance of a heap type that refers to `objects`.
-///
-/// # Safety
-/// As [`visit`]; `slf` is the instance.
-#[inline]
-pub(crate) unsafe fn visit_all<const N: usize>(
-    slf: Raw,
-    objects: [Raw; N],
-    visitor: ffi::visitproc,
-    arg: *mut std::os::raw::c_void,
-) -> i32 {
-    // SAFETY: the instance is alive; those of heap types own a reference to their type.
-    unsafe {
-        let mut stop = visit(ffi::Py_TYPE(slf).cast(), visitor, arg);
-        for object in objects {
-            if stop == 0 {
-                stop = visit(object, visitor, arg);
-            }
-        }
-        stop
     }
 }

@@ -222,20 +222,30 @@ impl<T> Field<T> {
 }
 
 /// A value that is used where it is, with the GIL held.
-pub(crate) struct InPlace<T>(RefCell<T>);
+pub(crate) struct InPlace<T>(UnsafeCell<RefCell<T>>);
 
 // SAFETY: an Exclusive is needed for every access, and only one thread has one at a time.
 unsafe impl<T: Send> Sync for InPlace<T> {}
 
 impl<T> InPlace<T> {
     pub(crate) const fn new(value: T) -> InPlace<T> {
-        InPlace(RefCell::new(value))
+        InPlace(UnsafeCell::new(RefCell::new(value)))
     }
 
     /// Has `using` use the value. It runs no Python code, which could come here again.
     #[inline(always)]
     pub(crate) fn with<R>(&self, _x: Exclusive<'_>, using: impl FnOnce(&mut T) -> R) -> R {
-        using(&mut self.0.borrow_mut())
+        // SAFETY: only `renew` changes the cell itself, when nobody else is there.
+        using(&mut unsafe { &*self.0.get() }.borrow_mut())
+    }
+
+    /// Forgets the value, which somebody may have been using at a fork.
+    ///
+    /// # Safety
+    /// This is the forked child, and no other thread is there.
+    pub(crate) unsafe fn renew(&self, value: T) {
+        // SAFETY: nobody has a reference to the value: the child begins here.
+        unsafe { ptr::write(self.0.get(), RefCell::new(value)) };
     }
 }
 

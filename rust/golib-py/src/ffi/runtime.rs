@@ -31,6 +31,14 @@ impl Entry {
         Entry { record, _here: PhantomData }
     }
 
+    /// Of a function that C calls by no entry: a goroutine that waits keeps its M, since a frame of C is below it.
+    ///
+    /// # Safety
+    /// A thread state is attached to this OS thread.
+    pub(crate) unsafe fn of_c() -> Entry {
+        Entry { record: std::ptr::null(), _here: PhantomData }
+    }
+
     /// The token, until the next wait.
     #[inline(always)]
     pub(crate) fn gil(&self) -> Gil<'_> {

@@ -22,7 +22,7 @@ pub(crate) struct TypeSpec<T> {
     name: &'static CStr,
     flags: c_ulong,
     slots: Vec<PyType_Slot>,
-    members: [PyMemberDef; 2],
+    members: Vec<PyMemberDef>,
     vectorcall: Option<ffi::vectorcallfunc>,
     _of: PhantomData<T>,
 }
@@ -45,7 +45,7 @@ impl<T: Class> TypeSpec<T> {
             name,
             flags: ffi::Py_TPFLAGS_DEFAULT | collected,
             slots: Vec::new(),
-            members: [END_OF_MEMBERS; 2],
+            members: Vec::new(),
             vectorcall: None,
             _of: PhantomData,
         };
@@ -84,8 +84,8 @@ impl<T: Class> TypeSpec<T> {
         self.slot(ffi::Py_tp_getset, table.0.as_ptr().cast())
     }
 
-    /// An attribute that is the object in a slot at `offset` of the fields.
-    pub(crate) fn member(self, table: &'static Members) -> Self {
+    /// Attributes that are objects in slots of the fields.
+    pub(crate) fn member(self, table: &'static Members<2>) -> Self {
         self.slot(ffi::Py_tp_members, table.0.as_ptr().cast())
     }
 
@@ -96,6 +96,16 @@ impl<T: Class> TypeSpec<T> {
 
     pub(crate) fn next(self, next: &Next<T>) -> Self {
         self.slot(ffi::Py_tp_iternext, next.as_ptr())
+    }
+
+    /// Instances can be called, by the function in the [`Call`] at `offset` of the fields.
+    ///
+    /// # Safety
+    /// There is one.
+    pub(crate) unsafe fn callable(mut self, offset: usize) -> Self {
+        self.flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL;
+        self.members.push(offset_member::<T>(c"__vectorcalloffset__", offset));
+        self.slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *const c_void)
     }
 
     slots! {
@@ -175,6 +185,12 @@ impl<T: Class> TypeSpec<T> {
             // SAFETY: CPython calls slots with the GIL, and holds the instance.
             unsafe { answer(the::<F>()(Gil::assume(), this(slf))) }
         }
+        /// `__await__`.
+        awaits = Py_am_await:
+            [for<'a> Fn(Gil<'a>, &'a Object<T>) -> Outcome<New> + Copy] => |slf: Raw| -> Raw {
+            // SAFETY: CPython calls slots with the GIL, and holds the instance.
+            unsafe { answer(the::<F>()(Gil::assume(), this(slf))) }
+        }
         /// `__anext__`.
         anext = Py_am_anext:
             [for<'a> Fn(Gil<'a>, &'a Object<T>) -> Outcome<New> + Copy] => |slf: Raw| -> Raw {
@@ -204,26 +220,21 @@ impl<T: Class> TypeSpec<T> {
                 answer(the::<F>()(Gil::assume(), class, args))
             }
         }
-        let call: unsafe extern "C-unwind" fn(Raw, *const Raw, usize, Raw) -> Raw = call::<T, F>;
-        type Call = unsafe extern "C-unwind" fn(Raw, *const Raw, usize, Raw) -> Raw;
         // SAFETY: the ABIs differ in nothing but that this one may be unwound.
-        self.vectorcall = Some(unsafe { transmute::<Call, ffi::vectorcallfunc>(call) });
+        let call = unsafe { transmute::<Vectorcall, ffi::vectorcallfunc>(call::<T, F>) };
+        self.vectorcall = Some(call);
         self
     }
 
     /// Makes it, and keeps a reference to it in `cell`.
     pub(crate) fn make(mut self, gil: Gil<'_>, cell: &TypeCell<T>) -> Outcome<New> {
         if let Some(at) = T::WEAKLIST {
-            self.members[0] = PyMemberDef {
-                name: c"__weaklistoffset__".as_ptr(),
-                type_code: ffi::Py_T_PYSSIZET,
-                offset: (offset_of!(Object<T>, fields) + at) as Py_ssize_t,
-                flags: ffi::Py_READONLY,
-                doc: ptr::null(),
-            };
-            let members = self.members.as_ptr();
-            self.slots
-                .push(PyType_Slot { slot: ffi::Py_tp_members, pfunc: members.cast_mut().cast() });
+            self.members.push(offset_member::<T>(c"__weaklistoffset__", at));
+        }
+        if !self.members.is_empty() {
+            self.members.push(END_OF_MEMBERS);
+            let members = self.members.as_ptr().cast();
+            self = self.slot(ffi::Py_tp_members, members);
         }
         self.slots.push(PyType_Slot { slot: 0, pfunc: ptr::null_mut() });
         let mut spec = PyType_Spec {
@@ -245,16 +256,60 @@ impl<T: Class> TypeSpec<T> {
     }
 }
 
+/// Tells CPython where in an instance something is.
+fn offset_member<T>(name: &'static CStr, offset: usize) -> PyMemberDef {
+    PyMemberDef {
+        name: name.as_ptr(),
+        type_code: ffi::Py_T_PYSSIZET,
+        offset: (offset_of!(Object<T>, fields) + offset) as Py_ssize_t,
+        flags: ffi::Py_READONLY,
+        doc: ptr::null(),
+    }
+}
+
+/// The field with the function that calls of an instance go to.
+pub(crate) struct Call<T>(
+    #[allow(dead_code, reason = "CPython reads it")] ffi::vectorcallfunc,
+    PhantomData<fn(&T)>,
+);
+
+impl<T: Class> Call<T> {
+    pub(crate) fn by<F>(_function: F) -> Call<T>
+    where
+        F: for<'a> Fn(Gil<'a>, &'a Object<T>, Args<'a>) -> Outcome<New> + Copy,
+    {
+        unsafe extern "C-unwind" fn call<T: Class, F>(
+            slf: Raw,
+            args: *const Raw,
+            nargsf: usize,
+            kwnames: Raw,
+        ) -> Raw
+        where
+            F: for<'a> Fn(Gil<'a>, &'a Object<T>, Args<'a>) -> Outcome<New> + Copy,
+        {
+            // SAFETY: CPython calls with the GIL, and holds what it passes.
+            unsafe {
+                let args = Args::new(args, ffi::PyVectorcall_NARGS(nargsf), kwnames);
+                answer(the::<F>()(Gil::assume(), this(slf), args))
+            }
+        }
+        // SAFETY: the ABIs differ in nothing but that this one may be unwound.
+        Call(unsafe { transmute::<Vectorcall, ffi::vectorcallfunc>(call::<T, F>) }, PhantomData)
+    }
+}
+
+type Vectorcall = unsafe extern "C-unwind" fn(Raw, *const Raw, usize, Raw) -> Raw;
+
 const END_OF_MEMBERS: PyMemberDef =
     PyMemberDef { name: ptr::null(), type_code: 0, offset: 0, flags: 0, doc: ptr::null() };
 
 /// Attributes that are fields.
-pub(crate) struct Members([PyMemberDef; 2]);
+pub(crate) struct Members<const N: usize>(pub(crate) [PyMemberDef; N]);
 
 // SAFETY: written by nobody.
-unsafe impl Sync for Members {}
+unsafe impl<const N: usize> Sync for Members<N> {}
 
-impl Members {
+impl Members<2> {
     /// The attribute `name` is what the slot at `offset` of a `T` refers to; an empty one is an AttributeError.
     ///
     /// # Safety
@@ -263,7 +318,7 @@ impl Members {
         name: &'static CStr,
         offset: usize,
         doc: &'static CStr,
-    ) -> Members {
+    ) -> Members<2> {
         let member = PyMemberDef {
             name: name.as_ptr(),
             type_code: ffi::Py_T_OBJECT_EX,

@@ -1,6 +1,6 @@
 //! The functions that programs call: those of the scheduler.
 
-use pyo3::ffi::{self, PyMethodDef};
+use pyo3::ffi;
 
 use go_lib::runtime::embedder::{self, Wait, WaitError, WaitReason};
 
@@ -12,9 +12,8 @@ use crate::ffi::args::{integer_of, seconds_of, Args};
 use crate::ffi::class::Object;
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Entry, Gil};
-use crate::ffi::methods::{entry, Method, Module};
+use crate::ffi::methods::{entry, Method, Methods, Module};
 use crate::ffi::python::{none, size, type_error};
-use crate::ffi::raw::Table;
 use crate::ffi::refs::{New, Outcome, Raised};
 use crate::types::chan::ends;
 use crate::types::context::blocks;
@@ -106,21 +105,21 @@ fn gomaxprocs(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> 
 }
 
 /// The module's functions.
-pub(crate) static FUNCTIONS: Table<&[PyMethodDef]> = Table(&[
-    GO_AND_SPAWN.0.def(),
-    GO_AND_SPAWN.1.def(),
-    Method::parks(c"gosched", GOSCHED, GOSCHED_DOC).def(),
-    Method::parks(c"sleep", SLEEP, SLEEP_DOC).def(),
-    Method::<Module>::noargs(c"goexit", goexit, GOEXIT_DOC).def(),
-    Method::<Module>::noargs(c"num_goroutine", num_goroutine, NUM_GOROUTINE_DOC).def(),
-    Method::<Module>::keywords(c"gomaxprocs", gomaxprocs, GOMAXPROCS_DOC).def(),
-    ends::channel_function(CHANNEL_DOC).def(),
-    select::recv_function(RECV_DOC).def(),
-    select::send_function(SEND_DOC).def(),
-    Method::parks(c"select", select::SELECT, SELECT_DOC).def(),
-    TIMEOUT_AND_SHIELD.0.def(),
-    TIMEOUT_AND_SHIELD.1.def(),
-    PyMethodDef::zeroed(),
+pub(crate) static FUNCTIONS: Methods<Module, 14> = Methods([
+    GO_AND_SPAWN.0,
+    GO_AND_SPAWN.1,
+    Method::parks(c"gosched", GOSCHED, GOSCHED_DOC),
+    Method::parks(c"sleep", SLEEP, SLEEP_DOC),
+    Method::noargs(c"goexit", goexit, GOEXIT_DOC),
+    Method::noargs(c"num_goroutine", num_goroutine, NUM_GOROUTINE_DOC),
+    Method::keywords(c"gomaxprocs", gomaxprocs, GOMAXPROCS_DOC),
+    ends::channel_function(CHANNEL_DOC),
+    select::recv_function(RECV_DOC),
+    select::send_function(SEND_DOC),
+    Method::parks(c"select", select::SELECT, SELECT_DOC),
+    TIMEOUT_AND_SHIELD.0,
+    TIMEOUT_AND_SHIELD.1,
+    Method::END,
 ]);
 
 const GO_AND_SPAWN: (Method<Module>, Method<Module>) = goroutine::functions(GO_DOC, SPAWN_DOC);

@@ -28,7 +28,7 @@ use crate::ffi::errors;
 use crate::ffi::gil::Gil;
 use crate::ffi::methods::Method;
 use crate::ffi::python::{set_attribute, unicode};
-use crate::ffi::refs::{New, Outcome, Raised, Ref};
+use crate::ffi::refs::{Outcome, Raised, Ref};
 use crate::types::chan::{self, ends};
 use crate::types::{context, group, net, patch, select, sync, timer};
 
@@ -41,7 +41,7 @@ static DEFINITION: Definition = Definition(std::cell::UnsafeCell::new(PyModuleDe
     m_name: c"golib._golib".as_ptr(),
     m_doc: c"The compiled part of golib.".as_ptr(),
     m_size: -1,
-    m_methods: functions::FUNCTIONS.0.as_ptr().cast_mut(),
+    m_methods: Method::table(&functions::FUNCTIONS),
     m_slots: ptr::null_mut(),
     m_traverse: None,
     m_clear: None,
@@ -77,8 +77,7 @@ pub unsafe extern "C" fn PyInit__golib() -> *mut PyObject {
 fn fill(gil: Gil<'_>, module: Ref<'_>) -> Outcome<()> {
     let mut all = vec![
         (c"Chan", chan::init(gil)?),
-        // SAFETY: the token; a reference to it is kept.
-        (c"Goroutine", unsafe { New::made(goroutine::init())? }),
+        (c"Goroutine", goroutine::init(gil)?),
         (c"nil", chan::make_nil(gil)?),
         (c"Group", group::init(gil)?),
     ];
@@ -96,7 +95,7 @@ fn fill(gil: Gil<'_>, module: Ref<'_>) -> Outcome<()> {
     }
     add_functions(gil, module, Method::table(&runtime::FUNCTIONS))?;
     add_functions(gil, module, Method::table(&context::functions::FUNCTIONS))?;
-    add_functions(gil, module, patch::FUNCTIONS.0.as_ptr().cast_mut())?;
+    add_functions(gil, module, Method::table(&patch::FUNCTIONS))?;
     add_functions(gil, module, Method::table(&net::FUNCTIONS))?;
     servant::init(gil, module)?;
     // SAFETY: called once, before the first goroutine.

@@ -12,10 +12,10 @@
 use std::ptr;
 
 use go_lib::runtime::embedder;
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi;
 
 use super::child;
-use super::handle::{Goroutine, GoroutineObj, GOROUTINE};
+use super::handle::{Goroutine, GOROUTINE};
 use super::unread::{self, finalize};
 use crate::core::context::ambient;
 use crate::cpython::ThreadState;
@@ -123,7 +123,7 @@ fn strip<'g>(gil: Gil<'g>, g: &'g Object<Goroutine>) -> &'g Object<Goroutine> {
     if g.weaklist.is_in_use() {
         return replace(gil, g);
     }
-    g.clear(gil);
+    g.drop_references(gil);
     g.name.clear(gil);
     g
 }
@@ -149,13 +149,6 @@ fn replace<'g>(gil: Gil<'g>, g: &'g Object<Goroutine>) -> &'g Object<Goroutine> 
 
 /// A handle that nobody else knows, nor the collector: by 3 of the module. None: an exception is set.
 #[inline(always)]
-pub(super) fn bare_handle(_gil: Gil<'_>, fields: Goroutine) -> Option<New> {
-    // SAFETY: the type was made at import; new memory of the instance's size, whose header is written.
-    unsafe {
-        let handle = ffi::PyObject_GC_New::<PyObject>(GOROUTINE.get().cast());
-        if !handle.is_null() {
-            GoroutineObj::write_fields(handle, fields);
-        }
-        New::nullable(handle)
-    }
+pub(super) fn bare_handle(gil: Gil<'_>, fields: Goroutine) -> Option<New> {
+    Some(GOROUTINE.get(gil).ok()?.make_bare(gil, fields).ok()?.into_new())
 }

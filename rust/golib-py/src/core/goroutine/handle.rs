@@ -8,9 +8,9 @@ use std::ptr;
 use go_lib::runtime::embedder::{self, Event, GRef};
 
 use crate::core::context::entry::Holder;
-use crate::ffi::class::{this, Object, Weaklist};
+use crate::ffi::class::{this, Object, TypeCell, Weaklist};
 use crate::ffi::gil::Gil;
-use crate::ffi::obj::{Global, Raw};
+use crate::ffi::obj::Raw;
 use crate::ffi::refs::{release, Field, New, Slot};
 
 /// An instance of `golib.Goroutine`.
@@ -74,7 +74,7 @@ pub(crate) fn glance_at_name(g: GRef) -> (Raw, Raw) {
 const _: () = assert!(!std::mem::needs_drop::<Goroutine>());
 
 /// The type `golib.Goroutine`.
-pub(crate) static GOROUTINE: Global = Global::new();
+pub(crate) static GOROUTINE: TypeCell<Goroutine> = TypeCell::new();
 
 impl Goroutine {
     /// Of a goroutine that is not there yet.
@@ -135,7 +135,7 @@ impl Goroutine {
     }
 
     /// Drops what the handle refers to, but for its name. Runs Python code.
-    pub(super) fn clear(&self, gil: Gil<'_>) {
+    pub(super) fn drop_references(&self, gil: Gil<'_>) {
         for slot in [
             &self.function,
             &self.args,

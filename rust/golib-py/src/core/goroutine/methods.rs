@@ -1,8 +1,5 @@
 //! The handle's methods.
 
-use std::os::raw::{c_int, c_void};
-use std::ptr;
-
 use go_lib::runtime::embedder::{self, WaitReason};
 use pyo3::ffi;
 
@@ -15,16 +12,14 @@ use crate::core::context::cancel;
 use crate::core::waits;
 use crate::cpython::tstate;
 use crate::ffi::args::{wait_of, Args};
-use crate::ffi::class::{this, Object};
+use crate::ffi::class::Object;
 use crate::ffi::errors;
 use crate::ffi::gil::{Entry, Gil};
-use crate::ffi::methods::{answer, entry, Method, Methods};
-use crate::ffi::obj::Raw;
+use crate::ffi::methods::{entry, Method, Methods, Properties, Property};
 use crate::ffi::python::{
     boolean, call1, call2, class_name, is_error_of, is_str, none, runtime_error, text_of,
     type_error, unicode, unsigned,
 };
-use crate::ffi::raw::{self, Table};
 use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
 
 entry! { JOIN: golib_entry_join => join keywords(entry, g: Goroutine, args) {
@@ -144,7 +139,7 @@ fn origin(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
 }
 
 /// Its name, which is looked up when somebody asks first.
-fn name(gil: Gil<'_>, g: &Goroutine) -> Outcome<New> {
+fn name(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
     let x = gil.exclusive();
     if g.name.is_empty(x) {
         let function = g.function.get(gil);
@@ -155,21 +150,8 @@ fn name(gil: Gil<'_>, g: &Goroutine) -> Outcome<New> {
     g.name.get(gil).map_or_else(|| unicode(gil, "?"), Ok)
 }
 
-unsafe extern "C" fn get_id(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of Goroutine, with the GIL.
-    let (gil, g) = unsafe { (Gil::assume(), this::<Goroutine>(slf)) };
-    answer(unsigned(gil, g.g().goid()))
-}
-
-unsafe extern "C" fn get_name(slf: Raw, _: *mut c_void) -> Raw {
-    // SAFETY: a property of Goroutine, with the GIL.
-    answer(unsafe { name(Gil::assume(), this::<Goroutine>(slf)) })
-}
-
-unsafe extern "C" fn set_name(slf: Raw, name: Raw, _: *mut c_void) -> c_int {
-    // SAFETY: a property of Goroutine, with the GIL; null means deletion.
-    let set = unsafe { rename(Gil::assume(), this::<Goroutine>(slf), Ref::nullable(name)) };
-    set.map_or(-1, |()| 0)
+fn get_id(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
+    unsigned(gil, g.g().goid())
 }
 
 fn rename(gil: Gil<'_>, g: &Object<Goroutine>, name: Option<Ref<'_>>) -> Outcome<()> {
@@ -201,7 +183,7 @@ fn state_text(gil: Gil<'_>, g: &Goroutine) -> String {
     text
 }
 
-fn repr(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
+pub(super) fn repr(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
     let name = name(gil, g)?;
     let text = format!(
         "<goroutine {} [{}] {}>",
@@ -211,11 +193,6 @@ fn repr(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
     );
     name.release(gil);
     unicode(gil, &text)
-}
-
-pub(super) unsafe extern "C" fn repr_slot(slf: Raw) -> Raw {
-    // SAFETY: a slot of Goroutine, with the GIL.
-    answer(unsafe { repr(Gil::assume(), this::<Goroutine>(slf)) })
 }
 
 const JOIN_DOC: &std::ffi::CStr = c"join($self, timeout=None)
@@ -366,15 +343,13 @@ Its newest Python frame, or None.",
     Method::END,
 ]);
 
-pub(super) static PROPERTIES: Table<[ffi::PyGetSetDef; 3]> = Table([
-    raw::property(c"id", get_id, c"Its number: unique in the process, from 1."),
-    ffi::PyGetSetDef {
-        name: c"name".as_ptr(),
-        get: Some(get_name),
-        set: Some(set_name),
-        doc: c"Its name, that of its function unless spawn() or an assignment gave it another."
-            .as_ptr(),
-        closure: ptr::null_mut(),
-    },
-    raw::END_OF_PROPERTIES,
+pub(super) static PROPERTIES: Properties<Goroutine, 3> = Properties([
+    Property::new(c"id", get_id, c"Its number: unique in the process, from 1."),
+    Property::new(
+        c"name",
+        name,
+        c"Its name, that of its function unless spawn() or an assignment gave it another.",
+    )
+    .set_by(rename),
+    Property::END,
 ]);

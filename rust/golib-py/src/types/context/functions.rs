@@ -2,10 +2,6 @@
 
 use std::ffi::CStr;
 use std::mem::offset_of;
-use std::os::raw::{c_int, c_void};
-use std::ptr;
-
-use pyo3::ffi::{self, PyObject, Py_ssize_t};
 
 use super::class;
 use crate::core::context::node::{background, checked, todo, Context, Kind, Why, NO_DEADLINE};
@@ -13,15 +9,14 @@ use crate::core::context::{ambient, cancel, tree};
 use crate::core::goroutine::check_function;
 use crate::ffi::args::{deadline_after, NS};
 use crate::ffi::args::{seconds_of, Args};
-use crate::ffi::class::{this, Object};
+use crate::ffi::class::{Class, Object, TypeCell, Visitor};
 use crate::ffi::containers::{tuple, tuple_of};
 use crate::ffi::errors;
 use crate::ffi::gil::Gil;
-use crate::ffi::methods::{answer, Method, Methods, Module};
-use crate::ffi::obj::{self, Global, Raw};
+use crate::ffi::methods::{Method, Methods, Module};
 use crate::ffi::python::{boolean, is_exception, none, type_error};
-use crate::ffi::raw::{self, free_instance, instance, Container, Table};
-use crate::ffi::refs::{release, New, Outcome, Ref};
+use crate::ffi::refs::{release, Held, New, Outcome, Ref};
+use crate::ffi::spec::{Call, TypeSpec};
 
 /// A callable's action.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,39 +31,40 @@ enum Does {
 }
 
 /// A callable that `with_cancel`, `after_func` and their kin return.
-#[repr(C)]
-struct FunctionObj {
-    ob_base: PyObject,
-    vectorcall: ffi::vectorcallfunc,
+struct Function {
+    call: Call<Function>,
     /// The node that it is about.
-    ctx: Raw,
+    ctx: Held,
     does: Does,
 }
 
-static CANCEL_FUNC: Global = Global::new();
-static STOP_FUNC: Global = Global::new();
+static CANCEL_FUNC: TypeCell<Function> = TypeCell::new();
+static STOP_FUNC: TypeCell<Function> = TypeCell::new();
+
+impl Class for Function {
+    const COLLECTED: bool = true;
+
+    fn visit(&self, visitor: &mut Visitor) {
+        visitor.held(&self.ctx);
+    }
+
+    fn end(slf: &Object<Self>, gil: Gil<'_>) {
+        // SAFETY: the callable is being freed.
+        unsafe { slf.ctx.end(gil) };
+    }
+}
 
 /// A callable about `ctx`.
 fn make_function(gil: Gil<'_>, ctx: Ref<'_>, does: Does) -> Outcome<New> {
     let class = if does == Does::Stop { &STOP_FUNC } else { &CANCEL_FUNC };
-    // SAFETY: a type with instances of FunctionObj; a fresh one is zeroed.
-    unsafe {
-        let slf = New::made(ffi::PyType_GenericAlloc(class.get().cast(), 0))?;
-        let f = instance::<FunctionObj>(slf.get().as_raw());
-        (*f).vectorcall = call;
-        (*f).ctx = ctx.own(gil).give();
-        (*f).does = does;
-        Ok(slf)
-    }
+    let fields = Function { call: Call::by(call), ctx: Held::new(ctx.own(gil)), does };
+    // SAFETY: without memory for it this is the field's end.
+    let made = class.get(gil)?.make_or(gil, fields, |f| unsafe { f.ctx.end(gil) });
+    Ok(made?.into_new())
 }
 
-unsafe extern "C" fn call(slf: Raw, args: *const Raw, nargsf: usize, kwnames: Raw) -> Raw {
-    // SAFETY: the vectorcall protocol; the callable holds its context, and its caller the callable.
-    unsafe {
-        let f = instance::<FunctionObj>(slf);
-        let args = Args::new(args, ffi::PyVectorcall_NARGS(nargsf), kwnames);
-        answer(do_it(Gil::assume(), this((*f).ctx), (*f).does, args))
-    }
+fn call(gil: Gil<'_>, function: &Object<Function>, args: Args<'_>) -> Outcome<New> {
+    do_it(gil, checked(gil, function.ctx.get())?, function.does, args)
 }
 
 /// The callable's action.
@@ -96,21 +92,6 @@ fn cause_of<'a>(gil: Gil<'_>, given: Option<Ref<'a>>) -> Outcome<Option<Ref<'a>>
             Err(errors::fail(gil, type_error(), "cause must be an exception or None"))
         }
         given => Ok(given),
-    }
-}
-
-unsafe extern "C" fn traverse(slf: Raw, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
-    // SAFETY: a tp_traverse.
-    unsafe { obj::visit_all(slf, [(*instance::<FunctionObj>(slf)).ctx], visit, arg) }
-}
-
-impl Container for FunctionObj {
-    unsafe extern "C-unwind" fn free(slf: Raw) {
-        // SAFETY: the last reference is gone, and the collector does not know the instance.
-        unsafe {
-            obj::clear(&raw mut (*instance::<FunctionObj>(slf)).ctx);
-            free_instance(slf);
-        }
     }
 }
 
@@ -226,50 +207,21 @@ pub(crate) static FUNCTIONS: Methods<Module, 12> = Methods([
     Method::END,
 ]);
 
-static MEMBERS: Table<[ffi::PyMemberDef; 2]> = Table([
-    ffi::PyMemberDef {
-        name: c"__vectorcalloffset__".as_ptr(),
-        type_code: ffi::Py_T_PYSSIZET,
-        offset: offset_of!(FunctionObj, vectorcall) as Py_ssize_t,
-        flags: ffi::Py_READONLY,
-        doc: ptr::null(),
-    },
-    ffi::PyMemberDef { name: ptr::null(), type_code: 0, offset: 0, flags: 0, doc: ptr::null() },
-]);
-
 /// Makes the callables' types. Called once.
 pub(super) fn init(gil: Gil<'_>) -> Outcome<[(&'static CStr, New); 2]> {
-    for (global, name, doc) in [
-        (
-            &CANCEL_FUNC,
-            c"golib.context.CancelFunc",
-            c"The handles that cancel a context. May be called again.",
-        ),
-        (
-            &STOP_FUNC,
-            c"golib.context.StopFunc",
-            c"What after_func() returns: True if it has kept the function from being called.",
-        ),
-    ] {
-        let mut slots = vec![
-            raw::slot(ffi::Py_tp_doc, doc.as_ptr().cast()),
-            raw::slot(ffi::Py_tp_dealloc, raw::dealloc::<FunctionObj> as *const c_void),
-            raw::slot(ffi::Py_tp_traverse, traverse as *const c_void),
-            raw::slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *const c_void),
-            raw::slot(ffi::Py_tp_members, MEMBERS.0.as_ptr().cast()),
-        ];
-        let flags = ffi::Py_TPFLAGS_HAVE_GC
-            | ffi::Py_TPFLAGS_HAVE_VECTORCALL
-            | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
-        // SAFETY: the slots are those of FunctionObj.
-        let class = unsafe { New::made(raw::make_type::<FunctionObj>(name, flags, &mut slots))? };
-        global.set(class.give());
-    }
-    let [cancel, stop] = [&CANCEL_FUNC, &STOP_FUNC].map(|class| {
-        // SAFETY: set above.
-        unsafe { Ref::borrowed(class.get()) }.own(gil)
-    });
-    Ok([(c"CancelFunc", cancel), (c"StopFunc", stop)])
+    let make = |name, doc, cell| {
+        let spec = TypeSpec::new(name, doc).without_constructor();
+        // SAFETY: the field is there.
+        unsafe { spec.callable(offset_of!(Function, call)) }.make(gil, cell)
+    };
+    let (cancel, stop) = (c"golib.context.CancelFunc", c"golib.context.StopFunc");
+    let cancel_doc = c"The handles that cancel a context. May be called again.";
+    let stop_doc =
+        c"What after_func() returns: True if it has kept the function from being called.";
+    Ok([
+        (c"CancelFunc", make(cancel, cancel_doc, &CANCEL_FUNC)?),
+        (c"StopFunc", make(stop, stop_doc, &STOP_FUNC)?),
+    ])
 }
 
 const BACKGROUND_DOC: &CStr = c"background($module, /)

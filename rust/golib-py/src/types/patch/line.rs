@@ -28,7 +28,6 @@
 //!
 //! Go: runtime/sema.go, and the starving mode of sync.Mutex
 
-use std::cell::UnsafeCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::os::raw::{c_int, c_void};
@@ -40,8 +39,8 @@ use go_lib::runtime::embedder::{self, nanotime, Event, Wait, WaitError, WaitReas
 use super::waits::deadline;
 use crate::core::waits;
 use crate::cpython::patch::{Lines, Waiting};
-use crate::ffi::gil::Gil;
-use crate::ffi::raw::{guard, guard_wait, Record};
+use crate::ffi::gil::{guard, Entry, Exclusive, Gil, Record};
+use crate::ffi::refs::{Field, InPlace, Outcome};
 
 /// How long the first in line is passed over.
 const PATIENCE_NS: i64 = 1_000_000;
@@ -63,20 +62,30 @@ enum Place {
     TakenBack,
 }
 
+/// A waiter, or null.
+type Link = *const Waiter;
+
 struct Waiter {
     event: Event,
     address: usize,
     since_ns: i64,
-    place: Place,
-    prev: *mut Waiter,
-    next: *mut Waiter,
+    place: Field<Place>,
+    prev: Field<Link>,
+    next: Field<Link>,
 }
 
 struct Queue {
-    first: *mut Waiter,
-    last: *mut Waiter,
+    first: Link,
+    last: Link,
     /// The object is kept for one that has been woken.
     is_kept: bool,
+}
+
+// SAFETY: by 3 the waiters are there for whoever has the GIL.
+unsafe impl Send for Queue {}
+
+impl Queue {
+    const EMPTY: Queue = Queue { first: ptr::null(), last: ptr::null(), is_kept: false };
 }
 
 #[derive(Default)]
@@ -101,12 +110,7 @@ impl Hasher for AddressHasher {
 
 type Queues = HashMap<usize, Queue, BuildHasherDefault<AddressHasher>>;
 
-struct Table(UnsafeCell<Option<Queues>>);
-
-// SAFETY: by 1.
-unsafe impl Sync for Table {}
-
-static TABLE: Table = Table(UnsafeCell::new(None));
+static TABLE: InPlace<Option<Queues>> = InPlace::new(None);
 
 /// How many addresses have an entry: 0 in the common case, in which nobody need be woken. Written under the GIL.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -115,17 +119,25 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 pub(super) static LINES: Lines =
     Lines { wait, wake: wake_first, is_kept, empty, count: COUNT.as_ptr() };
 
-/// The queues.
-///
-/// # Safety
-/// By 1. The reference is not kept over anything that gives the GIL up, or calls into this file.
-unsafe fn queues() -> &'static mut Queues {
-    // SAFETY: by 1 nobody else has the table; no other reference to it is in use.
-    unsafe { (*TABLE.0.get()).get_or_insert_with(Queues::default) }
+/// Has the queues changed, and counts them.
+fn change<R>(x: Exclusive<'_>, using: impl FnOnce(&mut Queues) -> R) -> R {
+    TABLE.with(x, |table| {
+        let queues = table.get_or_insert_with(Queues::default);
+        let result = using(queues);
+        COUNT.store(queues.len(), Ordering::Relaxed);
+        result
+    })
 }
 
-fn count(queues: &Queues) {
-    COUNT.store(queues.len(), Ordering::Relaxed);
+/// Looks at the queue for `address`, if there is one.
+fn look<R>(x: Exclusive<'_>, address: usize, using: impl FnOnce(&mut Queue) -> R) -> Option<R> {
+    TABLE.with(x, |table| table.as_mut()?.get_mut(&address).map(using))
+}
+
+/// The waiter behind a link of a queue's.
+fn waiter(_x: Exclusive<'_>, link: Link) -> Option<&Waiter> {
+    // SAFETY: by 3 it is there as long as it is in the queue, which nobody else changes.
+    unsafe { link.as_ref() }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -140,123 +152,108 @@ impl Waiter {
             event: Event::new(),
             address,
             since_ns: nanotime(),
-            place: Place::Out,
-            prev: ptr::null_mut(),
-            next: ptr::null_mut(),
+            place: Field::new(Place::Out),
+            prev: Field::new(ptr::null()),
+            next: Field::new(ptr::null()),
         }
     }
 
-    /// Lines up. Its event is new.
-    unsafe fn enqueue(me: *mut Waiter, at: At) {
-        // SAFETY: by 1 and 3.
-        unsafe {
-            let queues = queues();
-            let empty = Queue { first: ptr::null_mut(), last: ptr::null_mut(), is_kept: false };
-            let q = queues.entry((*me).address).or_insert(empty);
-            (*me).place = Place::InLine;
-            ((*me).prev, (*me).next) = match at {
-                At::First => (ptr::null_mut(), q.first),
-                At::Last => (q.last, ptr::null_mut()),
+    /// Lines up. Its event is not set.
+    fn enqueue(&self, x: Exclusive<'_>, at: At) {
+        self.place.set(x, Place::InLine);
+        change(x, |queues| {
+            let q = queues.entry(self.address).or_insert(Queue::EMPTY);
+            let (prev, next) = match at {
+                At::First => (ptr::null(), q.first),
+                At::Last => (q.last, ptr::null()),
             };
-            *(*me).next.as_mut().map_or(&mut q.last, |next| &mut next.prev) = me;
-            *(*me).prev.as_mut().map_or(&mut q.first, |prev| &mut prev.next) = me;
-            count(queues);
-        }
+            self.prev.set(x, prev);
+            self.next.set(x, next);
+            link(x, q, prev, self, next, self);
+        });
     }
 
     /// Leaves the line, in which it is.
-    unsafe fn dequeue(me: *mut Waiter) {
-        // SAFETY: by 1 and 3.
-        unsafe {
-            let queues = queues();
-            if let Some(q) = queues.get_mut(&(*me).address) {
-                *(*me).next.as_mut().map_or(&mut q.last, |next| &mut next.prev) = (*me).prev;
-                *(*me).prev.as_mut().map_or(&mut q.first, |prev| &mut prev.next) = (*me).next;
-            }
-            (*me).place = Place::Out;
-            forget_if_unused((*me).address);
-        }
+    fn dequeue(&self, x: Exclusive<'_>) {
+        let (prev, next) = (self.prev.get(x), self.next.get(x));
+        look(x, self.address, |q| link(x, q, prev, next, next, prev));
+        self.place.set(x, Place::Out);
+        forget_if_unused(x, self.address);
     }
 
     /// Is first in line again, after a turn that came to nothing.
-    unsafe fn enqueue_again(me: *mut Waiter) {
-        // SAFETY: the event has been set by somebody who is done with it: by 1.
-        unsafe {
-            (*me).event = Event::new();
-            Waiter::enqueue(me, At::First);
-        }
+    fn enqueue_again(&self, x: Exclusive<'_>) {
+        // By 1 whoever has set it is done with it.
+        self.event.reset();
+        self.enqueue(x, At::First);
     }
 
     /// Does not want it any more: by 2 the turn that it may have goes to the next.
-    unsafe fn give_up(me: *mut Waiter) {
-        // SAFETY: by 1.
-        unsafe {
-            match (*me).place {
-                Place::InLine => Waiter::dequeue(me),
-                Place::Turn => {
-                    unkeep((*me).address);
-                    (*me).place = Place::Out;
-                    wake((*me).address);
-                }
-                Place::Out | Place::TakenBack => {}
+    fn give_up(&self, gil: Gil<'_>) {
+        let x = gil.exclusive();
+        match self.place.get(x) {
+            Place::InLine => self.dequeue(x),
+            Place::Turn => {
+                unkeep(x, self.address);
+                self.place.set(x, Place::Out);
+                wake(gil, self.address);
             }
+            Place::Out | Place::TakenBack => {}
         }
+    }
+
+    /// It was dequeued: has it look at its `place`.
+    fn set(&self, gil: Gil<'_>, place: Place) {
+        self.place.set(gil.exclusive(), place);
+        let _ = guard(gil, || self.event.set());
+    }
+}
+
+/// Has `after` follow `prev`, and `before` go before `next`; where there is none, they are the queue's ends.
+fn link(x: Exclusive<'_>, q: &mut Queue, prev: Link, after: Link, next: Link, before: Link) {
+    match waiter(x, prev) {
+        Some(prev) => prev.next.set(x, after),
+        None => q.first = after,
+    }
+    match waiter(x, next) {
+        Some(next) => next.prev.set(x, before),
+        None => q.last = before,
     }
 }
 
 /// By 4.
-unsafe fn forget_if_unused(address: usize) {
-    // SAFETY: by 1.
-    let queues = unsafe { queues() };
-    if queues.get(&address).is_some_and(|q| q.first.is_null() && !q.is_kept) {
-        queues.remove(&address);
-        count(queues);
+fn forget_if_unused(x: Exclusive<'_>, address: usize) {
+    if look(x, address, |q| q.first.is_null() && !q.is_kept) == Some(true) {
+        change(x, |queues| queues.remove(&address));
     }
 }
 
-unsafe fn unkeep(address: usize) {
-    // SAFETY: by 1.
-    unsafe {
-        if let Some(q) = queues().get_mut(&address) {
-            q.is_kept = false;
-            forget_if_unused(address);
-        }
-    }
+fn unkeep(x: Exclusive<'_>, address: usize) {
+    look(x, address, |q| q.is_kept = false);
+    forget_if_unused(x, address);
 }
 
 /// The first in line for `address` has its turn.
-unsafe fn wake(address: usize) {
-    // SAFETY: by 1; by 3 the waiter is there until it has the GIL.
-    unsafe {
-        let Some(q) = queues().get_mut(&address) else { return };
-        let first = q.first;
-        if first.is_null() {
-            return;
-        }
-        q.is_kept = nanotime() - (*first).since_ns >= PATIENCE_NS;
-        Waiter::dequeue(first);
-        (*first).place = Place::Turn;
-        let _ = guard(|| (*first).event.set());
-    }
+fn wake(gil: Gil<'_>, address: usize) {
+    let x = gil.exclusive();
+    let Some(first) = look(x, address, |q| waiter(x, q.first)).flatten() else { return };
+    let is_kept = nanotime() - first.since_ns >= PATIENCE_NS;
+    look(x, address, |q| q.is_kept = is_kept);
+    first.dequeue(x);
+    first.set(gil, Place::Turn);
 }
 
 /// The object at `address` may be had: wakes the goroutine that is first in line for it.
-///
-/// # Safety
-/// The GIL is held.
 unsafe extern "C" fn wake_first(address: *const c_void) {
-    // SAFETY: C calls it with the GIL, and no reference to the table is in use.
-    unsafe { wake(address as usize) }
+    // SAFETY: C calls it with the GIL.
+    wake(unsafe { Gil::assume() }, address as usize);
 }
 
 /// 1: the object at `address` is kept for a goroutine that has waited for long; others line up.
-///
-/// # Safety
-/// The GIL is held.
 unsafe extern "C" fn is_kept(address: *const c_void) -> c_int {
-    // SAFETY: C calls it with the GIL; the reference ends with this function.
-    let queues = unsafe { queues() };
-    c_int::from(queues.get(&(address as usize)).is_some_and(|q| q.is_kept))
+    // SAFETY: C calls it with the GIL.
+    let x = unsafe { Gil::assume() }.exclusive();
+    c_int::from(look(x, address as usize, |q| q.is_kept) == Some(true))
 }
 
 fn reason_of(how: &Waiting) -> WaitReason {
@@ -269,121 +266,106 @@ fn reason_of(how: &Waiting) -> WaitReason {
 
 /// Waits for the object at `address`, which a goroutine could not have right now. What the attempt returned that was not 0;
 /// 0 after `until_ns`; -1 with an exception set; 2 if the patch was taken back meanwhile.
-///
-/// # Safety
-/// Called in a goroutine with the GIL held, `record` is that of its entry.
 unsafe extern "C-unwind" fn wait(
     address: *const c_void,
     how: *const Waiting,
     record: Record,
 ) -> c_int {
-    // SAFETY: the GIL is held; `how` and the record are the caller's, and outlive the wait.
-    unsafe {
-        let mut waiter = Waiter::new(address as usize);
-        let mut was_interrupted = false;
-        Waiter::enqueue(&raw mut waiter, At::Last);
-        let result = stand(&raw mut waiter, &*how, &mut was_interrupted, record);
-        if was_interrupted && result != FAILED {
-            // It is for the next wait.
-            embedder::current_or_thread().interrupt();
-        }
-        result
+    // SAFETY: C calls it in a goroutine with the GIL, and with what its own entry pushed; `how` outlives the wait.
+    let (mut entry, how) = unsafe { (Entry::new(record), &*how) };
+    let waiter = Waiter::new(address as usize);
+    let mut was_interrupted = false;
+    waiter.enqueue(entry.gil().exclusive(), At::Last);
+    let result = stand(&mut entry, &waiter, how, &mut was_interrupted);
+    if was_interrupted && result != FAILED {
+        // It is for the next wait.
+        embedder::current_or_thread().interrupt();
     }
+    result
 }
 
 /// See [`wait`]. `was_interrupted` tells of an interrupt that this wait has swallowed.
-unsafe fn stand(
-    me: *mut Waiter,
-    how: &Waiting,
-    was_interrupted: &mut bool,
-    record: Record,
-) -> c_int {
+fn stand(entry: &mut Entry, me: &Waiter, how: &Waiting, was_interrupted: &mut bool) -> c_int {
     let until = deadline(how.until_ns).map_or(Wait::Block, Wait::Until);
     loop {
-        // SAFETY: by 1 and 3.
-        unsafe {
-            let outcome = guard_wait(record, || (*me).event.wait(until, reason_of(how)));
-            *was_interrupted |= matches!(outcome, Some(Err(WaitError::Interrupted)));
-            if (*me).place == Place::TakenBack {
-                return TAKEN_BACK;
+        let outcome = entry.wait(|| me.event.wait(until, reason_of(how)));
+        *was_interrupted |= matches!(outcome, Ok(Err(WaitError::Interrupted)));
+        let gil = entry.gil();
+        let x = gil.exclusive();
+        if me.place.get(x) == Place::TakenBack {
+            return TAKEN_BACK;
+        }
+        if me.place.get(x) == Place::Turn {
+            unkeep(x, me.address);
+            me.place.set(x, Place::Out);
+            // By 2, whatever else has happened. SAFETY: the function takes this argument, with the GIL.
+            let got = unsafe { (how.attempt)(how.argument) };
+            if got != 0 {
+                return got;
             }
-            if (*me).place == Place::Turn {
-                unkeep((*me).address);
-                (*me).place = Place::Out;
-                // By 2, whatever else has happened.
-                let got = (how.attempt)(how.argument);
-                if got != 0 {
-                    return got;
-                }
-            }
-            if let Some(result) = go_on(me, how, outcome, was_interrupted) {
-                Waiter::give_up(me);
-                return result;
-            }
-            if (*me).place == Place::Out {
-                Waiter::enqueue_again(me);
-            }
+        }
+        if let Some(result) = go_on(gil, me, how, outcome, was_interrupted) {
+            me.give_up(gil);
+            return result;
+        }
+        if me.place.get(x) == Place::Out {
+            me.enqueue_again(x);
         }
     }
 }
 
 /// After a wait that did not get the object: what to return, None to wait again.
-unsafe fn go_on(
-    me: *mut Waiter,
+fn go_on(
+    gil: Gil<'_>,
+    me: &Waiter,
     how: &Waiting,
-    outcome: Option<Result<(), WaitError>>,
+    outcome: Outcome<Result<(), WaitError>>,
     was_interrupted: &mut bool,
 ) -> Option<c_int> {
-    // SAFETY: by 1 and 3.
-    unsafe {
-        match outcome {
-            Some(Ok(())) => None,
-            Some(Err(WaitError::Interrupted)) if how.takes_back != 0 => {
-                embedder::take_interrupt();
-                None
-            }
-            Some(Err(WaitError::Interrupted)) => {
-                // Keeps its place while signal handlers run, which may give it its turn.
-                if (*me).place == Place::Out {
-                    Waiter::enqueue_again(me);
-                }
-                *was_interrupted = false;
-                waits::interrupted(Gil::assume()).err().map(|_| FAILED)
-            }
-            Some(Err(WaitError::Timeout | WaitError::WouldBlock)) => Some(TIMED_OUT),
-            Some(Err(WaitError::Deadlock)) => {
-                Waiter::give_up(me);
-                let _ = waits::deadlocked(Gil::assume());
-                Some(FAILED)
-            }
-            None => Some(FAILED),
+    match outcome {
+        Ok(Ok(())) => None,
+        Ok(Err(WaitError::Interrupted)) if how.takes_back != 0 => {
+            embedder::take_interrupt();
+            None
         }
+        Ok(Err(WaitError::Interrupted)) => {
+            // Keeps its place while signal handlers run, which may give it its turn.
+            if me.place.get(gil.exclusive()) == Place::Out {
+                me.enqueue_again(gil.exclusive());
+            }
+            *was_interrupted = false;
+            waits::interrupted(gil).err().map(|_| FAILED)
+        }
+        Ok(Err(WaitError::Timeout | WaitError::WouldBlock)) => Some(TIMED_OUT),
+        Ok(Err(WaitError::Deadlock)) => {
+            me.give_up(gil);
+            let _ = waits::deadlocked(gil);
+            Some(FAILED)
+        }
+        Err(_) => Some(FAILED),
     }
 }
 
 /// Nobody waits here any more: those who do finish by the original functions. The patch has been taken back.
-///
-/// # Safety
-/// The GIL is held.
 unsafe extern "C" fn empty() {
-    // SAFETY: by 1; each waiter is there until it has the GIL.
-    unsafe {
-        let addresses: Vec<usize> = queues().keys().copied().collect();
-        for address in addresses {
-            while let Some(first) = queues().get(&address).map(|q| q.first).filter(|w| !w.is_null())
-            {
-                Waiter::dequeue(first);
-                (*first).place = Place::TakenBack;
-                let _ = guard(|| (*first).event.set());
-            }
+    // SAFETY: C calls it with the GIL.
+    let gil = unsafe { Gil::assume() };
+    let x = gil.exclusive();
+    let addresses: Vec<usize> = change(x, |queues| queues.keys().copied().collect());
+    for address in addresses {
+        while let Some(first) = look(x, address, |q| waiter(x, q.first)).flatten() {
+            first.dequeue(x);
+            first.set(gil, Place::TakenBack);
         }
     }
 }
 
 /// In a forked child: nobody of the parent's waits there.
-pub(super) fn after_fork() {
+///
+/// # Safety
+/// Called by the child's only thread.
+pub(super) unsafe fn after_fork() {
     COUNT.store(0, Ordering::Relaxed);
-    // The table may have been in use at the fork: it is forgotten, not freed.
-    // SAFETY: the child's only thread has it.
-    unsafe { ptr::write(TABLE.0.get(), None) };
+    // SAFETY: no other thread is there.
+    unsafe { TABLE.renew(None) };
 }

@@ -1,13 +1,11 @@
 //! Goroutines that wait for an address: of a lock, a queue, a direction of a descriptor.
 //!
 //! # Invariants
-//! 1. All of it is used with the main interpreter's GIL held, and nothing that may give the GIL up runs while the table is
-//!    borrowed.
+//! 1. All of it is used with the main interpreter's GIL held.
 //! 2. A waiter lies on its goroutine's stack. The waker takes it out of the table first; a waiter that leaves
 //!    otherwise takes itself out before its frame ends.
 //! 3. A waiter that was woken but leaves for another reason wakes the next one: no wake-up is lost.
 
-use std::cell::UnsafeCell;
 use std::collections::{HashMap, VecDeque};
 use std::os::raw::{c_int, c_void};
 use std::ptr;
@@ -16,7 +14,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use go_lib::runtime::embedder::{self, Event, Wait, WaitError, WaitReason};
 
 use super::waits::{deadline, outcome, RAISED, TIMED_OUT, WOKEN};
-use crate::ffi::raw::{guard, guard_wait, Record};
+use crate::ffi::gil::{guard, Entry, Exclusive, Gil, Record};
+use crate::ffi::refs::InPlace;
 
 /// How many wait: 0 spares those who would wake a look.
 pub(super) static COUNT: AtomicI64 = AtomicI64::new(0);
@@ -25,25 +24,26 @@ pub(super) static COUNT: AtomicI64 = AtomicI64::new(0);
 const AT_FRONT: c_int = 1;
 const NOT_LEFT: c_int = 2;
 
-type Queues = HashMap<usize, VecDeque<*const Event>>;
+type Queues = HashMap<usize, VecDeque<Waiting>>;
 
-struct Lot(UnsafeCell<Option<Queues>>);
-// SAFETY: by 1.
-unsafe impl Sync for Lot {}
+/// The event of one who waits.
+#[derive(Clone, Copy)]
+struct Waiting(*const Event);
+// SAFETY: the event may be set by anybody, and by 2 it is there.
+unsafe impl Send for Waiting {}
 
-static LOT: Lot = Lot(UnsafeCell::new(None));
+static LOT: InPlace<Option<Queues>> = InPlace::new(None);
 
 /// Uses the table.
-fn with<R>(use_it: impl FnOnce(&mut Queues) -> R) -> R {
-    // SAFETY: by 1 nobody else has it.
-    use_it(unsafe { (*LOT.0.get()).get_or_insert_with(HashMap::new) })
+fn with<R>(x: Exclusive<'_>, using: impl FnOnce(&mut Queues) -> R) -> R {
+    LOT.with(x, |lot| using(lot.get_or_insert_with(HashMap::new)))
 }
 
 /// Takes a waiter out; false: somebody has woken it.
-fn take_out(address: usize, event: *const Event) -> bool {
-    with(|queues| {
+fn take_out(x: Exclusive<'_>, address: usize, event: *const Event) -> bool {
+    with(x, |queues| {
         let Some(queue) = queues.get_mut(&address) else { return false };
-        let Some(at) = queue.iter().position(|&e| ptr::eq(e, event)) else { return false };
+        let Some(at) = queue.iter().position(|e| ptr::eq(e.0, event)) else { return false };
         queue.remove(at);
         if queue.is_empty() {
             queues.remove(&address);
@@ -54,8 +54,8 @@ fn take_out(address: usize, event: *const Event) -> bool {
 }
 
 /// The first waiter, taken out.
-fn first(address: usize) -> Option<*const Event> {
-    with(|queues| {
+fn first(x: Exclusive<'_>, address: usize) -> Option<Waiting> {
+    with(x, |queues| {
         let queue = queues.get_mut(&address)?;
         let event = queue.pop_front();
         if queue.is_empty() {
@@ -76,22 +76,21 @@ fn reason_of(number: c_int) -> WaitReason {
 }
 
 /// Waits until `event` is set. An interrupt of a wait that is not left is pending again afterwards.
-unsafe fn sit(event: &Event, wait: Wait, reason: WaitReason, ways: c_int, record: Record) -> c_int {
+fn sit(entry: &mut Entry, event: &Event, wait: Wait, reason: WaitReason, ways: c_int) -> c_int {
     let mut postponed = false;
     let result = loop {
-        match guard_wait(record, || event.wait(wait, reason)) {
-            Some(Ok(())) => break WOKEN,
-            Some(Err(WaitError::Interrupted)) if ways & NOT_LEFT != 0 => {
+        match entry.wait(|| event.wait(wait, reason)) {
+            Ok(Ok(())) => break WOKEN,
+            Ok(Err(WaitError::Interrupted)) if ways & NOT_LEFT != 0 => {
                 embedder::take_interrupt();
                 postponed = true;
             }
-            Some(Err(error)) => {
-                // SAFETY: the GIL is held; that wait is over.
-                if let Some(outcome) = unsafe { outcome(error) } {
+            Ok(Err(error)) => {
+                if let Some(outcome) = outcome(entry.gil(), error) {
                     break outcome;
                 }
             }
-            None => break RAISED,
+            Err(_) => break RAISED,
         }
     };
     if postponed {
@@ -107,44 +106,58 @@ pub(super) unsafe extern "C-unwind" fn wait(
     ways: c_int,
     record: Record,
 ) -> c_int {
+    // SAFETY: C calls it with the GIL, and with what its own entry pushed.
+    let mut entry = unsafe { Entry::new(record) };
     let key = address as usize;
     let event = Event::new();
-    with(|queues| {
+    with(entry.gil().exclusive(), |queues| {
         let queue = queues.entry(key).or_default();
         if ways & AT_FRONT != 0 {
-            queue.push_front(&event);
+            queue.push_front(Waiting(&event));
         } else {
-            queue.push_back(&event);
+            queue.push_back(Waiting(&event));
         }
     });
     COUNT.fetch_add(1, Ordering::Relaxed);
     let until = deadline(until_ns).map_or(Wait::Block, Wait::Until);
-    // SAFETY: the GIL is held.
-    let result = unsafe { sit(&event, until, reason_of(reason), ways, record) };
-    if result == WOKEN || take_out(key, &event) {
+    let result = sit(&mut entry, &event, until, reason_of(reason), ways);
+    if result == WOKEN || take_out(entry.gil().exclusive(), key, &event) {
         return result;
     }
     // Woken at the same time.
     if result == TIMED_OUT {
         return WOKEN;
     }
-    // SAFETY: by 3; the GIL is held.
-    unsafe { wake(address, 1) };
+    // By 3.
+    wake_one(entry.gil(), key);
     result
 }
 
+/// False: nobody waits there.
+fn wake_one(gil: Gil<'_>, address: usize) -> bool {
+    let Some(waiting) = first(gil.exclusive(), address) else { return false };
+    // SAFETY: by 2 its frame stands until its goroutine has the GIL.
+    let event = unsafe { &*waiting.0 };
+    let _ = guard(gil, || event.set());
+    true
+}
+
 pub(super) unsafe extern "C" fn wake(address: *const c_void, n: c_int) {
+    // SAFETY: C calls it with the GIL.
+    let gil = unsafe { Gil::assume() };
     for _ in 0..n {
-        let Some(event) = first(address as usize) else { return };
-        // SAFETY: by 2 its frame stands until its goroutine has the GIL.
-        guard(|| unsafe { (*event).set() });
+        if !wake_one(gil, address as usize) {
+            return;
+        }
     }
 }
 
 /// In a forked child: nobody of the parent's waits there.
-pub(super) fn after_fork() {
+///
+/// # Safety
+/// Called by the child's only thread.
+pub(super) unsafe fn after_fork() {
     COUNT.store(0, Ordering::Relaxed);
-    // The child's only thread has the table. It may have been in use at the fork: it is forgotten, not freed.
     // SAFETY: no other thread is there.
-    unsafe { ptr::write(LOT.0.get(), None) };
+    unsafe { LOT.renew(None) };
 }

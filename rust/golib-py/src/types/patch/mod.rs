@@ -12,14 +12,18 @@ mod lot;
 mod polls;
 mod waits;
 
-use pyo3::ffi::{self, PyMethodDef};
+use std::ffi::CStr;
+
+use pyo3::ffi::{self, PyMethodDefPointer};
 
 use crate::core::goroutine;
 use crate::cpython::patch;
-use crate::ffi::errors;
+use crate::ffi::args::Args;
+use crate::ffi::class::Object;
 use crate::ffi::gil::Gil;
-use crate::ffi::obj::{self, Raw};
-use crate::ffi::raw::{self, Table};
+use crate::ffi::methods::{Method, Methods, Module, Parks};
+use crate::ffi::python::{none, raise_object};
+use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
 static WAITS: patch::Waits = patch::Waits {
     on_goroutine: waits::on_goroutine,
@@ -40,67 +44,67 @@ static WAITS: patch::Waits = patch::Waits {
 };
 
 /// `_golib._patch(names)`: patches these groups.
-unsafe extern "C" fn apply(_: Raw, names: Raw) -> Raw {
-    // SAFETY: a METH_O function. The identity patches are installed by the start: they lie below.
+fn apply(gil: Gil<'_>, _: &Object<Module>, names: Ref<'_>) -> Outcome<New> {
+    goroutine::ensure_started(gil)?;
+    // SAFETY: the tables live for ever, and the identity patches, which lie below, are installed by the start. Below 0 an
+    // exception is set.
     unsafe {
-        if goroutine::ensure_started(Gil::assume()).is_err() {
-            return std::ptr::null_mut();
-        }
         patch::set_waits(&WAITS);
         patch::set_lines(&line::LINES);
-        if patch::apply(names) < 0 {
-            return std::ptr::null_mut();
+        if patch::apply(names.as_raw()) < 0 {
+            return Err(Raised::assume());
         }
-        obj::none()
     }
+    Ok(none(gil))
 }
 
 /// `_golib._unpatch()`: takes all of it back.
-unsafe extern "C" fn take_back(_: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS function.
-    unsafe {
-        patch::take_back();
-        obj::none()
-    }
+fn take_back(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
+    // SAFETY: the token.
+    unsafe { patch::take_back() };
+    Ok(none(gil))
 }
 
 /// `_golib._patchable()`: the names of all groups.
-unsafe extern "C" fn known(_: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS function.
-    unsafe { patch::known() }
+fn known(_gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
+    // SAFETY: a new tuple, or null with an exception set.
+    unsafe { New::made(patch::known()) }
 }
 
 /// `_golib._patched()`: the names of those that are patched.
-unsafe extern "C" fn patched(_: Raw, _: Raw) -> Raw {
-    // SAFETY: a METH_NOARGS function.
-    unsafe { patch::patched() }
+fn patched(_gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
+    // SAFETY: a new tuple, or null with an exception set.
+    unsafe { New::made(patch::patched()) }
 }
 
-/// `_golib._thread_failed((error, function))`: reports the exception by which a thread ended, as `_thread` does.
-unsafe extern "C" fn thread_failed(_: Raw, pair: Raw) -> Raw {
-    // SAFETY: a METH_O function, called with a tuple of an exception and a function.
-    unsafe {
-        let error = ffi::PyTuple_GET_ITEM(pair, 0);
-        ffi::Py_INCREF(error);
-        errors::restore(error);
-        patch::thread_failed(ffi::PyTuple_GET_ITEM(pair, 1));
-        obj::none()
+/// `_golib._thread_failed(error, function)`: reports the exception by which a thread ended, as `_thread` does.
+fn thread_failed(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
+    let [error, function] = args.parse(gil, "_thread_failed", &[c"error", c"function"], 2)?;
+    if let (Some(error), Some(function)) = (error, function) {
+        raise_object(gil, error.own(gil));
+        // SAFETY: alive; the exception is set.
+        unsafe { patch::thread_failed(function.as_raw()) };
     }
+    Ok(none(gil))
 }
 
-const fn private(name: &'static std::ffi::CStr, call: ffi::PyCFunction, flags: i32) -> PyMethodDef {
-    raw::method(name, call, flags, c"For the Python part of golib.")
-}
+// SAFETY: a C function of these flags.
+const TAKE_LOCK_BACK: Parks<Module> = unsafe {
+    let call = PyMethodDefPointer { PyCFunction: patch::golib_entry_take_lock_back };
+    Parks::new(call, ffi::METH_O)
+};
+
+const DOC: &CStr = c"For the Python part of golib.";
 
 /// The module's functions that are about patching.
-pub(crate) static FUNCTIONS: Table<[PyMethodDef; 7]> = Table([
-    private(c"_patch", apply, ffi::METH_O),
-    private(c"_unpatch", take_back, ffi::METH_NOARGS),
-    private(c"_patchable", known, ffi::METH_NOARGS),
-    private(c"_patched", patched, ffi::METH_NOARGS),
-    private(c"_take_lock_back", patch::golib_entry_take_lock_back, ffi::METH_O),
-    private(c"_thread_failed", thread_failed, ffi::METH_O),
-    PyMethodDef::zeroed(),
+pub(crate) static FUNCTIONS: Methods<Module, 7> = Methods([
+    Method::one(c"_patch", apply, DOC),
+    Method::noargs(c"_unpatch", take_back, DOC),
+    Method::noargs(c"_patchable", known, DOC),
+    Method::noargs(c"_patched", patched, DOC),
+    Method::parks(c"_take_lock_back", TAKE_LOCK_BACK, DOC),
+    Method::fast(c"_thread_failed", thread_failed, DOC),
+    Method::END,
 ]);
 
 /// In a forked child, before CPython has done anything there: nobody of the parent's waits here.

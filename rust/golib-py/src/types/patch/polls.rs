@@ -5,42 +5,50 @@ use std::os::raw::{c_int, c_void};
 use go_lib::runtime::embedder::{PollError, PollFd};
 
 use super::waits::{deadline, outcome, RAISED, WOKEN};
-use crate::ffi::raw::{guard, guard_wait, Record};
+use crate::ffi::gil::{guard, Entry, Gil, Record};
 
 /// `GOLIB_WRITE`, `GOLIB_CLOSED`.
 const WRITE: c_int = 1;
 const CLOSED: c_int = 2;
 
-unsafe fn of(registration: *mut c_void) -> PollFd {
-    // SAFETY: `open` gave it.
-    unsafe { PollFd::from_ptr(registration.cast()) }
+/// What C calls with: the GIL, and a registration.
+///
+/// # Safety
+/// C has called, and `open` gave the registration, which nobody has ended.
+unsafe fn of<'a>(registration: *mut c_void) -> (Gil<'a>, PollFd) {
+    // SAFETY: as the caller says.
+    unsafe { (Gil::assume(), PollFd::from_ptr(registration.cast())) }
 }
 
 pub(super) unsafe extern "C" fn open(fd: c_int, registration: *mut *mut c_void) -> c_int {
-    match guard(|| PollFd::open(fd)) {
-        Some(Ok(poll_fd)) => {
-            // SAFETY: the caller's room for a pointer.
-            unsafe { *registration = poll_fd.into_ptr().cast() };
+    // SAFETY: C calls it with the GIL, and with room for a pointer.
+    let (gil, registration) = unsafe { (Gil::assume(), &mut *registration) };
+    match guard(gil, || PollFd::open(fd)) {
+        Ok(Ok(poll_fd)) => {
+            *registration = poll_fd.into_ptr().cast();
             0
         }
-        Some(Err(error)) => -error.raw_os_error().unwrap_or(1).abs(),
-        None => RAISED,
+        Ok(Err(error)) => -error.raw_os_error().unwrap_or(1).abs(),
+        Err(_) => RAISED,
     }
 }
 
 pub(super) unsafe extern "C" fn rearm(registration: *mut c_void, fd: c_int) -> c_int {
-    // SAFETY: the caller's.
-    c_int::from(unsafe { of(registration) }.rearm(fd))
+    // SAFETY: C passes what it got of `open`.
+    let (_, poll_fd) = unsafe { of(registration) };
+    c_int::from(poll_fd.rearm(fd))
 }
 
 pub(super) unsafe extern "C" fn prepare(registration: *mut c_void, mode: c_int) -> c_int {
-    // SAFETY: the caller's.
-    c_int::from(unsafe { of(registration) }.prepare(mode == WRITE))
+    // SAFETY: C passes what it got of `open`.
+    let (_, poll_fd) = unsafe { of(registration) };
+    c_int::from(poll_fd.prepare(mode == WRITE))
 }
 
 pub(super) unsafe extern "C" fn drained(registration: *mut c_void) {
-    // SAFETY: the caller's.
-    unsafe { of(registration) }.drained();
+    // SAFETY: C passes what it got of `open`.
+    let (_, poll_fd) = unsafe { of(registration) };
+    poll_fd.drained();
 }
 
 pub(super) unsafe extern "C-unwind" fn wait(
@@ -49,30 +57,33 @@ pub(super) unsafe extern "C-unwind" fn wait(
     until_ns: i64,
     record: Record,
 ) -> c_int {
+    // SAFETY: C calls it with the GIL, and with what its own entry pushed.
+    let mut entry = unsafe { Entry::new(record) };
     loop {
-        // SAFETY: the caller's.
-        let poll_fd = unsafe { of(registration) };
-        match guard_wait(record, || poll_fd.wait(mode == WRITE, deadline(until_ns))) {
+        // SAFETY: C passes what it got of `open`, and ends it after this returns.
+        let (_, poll_fd) = unsafe { of(registration) };
+        match entry.wait(|| poll_fd.wait(mode == WRITE, deadline(until_ns))) {
             // Busy: there is a turn, so it is somebody who is about to leave. To try again is right.
-            Some(Ok(()) | Err(PollError::Busy)) => return WOKEN,
-            Some(Err(PollError::Closed)) => return CLOSED,
-            Some(Err(PollError::Wait(error))) => {
-                // SAFETY: the GIL is held; that wait is over.
-                if let Some(outcome) = unsafe { outcome(error) } {
+            Ok(Ok(()) | Err(PollError::Busy)) => return WOKEN,
+            Ok(Err(PollError::Closed)) => return CLOSED,
+            Ok(Err(PollError::Wait(error))) => {
+                if let Some(outcome) = outcome(entry.gil(), error) {
                     return outcome;
                 }
             }
-            None => return RAISED,
+            Err(_) => return RAISED,
         }
     }
 }
 
 pub(super) unsafe extern "C" fn release(registration: *mut c_void, fd: c_int) {
-    // SAFETY: the caller's.
-    guard(|| unsafe { of(registration) }.release(fd));
+    // SAFETY: C passes what it got of `open`.
+    let (gil, poll_fd) = unsafe { of(registration) };
+    let _ = guard(gil, || poll_fd.release(fd));
 }
 
 pub(super) unsafe extern "C" fn abandon(registration: *mut c_void) {
-    // SAFETY: the caller's.
-    guard(|| unsafe { of(registration) }.abandon());
+    // SAFETY: C passes what it got of `open`.
+    let (gil, poll_fd) = unsafe { of(registration) };
+    let _ = guard(gil, || poll_fd.abandon());
 }

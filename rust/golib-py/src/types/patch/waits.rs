@@ -5,8 +5,7 @@ use std::os::raw::c_int;
 use go_lib::runtime::embedder::{self, nanotime, WaitError};
 
 use crate::core::waits;
-use crate::ffi::gil::Gil;
-use crate::ffi::raw::{guard, guard_wait, Record};
+use crate::ffi::gil::{Entry, Gil, Record};
 
 /// C's name for it is `GOLIB_FOR_EVER`.
 const FOR_EVER: i64 = i64::MAX;
@@ -22,46 +21,31 @@ pub(super) fn deadline(until_ns: i64) -> Option<i64> {
 }
 
 /// The outcome of a wait that failed; None: it is to be tried again.
-///
-/// # Safety
-/// The GIL is held, no wait is under way.
 #[cold]
 #[inline(never)]
-pub(super) unsafe fn outcome(error: WaitError) -> Option<c_int> {
+pub(super) fn outcome(gil: Gil<'_>, error: WaitError) -> Option<c_int> {
     match error {
         WaitError::Timeout | WaitError::WouldBlock => Some(TIMED_OUT),
-        WaitError::Interrupted => {
-            // SAFETY: the caller holds the GIL.
-            let gil = unsafe { Gil::assume() };
-            waits::interrupted(gil).err().map(|_| RAISED)
-        }
+        WaitError::Interrupted => waits::interrupted(gil).err().map(|_| RAISED),
         WaitError::Deadlock => {
-            // SAFETY: the caller holds the GIL.
-            let _ = waits::deadlocked(unsafe { Gil::assume() });
+            let _ = waits::deadlocked(gil);
             Some(RAISED)
         }
     }
 }
 
 /// Repeats `wait` until it has an outcome.
-///
-/// # Safety
-/// The GIL is held; `record` is the entry's.
 #[inline(always)]
-pub(super) unsafe fn repeat(
-    record: Record,
-    mut wait: impl FnMut() -> Result<(), WaitError>,
-) -> c_int {
+fn repeat(entry: &mut Entry, mut wait: impl FnMut() -> Result<(), WaitError>) -> c_int {
     loop {
-        match guard_wait(record, &mut wait) {
-            Some(Ok(())) => return WOKEN,
-            Some(Err(error)) => {
-                // SAFETY: the GIL is held, and that wait is over.
-                if let Some(outcome) = unsafe { outcome(error) } {
+        match entry.wait(&mut wait) {
+            Ok(Ok(())) => return WOKEN,
+            Ok(Err(error)) => {
+                if let Some(outcome) = outcome(entry.gil(), error) {
                     return outcome;
                 }
             }
-            None => return RAISED,
+            Err(_) => return RAISED,
         }
     }
 }
@@ -75,21 +59,20 @@ pub(super) unsafe extern "C" fn now() -> i64 {
 }
 
 pub(super) unsafe extern "C-unwind" fn sleep(until_ns: i64, record: Record) -> c_int {
-    // SAFETY: as `repeat`.
-    unsafe {
-        repeat(record, || match deadline(until_ns) {
-            Some(at) => embedder::sleep_until(at),
-            None => Err(embedder::park_forever(embedder::WaitReason::Sleep)),
-        })
-    }
+    // SAFETY: C calls it with the GIL, and with what its own entry pushed.
+    let mut entry = unsafe { Entry::new(record) };
+    repeat(&mut entry, || match deadline(until_ns) {
+        Some(at) => embedder::sleep_until(at),
+        None => Err(embedder::park_forever(embedder::WaitReason::Sleep)),
+    })
 }
 
 pub(super) unsafe extern "C-unwind" fn gosched(record: Record) -> c_int {
-    embedder::set_caller(record.cast());
-    match guard(embedder::gosched) {
-        // SAFETY: the GIL is held, no wait is under way.
-        Some(false) if unsafe { waits::interrupted(Gil::assume()) }.is_err() => RAISED,
-        Some(_) => WOKEN,
-        None => RAISED,
+    // SAFETY: C calls it with the GIL, and with what its own entry pushed.
+    let mut entry = unsafe { Entry::new(record) };
+    match entry.wait(embedder::gosched) {
+        Ok(false) if waits::interrupted(entry.gil()).is_err() => RAISED,
+        Ok(_) => WOKEN,
+        Err(_) => RAISED,
     }
 }

@@ -131,7 +131,7 @@ Sets it to new if it is the very object old; says whether it was.",
 ]);
 
 // SAFETY: `value` is a Slot.
-static VALUE: Members = unsafe {
+static VALUE: Members<2> = unsafe {
     Members::one::<Reference>(c"value", offset_of!(Reference, value), c"What it refers to.")
 };
 

@@ -60,6 +60,11 @@ impl Event {
         }
     }
 
+    /// Takes it back. Nobody waits for it, and nobody is setting it.
+    pub fn reset(&self) {
+        self.state.store(UNSET, Ordering::Relaxed);
+    }
+
     /// Waits until it is set.
     ///
     /// Blocks: the goroutine or the OS thread.

@@ -13,7 +13,8 @@ use crate::ffi::errors::fail;
 use crate::ffi::gil::{Entry, Gil};
 use crate::ffi::methods::entry;
 use crate::ffi::python::{
-    clear_error, eof_error, raise_object, set_attribute, size as int_of, take_error, value_error,
+    clear_error, eof_error, none_ref, raise_object, set_attribute, size as int_of, take_error,
+    value_error,
 };
 use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
@@ -188,7 +189,7 @@ fn read_into(
     nbytes: usize,
     flags: i32,
 ) -> Outcome<New> {
-    let room = Bytes::writable(entry.gil(), buf.unwrap_or_else(crate::ffi::python::none_ref))?;
+    let room = Bytes::writable(entry.gil(), buf.unwrap_or_else(none_ref))?;
     let size = if nbytes == 0 { room.len() } else { nbytes };
     if size > room.len() {
         room.release(entry.gil());
@@ -269,7 +270,7 @@ fn read_exactly_large(entry: &mut Entry, conn: &Sock, size: usize) -> Outcome<Ne
     let whole =
         operate(entry, conn, Mode::Read, |entry, step| fill_up(entry, conn, step, &mut bytes));
     match whole {
-        Ok(true) => return bytes.finish(entry.gil()),
+        Ok(true) => bytes.finish(entry.gil()),
         Ok(false) => {
             bytes.release(entry.gil());
             Err(ended(entry.gil(), conn, size))

@@ -64,6 +64,12 @@ def test_every_public_name_is_in_the_reference(module) -> None:
     assert sorted(shown) == sorted(set(public) - {"__version__"})
 
 
+def test_the_page_of_patch_has_every_group() -> None:
+    page = (ROOT / "docs/patch.md").read_text("utf-8")
+    groups = run_ok("import golib; golib.patch(); print(*sorted(golib.patched()))").split()
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == groups
+
+
 def test_the_documentation_shows_code() -> None:
     assert sum(len(blocks(page, "python")) for page in PAGES) >= 20
 

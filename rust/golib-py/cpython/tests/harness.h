@@ -34,4 +34,8 @@ extern struct harness_counts {
 /* Functions of the module. */
 extern PyMethodDef harness_probes[];
 
+/* Those of places.c. */
+PyObject *h_places(PyObject *self, PyObject *function);
+PyObject *h_places_of_other(PyObject *self, PyObject *still);
+
 #endif

@@ -148,5 +148,7 @@ PyMethodDef harness_probes[] = {
     {"holds", h_holds, METH_NOARGS, NULL},
     {"unlink", h_unlink, METH_NOARGS, NULL},
     {"knows", h_knows, METH_O, NULL},
+    {"places", h_places, METH_O, NULL},
+    {"places_of_other", h_places_of_other, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

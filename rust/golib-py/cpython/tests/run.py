@@ -49,6 +49,37 @@ h.run(1)
 pinned = {name for name, movable in seen.items() if not movable}
 assert pinned == {"buffered", "ctypes"}, seen
 """,
+    "frames are seen without the GIL's help, the newest first": """
+import threading, time
+def leaf(): return h.places(leaf)
+def gen(): yield leaf()
+class K:
+    def __init__(self): self.seen = next(gen())
+def make(): return K()
+places, name, more = make().seen
+assert [function for _, function, _ in places] == ["leaf", "gen", "__init__", "make", "<module>"], places
+assert (name, more) == ("leaf", 0)
+assert [line for *_, line in places][0] == leaf.__code__.co_firstlineno
+def deep(n): return deep(n - 1) if n else h.places(None)
+places, name, more = deep(40)
+assert (len(places), name, more) == (12, "", 1)
+scope = {"h": h}
+exec(compile("def größe():\\n\\n    return h.places(größe)", "日本.py", "exec"), scope)
+assert scope["größe"]()[0][0] == ("日本.py", "größe", 3)
+assert scope["größe"]()[1] == "größe"
+def local():
+    def inner(): return h.places(inner)
+    return inner()
+assert local()[1] == "inner"
+def sleeps(): time.sleep(0.5)
+thread = threading.Thread(target=sleeps)
+thread.start()
+time.sleep(0.1)
+places, *_ = h.places_of_other(True)
+assert places[0][1:] == ("sleeps", sleeps.__code__.co_firstlineno), places
+assert h.places_of_other(False) is None
+thread.join()
+""",
     "ways to thread-local addresses that the scan does not follow are refused": """
 import ctypes, pathlib, subprocess, sys, tempfile
 def knows(source, *flags):

@@ -1,0 +1,51 @@
+/* Functions of the harness for frames.c: frames seen without the GIL's help. */
+#include "harness.h"
+
+#include "frames.h"
+
+static PyObject *list_of(const golib_places *places)
+{
+    PyObject *list = PyList_New(0);
+    for (int i = 0; list && i < places->n; i++) {
+        const golib_place *at = &places->at[i];
+        PyObject *item = Py_BuildValue("(ssi)", at->file, at->function, at->line);
+        if (!item || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list ? Py_BuildValue("(Nsi)", list, places->name, places->has_more) : NULL;
+}
+
+/* places(function): of the caller, as its own thread sees it. */
+PyObject *h_places(PyObject *self, PyObject *function)
+{
+    (void)self;
+    golib_places places;
+    uint64_t changes;
+    unsigned waiters;
+    PyThreadState *ts = PyThreadState_Get();
+    if (golib_gil_holder(&changes, &waiters) != ts || !golib_places_within(ts, NULL, function, &places))
+        Py_RETURN_NONE;
+    return list_of(&places);
+}
+
+static int yes(void *arg)
+{
+    return *(int *)arg;
+}
+
+/* places_of_other(still): of the other thread, which has released the GIL; None if `still` is false. */
+PyObject *h_places_of_other(PyObject *self, PyObject *still)
+{
+    (void)self;
+    golib_places places;
+    PyThreadState *mine = PyThreadState_Get(), *ts = PyInterpreterState_ThreadHead(mine->interp);
+    if (ts == mine)
+        ts = PyThreadState_Next(ts);
+    int answer = PyObject_IsTrue(still), unused = 1;
+    if (!ts || golib_places_outside(mine, NULL, NULL, yes, &unused, &places))
+        Py_RETURN_NONE;     /* one that is attached is not looked at from outside */
+    if (!golib_places_outside(ts, NULL, NULL, yes, &answer, &places))
+        Py_RETURN_NONE;
+    return list_of(&places);
+}

@@ -7,7 +7,7 @@ import re
 import golib
 import pytest
 
-from support import Boom, eventually, parked, run_ok
+from support import Boom, eventually, parked, run_ok, run_script
 
 
 def waits(ch):
@@ -91,6 +91,28 @@ def test_goroutines_that_differ_have_a_paragraph_each(crowd, differ):
         for g in gs:
             ch.recv()
             g.join()
+
+
+def test_sigquit_shows_a_crowd_once():
+    result = run_script(
+        """
+        import golib, os, signal
+        ch = golib.Chan()
+        def main():
+            gs = [golib.go(ch.recv_ok) for _ in range(1000)]
+            while any(g.status() != "chan receive" for g in gs):
+                golib.gosched()
+            os.kill(os.getpid(), signal.SIGQUIT)
+            golib.sleep(0.01)
+            ch.close()
+            for g in gs:
+                g.join()
+        golib.run(main)
+        """
+    )
+    assert result.rc == 0, result
+    assert result.err.count("[chan receive]") == 1
+    assert "and 999 more like it: " in result.err
 
 
 def test_a_deadlock_shows_a_crowd_once():

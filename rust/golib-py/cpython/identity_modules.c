@@ -1,4 +1,4 @@
-/* Seeing modules come that are written in C: most are imported after the first go().
+/* Notices imports of modules that are written in C: most are imported after the first go().
  *
  * The importer makes such a module in two steps. _imp.create_dynamic loads its library, whose imports by name can then
  * be replaced (imports.c). Once exec_dynamic or exec_builtin has returned, the module has everything that it will

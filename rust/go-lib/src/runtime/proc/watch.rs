@@ -19,7 +19,7 @@ use crate::prim::Ordering;
 use crate::runtime::object::g::{Kind, G};
 use crate::runtime::object::gref::GRef;
 use crate::runtime::object::host::{self, Holder, Overstay};
-use crate::runtime::object::m::M;
+use crate::runtime::object::m::{M, NEVER};
 use crate::runtime::sched::{GPtr, Sched};
 use crate::runtime::traceback;
 use crate::sys::clock::nanotime;
@@ -55,6 +55,9 @@ impl Default for Watcher {
 impl Watcher {
     /// Looks if it is due. Called by sysmon.
     pub(crate) fn look(&mut self, s: &Sched) {
+        if s.watch.next_when() == NEVER {
+            return; // it is off: not even the clock is read
+        }
         let now = nanotime();
         let Some(limit_ns) = s.watch.take_due(now) else { return };
         // SAFETY: it may be asked at any time.

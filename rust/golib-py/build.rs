@@ -53,6 +53,7 @@ const SOURCES: &[&str] = &[
     "patch_threads.c",
     "patch_time.c",
     "swap.c",
+    "tls_calls.c",
     "tls_scan.c",
     "tstate.c",
     "vars.c",

@@ -1,6 +1,6 @@
 /* The parts of the movability test: loaded objects (libraries.c), rules for stepping from frame to frame (cfi.c), the
- * parts of a function (parts.c), which functions of the interpreter keep thread-local addresses (tls_scan.c, x86_insn.c),
- * and which are those of buffered files (buffered_scan.c). */
+ * parts of a function (parts.c), which functions of the interpreter keep thread-local addresses (tls_calls.c, tls_scan.c,
+ * x86_insn.c), and which are those of buffered files (buffered_scan.c). */
 #ifndef GOLIB_MOVABLE_H
 #define GOLIB_MOVABLE_H
 

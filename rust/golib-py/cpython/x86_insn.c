@@ -77,6 +77,29 @@ static int has_modrm_1(uint8_t op)
            op == 0xf7 || op == 0xfe || op == 0xff;
 }
 
+/* What the two functions above say of each one-byte opcode: whether a modrm byte follows, and the immediate's bytes
+ * without prefixes, ASK if that takes more than the opcode. Filled at the first use: they are asked for each instruction
+ * of the eval loop. */
+enum { ASK = -2 };
+static struct {
+    int8_t has_modrm, immediate;
+} one_byte[256];
+
+static void fill_one_byte(void)
+{
+    for (int op = 0; op < 256; op++) {
+        operands o = {.op = (uint8_t)op};
+        one_byte[op].immediate = op == 0xf6 || op == 0xf7 ? ASK : (int8_t)immediate_1(&o, NULL);
+        one_byte[op].has_modrm = (int8_t)has_modrm_1((uint8_t)op);
+    }
+}
+
+static int immediate_of(const operands *o, const uint8_t *modrm)
+{
+    int usual = one_byte[o->op].immediate;
+    return usual == ASK || o->opsize || (o->rex & 8) ? immediate_1(o, modrm) : usual;
+}
+
 static int immediate_0f(uint8_t op)
 {
     if (op >= 0x80 && op <= 0x8f)
@@ -178,17 +201,19 @@ static int read_operands(const uint8_t *at, const uint8_t *end, operands *o, con
     o->base = o->index = o->embedded = -1;
     if (end - at < 16)
         return 0;
+    if (!one_byte[0].has_modrm)
+        fill_one_byte();
     const uint8_t *p = read_opcode(at, o);
     if (!p)
         return 0;
-    o->has_modrm = o->map == 0 ? has_modrm_1(o->op) : o->map == 1 ? has_modrm_0f(o->op) : 1;
+    o->has_modrm = o->map == 0 ? one_byte[o->op].has_modrm : o->map == 1 ? has_modrm_0f(o->op) : 1;
     const uint8_t *modrm = p;
     if (o->has_modrm)
         p = read_modrm(p, o);
     else if (o->map == 0 &&
              ((o->op >= 0x50 && o->op <= 0x5f) || (o->op >= 0x90 && o->op <= 0x97) || (o->op >= 0xb0 && o->op <= 0xbf)))
         o->embedded = (o->op & 7) | ((o->rex & 1) ? 8 : 0);
-    int immediate = o->map == 0 ? immediate_1(o, modrm) : o->map == 1 ? immediate_0f(o->op) : o->map == 3 ? 1 : 0;
+    int immediate = o->map == 0 ? immediate_of(o, modrm) : o->map == 1 ? immediate_0f(o->op) : o->map == 3 ? 1 : 0;
     if (immediate < 0)
         return 0;
     *imm = p;
@@ -350,7 +375,7 @@ golib_insn golib_x86_decode(const uint8_t *at, const uint8_t *end, uint16_t tain
             in.flow = GOLIB_CALL;   /* a jump through a fixed pointer, too: another function's stub */
         else if (o.op == 0xff && (o.reg & 7) == 4)
             in.flow = GOLIB_UNKNOWN_JUMP;
-        else
+        else if (tainted)
             effects_1(&o, &in, tainted);
         if (o.op == 0xff && (o.reg & 7) == 6 && o.mod == 3 && has(tainted, o.rm))
             in.spilled = 1;
@@ -362,7 +387,7 @@ golib_insn golib_x86_decode(const uint8_t *at, const uint8_t *end, uint16_t tain
         }
         else if (o.op == 0x0b)
             in.flow = GOLIB_END;
-        else
+        else if (tainted)
             effects_0f(&o, &in, tainted);
     }
     else if (tainted)

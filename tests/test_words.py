@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import importlib
+import inspect
+import sys
 import warnings
 
 import golib
@@ -132,6 +135,39 @@ def test_any_other_name_is_an_ordinary_attribute_error():
         importlib.import_module("golib.nonsense")
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="3.11 caches nothing of a module with a __getattr__"
+)
+@pytest.mark.parametrize("module", [golib, golib.sync, golib.context])
+def test_the_interpreter_caches_the_names_of_the_module_nevertheless(module):
+    name = next(name for name in module.__all__ if not name.startswith("_"))
+    names = {"module": module}
+    exec(f"def get(): return module.{name}", names)
+    for _ in range(1000):
+        names["get"]()
+    found = {op.opname for op in dis.get_instructions(names["get"], adaptive=True)}
+    assert found & {"LOAD_ATTR_MODULE", "LOAD_ATTR_SLOT"}, found
+
+
+@pytest.mark.parametrize("module", [golib, golib.sync, golib.context])
+def test_the_module_is_a_module(module, monkeypatch):
+    name = next(name for name in module.__all__ if callable(getattr(module, name)))
+    assert inspect.ismodule(module)
+    assert importlib.import_module(module.__name__) is sys.modules[module.__name__] is module
+    assert repr(module).startswith(f"<module '{module.__name__}' from ")
+    assert vars(module)[name] is getattr(module, name)
+    assert set(module.__all__) - {"net"} <= set(dir(module))
+    monkeypatch.setattr(module, name, "another")
+    assert getattr(module, name) == vars(module)[name] == "another"
+    monkeypatch.delattr(module, name)
+    assert not hasattr(module, name)
+    assert name not in vars(module)
+    monkeypatch.undo()
+    assert callable(getattr(module, name))
+    monkeypatch.setattr(module, "new", 1, raising=False)
+    assert module.new == vars(module)["new"] == 1
+
+
 # -- Chan[int] that was not called -------------------------------------------------------------
 
 
@@ -213,6 +249,24 @@ def test_a_timeout_says_after_how_long(what, seconds, words):
     with pytest.raises(TimeoutError) as caught:
         TIMED[what](seconds)
     assert str(caught.value) == f"{what.strip()} timed out after {words}"
+
+
+class Seconds:
+    """A number of the user's."""
+
+    asked = 0
+
+    def __float__(self):
+        self.asked += 1
+        return 0.01 * self.asked
+
+
+@pytest.mark.parametrize("what", list(TIMED))
+def test_a_timeout_is_asked_for_its_seconds_once(what):
+    seconds = Seconds()
+    with pytest.raises(TimeoutError, match=r" timed out after 0\.01 s$"):
+        TIMED[what](seconds)
+    assert seconds.asked == 1
 
 
 def test_so_does_join():

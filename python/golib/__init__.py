@@ -49,6 +49,7 @@ from golib._golib import (
     spawn,
     timeout,
 )
+from golib._names import answer as _answer
 from golib._patch import patch, patched, unpatch
 from golib._report import set_panic_handler
 from golib._results import Recv, Selected
@@ -103,18 +104,9 @@ __all__ = [
     "unpatch",
 ]
 
-_supported.remember(__name__)
-
 if _typing.TYPE_CHECKING:
     from golib import net as net
 
-else:  # a type checker would believe that every name exists
-
-    def __getattr__(name: str) -> object:
-        if name == "net":  # imported when it is used: it needs the modules socket and, for TLS, ssl
-            import golib.net as net
-
-            return net
-        from golib._words import missing
-
-        raise missing(__name__, name)
+# Imported when it is used: it needs the modules socket and, for TLS, ssl.
+_answer(globals(), lazy=("net",))
+_supported.remember(__name__)

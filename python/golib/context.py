@@ -13,8 +13,6 @@ each one, until the block is left.
 ('cancelled', Canceled('context canceled'))
 """
 
-from typing import TYPE_CHECKING, NoReturn
-
 from golib._errors import Canceled, DeadlineExceeded
 from golib._golib import (
     CancelFunc,
@@ -32,6 +30,7 @@ from golib._golib import (
     with_value,
     without_cancel,
 )
+from golib._names import answer as _answer
 
 __all__ = [
     "CancelFunc",
@@ -52,10 +51,4 @@ __all__ = [
     "without_cancel",
 ]
 
-
-if not TYPE_CHECKING:  # a type checker would believe that every name exists
-
-    def __getattr__(name: str) -> NoReturn:
-        from golib._words import missing
-
-        raise missing(__name__, name)
+_answer(globals())

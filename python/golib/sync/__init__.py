@@ -9,9 +9,8 @@ named as in Go raise TimeoutError; those named as in threading keep its signatur
 >>> wg.wait()
 """
 
-import typing as _typing
-
 from golib._golib import Event, Mutex, Semaphore
+from golib._names import answer as _answer
 from golib.sync._cond import Barrier, Cond
 from golib.sync._containers import Map, Pool
 from golib.sync._errgroup import ErrGroup
@@ -52,10 +51,4 @@ for _class in (
     _class.__module__ = "golib.sync"
 del _class
 
-
-if not _typing.TYPE_CHECKING:  # a type checker would believe that every name exists
-
-    def __getattr__(name: str) -> object:
-        from golib._words import missing
-
-        raise missing(__name__, name)
+_answer(globals())

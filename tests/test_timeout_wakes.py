@@ -1,9 +1,21 @@
-"""Who acts when the time of a `timeout` block has come: the goroutine in it if it waits, a servant of golib's if not."""
+"""Who acts when a block's time has come: the goroutine in it if it waits, a servant of golib's if not."""
 
 from __future__ import annotations
 
 import pytest
-from golib import Cancelled, Chan, go, gosched, runtime, select, shield, sleep, timeout
+from golib import (
+    Cancelled,
+    Chan,
+    context,
+    go,
+    gosched,
+    runtime,
+    scope,
+    select,
+    shield,
+    sleep,
+    timeout,
+)
 from golib.sync import Event, Mutex, Semaphore, WaitGroup
 
 from support import in_goroutine, parked
@@ -45,20 +57,127 @@ def parks() -> int:
     return sum(stats[f"parks_{how}"] for how in ("movable", "movable_after_walk", "pinned"))
 
 
-@pytest.mark.parametrize("name", WAITS)
-def test_an_expiry_runs_nobody_but_the_goroutine_that_waits(name):
+def in_timeout(wait):
+    with pytest.raises(TimeoutError):
+        with timeout(0.001):
+            wait()
+
+
+def in_context(wait):
+    with pytest.raises(Cancelled):
+        with context.with_timeout(context.background(), 0.001)[0]:
+            wait()
+
+
+def in_value(wait):
+    """The deadline is of a context above."""
+    above, _ = context.with_timeout(context.background(), 0.001)
+    with pytest.raises(Cancelled):
+        with context.with_value(above, "key", "value"):
+            wait()
+
+
+def in_nested(wait):
+    """The outer block ends later; its deadline is not the one that comes."""
+    outer, _ = context.with_timeout(context.background(), 3600)
+    with pytest.raises(Cancelled):
+        with outer, context.with_timeout(outer, 0.001)[0]:
+            wait()
+
+
+def in_entered_twice(wait):
+    ctx, _ = context.with_timeout(context.background(), 0.001)
+    with pytest.raises(Cancelled):
+        with ctx:
+            with ctx:
+                pass
+            wait()
+
+
+def in_scope(wait):
+    ctx, _ = context.with_timeout(context.background(), 0.001)
+    with pytest.raises(Cancelled):
+        with ctx, scope():
+            wait()
+
+
+BLOCKS = {
+    made.__name__: made for made in (in_context, in_value, in_nested, in_entered_twice, in_scope)
+}
+
+
+def check_that_nobody_else_runs(block, name):
     def check():
         other = go(Chan().recv)
         parked(other)
         before = parks()
         for _ in range(ROUNDS):
-            with pytest.raises(TimeoutError):
-                with timeout(0.001):
-                    WAITS[name](other)
+            block(lambda: WAITS[name](other))
         # A servant would have been left as often as the goroutine.
         assert parks() - before < ROUNDS * 3 // 2
         other.cancel()
         assert isinstance(other.exception(), Cancelled)
+
+    in_goroutine(check)
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_an_expiry_runs_nobody_but_the_goroutine_that_waits(name):
+    check_that_nobody_else_runs(in_timeout, name)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("name", ["recv", "select", "sleep", "join"])
+def test_so_does_the_deadline_of_a_context_in_whose_block_it_waits(block, name):
+    check_that_nobody_else_runs(BLOCKS[block], name)
+
+
+def test_the_deadline_concerns_another_goroutine_in_a_block_when_the_first_has_left_it():
+    def first(ctx, entered, leave):
+        with ctx:
+            entered.send(None)
+            leave.recv()
+
+    def check():
+        before = parks()
+        for _ in range(ROUNDS):
+            ctx, _ = context.with_timeout(context.background(), 0.01)
+            entered, leave = Chan(1), Chan(1)
+            g = go(first, ctx, entered, leave)
+            entered.recv()
+            with pytest.raises(Cancelled):
+                with ctx:
+                    leave.send(None)
+                    g.join()
+                    Chan().recv()
+        # In each round `first` waits once, and this one three times. A servant would be a fifth.
+        assert parks() - before < ROUNDS * 9 // 2
+
+    in_goroutine(check)
+
+
+def test_a_deadline_is_acted_on_whose_goroutine_has_left_the_block():
+    def check():
+        told = Chan(1)
+        ctx, _ = context.with_timeout(context.background(), 0.005)
+        context.after_func(ctx, told.send, "passed")
+        with ctx:
+            pass
+        assert told.recv() == "passed"
+
+    in_goroutine(check)
+
+
+def test_all_goroutines_in_blocks_of_one_context_leave_when_its_time_has_come():
+    def check():
+        ctx, _ = context.with_timeout(context.background(), 0.005)
+
+        def waits():
+            with ctx:
+                Chan().recv()
+
+        goroutines = [go(waits) for _ in range(20)]
+        assert all(isinstance(g.exception(), Cancelled) for g in goroutines)
 
     in_goroutine(check)
 

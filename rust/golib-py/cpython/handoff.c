@@ -68,7 +68,7 @@ __attribute__((cold)) void golib_handoff(PyThreadState *from, PyThreadState *to)
     }
     if (!others)
         golib_manners.waiting_since_ns = 0;
-    if (!asked && !stale && !lost && !give && !golib_gil_has_news(to) && golib_swap_is_direct()) {
+    if (!asked && !stale && !lost && !give && !golib_gil_has_news(to) && golib_slot_is_known()) {
         golib_swap_stores(from, to);
         return;
     }

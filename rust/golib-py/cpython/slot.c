@@ -148,11 +148,6 @@ int golib_swap_init(void)
     return 0;
 }
 
-int golib_swap_is_direct(void)
-{
-    return golib_slot_offset != 0;
-}
-
 PyThreadState *golib_ts_current(void)
 {
     if (GOLIB_LIKELY(golib_slot_offset != 0))
@@ -172,11 +167,6 @@ int golib_swap_init(void)
     return 0;
 }
 
-int golib_swap_is_direct(void)
-{
-    return 1;
-}
-
 /* The slot belongs to the holder of the GIL, which the caller must be. */
 PyThreadState *golib_ts_current(void)
 {
@@ -184,3 +174,8 @@ PyThreadState *golib_ts_current(void)
 }
 
 #endif
+
+int golib_swap_is_direct(void)
+{
+    return golib_slot_is_known();
+}

@@ -33,11 +33,22 @@ static inline PyThreadState **golib_slot(void)
     return (PyThreadState **)(golib_thread_pointer() + golib_slot_offset);
 }
 
+/* A swap may write the slot itself. */
+static inline int golib_slot_is_known(void)
+{
+    return golib_slot_offset != 0;
+}
+
 #else /* 3.11: one slot for the process; it belongs to the holder of the GIL */
 
 static inline PyThreadState **golib_slot(void)
 {
     return (PyThreadState **)&_PyRuntime.gilstate.tstate_current;
+}
+
+static inline int golib_slot_is_known(void)
+{
+    return 1;
 }
 
 #endif

@@ -95,7 +95,7 @@ int golib_ts_swap_at_once(PyThreadState *from, PyThreadState *to)
     uint64_t reasons = (uint64_t)golib_gil_is_asked(from) | (uint64_t)golib_gil_has_stale_request(to) |
                        (uint64_t)golib_gil_has_news(to) | golib_gil_waiters(gil) | golib_manners.waiting_since_ns |
                        (switches ^ golib_manners.seen_switches);
-    if (GOLIB_UNLIKELY(reasons || !golib_swap_is_direct()))
+    if (GOLIB_UNLIKELY(reasons || !golib_slot_is_known()))
         return 0;
     swap_stores(gil, from, to);
     return 1;

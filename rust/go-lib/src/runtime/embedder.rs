@@ -8,7 +8,7 @@ use std::io;
 
 use crate::prim::Ordering;
 use crate::runtime::object::g;
-pub use crate::runtime::object::gref::GRef;
+pub use crate::runtime::object::gref::{GRef, GRefCell};
 pub use crate::runtime::object::host::{install, Embedder, Holder, Overstay};
 pub use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc;

@@ -6,8 +6,9 @@
 //! makes another one the servant: the *spare*, which is the one that acted last, or a new one if that has not come
 //! back.
 //!
-//! An alarm may belong to a goroutine, which is in a `timeout` block. If that goroutine waits, the ring ends its wait and
-//! wakes nobody else: the goroutine acts for itself, and hands on all other rings ([`hand_on`]).
+//! An alarm may name a goroutine, which is in a `timeout` block or in a `with` block of a context with a deadline. If that
+//! goroutine waits, the ring ends its wait and wakes nobody else: the goroutine acts for itself, and hands on all other
+//! rings ([`hand_on`]).
 //!
 //! # Invariants
 //! 1. `target` is the object for which the alarm was made, borrowed: the object takes itself out before it dies. It and
@@ -23,10 +24,10 @@ use std::ptr;
 use std::sync::atomic::{fence, AtomicPtr, AtomicU64, Ordering};
 use std::sync::Arc;
 
-use go_lib::runtime::embedder::{self, Alarm, GRef, Ring, WaitReason};
+use go_lib::runtime::embedder::{self, Alarm, GRef, GRefCell, Ring, WaitReason};
 use pyo3::ffi::PyObject;
 
-use crate::ffi::gil::{guard, Gil};
+use crate::ffi::gil::{guard, Exclusive, Gil};
 use crate::ffi::methods::{entry, Method, Module};
 use crate::ffi::python::{none, none_ref, write_unraisable};
 use crate::ffi::refs::{Field, New, Outcome, Ref};
@@ -42,8 +43,8 @@ pub(crate) struct HostAlarm {
     target: AtomicPtr<PyObject>,
     /// The number of the last setting: a ring of an earlier one does nothing.
     seq: AtomicU64,
-    /// The goroutine to which the alarm belongs, if there is one. By 3.
-    whom: Option<GRef>,
+    /// The goroutine that it names, if there is one. By 3; written with the GIL held.
+    whom: GRefCell,
 }
 
 /// A ring that was not acted upon.
@@ -81,7 +82,7 @@ impl Ring for HostAlarm {
     }
 
     fn ring(self: Arc<Self>, seq: u64) {
-        let whom = self.whom;
+        let whom = self.whom.get();
         let rung = Box::into_raw(Box::new(Rung { alarm: self, seq, next: ptr::null_mut() }));
         let mut first = RUNG.load(Ordering::Relaxed);
         loop {
@@ -112,15 +113,25 @@ fn wake_servant() {
 }
 
 impl HostAlarm {
-    /// An alarm that is not set; it belongs to the goroutine `whom`, if there is one.
-    pub(crate) fn new(target: Ref<'_>, act: Act, whom: Option<GRef>) -> Arc<HostAlarm> {
+    /// An alarm that is not set, and names no goroutine.
+    pub(crate) fn new(target: Ref<'_>, act: Act) -> Arc<HostAlarm> {
         Arc::new(HostAlarm {
             alarm: Alarm::new(),
             act,
             target: AtomicPtr::new(target.as_raw()),
             seq: AtomicU64::new(0),
-            whom,
+            whom: GRefCell::new(None),
         })
+    }
+
+    /// The goroutine that its ring concerns first.
+    pub(crate) fn whom(&self, _gil: Exclusive<'_>) -> Option<GRef> {
+        self.whom.get()
+    }
+
+    /// Its ring concerns `whom` first from now on.
+    pub(crate) fn concerns(&self, _gil: Exclusive<'_>, whom: Option<GRef>) {
+        self.whom.set(whom);
     }
 
     /// Sets it to `when_ns` of the monotonic clock, instead of what it was set to. True if it was set before.

@@ -125,6 +125,12 @@ pub(crate) trait Class: Sized + 'static {
     }
 }
 
+/// Fields of which all bits zero are a valid value, so that a new instance has most of them already.
+///
+/// # Safety
+/// They are.
+pub(crate) unsafe trait Zeroed: Class {}
+
 /// Where CPython keeps the weak references to an instance.
 #[repr(transparent)]
 pub(crate) struct Weaklist(UnsafeCell<Raw>);
@@ -342,6 +348,21 @@ impl<T: Class> TypeOf<'_, T> {
         unsafe {
             let slf = New::made(ffi::PyObject_GC_New::<PyObject>(self.0.as_raw().cast()).cast())?;
             Object::write_fields(slf.get().as_raw(), fields);
+            Ok(Fresh(slf, PhantomData))
+        }
+    }
+
+    /// A new instance whose fields are zero, but for those that `write` sets.
+    #[inline(always)]
+    pub(crate) fn make_zeroed(self, _gil: Gil<'_>, write: impl FnOnce(&mut T)) -> Outcome<Fresh<T>>
+    where
+        T: Zeroed,
+    {
+        const { assert!(align_of::<T>() <= 16 && offset_of!(Object<T>, fields) == 16) };
+        // SAFETY: as in `make`; CPython has zeroed the fields, which are valid by that, and nobody else has seen them.
+        unsafe {
+            let slf = New::made(ffi::PyType_GenericAlloc(self.0.as_raw().cast(), 0))?;
+            write(&mut (*slf.get().as_raw().cast::<Object<T>>()).fields);
             Ok(Fresh(slf, PhantomData))
         }
     }

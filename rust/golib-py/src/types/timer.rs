@@ -73,7 +73,7 @@ fn make(gil: Gil<'_>, class: TypeOf<'_, Timer>, channel: Option<New>) -> Outcome
         bell: Field::new(ptr::null_mut()),
     };
     let timer = class.make(gil, fields)?;
-    let alarm = HostAlarm::new(timer.object(), due, None);
+    let alarm = HostAlarm::new(timer.object(), due);
     timer.alarm.set(gil.exclusive(), Arc::into_raw(alarm));
     Ok(timer)
 }

@@ -56,6 +56,7 @@ unsafe fn hold_nothing(_gp: *mut G, _arg: *mut ()) {}
 ///
 /// # Safety
 /// As [`Timers::arm_for`], but that Ps are never freed.
+#[inline(always)]
 pub(crate) unsafe fn arm_and_go_on(timer: &Timer, when_ns: i64, action: Action) {
     let m = enter_rt();
     // SAFETY: the caller's duty.

@@ -1,6 +1,8 @@
 //! A goroutine by name: what others may hold of it, and read.
 
-use crate::prim::Ordering;
+use std::ptr;
+
+use crate::prim::{AtomicPtr, AtomicU64, Ordering};
 use crate::runtime::object::g::{self, G};
 
 /// One goroutine, as long as its `goid` matches: a G is reused after its goroutine's end.
@@ -99,4 +101,38 @@ impl GRef {
         // Acquire: pairs with the Release of casgstatus.
         self.is_alive() && self.g().status.load(Ordering::Acquire) == g::GRUNNING
     }
+}
+
+/// A [`GRef`] that one thread at a time may set while any may read it. A reader that meets a change half done gets a
+/// G with another's number, which names nobody.
+pub struct GRefCell {
+    gp: AtomicPtr<G>,
+    goid: AtomicU64,
+}
+
+impl GRefCell {
+    /// With `gref` in it.
+    pub fn new(gref: Option<GRef>) -> GRefCell {
+        let (gp, goid) = parts(gref);
+        GRefCell { gp: AtomicPtr::new(gp), goid: AtomicU64::new(goid) }
+    }
+
+    /// Replaces it.
+    pub fn set(&self, gref: Option<GRef>) {
+        let (gp, goid) = parts(gref);
+        self.goid.store(goid, Ordering::Relaxed);
+        // Release: the G has been made; pairs with the Acquire in get.
+        self.gp.store(gp, Ordering::Release);
+    }
+
+    /// What is in it.
+    pub fn get(&self) -> Option<GRef> {
+        // Acquire: pairs with the Release in set.
+        let gp = self.gp.load(Ordering::Acquire);
+        (!gp.is_null()).then(|| GRef { gp, goid: self.goid.load(Ordering::Relaxed) })
+    }
+}
+
+fn parts(gref: Option<GRef>) -> (*mut G, u64) {
+    gref.map_or((ptr::null_mut(), 0), |gref| (gref.gp, gref.goid))
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use go_lib::runtime::embedder::{self, GRef};
 
 use super::entry::{Block, Entry, Holder, Member};
-use super::node::{background, text_of, Context, Kind};
+use super::node::{background, text_of, Context, Kind, NO_DEADLINE};
 use super::tree;
 use crate::core::goroutine::handle::GoroutineObj;
 use crate::ffi::class::{this, Object};
@@ -254,6 +254,10 @@ pub(crate) fn push(gil: Gil<'_>, ctx: New, kind: Block) -> Begun {
     }
     holder.top.set(x, Some(e));
     enlist(x, e);
+    // A thread waits for the GIL with everybody else: the servant is faster.
+    if e.context(x).deadline_ns.get(x) != NO_DEADLINE && !handle().is_null() {
+        tree::deadline_concerns(x, e.context(x), holder.gref.get());
+    }
     if kind == Block::Shield || e.context(x).is_done(x) {
         settle(gil, holder);
     }
@@ -268,6 +272,12 @@ pub(crate) fn pop(gil: Gil<'_>, block: Begun) {
         let holder = e.holder;
         let x = gil.exclusive();
         let looks = e.kind == Block::Shield || e.context(x).is_done(x);
+        // The alarm of a `timeout` block is stopped next.
+        if e.kind == Block::Context && e.context(x).deadline_ns.get(x) != NO_DEADLINE {
+            let heir = e.next.get(x).or(e.prev.get(x)).and_then(|other| other.holder().gref.get());
+            let heir = heir.filter(|heir| !heir.host().is_null());
+            tree::deadline_concerns_no_more(x, e.context(x), (*holder).gref.get(), heir);
+        }
         free(gil, e);
         if looks {
             settle(gil, &*holder);

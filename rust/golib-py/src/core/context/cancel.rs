@@ -1,6 +1,6 @@
 //! Cancelling: its effect on goroutines in blocks, waiters on a channel, and registered functions.
 
-use go_lib::runtime::embedder::{nanotime, GRef};
+use go_lib::runtime::embedder::nanotime;
 
 use super::ambient;
 use super::entry::Block;
@@ -26,7 +26,12 @@ pub(crate) fn cancel(
         return false;
     }
     let Effects { ended, mut functions, released } = tree::mark_all(gil, ctx, why, cause);
-    tell_all(gil, ended);
+    if ended.is_empty() {
+        // Nothing was allocated for it.
+        std::mem::forget(ended);
+    } else {
+        tell_all(gil, ended);
+    }
     // The user's code runs from here on.
     while let Some(function) = functions.pop() {
         start_after_func(gil, ambient::as_context(&function));
@@ -86,14 +91,12 @@ pub(crate) unsafe fn cancel_goroutine(gil: Gil<'_>, slf: Raw) -> Outcome<bool> {
     Ok(true)
 }
 
-/// As [`tree::make_cancel`], with a deadline of its own (monotonic; past: done at once) for the cause `cause`. The alarm
-/// belongs to the goroutine `whom`, if there is one.
+/// As [`tree::make_cancel`], with a deadline of its own (monotonic; past: done at once) for the cause `cause`.
 pub(crate) fn make_deadline(
     gil: Gil<'_>,
     parent: &Object<Context>,
     deadline_ns: i64,
     cause: Option<Ref<'_>>,
-    whom: Option<GRef>,
 ) -> Outcome<New> {
     let c = tree::make_cancel(gil, parent)?;
     let x = gil.exclusive();
@@ -106,7 +109,7 @@ pub(crate) fn make_deadline(
         } else {
             // The cause that it will have, until it is done.
             release(gil, c.cause.put(x, cause.map(|cause| cause.own(gil))));
-            let alarm = HostAlarm::new(c.object(), deadline_passed, whom);
+            let alarm = HostAlarm::new(c.object(), deadline_passed);
             if let Err(raised) = tree::set_alarm(gil, &c, alarm) {
                 return Err(give_up(gil, c.into_new(), raised));
             }

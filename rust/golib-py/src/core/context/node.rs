@@ -5,7 +5,7 @@
 use super::entry::Entry;
 use super::link::Link;
 use crate::bridge::alarm::HostAlarm;
-use crate::ffi::class::{this, Object, TypeCell, Weaklist};
+use crate::ffi::class::{this, Object, TypeCell, Weaklist, Zeroed};
 use crate::ffi::errors;
 use crate::ffi::gil::{Exclusive, Gil};
 use crate::ffi::obj::Global;
@@ -44,9 +44,10 @@ pub(crate) const NO_DEADLINE: i64 = i64::MAX;
 
 /// The kind of a context.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Kind {
     /// `background()`.
-    Background,
+    Background = 0,
     /// `todo()`.
     Todo,
     /// A node.
@@ -61,9 +62,10 @@ pub(crate) enum Kind {
 
 /// Why a node is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Why {
     /// It is not.
-    Alive,
+    Alive = 0,
     /// "context canceled".
     Canceled,
     /// "context deadline exceeded".
@@ -115,37 +117,17 @@ pub(crate) struct Context {
     pub(super) vars: Slot,
 }
 
+// SAFETY: the enums have a zero, and links, slots and fields of pointers and numbers are empty ones then.
+unsafe impl Zeroed for Context {}
+
 // Nothing to drop: a frame that has one while Python code runs needs no landing pad.
 const _: () = assert!(!std::mem::needs_drop::<Context>());
 
 impl Context {
-    pub(super) fn new(kind: Kind) -> Context {
-        Context {
-            weaklist: Weaklist::new(),
-            kind,
-            why: Field::new(Why::Alive),
-            timed_out: Field::new(false),
-            held_by_up: Field::new(false),
-            held_by_alarm: Field::new(false),
-            parent: Slot::empty(),
-            node: Link::none(),
-            deadline_ns: Field::new(NO_DEADLINE),
-            up: Link::none(),
-            prev: Link::none(),
-            next: Link::none(),
-            first: Link::none(),
-            last: Link::none(),
-            pins: Field::new(0),
-            entries: Link::none(),
-            alarm: Field::new(std::ptr::null()),
-            done: Slot::empty(),
-            close: Field::new(None),
-            error: Slot::empty(),
-            cause: Slot::empty(),
-            key: Slot::empty(),
-            value: Slot::empty(),
-            vars: Slot::empty(),
-        }
+    /// Of fields that are zero.
+    pub(super) fn begin(&mut self, kind: Kind) {
+        self.kind = kind;
+        self.deadline_ns = Field::new(NO_DEADLINE);
     }
 
     /// The instance.

@@ -25,6 +25,8 @@
 use std::mem::{offset_of, ManuallyDrop};
 use std::sync::Arc;
 
+use go_lib::runtime::embedder::GRef;
+
 use super::node::{Context, Kind, Why, CONTEXT};
 use crate::bridge::alarm::HostAlarm;
 use crate::ffi::class::{Class, Fresh, Object, Visitor};
@@ -35,10 +37,11 @@ use crate::ffi::refs::{New, Outcome, Ref};
 
 /// A context without a parent.
 pub(crate) fn make_root(gil: Gil<'_>, kind: Kind) -> Outcome<Fresh<Context>> {
-    CONTEXT.get(gil)?.make(gil, Context::new(kind))
+    CONTEXT.get(gil)?.make_zeroed(gil, |fields| fields.begin(kind))
 }
 
 /// A new context under `parent`.
+#[inline]
 pub(crate) fn make(gil: Gil<'_>, kind: Kind, parent: &Object<Context>) -> Outcome<Fresh<Context>> {
     let c = make_root(gil, kind)?;
     let x = gil.exclusive();
@@ -52,6 +55,7 @@ pub(crate) fn make(gil: Gil<'_>, kind: Kind, parent: &Object<Context>) -> Outcom
 }
 
 /// A new node under `parent`, done if that is done.
+#[inline(always)]
 pub(crate) fn make_cancel(gil: Gil<'_>, parent: &Object<Context>) -> Outcome<Fresh<Context>> {
     let c = make(gil, Kind::Cancel, parent)?;
     attach(gil, &c);
@@ -239,6 +243,44 @@ pub(super) fn set_alarm(gil: Gil<'_>, c: &Object<Context>, alarm: Arc<HostAlarm>
     let set = alarm.set(gil, c.deadline_ns.get(x)).map(|_| ());
     c.alarm.set(x, Arc::into_raw(alarm));
     set
+}
+
+/// The alarm of the deadline of `ctx`, which may be that of a context above.
+#[inline]
+fn alarm_of<'x>(x: Exclusive<'x>, ctx: &'x Object<Context>) -> Option<&'x HostAlarm> {
+    let mut at = ctx.node(x);
+    while let Some(node) = at {
+        let alarm = node.alarm.get(x);
+        if !alarm.is_null() && node.deadline_ns.get(x) == ctx.deadline_ns.get(x) {
+            // SAFETY: the node's share.
+            return Some(unsafe { &*alarm });
+        }
+        at = node.up.get(x);
+    }
+    None
+}
+
+/// The goroutine `own` has entered a block under `ctx`, which has a deadline: its passing concerns `own` first, unless it
+/// concerns another one in a block.
+#[inline]
+pub(super) fn deadline_concerns(x: Exclusive<'_>, ctx: &Object<Context>, own: Option<GRef>) {
+    if let Some(alarm) = alarm_of(x, ctx) {
+        if !alarm.whom(x).is_some_and(GRef::is_alive) {
+            alarm.concerns(x, own);
+        }
+    }
+}
+
+/// `own` leaves a block under `ctx`, which has a deadline: that concerns `heir` in its place, if there is one.
+pub(super) fn deadline_concerns_no_more(
+    x: Exclusive<'_>,
+    ctx: &Object<Context>,
+    own: Option<GRef>,
+    heir: Option<GRef>,
+) {
+    if let Some(alarm) = alarm_of(x, ctx).filter(|alarm| alarm.whom(x) == own) {
+        alarm.concerns(x, heir);
+    }
 }
 
 /// In a forked child, where no alarm is set: sets those of `ctx` and of all above.

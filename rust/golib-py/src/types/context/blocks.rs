@@ -5,8 +5,6 @@
 
 use std::ffi::CStr;
 
-use go_lib::runtime::embedder;
-
 use super::functions::after_seconds;
 use crate::core::context::ambient::{self, Begun};
 use crate::core::context::cancel;
@@ -137,10 +135,8 @@ fn timeout_enter(gil: Gil<'_>, slf: &Object<Timeout>) -> Outcome<New> {
     slf.block.check_free(gil)?;
     let parent = ambient::innermost(gil)?;
     let deadline_ns = after_seconds(slf.seconds);
-    // A thread waits for the GIL with everybody else: the servant is faster.
-    let whom = if embedder::current_host().is_null() { None } else { embedder::current() };
     let above = ambient::as_context(&parent);
-    let ctx = cancel::make_deadline(gil, above, deadline_ns, None, whom);
+    let ctx = cancel::make_deadline(gil, above, deadline_ns, None);
     parent.release(gil);
     Ok(slf.block.begin(gil, ctx?, Block::Timeout))
 }

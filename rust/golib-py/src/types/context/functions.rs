@@ -145,7 +145,7 @@ fn with_when(
     let parent = checked(gil, parent)?;
     let seconds = seconds_of(gil, given)?;
     let cause = cause_of(gil, cause)?;
-    pair(gil, cancel::make_deadline(gil, parent, when(seconds), cause, None)?, Does::Cancel)
+    pair(gil, cancel::make_deadline(gil, parent, when(seconds), cause)?, Does::Cancel)
 }
 
 /// The deadline this many seconds from now; in the past for 0 or less.

@@ -8,20 +8,20 @@ use pyo3::ffi;
 use crate::core::context::{ambient, cancel};
 use crate::core::goroutine::handle::GoroutineObj;
 use crate::cpython::main_thread;
-use crate::ffi::args::seconds_of;
+use crate::ffi::args::Timeout;
 use crate::ffi::errors::{self, fail};
 use crate::ffi::gil::{Entry, Gil};
 use crate::ffi::obj::Raw;
 use crate::ffi::python::{self, runtime_error, timeout_error};
-use crate::ffi::refs::{New, Outcome, Raised, Ref};
+use crate::ffi::refs::{New, Outcome, Raised};
 
-/// Calls `operation` until it has succeeded or failed: the outcome of a method that waits. `what` and `timeout` are for
-/// TimeoutError's text.
+/// Calls `operation` until it has succeeded or failed: the outcome of a method that waits. `what` and the seconds of `timeout`
+/// are for TimeoutError's text.
 #[inline(always)]
 pub(crate) fn complete(
     entry: &mut Entry,
     what: &str,
-    timeout: Option<Ref<'_>>,
+    timeout: Timeout,
     operation: impl Fn() -> Result<(), WaitError>,
 ) -> Outcome<()> {
     loop {
@@ -32,15 +32,10 @@ pub(crate) fn complete(
     }
 }
 
-/// Handles a wait's failure. Ok: try the operation again. `timeout` as in [`timed_out`].
+/// Handles a wait's failure. Ok: try the operation again.
 #[cold]
 #[inline(never)]
-pub(crate) fn failed(
-    gil: Gil<'_>,
-    error: WaitError,
-    what: &str,
-    timeout: Option<Ref<'_>>,
-) -> Outcome<()> {
+pub(crate) fn failed(gil: Gil<'_>, error: WaitError, what: &str, timeout: Timeout) -> Outcome<()> {
     match error {
         WaitError::Interrupted => interrupted(gil),
         WaitError::WouldBlock | WaitError::Timeout => Err(timed_out(gil, what, timeout)),
@@ -101,22 +96,14 @@ fn run_handlers(_gil: Gil<'_>, host: Raw) -> Outcome<()> {
     Ok(())
 }
 
-/// Raises TimeoutError, which says after what `timeout`: seconds as they were given, absent or None for none.
+/// Raises TimeoutError, which says after how many seconds if there was a timeout.
 #[cold]
 #[inline(never)]
-pub(crate) fn timed_out(gil: Gil<'_>, what: &str, timeout: Option<Ref<'_>>) -> Raised {
-    match timeout.filter(|timeout| !timeout.is_none()).map(|timeout| seconds_of(gil, timeout)) {
-        None => fail(gil, timeout_error(), &format!("{what} timed out")),
-        Some(Ok(seconds)) => timed_out_after(gil, what, seconds),
-        Some(Err(raised)) => raised,
-    }
-}
-
-/// Raises TimeoutError, which says after how many seconds.
-#[cold]
-#[inline(never)]
-pub(crate) fn timed_out_after(gil: Gil<'_>, what: &str, seconds: f64) -> Raised {
-    let text = format!("{what} timed out after {} s", seconds.max(0.0));
+pub(crate) fn timed_out(gil: Gil<'_>, what: &str, timeout: Timeout) -> Raised {
+    let text = match timeout.seconds() {
+        None => format!("{what} timed out"),
+        Some(seconds) => format!("{what} timed out after {} s", seconds.max(0.0)),
+    };
     fail(gil, timeout_error(), &text)
 }
 

@@ -244,12 +244,38 @@ fn is_name(key: Ref<'_>, name: &CStr) -> bool {
     unsafe { ffi::PyUnicode_CompareWithASCIIString(key.as_raw(), name.as_ptr()) == 0 }
 }
 
-/// How long to wait for a `timeout` argument (absent or None: forever). Runs Python code.
+/// A `timeout` argument, which is converted once: that may run Python code.
+#[derive(Clone, Copy)]
+pub(crate) struct Timeout {
+    pub(crate) wait: Wait,
+    /// What was given; a nan for none.
+    seconds: f64,
+}
+
+impl Timeout {
+    /// Of an operation that waits forever.
+    pub(crate) const NONE: Timeout = Timeout { wait: Wait::Block, seconds: f64::NAN };
+
+    /// The seconds that were given.
+    pub(crate) fn seconds(self) -> Option<f64> {
+        (!self.seconds.is_nan()).then_some(self.seconds)
+    }
+
+    /// The same for an operation that does not wait.
+    pub(crate) fn at_once(self) -> Timeout {
+        Timeout { wait: Wait::Try, ..self }
+    }
+}
+
+/// A `timeout` argument; absent or None: forever. Runs Python code.
 #[inline(always)]
-pub(crate) fn wait_of(gil: Gil<'_>, timeout: Option<Ref<'_>>) -> Outcome<Wait> {
+pub(crate) fn timeout_of(gil: Gil<'_>, timeout: Option<Ref<'_>>) -> Outcome<Timeout> {
     match timeout {
-        Some(timeout) if !timeout.is_none() => seconds_of(gil, timeout).map(wait_for),
-        _ => Ok(Wait::Block),
+        Some(timeout) if !timeout.is_none() => {
+            let seconds = seconds_of(gil, timeout)?;
+            Ok(Timeout { wait: wait_for(seconds), seconds })
+        }
+        _ => Ok(Timeout::NONE),
     }
 }
 

@@ -21,7 +21,7 @@
 //! // One that can park: `entry!` makes the C function, and the constant for the table.
 //! entry! { WAIT: golib_entry_event_wait => event_wait keywords(entry, event: Event, args) {
 //!     let [timeout] = args.parse(entry.gil(), "wait", &[c"timeout"], 0)?;
-//!     let until = wait_of(entry.gil(), timeout)?;
+//!     let until = timeout_of(entry.gil(), timeout)?.wait;
 //!     entry.wait(|| event.core.wait(until))?; // no token from before this line can be used after it
 //!     Ok(none(entry.gil()))
 //! } }

@@ -8,7 +8,7 @@ use crate::core::context::ambient;
 use crate::core::{goroutine, waits};
 use crate::cpython::tstate;
 use crate::ffi::args::wait_for;
-use crate::ffi::args::{integer_of, seconds_of, Args};
+use crate::ffi::args::{integer_of, seconds_of, Args, Timeout};
 use crate::ffi::class::Object;
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Entry, Gil};
@@ -46,7 +46,7 @@ entry! { SLEEP: golib_entry_sleep => sleep one(entry, _module: Module, seconds) 
         };
         match result? {
             Ok(()) | Err(WaitError::Timeout) => return Ok(none(entry.gil())),
-            Err(error) => waits::failed(entry.gil(), error, "sleep", None)?,
+            Err(error) => waits::failed(entry.gil(), error, "sleep", Timeout::NONE)?,
         }
     }
 } }

@@ -11,7 +11,7 @@ use crate::bridge::main_thread;
 use crate::core::context::cancel;
 use crate::core::waits;
 use crate::cpython::tstate;
-use crate::ffi::args::{wait_of, Args};
+use crate::ffi::args::{timeout_of, Args};
 use crate::ffi::class::Object;
 use crate::ffi::errors;
 use crate::ffi::gil::{Entry, Gil};
@@ -49,7 +49,7 @@ fn wait_done(
     args: Args<'_>,
 ) -> Outcome<()> {
     let [timeout] = args.parse(entry.gil(), function, &[c"timeout"], 0)?;
-    let wait = wait_of(entry.gil(), timeout)?;
+    let timeout = timeout_of(entry.gil(), timeout)?;
     if g.done.is_set() {
         return Ok(());
     }
@@ -57,7 +57,7 @@ fn wait_done(
         return Err(own_end(entry.gil()));
     }
     loop {
-        match entry.wait(|| g.done.wait(wait, WaitReason::Join))? {
+        match entry.wait(|| g.done.wait(timeout.wait, WaitReason::Join))? {
             Ok(()) => return Ok(()),
             Err(error) => waits::failed(entry.gil(), error, function, timeout)?,
         }

@@ -5,7 +5,7 @@ use go_lib::runtime::embedder::{Event, Hchan, RecvError, SendError, Wait, WaitRe
 use super::object::Face;
 use crate::core::results;
 use crate::core::waits;
-use crate::ffi::args::{wait_of, Args};
+use crate::ffi::args::{timeout_of, Args, Timeout};
 use crate::ffi::class::{Extends, Object};
 use crate::ffi::errors::{self, fail};
 use crate::ffi::gil::{guard, Entry, Gil};
@@ -22,10 +22,10 @@ entry! { CHAN_SEND: golib_entry_chan_send => chan_send keywords(entry, chan: Fac
     }
     let [value, timeout] = args.parse(entry.gil(), "send", &[c"value", c"timeout"], 1)?;
     let value = value.unwrap_or_else(crate::ffi::python::none_ref);
-    let wait = wait_of(entry.gil(), timeout)?;
+    let timeout = timeout_of(entry.gil(), timeout)?;
     match chan.hchan(entry.gil()) {
-        Some(h) => send(entry, h, value, wait, timeout),
-        None => Err(on_nil(entry, wait, timeout, WaitReason::ChanSendNil)),
+        Some(h) => send(entry, h, value, timeout),
+        None => Err(on_nil(entry, timeout, WaitReason::ChanSendNil)),
     }
 } }
 
@@ -36,8 +36,8 @@ entry! { CHAN_RECV: golib_entry_chan_recv => chan_recv keywords(entry, chan: Fac
         }
     }
     let [timeout] = args.parse(entry.gil(), "recv", &[c"timeout"], 0)?;
-    let wait = wait_of(entry.gil(), timeout)?;
-    match recv(entry, chan, wait, timeout)? {
+    let timeout = timeout_of(entry.gil(), timeout)?;
+    match recv(entry, chan, timeout)? {
         Some(value) => Ok(value),
         None => Err(chan_closed(entry.gil())),
     }
@@ -45,8 +45,8 @@ entry! { CHAN_RECV: golib_entry_chan_recv => chan_recv keywords(entry, chan: Fac
 
 entry! { CHAN_RECV_OK: golib_entry_chan_recv_ok => chan_recv_ok keywords(entry, chan: Face, args) {
     let [timeout] = args.parse(entry.gil(), "recv_ok", &[c"timeout"], 0)?;
-    let wait = wait_of(entry.gil(), timeout)?;
-    let value = recv(entry, chan, wait, timeout)?;
+    let timeout = timeout_of(entry.gil(), timeout)?;
+    let value = recv(entry, chan, timeout)?;
     let (gil, ok) = (entry.gil(), value.is_some());
     results::pair(gil, value.unwrap_or_else(|| none(gil)), ok)
 } }
@@ -54,7 +54,7 @@ entry! { CHAN_RECV_OK: golib_entry_chan_recv_ok => chan_recv_ok keywords(entry, 
 entry! { CHAN_NEXT: golib_entry_chan_next => chan_next next(entry, chan: Face) {
     match recv_at_once(entry.gil(), chan) {
         Some(value) => Ok(Some(value)),
-        None => recv(entry, chan, Wait::Block, None),
+        None => recv(entry, chan, Timeout::NONE),
     }
 } }
 
@@ -84,16 +84,10 @@ fn recv_at_once(gil: Gil<'_>, chan: &Face) -> Option<New> {
 }
 
 #[inline(always)]
-fn send(
-    entry: &mut Entry,
-    h: &Hchan<Obj>,
-    value: Ref<'_>,
-    wait: Wait,
-    timeout: Option<Ref<'_>>,
-) -> Outcome<New> {
+fn send(entry: &mut Entry, h: &Hchan<Obj>, value: Ref<'_>, timeout: Timeout) -> Outcome<New> {
     let mut value = value.to_obj(entry.gil());
     loop {
-        match entry.wait(|| h.send(value, wait))? {
+        match entry.wait(|| h.send(value, timeout.wait))? {
             Ok(()) => return Ok(none(entry.gil())),
             Err(error) => value = send_failed(entry.gil(), error, timeout)?,
         }
@@ -103,7 +97,7 @@ fn send(
 /// The value, if the send is to be tried again. The caller's caller holds the value too: dropping ours frees nothing.
 #[cold]
 #[inline(never)]
-fn send_failed(gil: Gil<'_>, error: SendError<Obj>, timeout: Option<Ref<'_>>) -> Outcome<Obj> {
+fn send_failed(gil: Gil<'_>, error: SendError<Obj>, timeout: Timeout) -> Outcome<Obj> {
     Err(match error {
         SendError::Interrupted(value) => return waits::interrupted(gil).map(|()| value),
         SendError::Closed(_) => errors::send_on_closed(gil),
@@ -114,17 +108,12 @@ fn send_failed(gil: Gil<'_>, error: SendError<Obj>, timeout: Option<Ref<'_>>) ->
 
 /// The value; None once the channel is closed and drained.
 #[inline(always)]
-fn recv(
-    entry: &mut Entry,
-    chan: &Face,
-    wait: Wait,
-    timeout: Option<Ref<'_>>,
-) -> Outcome<Option<New>> {
+fn recv(entry: &mut Entry, chan: &Face, timeout: Timeout) -> Outcome<Option<New>> {
     let Some(h) = chan.hchan(entry.gil()) else {
-        return Err(on_nil(entry, wait, timeout, WaitReason::ChanReceiveNil));
+        return Err(on_nil(entry, timeout, WaitReason::ChanReceiveNil));
     };
     loop {
-        match entry.wait(|| h.recv(wait))? {
+        match entry.wait(|| h.recv(timeout.wait))? {
             Ok(value) => return Ok(value.map(Obj::into_new)),
             Err(error) => recv_failed(entry.gil(), error, timeout)?,
         }
@@ -134,7 +123,7 @@ fn recv(
 /// Ok: the receive is to be tried again.
 #[cold]
 #[inline(never)]
-fn recv_failed(gil: Gil<'_>, error: RecvError, timeout: Option<Ref<'_>>) -> Outcome<()> {
+fn recv_failed(gil: Gil<'_>, error: RecvError, timeout: Timeout) -> Outcome<()> {
     match error {
         RecvError::Interrupted => waits::interrupted(gil),
         RecvError::Empty | RecvError::Timeout => Err(waits::timed_out(gil, "receive", timeout)),
@@ -154,14 +143,9 @@ fn close_of(gil: Gil<'_>, what: &str) -> Raised {
 /// Waits for what never happens, until that fails.
 #[cold]
 #[inline(never)]
-pub(crate) fn on_nil(
-    entry: &mut Entry,
-    wait: Wait,
-    timeout: Option<Ref<'_>>,
-    reason: WaitReason,
-) -> Raised {
+pub(crate) fn on_nil(entry: &mut Entry, timeout: Timeout, reason: WaitReason) -> Raised {
     let never = Event::new();
-    match waits::complete(entry, reason.text(), timeout, || never.wait(wait, reason)) {
+    match waits::complete(entry, reason.text(), timeout, || never.wait(timeout.wait, reason)) {
         Ok(()) => fail(entry.gil(), crate::ffi::python::system_error(), "golib: never came"),
         Err(raised) => raised,
     }

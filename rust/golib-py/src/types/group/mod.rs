@@ -21,8 +21,7 @@ use crate::core::context::node::{checked, Context, Why};
 use crate::core::context::{ambient, cancel};
 use crate::core::goroutine::{check_function, rest_of_call, start_goroutine, GoroutineObj, Spec};
 use crate::core::waits::complete;
-use crate::ffi::args::NewArgs;
-use crate::ffi::args::{integer_of, Args};
+use crate::ffi::args::{integer_of, Args, NewArgs, Timeout};
 use crate::ffi::class::{this, Class, Object, TypeCell, TypeOf, Visitor, Weaklist};
 use crate::ffi::containers::{append, list};
 use crate::ffi::errors;
@@ -157,7 +156,7 @@ entry! { GO: golib_entry_group_go => group_go keywords(entry, group: Group, args
     if group.limited {
         let slots = &group.counts(entry.gil()).slots as *const SemaphoreCore;
         // SAFETY: a part of the group, which the caller holds.
-        complete(entry, "go", None, || unsafe { (*slots).acquire(1, Wait::Block) })?;
+        complete(entry, "go", Timeout::NONE, || unsafe { (*slots).acquire(1, Wait::Block) })?;
     }
     add(entry.gil(), group, args)
 } }
@@ -172,7 +171,7 @@ entry! { WAIT: golib_entry_group_wait => group_wait keywords(entry, group: Group
 fn wait_for_members(entry: &mut Entry, group: &Object<Group>) -> Outcome<()> {
     let members = &group.counts(entry.gil()).members as *const WaitGroupCore;
     // SAFETY: a part of the group, which the caller holds.
-    complete(entry, "wait", None, || unsafe { (*members).wait(Wait::Block) })
+    complete(entry, "wait", Timeout::NONE, || unsafe { (*members).wait(Wait::Block) })
 }
 
 /// Starts a member, for which a slot has been taken; its handle.

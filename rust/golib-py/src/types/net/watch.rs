@@ -1,13 +1,12 @@
 //! Waits for descriptors of others, and for a connect's end.
 
 use go_lib::runtime::embedder::net::{Mode, NetError, Socket};
-use go_lib::runtime::embedder::Wait;
 
 use super::operate::{in_turn, operate, Failure};
 use super::outcome;
 use super::socket::Sock;
 use crate::core::waits;
-use crate::ffi::args::wait_of;
+use crate::ffi::args::{timeout_of, Timeout};
 use crate::ffi::gil::{guard, Entry};
 use crate::ffi::methods::{entry, Module};
 use crate::ffi::python::{as_descriptor, none, none_ref};
@@ -48,12 +47,12 @@ fn wait_ready(
 ) -> Outcome<New> {
     let gil = entry.gil();
     let fd = as_descriptor(gil, fd.unwrap_or_else(none_ref))?;
-    let wait = wait_of(gil, timeout)?;
+    let timeout = timeout_of(gil, timeout)?;
     let watched = guard(gil, || Socket::watch(fd, mode))?;
     let Some(watched) = watched.map_err(|error| outcome::raise(gil, &error))? else {
         return Ok(none(gil));
     };
-    let ready = wait_watched(entry, &watched, what, mode, wait, timeout);
+    let ready = wait_watched(entry, &watched, what, mode, timeout);
     guard(entry.gil(), || drop(watched))?;
     ready.map(|()| none(entry.gil()))
 }
@@ -63,11 +62,10 @@ fn wait_watched(
     watched: &Socket,
     what: &str,
     mode: Mode,
-    wait: Wait,
-    timeout: Option<Ref<'_>>,
+    timeout: Timeout,
 ) -> Outcome<()> {
     loop {
-        let waited = in_turn(entry, watched, mode, wait, |entry, step| {
+        let waited = in_turn(entry, watched, mode, timeout.wait, |entry, step| {
             Ok(Some(entry.wait(|| step.turn.wait(step.wait))??))
         });
         match waited {

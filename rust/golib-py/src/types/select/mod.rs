@@ -15,11 +15,11 @@ mod prepared;
 
 use std::mem::MaybeUninit;
 
-use go_lib::runtime::embedder::{selectgo, Case, SelectError, Wait, WaitReason};
+use go_lib::runtime::embedder::{selectgo, Case, SelectError, WaitReason};
 
 use crate::core::results;
 use crate::core::waits;
-use crate::ffi::args::{wait_of, Args};
+use crate::ffi::args::{timeout_of, Args, Timeout};
 use crate::ffi::errors;
 use crate::ffi::gil::{Entry, Gil};
 use crate::ffi::methods::{entry, Module};
@@ -42,32 +42,30 @@ entry! { SELECT: golib_entry_select => select keywords(entry, _module: Module, a
 
 /// How to select.
 #[derive(Clone, Copy)]
-struct Options<'a> {
-    wait: Wait,
-    /// As it was given, for TimeoutError's text.
-    timeout: Option<Ref<'a>>,
+struct Options {
+    timeout: Timeout,
     default: bool,
     biased: bool,
 }
 
 /// The keyword arguments of `select`.
 #[inline(always)]
-fn options<'a>(gil: Gil<'_>, args: Args<'a>) -> Outcome<Options<'a>> {
+fn options(gil: Gil<'_>, args: Args<'_>) -> Outcome<Options> {
     if args.has_no_names() {
-        return Ok(Options { wait: Wait::Block, timeout: None, default: false, biased: false });
+        return Ok(Options { timeout: Timeout::NONE, default: false, biased: false });
     }
     let names = [c"default", c"timeout", c"biased"];
     let [default, timeout, biased] = args.rest(args.len()).parse(gil, "select", &names, 0)?;
     let is_true = |flag: Option<Ref<'_>>| flag.map_or(Ok(false), |flag| truth(gil, flag));
     let (default, biased) = (is_true(default)?, is_true(biased)?);
-    let wait = wait_of(gil, timeout)?;
-    let wait = if default { Wait::Try } else { wait };
-    Ok(Options { wait, timeout, default, biased })
+    let timeout = timeout_of(gil, timeout)?;
+    let timeout = if default { timeout.at_once() } else { timeout };
+    Ok(Options { timeout, default, biased })
 }
 
 /// Selects among the cases that were `given`.
 #[inline(always)]
-fn run(entry: &mut Entry, given: &[Ref<'_>], options: Options<'_>) -> Outcome<New> {
+fn run(entry: &mut Entry, given: &[Ref<'_>], options: Options) -> Outcome<New> {
     if given.len() > INLINE {
         return run_many(entry, given, options);
     }
@@ -78,7 +76,7 @@ fn run(entry: &mut Entry, given: &[Ref<'_>], options: Options<'_>) -> Outcome<Ne
 /// The same for more cases than the frame has room for.
 #[cold]
 #[inline(never)]
-fn run_many(entry: &mut Entry, given: &[Ref<'_>], options: Options<'_>) -> Outcome<New> {
+fn run_many(entry: &mut Entry, given: &[Ref<'_>], options: Options) -> Outcome<New> {
     let mut cases: Vec<_> = given.iter().map(|_| MaybeUninit::<Case<'_, Obj>>::uninit()).collect();
     run_in(entry, &mut cases, given, options)
 }
@@ -89,7 +87,7 @@ fn run_in<'a>(
     entry: &mut Entry,
     room: &mut [MaybeUninit<Case<'a, Obj>>],
     given: &[Ref<'a>],
-    options: Options<'_>,
+    options: Options,
 ) -> Outcome<New> {
     let mut disabled = 0;
     for (i, given) in given.iter().enumerate().take(room.len()) {
@@ -114,7 +112,7 @@ fn run_in<'a>(
     } else if options.default {
         nothing(entry.gil())
     } else {
-        Err(on_nil(entry, options.wait, options.timeout, WaitReason::SelectNoCases))
+        Err(on_nil(entry, options.timeout, WaitReason::SelectNoCases))
     };
     // SAFETY: all of them were written.
     unsafe { drop_cases(room) };
@@ -139,9 +137,9 @@ fn nothing(gil: Gil<'_>) -> Outcome<New> {
 }
 
 #[inline(always)]
-fn wait_in(entry: &mut Entry, cases: &mut [Case<'_, Obj>], options: Options<'_>) -> Outcome<New> {
+fn wait_in(entry: &mut Entry, cases: &mut [Case<'_, Obj>], options: Options) -> Outcome<New> {
     loop {
-        match entry.wait(|| selectgo(cases, options.wait, options.biased))? {
+        match entry.wait(|| selectgo(cases, options.timeout.wait, options.biased))? {
             Ok(selected) => {
                 let gil = entry.gil();
                 let value = selected.value.map_or_else(|| none(gil), Obj::into_new);
@@ -159,7 +157,7 @@ fn wait_in(entry: &mut Entry, cases: &mut [Case<'_, Obj>], options: Options<'_>)
 /// The result of a select without a winner; None: it is to be tried again.
 #[cold]
 #[inline(never)]
-fn select_failed(gil: Gil<'_>, error: SelectError, options: Options<'_>) -> Outcome<Option<New>> {
+fn select_failed(gil: Gil<'_>, error: SelectError, options: Options) -> Outcome<Option<New>> {
     match error {
         SelectError::WouldBlock if options.default => nothing(gil).map(Some),
         SelectError::WouldBlock | SelectError::Timeout => {

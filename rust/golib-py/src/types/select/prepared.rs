@@ -5,7 +5,7 @@ use std::mem::offset_of;
 
 use super::case::check_case;
 use super::{run, run_many, Options, INLINE};
-use crate::ffi::args::{integer_of, wait_of, Args};
+use crate::ffi::args::{integer_of, timeout_of, Args};
 use crate::ffi::class::{Class, Object, TypeCell, TypeOf, Visitor, Weaklist};
 use crate::ffi::containers::{items, tuple_with};
 use crate::ffi::errors::fail;
@@ -55,8 +55,8 @@ static SELECT: TypeCell<SelectFields> = TypeCell::new();
 
 entry! { WAIT: golib_entry_select_wait => select_wait keywords(entry, select: SelectFields, args) {
     let [timeout] = args.parse(entry.gil(), "wait", &[c"timeout"], 0)?;
-    let wait = wait_of(entry.gil(), timeout)?;
-    let options = Options { wait, timeout, default: false, biased: select.biased };
+    let timeout = timeout_of(entry.gil(), timeout)?;
+    let options = Options { timeout, default: false, biased: select.biased };
     let len = select.cases().len();
     if len > INLINE {
         return wait_for_many(entry, select, options);
@@ -79,7 +79,7 @@ entry! { WAIT: golib_entry_select_wait => select_wait keywords(entry, select: Se
 /// `Select.wait` for more cases than fit the stack: a tuple holds them.
 #[cold]
 #[inline(never)]
-fn wait_for_many(entry: &mut Entry, select: &SelectFields, options: Options<'_>) -> Outcome<New> {
+fn wait_for_many(entry: &mut Entry, select: &SelectFields, options: Options) -> Outcome<New> {
     let gil = entry.gil();
     let cases = select.cases();
     let held = tuple_with(gil, cases.len(), |i| cases[i].get(gil).unwrap_or_else(|| none(gil)))?;

@@ -3,7 +3,7 @@
 use go_lib::runtime::embedder::{Flag, WaitReason};
 
 use super::object::{complete_as_threads, new, Sync};
-use crate::ffi::args::{wait_of, Args};
+use crate::ffi::args::{timeout_of, Args};
 use crate::ffi::class::{Object, TypeCell};
 use crate::ffi::gil::{guard, Entry, Gil};
 use crate::ffi::methods::{entry, Method, Methods};
@@ -31,7 +31,7 @@ fn wait(
     reason: WaitReason,
 ) -> Outcome<New> {
     let [timeout] = args.parse(entry.gil(), "wait", &[c"timeout"], 0)?;
-    let until = wait_of(entry.gil(), timeout)?;
+    let until = timeout_of(entry.gil(), timeout)?.wait;
     complete_as_threads(entry, "wait", || event.core.wait(until, reason))
 }
 

@@ -5,7 +5,7 @@ use go_lib::runtime::embedder::{MutexCore, Wait};
 use super::object::{complete_as_threads, done, itself, new, Sync};
 use crate::core::waits::complete;
 use crate::ffi::args::wait_for;
-use crate::ffi::args::{seconds_of, wait_of, Args};
+use crate::ffi::args::{seconds_of, timeout_of, Args, Timeout};
 use crate::ffi::class::{Object, TypeCell};
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Gil};
@@ -20,13 +20,13 @@ static MUTEX: TypeCell<Mutex> = TypeCell::new();
 
 entry! { LOCK: golib_entry_mutex_lock => mutex_lock keywords(entry, mutex: Mutex, args) {
     let [timeout] = args.parse(entry.gil(), "lock", &[c"timeout"], 0)?;
-    let wait = wait_of(entry.gil(), timeout)?;
-    complete(entry, "lock", timeout, || mutex.core.lock(wait))?;
+    let timeout = timeout_of(entry.gil(), timeout)?;
+    complete(entry, "lock", timeout, || mutex.core.lock(timeout.wait))?;
     Ok(none(entry.gil()))
 } }
 
 entry! { ENTER: golib_entry_mutex_enter => mutex_enter none(entry, mutex: Mutex) {
-    complete(entry, "lock", None, || mutex.core.lock(Wait::Block))?;
+    complete(entry, "lock", Timeout::NONE, || mutex.core.lock(Wait::Block))?;
     itself(entry.gil(), mutex)
 } }
 

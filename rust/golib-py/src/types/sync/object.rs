@@ -9,7 +9,7 @@ use std::mem::offset_of;
 use go_lib::runtime::embedder::WaitError;
 
 use crate::core::waits;
-use crate::ffi::args::NewArgs;
+use crate::ffi::args::{NewArgs, Timeout};
 use crate::ffi::class::{Class, Object, TypeOf, Weaklist};
 use crate::ffi::errors;
 use crate::ffi::gil::{Entry, Gil};
@@ -58,7 +58,7 @@ pub(super) fn complete_as_threads(
             Err(WaitError::WouldBlock | WaitError::Timeout) => {
                 return Ok(boolean(entry.gil(), false));
             }
-            Err(error) => waits::failed(entry.gil(), error, what, None)?,
+            Err(error) => waits::failed(entry.gil(), error, what, Timeout::NONE)?,
         }
     }
 }

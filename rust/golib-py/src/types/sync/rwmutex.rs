@@ -4,7 +4,7 @@ use go_lib::runtime::embedder::{RwMutexCore, Wait};
 
 use super::object::{done, itself, new, Sync};
 use crate::core::waits::complete;
-use crate::ffi::args::{wait_of, Args};
+use crate::ffi::args::{timeout_of, Args, Timeout};
 use crate::ffi::class::{Object, TypeCell};
 use crate::ffi::gil::{guard, Gil};
 use crate::ffi::methods::{entry, Method, Methods};
@@ -18,20 +18,20 @@ static RW_MUTEX: TypeCell<RwMutex> = TypeCell::new();
 
 entry! { LOCK: golib_entry_rwmutex_lock => rwmutex_lock keywords(entry, rw: RwMutex, args) {
     let [timeout] = args.parse(entry.gil(), "lock", &[c"timeout"], 0)?;
-    let wait = wait_of(entry.gil(), timeout)?;
-    complete(entry, "lock", timeout, || rw.core.lock(wait))?;
+    let timeout = timeout_of(entry.gil(), timeout)?;
+    complete(entry, "lock", timeout, || rw.core.lock(timeout.wait))?;
     Ok(none(entry.gil()))
 } }
 
 entry! { RLOCK: golib_entry_rwmutex_rlock => rwmutex_rlock keywords(entry, rw: RwMutex, args) {
     let [timeout] = args.parse(entry.gil(), "rlock", &[c"timeout"], 0)?;
-    let wait = wait_of(entry.gil(), timeout)?;
-    complete(entry, "rlock", timeout, || rw.core.rlock(wait))?;
+    let timeout = timeout_of(entry.gil(), timeout)?;
+    complete(entry, "rlock", timeout, || rw.core.rlock(timeout.wait))?;
     Ok(none(entry.gil()))
 } }
 
 entry! { ENTER: golib_entry_rwmutex_enter => rwmutex_enter none(entry, rw: RwMutex) {
-    complete(entry, "lock", None, || rw.core.lock(Wait::Block))?;
+    complete(entry, "lock", Timeout::NONE, || rw.core.lock(Wait::Block))?;
     itself(entry.gil(), rw)
 } }
 

@@ -5,7 +5,7 @@ use go_lib::runtime::embedder::{SemaphoreCore, Wait};
 use super::object::{done, itself, make, Sync};
 use crate::core::waits::complete;
 use crate::ffi::args::NewArgs;
-use crate::ffi::args::{integer_of, wait_of, Args};
+use crate::ffi::args::{integer_of, timeout_of, Args, Timeout};
 use crate::ffi::class::{Object, TypeCell, TypeOf};
 use crate::ffi::errors;
 use crate::ffi::gil::{guard, Entry, Gil};
@@ -44,27 +44,26 @@ fn acquire(
     entry: &mut Entry,
     semaphore: &Object<Semaphore>,
     n: usize,
-    wait: Wait,
-    timeout: Option<Ref<'_>>,
+    timeout: Timeout,
 ) -> Outcome<()> {
     let size = semaphore.core.size();
     if n > size {
         let text = format!("semaphore: {n} of {size} permits wished");
         return Err(errors::fail(entry.gil(), value_error(), &text));
     }
-    complete(entry, "acquire", timeout, || semaphore.core.acquire(n, wait))
+    complete(entry, "acquire", timeout, || semaphore.core.acquire(n, timeout.wait))
 }
 
 entry! { ACQUIRE: golib_entry_semaphore_acquire => semaphore_acquire keywords(entry, semaphore: Semaphore, args) {
     let [wished, timeout] = args.parse(entry.gil(), "acquire", &[c"n", c"timeout"], 0)?;
     let wished = permits(entry.gil(), wished)?;
-    let wait = wait_of(entry.gil(), timeout)?;
-    acquire(entry, semaphore, wished, wait, timeout)?;
+    let timeout = timeout_of(entry.gil(), timeout)?;
+    acquire(entry, semaphore, wished, timeout)?;
     Ok(none(entry.gil()))
 } }
 
 entry! { ENTER: golib_entry_semaphore_enter => semaphore_enter none(entry, semaphore: Semaphore) {
-    acquire(entry, semaphore, 1, Wait::Block, None)?;
+    acquire(entry, semaphore, 1, Timeout::NONE)?;
     itself(entry.gil(), semaphore)
 } }
 

@@ -4,7 +4,7 @@ use go_lib::runtime::embedder::WaitGroupCore;
 
 use super::object::{done, new, Sync};
 use crate::core::waits::complete;
-use crate::ffi::args::{integer_of, wait_of};
+use crate::ffi::args::{integer_of, timeout_of};
 use crate::ffi::class::{Object, TypeCell};
 use crate::ffi::gil::{guard, Gil};
 use crate::ffi::methods::{entry, Method, Methods};
@@ -18,8 +18,8 @@ static WAIT_GROUP: TypeCell<WaitGroup> = TypeCell::new();
 
 entry! { WAIT: golib_entry_wait_group_wait => wait_group_wait keywords(entry, group: WaitGroup, args) {
     let [timeout] = args.parse(entry.gil(), "wait", &[c"timeout"], 0)?;
-    let wait = wait_of(entry.gil(), timeout)?;
-    complete(entry, "wait", timeout, || group.core.wait(wait))?;
+    let timeout = timeout_of(entry.gil(), timeout)?;
+    complete(entry, "wait", timeout, || group.core.wait(timeout.wait))?;
     Ok(none(entry.gil()))
 } }
 

@@ -3,7 +3,8 @@
 Condition.wait must never return without its lock, and no notification may be lost with the waiter that got it. In the
 standard library only a signal handler can end a wait by an exception; a goroutine's may be cancelled at any time.
 
-On ordinary threads the standard library's own functions run.
+What does not wait is done in C, on any thread: see cpython/patch_condition.c. The rest is the standard library's own on
+ordinary threads.
 """
 
 from __future__ import annotations
@@ -19,31 +20,83 @@ __all__ = ["apply", "take_back"]
 
 _threading: Any = threading  # its private parts
 _Condition: Any = threading.Condition
+_Event: Any = threading.Event
 _LockType: Any = type(threading.Lock())
 
 
 def _wait(self: Any, timeout: float | None = None) -> bool:
+    waiter = _golib._wait_begins(self)
+    if waiter is None:
+        return _wait_unusually(self, timeout)
+    try:
+        notified = waiter.acquire() if timeout is None else _acquire(waiter, timeout)
+    except Cancelled:
+        # Somebody may have notified it while it waited for the lock. Then it returns, and its next wait raises.
+        if not _back(self, waiter, None):
+            raise
+        return True
+    except BaseException:
+        _back(self, waiter, None)
+        raise
+    if not notified:
+        return _back(self, waiter, None)
+    if not _golib._take_lock_back(self._lock):
+        _take_back(self._lock)
+    return True
+
+
+def _event_wait(self: Any, timeout: float | None = None) -> bool:
+    waiter = _golib._event_wait_begins(self)
+    if waiter is True:
+        return True
+    if waiter is None:
+        return bool(_originals[_Event, "wait"](self, timeout))
+    try:
+        notified = waiter.acquire() if timeout is None else _acquire(waiter, timeout)
+    except Cancelled:
+        if not _back_and_release(self._cond, waiter):
+            raise
+        return True
+    except BaseException:
+        _back_and_release(self._cond, waiter)
+        raise
+    if not notified:
+        return _back_and_release(self._cond, waiter)
+    lock = self._cond._lock
+    if lock.locked():  # by set(), which wait() does not outrun
+        _take_back(lock)
+        lock.release()
+    return True
+
+
+def _acquire(waiter: Any, timeout: Any) -> bool:
+    """Waits to be notified, so long at most, as Condition.wait() understands it."""
+    if timeout > 0 or (timeout != timeout and sys.version_info >= (3, 15)):
+        # The standard library's says what is wrong with a timeout.
+        return bool(waiter.acquire(True, timeout)) if _is_usual(timeout) else _refuse(timeout)
+    return False
+
+
+def _back_and_release(condition: Any, waiter: object) -> bool:
+    notified = _back(condition, waiter, None)
+    condition._lock.release()
+    return notified
+
+
+def _wait_unusually(self: Any, timeout: float | None) -> bool:
+    """As _wait() for other kinds of condition and of lock."""
     if not _golib._in_goroutine():
         return bool(_originals[_Condition, "wait"](self, timeout))
-    lock = self._lock
-    # Of the two usual kinds, one has the methods that Condition asks for and the other does without.
-    plain = type(lock) is _LockType and type(self) is _Condition
-    if not (lock.locked() if plain else self._is_owned()):
+    if not self._is_owned():
         raise RuntimeError("cannot wait on un-acquired lock")
     # notify() releases it. golib's own also works when the patch is taken back while somebody waits.
     waiter = _golib.Mutex()
     waiter.acquire()
     self._waiters.append(waiter)
-    state = lock.release() if plain else self._release_save()
-    notified = False
+    state = self._release_save()
     try:
-        if timeout is None:
-            notified = waiter.acquire()
-        elif timeout > 0 or (timeout != timeout and sys.version_info >= (3, 15)):
-            # The standard library's says what is wrong with a timeout.
-            notified = waiter.acquire(True, timeout) if _is_usual(timeout) else _refuse(timeout)
+        notified = waiter.acquire() if timeout is None else _acquire(waiter, timeout)
     except Cancelled:
-        # Somebody may have notified it while it waited for the lock. Then it returns, and its next wait raises.
         if not _back(self, waiter, state):
             raise
         return True
@@ -52,10 +105,7 @@ def _wait(self: Any, timeout: float | None = None) -> bool:
         raise
     if not notified:
         return _back(self, waiter, state)
-    if not plain:
-        self._acquire_restore(state)
-    elif not _golib._take_lock_back(lock):
-        _take_back(lock)
+    self._acquire_restore(state)
     return True
 
 
@@ -137,14 +187,17 @@ def _delete(self: Any) -> None:
 _replacements: dict[tuple[type, str], Any] = {
     (_Condition, "wait"): _wait,
     (_Condition, "_acquire_restore"): _acquire_restore,
+    (_Event, "wait"): _event_wait,
 }
 if sys.version_info < (3, 13):
     _replacements[threading.Thread, "_wait_for_tstate_lock"] = _wait_for_tstate_lock
 else:
     _replacements[threading.Thread, "join"] = _join
     _replacements[threading.Thread, "_delete"] = _delete
-for (_, _name), _function in _replacements.items():
+for (_owner, _name), _function in _replacements.items():
     _function.__name__ = _name
+    _function.__qualname__ = f"{_owner.__qualname__}.{_name}"
+    _function.__doc__ = _owner.__dict__[_name].__doc__
 
 #: What stood there before; empty while nothing is replaced.
 _originals: dict[tuple[type, str], Any] = {key: key[0].__dict__[key[1]] for key in _replacements}
@@ -156,6 +209,16 @@ def apply() -> None:
     global _applied
     if _applied:
         return
+    _replacements.update(
+        _golib._condition_methods(
+            _Condition,
+            _Event,
+            _golib.Mutex,
+            _Condition.__dict__["notify"],
+            _Event.__dict__["set"],
+            _Event.__dict__["clear"],
+        )
+    )
     for key, function in _replacements.items():
         owner, name = key
         _originals[key] = owner.__dict__[name]

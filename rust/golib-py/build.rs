@@ -35,6 +35,7 @@ const SOURCES: &[&str] = &[
     "parts.c",
     "slot.c",
     "patch_close.c",
+    "patch_condition.c",
     "patch_connect.c",
     "patch_dns.c",
     "patch_fds.c",

@@ -53,6 +53,15 @@ static inline int golib_line_may_pass(const void *address)
     return !golib_any_in_line() || !golib_lines_table->is_kept(address);
 }
 
+/* ---- patch_locks.c ---- */
+
+/* What a lock's __enter__ and __exit__ do, if it is of one of the two kinds that are patched, and they are: 1, with their
+ * result. 0: nothing was done. */
+int golib_lock_enter(PyObject *lock, const golib_caller *record, PyObject **result);
+int golib_lock_exit(PyObject *lock, PyObject **result);
+/* 1 if a patched _thread.lock is locked, 0 if not; -1: it is something else. */
+int golib_lock_state(PyObject *lock);
+
 /* Whatever gives back a lock, or gives a queue a value. */
 static inline PyObject *golib_gives_body(golib_invocation *call, const golib_caller *record)
 {

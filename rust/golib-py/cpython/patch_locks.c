@@ -16,10 +16,16 @@ typedef struct {
     PyObject_HEAD PyMutex mutex;
 } lock_object;
 
+enum { LOCKED = 1 };
+
+static int looks_locked(PyObject *self)
+{
+    return __atomic_load_n(&((lock_object *)self)->mutex._bits, __ATOMIC_RELAXED) & LOCKED;
+}
+
 /* Takes the lock if it is free. */
 static int take(PyObject *self)
 {
-    enum { LOCKED = 1 };
     uint8_t *bits = &((lock_object *)self)->mutex._bits, now = __atomic_load_n(bits, __ATOMIC_RELAXED);
     /* The other bit says that threads wait; it stays. Acquire: pairs with the unlock of whoever had it. */
     return !(now & LOCKED) &&
@@ -34,6 +40,11 @@ typedef struct {
     char locked;
 } lock_object;
 
+static int looks_locked(PyObject *self)
+{
+    return ((lock_object *)self)->locked != 0;
+}
+
 static int take(PyObject *self)
 {
     lock_object *l = (lock_object *)self;
@@ -46,7 +57,9 @@ static int take(PyObject *self)
 #endif
 
 static PyObject *not_blocking;      /* the arguments (False,), made once: they are needed for each acquire */
-static PyTypeObject *lock_type;     /* of the main interpreter; the group keeps a reference */
+static PyObject *no_arguments;
+/* Of the main interpreter; the group keeps references. */
+static PyTypeObject *lock_type, *rlock_type;
 
 static PyObject *probe_failed(void)
 {
@@ -87,9 +100,15 @@ static PyObject *probe_with(PyObject *lock)
 
 static int probe(void)
 {
-    if (!not_blocking && !(not_blocking = Py_BuildValue("(O)", Py_False)))
+    if (!not_blocking && (!(no_arguments = PyTuple_New(0)) || !(not_blocking = Py_BuildValue("(O)", Py_False))))
         return -1;
     PyObject *thread = PyImport_ImportModule("_thread");
+    PyObject *rlock = thread ? PyObject_GetAttrString(thread, "RLock") : NULL;
+    if (!rlock) {
+        Py_XDECREF(thread);
+        return -1;
+    }
+    Py_XSETREF(rlock_type, (PyTypeObject *)rlock);
     PyObject *lock = thread ? PyObject_CallMethod(thread, "allocate_lock", NULL) : NULL, *done = NULL;
     if (lock) {
         Py_XSETREF(lock_type, (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(lock)));
@@ -252,9 +271,45 @@ GOLIB_PARKS(rlock_exit, "_thread", "RLock", "__exit__", golib_gives_body, 0, NUL
 GOLIB_PARKS(rlock_save, "_thread", "RLock", "_release_save", golib_gives_body, 0, NULL);
 GOLIB_PARKS(rlock_restore, "_thread", "RLock", "_acquire_restore", rlock_restore_body, 0, NULL);
 
-/* ---- taking a lock back from Python code (golib._patched_threading) ---- */
+/* ---- a lock that is a condition's (patch_condition.c) ---- */
 
 static int is_applied;
+
+/* A call of one of two entries without arguments; 0: the lock is of another kind. */
+static int call_without_arguments(golib_invocation *call, PyObject *lock, golib_parking *plain,
+                                  golib_parking *recursive)
+{
+    if (!is_applied || !(Py_IS_TYPE(lock, lock_type) || Py_IS_TYPE(lock, rlock_type)))
+        return 0;
+    golib_parking *p = Py_IS_TYPE(lock, lock_type) ? plain : recursive;
+    *call = (golib_invocation){.p = p, .self = lock, .packed = p->patch.flags & METH_VARARGS ? no_arguments : NULL};
+    return 1;
+}
+
+int golib_lock_enter(PyObject *lock, const golib_caller *record, PyObject **result)
+{
+    golib_invocation call;
+    if (!call_without_arguments(&call, lock, &lock_acquire, &rlock_acquire))
+        return 0;
+    *result = Py_IS_TYPE(lock, lock_type) ? lock_acquire_body(&call, record) : rlock_acquire_body(&call, record);
+    return 1;
+}
+
+int golib_lock_exit(PyObject *lock, PyObject **result)
+{
+    golib_invocation call;
+    if (!call_without_arguments(&call, lock, &lock_release, &rlock_release))
+        return 0;
+    *result = golib_gives_body(&call, NULL);
+    return 1;
+}
+
+int golib_lock_state(PyObject *lock)
+{
+    return is_applied && Py_IS_TYPE(lock, lock_type) ? looks_locked(lock) : -1;
+}
+
+/* ---- taking a lock back from Python code (golib._patched_threading) ---- */
 
 /* _golib._take_lock_back(lock): False if it is no lock of this kind, or these are not patched. */
 GOLIB_ENTRY_O(golib_entry_take_lock_back, golib_take_lock_back)

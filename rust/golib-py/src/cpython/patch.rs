@@ -128,6 +128,16 @@ pub unsafe fn thread_failed(function: *mut PyObject) {
 extern "C" {
     /// `_golib._take_lock_back(lock)`: see `cpython/patch_locks.c`.
     pub fn golib_entry_take_lock_back(module: *mut PyObject, lock: *mut PyObject) -> *mut PyObject;
+    /// `_golib._wait_begins(condition)`: see `cpython/patch_condition.c`, as for the next two.
+    pub fn golib_wait_begins(module: *mut PyObject, condition: *mut PyObject) -> *mut PyObject;
+    /// `_golib._event_wait_begins(event)`.
+    pub fn golib_event_wait_begins(module: *mut PyObject, event: *mut PyObject) -> *mut PyObject;
+    /// `_golib._condition_methods(Condition, Event, Mutex, notify, set, clear)`.
+    pub fn golib_condition_methods(
+        module: *mut PyObject,
+        args: *mut *mut PyObject,
+        n: pyo3::ffi::Py_ssize_t,
+    ) -> *mut PyObject;
 }
 
 /// Patches the groups named in a sequence, all or none.

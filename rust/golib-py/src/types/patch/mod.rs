@@ -88,21 +88,30 @@ fn thread_failed(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<Ne
     Ok(none(gil))
 }
 
+/// A function of the C part with one argument.
+const fn in_c(function: ffi::PyCFunction) -> Parks<Module> {
+    // SAFETY: what `cpython::patch` declares so is a C function of these flags.
+    unsafe { Parks::new(PyMethodDefPointer { PyCFunction: function }, ffi::METH_O) }
+}
+
 // SAFETY: a C function of these flags.
-const TAKE_LOCK_BACK: Parks<Module> = unsafe {
-    let call = PyMethodDefPointer { PyCFunction: patch::golib_entry_take_lock_back };
-    Parks::new(call, ffi::METH_O)
+const CONDITION_METHODS: Parks<Module> = unsafe {
+    let call = PyMethodDefPointer { PyCFunctionFast: patch::golib_condition_methods };
+    Parks::new(call, ffi::METH_FASTCALL)
 };
 
 const DOC: &CStr = c"For the Python part of golib.";
 
 /// The module's functions that are about patching.
-pub(crate) static FUNCTIONS: Methods<Module, 7> = Methods([
+pub(crate) static FUNCTIONS: Methods<Module, 10> = Methods([
     Method::one(c"_patch", apply, DOC),
     Method::noargs(c"_unpatch", take_back, DOC),
     Method::noargs(c"_patchable", known, DOC),
     Method::noargs(c"_patched", patched, DOC),
-    Method::parks(c"_take_lock_back", TAKE_LOCK_BACK, DOC),
+    Method::parks(c"_take_lock_back", in_c(patch::golib_entry_take_lock_back), DOC),
+    Method::parks(c"_wait_begins", in_c(patch::golib_wait_begins), DOC),
+    Method::parks(c"_event_wait_begins", in_c(patch::golib_event_wait_begins), DOC),
+    Method::parks(c"_condition_methods", CONDITION_METHODS, DOC),
     Method::fast(c"_thread_failed", thread_failed, DOC),
     Method::END,
 ]);

@@ -198,9 +198,14 @@ impl HostQ {
         // SAFETY: queued Gs are valid.
         let after = unsafe { (*head.gp).schedlink.get() };
         self.first.set(after);
-        G::bring_near(after);
         if after.is_null() {
             self.last.set(ptr::null_mut());
+            return;
+        }
+        // SAFETY: as above. Its fields were brought near when it became the second.
+        unsafe {
+            (*after).bring_context_near();
+            G::bring_near((*after).schedlink.get());
         }
     }
 

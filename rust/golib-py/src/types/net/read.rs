@@ -151,7 +151,7 @@ fn read_small(
         let most = room.len();
         let came = buffer::recv(io, room, flags)?;
         conn.bulk.set(gil.exclusive(), came.len() > LARGE_BYTES);
-        Ok((bytes_of(gil, came), 0 < came.len() && came.len() < most))
+        Ok((bytes_of(gil, came), !came.is_empty() && came.len() < most))
     })
 }
 

@@ -1,9 +1,9 @@
-"""CPython's own tests under golib.patch(): `python tests/cpython/run.py [--modes …] [--quick] [module …]`.
+"""CPython's own tests under golib.patch(): `python tests/cpython/run.py [--modes …] [--quick] [--jobs n] [module …]`.
 
 Every class of tests runs in a process of its own, once on plain CPython and once for each mode, on the same machine. A test
 that passes plainly and not in a mode is a difference. Differences that have a reason stand in DIFFERENCES, one line each;
-any other makes the exit status 1, and so does a line that nothing needs any more. The standard library's package `test` has
-to be installed (Debian: libpython3.x-testsuite).
+any other makes the exit status 1. The standard library's package `test` has
+to be installed (Debian: libpython3.x-testsuite; .ci/get-debian-python has it). A package of tests stands for its modules.
 
 Modes: `main` (in run's main goroutine), `goroutine` (in an ordinary one), `threads` (main, and threads are goroutines).
 """
@@ -17,6 +17,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 MODULES = [
@@ -41,7 +43,17 @@ MODULES = [
     "test_smtplib",
     "test_ftplib",
     "test_imaplib",
+    "test_telnetlib",
     "test_wsgiref",
+    "test_asyncio.test_sock_lowlevel",
+    "test_asyncio.test_sendfile",
+    "test_asyncio.test_server",
+    "test_asyncio.test_streams",
+    "test_asyncio.test_events",
+    "test_asyncio.test_subprocess",
+    "test_sqlite3",
+    "test_multiprocessing_fork",
+    "test_multiprocessing_spawn",
 ]
 QUICK = ["test_select", "test_poll", "test_epoll", "test_selectors", "test_urllib2_localnet"]
 MODES = ["main", "goroutine", "threads"]
@@ -66,17 +78,23 @@ DIFFERENCES: dict[str, str] = {
 LIMIT = 90
 
 CLASSES = """
-import importlib, sys, unittest
+import importlib, pkgutil, sys, unittest
 module = importlib.import_module(sys.argv[1])
-for name, value in vars(module).items():
-    if isinstance(value, type) and issubclass(value, unittest.TestCase) and value.__module__ == module.__name__:
-        if unittest.defaultTestLoader.getTestCaseNames(value):
-            print(name)
+names = [sys.argv[1]]
+if hasattr(module, "__path__"):
+    names = [f"{sys.argv[1]}.{m.name}" for m in pkgutil.iter_modules(module.__path__) if m.name.startswith("test_")]
+for of in names:
+    module = importlib.import_module(of)
+    for name, value in vars(module).items():
+        if isinstance(value, type) and issubclass(value, unittest.TestCase) and value.__module__ == of:
+            if unittest.defaultTestLoader.getTestCaseNames(value):
+                print(of, name)
 """
 
 ONE = """
 import faulthandler, importlib, json, os, sys, unittest
 mode, name, class_name, out, limit = sys.argv[1:6]
+faulthandler.enable()
 faulthandler.dump_traceback_later(float(limit), exit=True)
 import test.support
 test.support.use_resources = ["network", "subprocess"]
@@ -110,31 +128,24 @@ os._exit(0)
 """
 
 
-def classes_of(module: str) -> list[str]:
-    """The test classes of a module; none if this CPython has no such module."""
+def classes_of(module: str) -> list[tuple[str, str]]:
+    """The test classes of a module, with their modules; none if this CPython has no such module."""
     command = [sys.executable, "-W", "ignore", "-c", CLASSES, f"test.{module}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.split()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if "ModuleNotFoundError" in done.stderr:
+        print(f"{module}: not there")
+    lines = (line.split() for line in done.stdout.splitlines() if line.startswith("test."))
+    return [(of, name) for of, name in lines]
 
 
 def run_class(mode: str, module: str, name: str, into: Path) -> tuple[set[str], dict[str, str]]:
     """(what passed, what failed and how); a process that does not end well fails as a whole."""
     out = into / f"{module}.{name}.{mode}.json"
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-c",
-        ONE,
-        mode,
-        f"test.{module}",
-        name,
-        str(out),
-        str(LIMIT),
-    ]
-    whole = f"test.{module}.{name}"
+    arguments = [mode, module, name, str(out), str(LIMIT)]
+    whole = f"{module}.{name}"
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-W", "ignore", "-c", ONE, *arguments],
             capture_output=True,
             text=True,
             timeout=LIMIT + 20,
@@ -154,48 +165,54 @@ def reason(mode: str, test: str) -> str | None:
     return next((line for line in DIFFERENCES if fnmatch.fnmatch(f"{mode} {test}", line)), None)
 
 
-def compare(modules: list[str], modes: list[str]) -> int:
+def differences(mode: str, failed: dict[str, str], plain: dict[str, str]) -> Iterator[str]:
+    """The lines of the table that explain what failed in `mode` only; what has none is printed, and is an empty line."""
+    for test, text in failed.items():
+        if test in plain:
+            continue
+        line = reason(mode, test)
+        if not line:
+            shown = "\n    ".join(text.splitlines()[-8:])
+            print(f"DIFFERS {mode} {test}\n    {shown}", flush=True)
+        yield line or ""
+
+
+def compare(modules: list[str], modes: list[str], jobs: int) -> int:
     """Runs all of it; the number of differences without a reason."""
     unexplained = 0
     used: set[str] = set()
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(jobs) as pool:
         for module in modules:
             counts = dict.fromkeys(["plain", *modes], 0)
-            for name in classes_of(module):
-                plain, plain_failed = run_class("plain", module, name, Path(directory))
-                counts["plain"] += len(plain)
-                for mode in modes:
-                    passed, failed = run_class(mode, module, name, Path(directory))
-                    counts[mode] += len(passed)
-                    for test, text in failed.items():
-                        line = reason(mode, test)
-                        if test in plain_failed:
-                            continue
-                        if line:
-                            used.add(line)
-                            continue
-                        unexplained += 1
-                        print(
-                            f"DIFFERS {mode} {test}\n    " + "\n    ".join(text.splitlines()[-8:]),
-                            flush=True,
-                        )
+            asked = {
+                (mode, of, name): pool.submit(run_class, mode, of, name, Path(directory))
+                for of, name in classes_of(module)
+                for mode in counts
+            }
+            for (mode, of, name), future in asked.items():
+                passed, failed = future.result()
+                counts[mode] += len(passed)
+                if mode != "plain":
+                    lines = list(differences(mode, failed, asked["plain", of, name].result()[1]))
+                    used.update(lines)
+                    unexplained += lines.count("")
             print(module, *(f"{mode} {n}" for mode, n in counts.items()), flush=True)
     if modules == MODULES and modes == MODES:
         for line in sorted(DIFFERENCES.keys() - used):
-            unexplained += 1
-            print(f"no longer differs: {line}")
+            print(f"no longer differs here: {line}")
     return unexplained
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--modes", default=",".join(MODES))
+    parser.add_argument("--jobs", type=int, default=2, help="how many classes run at once")
     parser.add_argument("--quick", action="store_true", help="a short selection")
     parser.add_argument("modules", nargs="*")
     options = parser.parse_args()
     os.environ.pop("PYTHONWARNINGS", None)
     modules = options.modules or (QUICK if options.quick else MODULES)
-    return 1 if compare(modules, options.modes.split(",")) else 0
+    return 1 if compare(modules, options.modes.split(","), options.jobs) else 0
 
 
 if __name__ == "__main__":

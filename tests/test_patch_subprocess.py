@@ -1,8 +1,9 @@
-"""golib.patch("subprocess"): waiting for child processes on goroutines."""
+"""golib.patch("subprocess"): waiting for child processes on goroutines, and os.system."""
 
 from __future__ import annotations
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import golib
 import pytest
 
 from measures import threads
-from support import on_thread, parked, start_poller
+from support import eventually, on_thread, parked, run_ok, start_poller
 
 start_poller()
 
@@ -143,3 +144,110 @@ def test_no_descriptor_is_left_over():
     for g in [golib.go(wait) for _ in range(20)]:
         g.join()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+#: They wait for any child, or for one of a group: in scripts, which have no others.
+ANY = {
+    "wait": "os.wait()[0]",
+    "waitpid -1": "os.waitpid(-1, 0)[0]",
+    "waitpid 0": "os.waitpid(0, 0)[0]",
+    "wait3": "os.wait3(0)[0]",
+    "wait4": "os.wait4(-1, 0)[0]",
+    "waitid": "os.waitid(os.P_ALL, 0, os.WEXITED).si_pid",
+    "waitid of a group": "os.waitid(os.P_PGID, os.getpgrp(), os.WEXITED).si_pid",
+}
+
+
+@pytest.mark.parametrize("way", ANY)
+def test_waits_for_any_child_park_and_share_one_thread(way: str) -> None:
+    run_ok(
+        """
+        import errno, os, subprocess, sys, golib
+        golib.patch()
+        reap = lambda: eval(sys.argv[1])
+        try:
+            golib.go(reap).join()
+        except ChildProcessError as error:
+            assert error.errno == errno.ECHILD
+
+        def main():
+            ends, kids = [], []
+            for _ in range(20):
+                r, w = os.pipe()
+                if (pid := os.fork()) == 0:
+                    os.close(w)
+                    os.read(r, 1)  # until the parent closes its end
+                    os._exit(0)
+                os.close(r)
+                ends.append(w); kids.append(pid)
+            before = golib.runtime.stats()["threads"]
+            gs = [golib.go(reap) for _ in kids]
+            for g in gs:
+                while g.status() != "IO wait": golib.sleep(0.001)
+            assert golib.runtime.stats()["threads"] <= before + 3, golib.runtime.stats()
+            try:
+                with golib.timeout(0.01): reap()
+                raise AssertionError
+            except TimeoutError:
+                pass
+            for w in ends: os.close(w)  # a child has the ends of those before it: the last one ends first
+            assert sorted(g.join(20) for g in gs) == sorted(kids)
+            try:
+                reap()
+                raise AssertionError
+            except ChildProcessError as error:
+                assert error.errno == errno.ECHILD
+        golib.run(main)
+        """,
+        ANY[way],
+    )
+
+
+def test_a_wait_for_a_stop_parks() -> None:
+    run_ok("""
+        import os, signal, golib
+        golib.patch()
+        def main():
+            r, w = os.pipe()
+            if (pid := os.fork()) == 0:
+                os.close(w); os.read(r, 1); os._exit(3)
+            g = golib.go(os.waitpid, pid, os.WUNTRACED)
+            while g.status() != "IO wait": golib.sleep(0.001)
+            os.kill(pid, signal.SIGSTOP)
+            assert os.WIFSTOPPED(g.join(20)[1])
+            g = golib.go(os.waitid, os.P_PID, pid, os.WCONTINUED)
+            while g.status() != "IO wait": golib.sleep(0.001)
+            os.kill(pid, signal.SIGCONT)
+            assert g.join(20).si_code == os.CLD_CONTINUED
+            g = golib.go(os.waitpid, pid, os.WUNTRACED)
+            os.close(w)
+            assert os.waitstatus_to_exitcode(g.join(20)[1]) == 3
+        golib.run(main)
+        """)
+
+
+def test_waits_beside_popen_take_nothing_of_its() -> None:
+    """As beside threads: Popen finds its child gone, or not."""
+    run_ok("""
+        import os, subprocess, sys, golib
+        golib.patch()
+        def main():
+            group = [subprocess.Popen([sys.executable, "-S", "-c", "pass"], process_group=0) for _ in range(5)]
+            g = golib.go(os.waitpid, 0, 0)  # of our group, in which there is none yet
+            try:
+                g.join(0.05)
+            except (TimeoutError, ChildProcessError):
+                pass
+            assert [p.wait() for p in group] == [0] * 5
+        golib.run(main)
+        """)
+
+
+def test_os_system_can_be_left(tmp_path: pathlib.Path) -> None:
+    def body() -> int:
+        with pytest.raises(TimeoutError), golib.timeout(0.05):
+            os.system(f"sleep 0.3; echo left > {tmp_path / 'left'}")
+        return os.waitstatus_to_exitcode(os.system("exit 7"))
+
+    assert golib.go(body).join(20) == 7
+    assert eventually((tmp_path / "left").exists)

@@ -43,6 +43,7 @@ const SOURCES: &[&str] = &[
     "patch_children.c",
     "patch_groups.c",
     "patch_os.c",
+    "patch_elsewhere.c",
     "patch_pipes.c",
     "patch_sendfile.c",
     "patch_whole.c",

@@ -1,12 +1,15 @@
-/* golib.patch("subprocess"): os.waitpid, wait4 and waitid of one child, and so subprocess.Popen.wait.
+/* golib.patch("subprocess"): os.wait, wait3, waitpid, wait4 and waitid, and so subprocess.Popen.wait; os.system.
  *
  * A goroutine that would wait asks the original without waiting first: whatever that answers or refuses at once is the answer.
- * Else it waits for a descriptor of the process (pidfd) and asks again. Waits for any child, for a group of processes, or for
- * a child that stops are the original's: there is no descriptor for that.
+ * Else it waits, and asks again: for the end of one child by a descriptor of the process (pidfd); for any child, one of a group,
+ * or one that stops, by a goroutine that is in the kernel's waitid. That leaves the child as it is (WNOWAIT), and serves all who
+ * wait for the same: one thread for all of them, and nothing is lost for those who leave.
  */
+#include "patch_elsewhere.h"
 #include "patch_fds.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -82,29 +85,173 @@ static PyObject *wait_for(const golib_invocation *call, long pid, Py_ssize_t las
     return result;
 }
 
+/* ---- any of several ---- */
+
+typedef struct watcher {
+    struct watcher *next;
+    idtype_t type;
+    id_t id;
+    int options;
+} watcher;
+
+/* Those that are in the kernel; the main interpreter's GIL guards them. */
+static watcher *watchers;
+
+__attribute__((noinline)) static void kernel_watch(const watcher *w)
+{
+    siginfo_t info;
+    Py_BEGIN_ALLOW_THREADS waitid(w->type, w->id, &info, w->options | WNOWAIT);
+    Py_END_ALLOW_THREADS
+}
+
+/* In a goroutine of its own. Whatever came of it, who waits asks again. */
+static void watch(void *argument)
+{
+    watcher *w = argument, **at = &watchers;
+    kernel_watch(w);
+    while (*at && *at != w)
+        at = &(*at)->next;
+    if (*at)
+        *at = w->next;
+    golib_lot_wake(w, INT_MAX);
+    PyMem_Free(w);
+}
+
+/* The one that watches these; a new one if there is none. NULL with an exception set. */
+static watcher *watcher_of(const watcher *wanted)
+{
+    for (watcher *w = watchers; w; w = w->next) {
+        if (w->type == wanted->type && w->id == wanted->id && w->options == wanted->options)
+            return w;
+    }
+    watcher *w = PyMem_Malloc(sizeof *w);
+    if (!w) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    *w = *wanted;
+    w->next = watchers;
+    watchers = w;
+    if (golib_elsewhere_do(watch, w) == 0)
+        return w;
+    watchers = w->next;
+    PyMem_Free(w);
+    return NULL;
+}
+
+/* Calls `p` with these arguments, of which `last` are the options, until there is an answer. */
+static PyObject *wait_for_any(const golib_parking *p, const golib_invocation *call, PyObject *const *given,
+                              Py_ssize_t last, int options, const watcher *wanted, const golib_caller *record)
+{
+    PyObject *args[3] = {NULL}, *result = NULL;
+    for (Py_ssize_t i = 0; i < last; i++)
+        args[i] = given[i];
+    args[last] = PyLong_FromLong(options | WNOHANG);
+    while (args[last] && (result = golib_call_original(p, call, call->self, args, last + 1)) && is_pending(result)) {
+        Py_CLEAR(result);
+        const watcher *w = watcher_of(wanted);
+        if (!w || golib_waits_table->lot_wait(w, GOLIB_FOR_EVER, GOLIB_FOR_IO, 0, record) < 0)
+            break;
+    }
+    Py_XDECREF(args[last]);
+    return result;
+}
+
+enum { STOPS = WUNTRACED | WCONTINUED };
+
+/* As waitpid names them: whom to watch. */
+static watcher watched(long pid, int options)
+{
+    watcher w = {.options = WEXITED | (options & STOPS)};
+    w.type = pid > 0 ? P_PID : pid == -1 ? P_ALL : P_PGID;
+    w.id = pid > 0 ? (id_t)pid : pid == -1 ? 0 : pid == 0 ? (id_t)getpgrp() : (id_t)-pid;
+    return w;
+}
+
+/* ---- the builtins ---- */
+
+static golib_parking os_waitpid, os_wait3;
+
 /* waitpid(pid, options), wait4(pid, options). */
 static PyObject *waitpid_body(golib_invocation *call, const golib_caller *record)
 {
-    if (!golib_on_goroutine() || call->n != 2 || golib_keywords(call) || number(call->args[1]) != 0)
+    if (!golib_on_goroutine() || call->n != 2 || golib_keywords(call) || !PyLong_Check(call->args[0]) ||
+        !PyLong_Check(call->args[1]))
         return golib_original(call);
-    long pid = number(call->args[0]);
-    return pid > 0 ? wait_for(call, pid, 1, record) : golib_original(call);
+    int overflow;
+    long pid = PyLong_AsLongAndOverflow(call->args[0], &overflow), options = number(call->args[1]);
+    if (overflow || pid < -INT_MAX || pid > INT_MAX || options < 0 || options & ~STOPS)
+        return golib_original(call);
+    if (pid > 0 && options == 0)
+        return wait_for(call, pid, 1, record);
+    watcher wanted = watched(pid, (int)options);
+    return wait_for_any(call->p, call, call->args, 1, (int)options, &wanted, record);
+}
+
+/* wait() */
+static PyObject *wait_body(golib_invocation *call, const golib_caller *record)
+{
+    if (!golib_on_goroutine() || call->n || golib_keywords(call))
+        return golib_original(call);
+    watcher wanted = watched(-1, 0);
+    PyObject *any = PyLong_FromLong(-1);
+    PyObject *result = any ? wait_for_any(&os_waitpid, call, &any, 1, 0, &wanted, record) : NULL;
+    Py_XDECREF(any);
+    return result;
+}
+
+/* wait3(options) */
+static PyObject *wait3_body(golib_invocation *call, const golib_caller *record)
+{
+    long options = call->n == 1 && !golib_keywords(call) ? number(call->args[0]) : -1;
+    if (options < 0 || options & ~STOPS || !golib_on_goroutine())
+        return golib_original(call);
+    watcher wanted = watched(-1, (int)options);
+    return wait_for_any(&os_wait3, call, NULL, 0, (int)options, &wanted, record);
 }
 
 /* waitid(idtype, id, options) */
 static PyObject *waitid_body(golib_invocation *call, const golib_caller *record)
 {
-    if (!golib_on_goroutine() || call->n != 3 || golib_keywords(call) || number(call->args[0]) != P_PID)
+    enum { KNOWN = WEXITED | WSTOPPED | WCONTINUED | WNOWAIT };
+    if (!golib_on_goroutine() || call->n != 3 || golib_keywords(call))
         return golib_original(call);
-    long pid = number(call->args[1]), options = number(call->args[2]);
-    int only_ends = options == WEXITED || options == (WEXITED | WNOWAIT);
-    return pid > 0 && only_ends ? wait_for(call, pid, 2, record) : golib_original(call);
+    long type = number(call->args[0]), id = number(call->args[1]), options = number(call->args[2]);
+    if (type < 0 || id < 0 || options < 0 || options & ~KNOWN || !(options & ~WNOWAIT))
+        return golib_original(call);
+    if (type == P_PID && id > 0 && (options & ~WNOWAIT) == WEXITED)
+        return wait_for(call, id, 2, record);
+    if (type != P_PID && type != P_PGID && type != P_ALL)
+        return golib_original(call);
+    watcher wanted = {.type = (idtype_t)type, .id = (id_t)id, .options = (int)options & ~WNOWAIT};
+    return wait_for_any(call->p, call, call->args, 2, (int)options, &wanted, record);
+}
+
+/* The C library's, in a thread; who leaves leaves the command to its end. */
+static PyObject *system_body(golib_invocation *call, const golib_caller *record)
+{
+    static golib_elsewhere_limit limit = {.most = INT_MAX};
+    return golib_on_goroutine() ? golib_elsewhere(call, &limit, record) : golib_original(call);
+}
+
+static void in_child(void)
+{
+    watchers = NULL;
 }
 
 GOLIB_PARKS(os_waitpid, "posix", NULL, "waitpid", waitpid_body, 0, NULL);
+GOLIB_PARKS(os_wait, "posix", NULL, "wait", wait_body, 0, NULL);
+GOLIB_PARKS(os_wait3, "posix", NULL, "wait3", wait3_body, 1, NULL);
 GOLIB_PARKS(os_wait4, "posix", NULL, "wait4", waitpid_body, 1, NULL);
 GOLIB_PARKS(os_waitid, "posix", NULL, "waitid", waitid_body, 1, NULL);
+GOLIB_PARKS(os_system, "posix", NULL, "system", system_body, 0, NULL);
 
-static golib_parking *const calls[] = {&os_waitpid, &os_wait4, &os_waitid};
+static golib_parking *const calls[] = {&os_waitpid, &os_wait, &os_wait3, &os_wait4, &os_waitid, &os_system};
 
-const golib_group golib_group_subprocess = {.name = "subprocess", GOLIB_GROUP_CALLS(calls), .uses_fds = 1};
+const golib_group golib_group_subprocess = {
+    .name = "subprocess",
+    GOLIB_GROUP_CALLS(calls),
+    .uses_fds = 1,
+    .probe = golib_elsewhere_ready,
+    .in_child = in_child,
+};

@@ -103,9 +103,10 @@ int golib_fd_find(golib_fd_wait *w)
     return GOLIB_WOKEN;
 }
 
+/* The registration may be another descriptor's by now, if this one was closed while the GIL was away. */
 int golib_fd_prepare(golib_fd_wait *w)
 {
-    return golib_waits_table->poll_prepare(w->pd, w->mode);
+    return entry_of(w) && golib_waits_table->poll_prepare(w->pd, w->mode);
 }
 
 /* By 3. GOLIB_WOKEN with `*queued`: it took waiting. */
@@ -141,6 +142,8 @@ int golib_fd_block(golib_fd_wait *w, const golib_caller *record)
         return outcome;
     if (queued)
         return GOLIB_WOKEN;
+    if (!entry_of(w))
+        return GOLIB_CLOSED;
     outcome = golib_waits_table->poll_wait(w->pd, w->mode, w->until, record);
     return outcome == GOLIB_WOKEN && !entry_of(w) ? GOLIB_CLOSED : outcome;
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 import threading
 
 import golib
@@ -446,3 +447,26 @@ def test_no_registration_is_left_over():
     before = len(os.listdir("/proc/self/fd"))
     golib.go(body).join(20)
     eventually(lambda: len(os.listdir("/proc/self/fd")) == before)
+
+
+def test_the_kernels_own_timeouts_count(pair):
+    a, b = pair
+    short = struct.pack("ll", 0, 30_000)
+    b.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, short)
+    b.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, short)
+
+    def body():
+        outcomes = []
+        for call in (
+            lambda: b.recv(1),
+            lambda: b.recvfrom(1),
+            lambda: b.sendall(bytes(10_000_000)),
+        ):
+            with pytest.raises(BlockingIOError) as info:
+                call()
+            outcomes.append(info.value.errno)
+        return outcomes
+
+    assert golib.go(body).join(10) == [errno.EAGAIN] * 3
+    a.send(b"x")
+    assert golib.go(b.recv, 1).join(10) == b"x"

@@ -46,6 +46,7 @@ const SOURCES: &[&str] = &[
     "patch_elsewhere.c",
     "patch_pipes.c",
     "patch_sendfile.c",
+    "patch_timeouts.c",
     "patch_whole.c",
     "patch_select.c",
     "patch_socket.c",

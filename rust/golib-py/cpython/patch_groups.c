@@ -6,13 +6,13 @@
 
 extern const golib_group golib_group_closing, golib_group_socket, golib_group_connect, golib_group_dns, golib_group_ssl,
     golib_group_time, golib_group_select, golib_group_os, golib_group_file, golib_group_lock, golib_group_queue,
-    golib_group_thread, golib_group_subprocess, golib_group_sendfile;
+    golib_group_thread, golib_group_subprocess, golib_group_sendfile, golib_group_timeouts;
 
 /* All groups. Each has a file of its own. */
 static const golib_group *const groups[] = {
     &golib_group_closing, &golib_group_socket, &golib_group_connect,    &golib_group_dns,      &golib_group_ssl,
     &golib_group_time,    &golib_group_select, &golib_group_os,         &golib_group_file,     &golib_group_lock,
-    &golib_group_queue,   &golib_group_thread, &golib_group_subprocess, &golib_group_sendfile,
+    &golib_group_queue,   &golib_group_thread, &golib_group_subprocess, &golib_group_sendfile, &golib_group_timeouts,
 };
 enum { N_GROUPS = sizeof groups / sizeof *groups };
 

@@ -39,7 +39,7 @@ int golib_sock_begin(golib_fd_wait *w, golib_sock *s, int mode)
 static int answer(int outcome, const golib_fd_wait *w, const golib_sock *s)
 {
     if (outcome == GOLIB_TIMED_OUT) {
-        PyErr_SetString(PyExc_TimeoutError, "timed out");
+        golib_sock_timed_out(s);
         return -1;
     }
     if (outcome == GOLIB_CLOSED || (outcome == GOLIB_WOKEN && s->fd != w->fd)) {
@@ -51,10 +51,8 @@ static int answer(int outcome, const golib_fd_wait *w, const golib_sock *s)
 
 static void set_until(golib_fd_wait *w, const golib_sock *s)
 {
-    if (!w->until) {
-        int64_t timeout = golib_sock_timeout(s);
-        w->until = timeout > 0 ? golib_waits_table->now() + timeout : GOLIB_FOR_EVER;
-    }
+    if (!w->until)
+        w->until = golib_sock_until(s, w);
 }
 
 int golib_sock_block(golib_fd_wait *w, golib_sock *s, const golib_caller *record)

@@ -44,6 +44,12 @@ Py_ssize_t golib_sock_receive(golib_sock *s, golib_fd_wait *w, void *to, Py_ssiz
 int golib_sock_transmit(golib_sock *s, golib_fd_wait *w, const Py_buffer *data, int flags, int partial,
                         Py_ssize_t *sent, const golib_caller *record);
 
+/* ---- patch_timeouts.c ---- */
+
+/* When a wait that begins now is over, and what is raised then. */
+int64_t golib_sock_until(const golib_sock *s, const golib_fd_wait *w);
+void golib_sock_timed_out(const golib_sock *s);
+
 /* ---- patch_whole.c ---- */
 
 /* A stream that blocks without a timeout: MSG_WAITALL counts, and sendmsg sends all. */

@@ -295,3 +295,29 @@ def test_each_process_reports_its_own(fork: str, start: str) -> None:
     assert result.rc == 0
     for text in ("ValueError: in the child", "ValueError: in the parent"):
         assert result.err.count(text) == 1, result.err
+
+
+def test_children_of_children_keep_nothing_of_those_before_them() -> None:
+    out = run_ok("""
+        import multiprocessing
+        from multiprocessing import util
+        import golib
+
+        def child(n, conn):
+            if n:
+                p = context.Process(target=child, args=(n - 1, conn))
+                p.start()
+                p.join()
+            else:
+                conn.send(len(util._afterfork_registry))
+
+        def main():
+            r, w = context.Pipe(False)
+            before = len(util._afterfork_registry)
+            child(4, w)
+            print(r.recv() - before)
+
+        context = multiprocessing.get_context("fork")
+        golib.run(main)
+        """)
+    assert out == "0\n"

@@ -66,6 +66,13 @@ def at_exit() -> None:
     spare_logging()
 
 
+class _Child:
+    """What multiprocessing knows a forked child's preparations by."""
+
+
+_child: _Child | None = None
+
+
 def watch_end_of_process() -> None:
     """Prepares a forked child for its end: multiprocessing's children run its finalizers, but no exit handlers."""
     util = sys.modules.get("multiprocessing.util")
@@ -73,10 +80,14 @@ def watch_end_of_process() -> None:
         return
 
     def register(_: object) -> None:
+        global _child
         util.Finalize(None, _golib._report_unread, exitpriority=-100)
+        _child = None  # it has served: a child's children have one of their own
 
     # multiprocessing has forgotten the parent's finalizers by then. It keeps this one while the object is alive.
-    util.register_after_fork(_golib._report_unread, register)
+    global _child
+    _child = _Child()
+    util.register_after_fork(_child, register)
 
 
 def spare_logging() -> None:

@@ -3,7 +3,7 @@
 Every class of tests runs in a process of its own, once on plain CPython and once for each mode, on the same machine. A test
 that passes plainly and not in a mode is a difference. Differences that have a reason stand in DIFFERENCES, one line each;
 any other makes the exit status 1. The standard library's package `test` has
-to be installed (Debian: libpython3.x-testsuite; .ci/get-debian-python has it). A package of tests stands for its modules.
+to be installed (Debian: libpython3.x-testsuite). A package of tests stands for its modules.
 
 Modes: `main` (in run's main goroutine), `goroutine` (in an ordinary one), `threads` (main, and threads are goroutines).
 """
@@ -58,17 +58,40 @@ MODULES = [
 QUICK = ["test_select", "test_poll", "test_epoll", "test_selectors", "test_urllib2_localnet"]
 MODES = ["main", "goroutine", "threads"]
 
+#: Reasons that several have.
+MAIN = "sets a signal handler, as only a main thread may"
+DAEMON = (
+    "threading shows a goroutine as a daemon thread, so threads made in it are daemons by default"
+)
+ELSEWHERE = "not the main thread: signals and KeyboardInterrupt go to the main goroutine"
 #: "mode test-id" (patterns) -> why the outcome differs.
 DIFFERENCES: dict[str, str] = {
-    "goroutine test.test_selectors.*.test_select_interrupt_*": "sets a signal handler, as only a main thread may",
-    "goroutine test.test_socket.*nterrupted*": "sets a signal handler, as only a main thread may",
-    "goroutine test.test_socketserver.SocketWriterTest.test_write": "sets a signal handler, as only a main thread may",
+    "goroutine test.test_selectors.*.test_select_interrupt_*": MAIN,
+    "goroutine test.test_socket.*nterrupted*": MAIN,
+    "goroutine test.test_socketserver.SocketWriterTest.test_write": MAIN,
+    "goroutine test.test_wsgiref.IntegrationTests.test_interrupted_write": MAIN,
+    "goroutine test.test_concurrent_futures.*.test_gh105829_*": MAIN,
+    "goroutine test.test_concurrent_futures.*.test_hang_gh94440": MAIN,
+    # asyncio's watchers of children set a handler for SIGCHLD until 3.13.
+    "goroutine test.test_asyncio.test_events.*EventLoopTests.*": MAIN,
+    "goroutine test.test_asyncio.test_events.Test*GetEventLoop.*": MAIN,
+    "goroutine test.test_asyncio.test_streams.StreamTests.test_read_all_from_pipe_reader": MAIN,
+    "goroutine test.test_asyncio.test_streams.StreamTests.test_unclosed_resource_warnings": "counts what test_read_all_from_pipe_reader left open",
+    "goroutine test.test_asyncio.test_subprocess.Subprocess*WatcherTests.*": MAIN,
+    "goroutine test.test_asyncio.test_events.PolicyTests.test_get_event_loop*": "asyncio makes an event loop by itself in the main thread only",
+    "* test.test_sqlite3.test_dbapi.ThreadTests.test_check_*": "check_same_thread is off in goroutines unless it is asked for",
+    "goroutine test.test_multiprocessing_*.WithProcessesTestProcess.test_kill": MAIN,
+    "goroutine test.test_multiprocessing_*.WithProcessesTestProcess.test_terminate": MAIN,
+    "goroutine test.test_multiprocessing_*.WithProcessesTestPollEintr.test_poll_eintr": MAIN,
+    "goroutine test.test_multiprocessing_*.WithProcessesTestCondition": ELSEWHERE,
+    "goroutine test.test_multiprocessing_*.WithProcessesTestSharedMemory": ELSEWHERE,
+    "goroutine test.test_multiprocessing_*.WithThreadsTestProcess.*": "multiprocessing.dummy knows the thread that imported it, and those that it made",
     "* test.test_threading.ExceptHookTests.test_excepthook_thread_None": "_thread._excepthook, in C, prints the OS thread's ident when it is given no Thread",
-    "goroutine test.test_threading.InterruptMainTests.*": "not the main thread: signals and KeyboardInterrupt go to the main goroutine",
-    "goroutine test.test_threading.ThreadTests.test_main_thread": "not the main thread: signals and KeyboardInterrupt go to the main goroutine",
-    "goroutine test.test_threading.ThreadTests.test_daemon_param": "threading shows a goroutine as a daemon thread, so threads made in it are daemons by default",
-    "goroutine test.test_threading.ThreadTests.test_repr_daemon": "threading shows a goroutine as a daemon thread, so threads made in it are daemons by default",
-    "goroutine test.test_threading.ThreadTests.test_various_ops*": "threading shows a goroutine as a daemon thread, so threads made in it are daemons by default",
+    "goroutine test.test_threading.InterruptMainTests.*": ELSEWHERE,
+    "goroutine test.test_threading.ThreadTests.test_main_thread": ELSEWHERE,
+    "goroutine test.test_threading.ThreadTests.test_daemon_param": DAEMON,
+    "goroutine test.test_threading.ThreadTests.test_repr_daemon": DAEMON,
+    "goroutine test.test_threading.ThreadTests.test_various_ops*": DAEMON,
     "threads test.test_threading.ThreadTests.test_various_ops*": "goroutines share OS threads, so their native ids are not all different",
     "threads test.test_threading.ThreadTests.test_foreign_thread": "a goroutine leaves no dummy thread behind in threading._active",
     "threads test.test_threading.ThreadTests.test_ident_of_no_threading_threads": "a goroutine leaves no dummy thread behind in threading._active",
@@ -140,7 +163,9 @@ def classes_of(module: str) -> list[tuple[str, str]]:
 
 def run_class(mode: str, module: str, name: str, into: Path) -> tuple[set[str], dict[str, str]]:
     """(what passed, what failed and how); a process that does not end well fails as a whole."""
-    out = into / f"{module}.{name}.{mode}.json"
+    here = into / f"{module}.{name}.{mode}"
+    here.mkdir()
+    out = here / "out.json"
     arguments = [mode, module, name, str(out), str(LIMIT)]
     whole = f"{module}.{name}"
     try:
@@ -149,7 +174,7 @@ def run_class(mode: str, module: str, name: str, into: Path) -> tuple[set[str], 
             capture_output=True,
             text=True,
             timeout=LIMIT + 20,
-            cwd=into,
+            cwd=here,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired as hang:

@@ -111,7 +111,7 @@ impl<T: AsRawFd> Fd<T> {
         Ok(self.0.close()?)
     }
 
-    /// The socket itself, which the poller no longer knows; where clones go on using it, `copy` of it.
+    /// The socket itself, which the poller no longer knows; where clones still use it, `copy` of it.
     pub(super) fn into_io(self, copy: impl FnOnce(&T) -> io::Result<T>) -> io::Result<T> {
         match Arc::try_unwrap(self.0) {
             Ok(fd) => Ok(fd.into_io().ok_or(NetError::Closed)?),

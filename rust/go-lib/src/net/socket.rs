@@ -1,4 +1,4 @@
-//! What all sockets have: deadlines, the close, handles, conversion from and to `std`.
+//! The common part of all sockets: deadlines, the close, handles, conversion from and to `std`.
 
 use std::fmt;
 use std::io;

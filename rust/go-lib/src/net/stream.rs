@@ -8,7 +8,7 @@ use crate::runtime::poller::desc::Mode;
 
 /// The streams of `std`.
 pub trait Stream: Data + Addressed {
-    /// What a read leaves room for was all there was.
+    /// A read that leaves room has taken all there was.
     #[doc(hidden)]
     const DRAINS: bool;
     #[doc(hidden)]

@@ -16,7 +16,7 @@ use crate::runtime::block::select::SelectError;
 use crate::runtime::block::time::deadline_after;
 use crate::runtime::object::wait::Wait;
 
-/// What an arm takes: an end of a channel, a reference to one, or an `Option` of that. `D` is what is done there.
+/// The channel of an arm: an end of one, a reference to one, or an `Option` of that. `D` is what is done there.
 #[diagnostic::on_unimplemented(
     message = "`recv(…)` takes a `Receiver`, `send(…)` a `Sender`, a reference to one or an `Option`",
     label = "not such an end of a channel"

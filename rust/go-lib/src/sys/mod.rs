@@ -1,6 +1,6 @@
 //! The operating system and the CPU: the only users of `libc` calls and assembly.
 //!
-//! One folder a concept; nothing here knows of goroutines. What differs between systems lies behind a contract in words, in the
+//! One folder a concept; nothing here knows of goroutines. The differences between systems lie behind a contract in words, in the
 //! folder's `mod.rs`, with a backend for each system and tests of the contract: `futex`, `membarrier`, `memory`, `thread`,
 //! `signal`, `disturb`, `clock`, `cpus`, `socket`, `poll`. Linux is the one system that has them all;
 //! what the others have compiles (`make check-targets`), and nobody has run it.

@@ -1,4 +1,4 @@
-//! What a host does with sockets that std cannot: bytes into memory that is not initialised, flags, an accept
+//! Operations on sockets that a host needs and std lacks: bytes into memory that is not initialised, flags, an accept
 //! that reports the peer, and the addresses of any family.
 
 use std::io;
@@ -21,7 +21,7 @@ fn check(r: isize) -> io::Result<usize> {
     usize::try_from(r).map_err(|_| io::Error::last_os_error())
 }
 
-/// Receives into `buf`; how many bytes. What lies beyond them is as it was.
+/// Receives into `buf`; how many bytes. The memory beyond them is unchanged.
 ///
 /// # Errors
 /// The OS's.

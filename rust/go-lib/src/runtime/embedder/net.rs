@@ -35,12 +35,12 @@ pub struct Turn<'a> {
     home: *const Sched,
 }
 
-/// What an operation may do with the descriptor; none of it blocks.
+/// The calls on the descriptor that an operation may make; none of them blocks.
 #[derive(Clone, Copy)]
 pub struct Io<'a>(BorrowedFd<'a>);
 
 impl Socket {
-    /// Takes `fd` over and has it no longer block. Starts the runtime if need be.
+    /// Takes over `fd` and makes it non-blocking. Starts the runtime if need be.
     ///
     /// # Errors
     /// It cannot be polled, or a limit is reached; then it is closed.

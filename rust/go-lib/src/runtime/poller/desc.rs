@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `NIL` | nothing is known: try |
 //! | `READY` | an edge came since somebody last tried |
-//! | `DRAINED` | a read took all there was, and no edge came since: to try would be in vain |
+//! | `DRAINED` | a read took all there was, and no edge came since: trying is pointless |
 //! | a G | it waits for the edge |
 //!
 //! ```text
@@ -58,7 +58,7 @@ pub enum Mode {
     Write,
 }
 
-/// What the look before a wait found.
+/// The finding of the look before a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Begun {
     /// An edge has come: try.
@@ -133,7 +133,7 @@ impl PollDesc {
         Err(if flags & CLOSED != 0 { FdError::Closed } else { FdError::Wait(WaitError::Timeout) })
     }
 
-    /// An operation in `mode` begins. True: to try would be in vain, `wait` first.
+    /// An operation in `mode` begins. True: trying is pointless, `wait` first.
     ///
     /// # Errors
     /// It was closed, or the deadline has passed.

@@ -1,4 +1,4 @@
-//! What differs from CPU to CPU: the context switch, a goroutine's first frame, and with glibc the slot of the current M.
+//! The parts that differ from CPU to CPU: the context switch, a goroutine's first frame, and with glibc the slot of the current M.
 //!
 //! # The contract of a backend
 //! - In assembly `golib_leave`, `golib_resume`, `golib_switch` and `golib_relay`, which [`leave`] and so on call, and

@@ -1,4 +1,4 @@
-//! The kernel's monotonic clock in nanoseconds. What users see comes from `runtime::clock`.
+//! The kernel's monotonic clock in nanoseconds. The time that users see comes from `runtime::clock`.
 //!
 //! # The contract of a backend
 //!

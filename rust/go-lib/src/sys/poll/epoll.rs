@@ -19,7 +19,7 @@ use crate::sys::errno;
 
 /// The tag of the eventfd: no user's.
 const WAKE: u64 = u64::MAX;
-/// What is asked of every descriptor.
+/// The events for which every descriptor is registered.
 const EDGES: u32 = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
 /// Longer waits are cut: epoll_wait counts milliseconds in an int.
 const LONGEST_MS: i64 = 1_000_000_000;

@@ -5,7 +5,7 @@
 //! | function | does |
 //! |---|---|
 //! | `tcp_socket(addr)` | a TCP socket of the address's family, which does not block |
-//! | `connect(fd, addr)` | begins to connect; false: it goes on, and the socket's error tells how it ended |
+//! | `connect(fd, addr)` | begins to connect; false: it is under way, and the socket's error tells how it ended |
 //! | `accept_from(fd, addr, len)` | takes a connection, which does not block, or fails with `WouldBlock`; `addr` gets the other end's address |
 //! | `set_backlog(fd, n)` | how many connections may wait to be accepted |
 //!

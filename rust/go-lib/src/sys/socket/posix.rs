@@ -1,4 +1,4 @@
-//! What all systems with BSD's sockets share.
+//! The common part of all systems with BSD's sockets.
 
 use std::io;
 use std::mem::size_of_val;

@@ -1,4 +1,4 @@
-//! What the kernel tells of threads, by number and in `/proc`.
+//! Facts about threads that the kernel reports, by number and in `/proc`.
 
 /// The kernel's id of the calling thread.
 pub(crate) fn gettid() -> i32 {

@@ -2,8 +2,8 @@
 //! here.
 //!
 //! # Invariants
-//! 1. Whoever waits in a direction is alone there: the embedder holds its interpreter from the look (`Busy`) until the wait
-//!    has begun, and only who holds it waits. Others only take a waiter out.
+//! 1. A waiter in a direction is alone there: the embedder holds its interpreter from the look (`Busy`) until the wait
+//!    has begun, and only its holder waits. Others only take a waiter out.
 //! 2. A number is no identity: the kernel's queue has a *file* under a number. [`PollFd::rearm`] asks it whether the number
 //!    still stands for that file.
 
@@ -72,10 +72,10 @@ impl PollFd {
         PollFd(unsafe { &*ptr.cast() })
     }
 
-    /// An operation begins. True: to try would be in vain, `wait` first.
+    /// An operation begins. True: trying is pointless, `wait` first.
     #[inline]
     pub fn prepare(self, write: bool) -> bool {
-        // What was closed meanwhile is for the operation to say.
+        // If it was closed meanwhile, the operation itself reports that.
         self.0.prepare(mode_of(write)).unwrap_or(false)
     }
 

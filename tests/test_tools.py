@@ -289,29 +289,6 @@ def test_memray_records_a_program(program, options):
     assert "Total allocations" in run("-m", "memray", "stats", "memray.bin")
 
 
-@needs("memray")
-def test_memray_knows_the_lines_that_allocate_in_goroutines(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "program.py").write_text(
-        "import golib\n"
-        "kept = []\n"
-        "def first():\n"
-        "    for _ in range(3):\n"
-        "        kept.append(bytearray(3_000_000))\n"
-        "        golib.sleep(0.001)\n"
-        "def second():\n"
-        "    for _ in range(3):\n"
-        "        kept.append(bytearray(2_000_000))\n"
-        "        golib.sleep(0.001)\n"
-        "gs = [golib.go(first), golib.go(second)]\n"
-        "for g in gs: g.join()\n"
-    )
-    run("-m", "memray", "run", "-q", "-f", "-o", "memray.bin", "program.py")
-    out = run("-m", "memray", "stats", "memray.bin")
-    assert re.search(r"- first:\S*program.py:5 ->", out), out
-    assert re.search(r"- second:\S*program.py:9 ->", out), out
-
-
 def skip_if_others_are_hidden(result):
     if re.search("permission|not permitted", result.err, re.IGNORECASE):
         pytest.skip("this machine lets nobody look into other processes")

@@ -14,13 +14,13 @@
 
 #include <string.h>
 
-PyThreadState *golib_gil_holder(uint64_t *changes, unsigned *waiters)
+PyThreadState *golib_gil_holder(uint64_t *changes, int *is_wanted)
 {
     struct _gil_runtime_state *gil = golib_gil(PyInterpreterState_Main());
-    *waiters = golib_gil_waiters(gil);
     pthread_mutex_lock(&gil->mutex);
     PyThreadState *holder = golib_gil_word(gil) > 0 ? GOLIB_LAST_HOLDER(gil) : NULL;
     *changes = gil->switch_number;
+    *is_wanted = golib_gil_waiters(gil) || (holder && golib_gil_is_asked(holder));
     pthread_mutex_unlock(&gil->mutex);
     return holder;
 }

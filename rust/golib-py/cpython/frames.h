@@ -24,9 +24,9 @@ typedef struct golib_places {
     golib_place at[GOLIB_PLACES];
 } golib_places;
 
-/* The attached state, NULL if the GIL is free; how often the GIL has changed hands by CPython's count; how many
- * threads wait for it. Needs nothing. */
-PyThreadState *golib_gil_holder(uint64_t *changes, unsigned *waiters);
+/* The attached state, NULL if the GIL is free; how often the GIL has changed hands by CPython's count; whether a thread
+ * waits for it. Needs nothing. */
+PyThreadState *golib_gil_holder(uint64_t *changes, int *is_wanted);
 
 /* The kernel's id of the thread on which `ts` is attached, 0 if it is not. Not for goroutines. Needs nothing. */
 unsigned long golib_gil_holders_thread(PyThreadState *ts);

@@ -24,11 +24,16 @@ static inline void golib_manners_begin(struct _gil_runtime_state *gil)
     golib_manners.waiting_since_ns = 0;
 }
 
-/* How many threads wait for the GIL: glibc counts the users of a condition variable. Elsewhere nobody seems to. */
+#if defined(__GLIBC__)
+/* Where glibc counts the users of a condition variable: the number of the word, which glibc 2.41 changed. See init.c. */
+extern unsigned golib_users_word GOLIB_OURS;
+#endif
+
+/* How many threads wait for the GIL: the users of its condition variable. Without glibc nobody seems to. */
 static inline unsigned golib_gil_waiters(struct _gil_runtime_state *gil)
 {
 #if defined(__GLIBC__)
-    return __atomic_load_n(&gil->cond.__data.__wrefs, __ATOMIC_RELAXED) >> 3;
+    return __atomic_load_n((unsigned *)&gil->cond + golib_users_word, __ATOMIC_RELAXED) >> 3;
 #else
     (void)gil;
     return 0;

@@ -1,8 +1,29 @@
 /* Start-up: does this build fit this interpreter? And where its end finds us. */
 #include "patch_groups.h"
+#include "handoff.h"
+
+#include <stdlib.h>
+#if defined(__GLIBC__)
+#include <gnu/libc-version.h>
+#endif
 
 /* By how much patch releases may have changed a thread state, in bytes; more is not a field but another state. */
 enum { MOST_GROWTH = 64 };
+
+#if defined(__GLIBC__)
+enum { USERS_WORD_UNTIL_2_40 = 9, USERS_WORD_SINCE_2_41 = 7 };
+
+unsigned golib_users_word = USERS_WORD_UNTIL_2_40;
+
+/* The headers tell the layout of the glibc that this was compiled with; what counts is the one that runs. */
+static void find_users_word(void)
+{
+    char *minor;
+    unsigned long major = strtoul(gnu_get_libc_version(), &minor, 10);
+    if (major > 2 || (major == 2 && *minor == '.' && strtoul(minor + 1, NULL, 10) >= 41))
+        golib_users_word = USERS_WORD_SINCE_2_41;
+}
+#endif
 
 int golib_check_interpreter(void)
 {
@@ -72,6 +93,9 @@ int golib_shim_init(void)
                      Py_GetVersion());
         return -1;
     }
+#endif
+#if defined(__GLIBC__)
+    find_users_word();
 #endif
     if (watch_end_of_interpreter() < 0 || golib_check_interpreter() < 0 || golib_swap_init() < 0 ||
         golib_call_init() < 0 || golib_fork_init() < 0)

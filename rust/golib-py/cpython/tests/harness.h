@@ -37,5 +37,6 @@ extern PyMethodDef harness_probes[];
 /* Those of places.c. */
 PyObject *h_places(PyObject *self, PyObject *function);
 PyObject *h_places_of_other(PyObject *self, PyObject *still);
+PyObject *h_gil_waiters(PyObject *self, PyObject *x);
 
 #endif

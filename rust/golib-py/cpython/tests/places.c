@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include "frames.h"
+#include "handoff.h"
 
 static PyObject *list_of(const golib_places *places)
 {
@@ -22,11 +23,19 @@ PyObject *h_places(PyObject *self, PyObject *function)
     (void)self;
     golib_places places;
     uint64_t changes;
-    unsigned waiters;
+    int is_wanted;
     PyThreadState *ts = PyThreadState_Get();
-    if (golib_gil_holder(&changes, &waiters) != ts || !golib_places_within(ts, NULL, function, &places))
+    if (golib_gil_holder(&changes, &is_wanted) != ts || !golib_places_within(ts, NULL, function, &places))
         Py_RETURN_NONE;
     return list_of(&places);
+}
+
+/* How many threads wait for the GIL. */
+PyObject *h_gil_waiters(PyObject *self, PyObject *x)
+{
+    (void)self;
+    (void)x;
+    return PyLong_FromUnsignedLong(golib_gil_waiters(golib_gil(PyInterpreterState_Main())));
 }
 
 static int yes(void *arg)

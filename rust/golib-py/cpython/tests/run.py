@@ -49,6 +49,25 @@ h.run(1)
 pinned = {name for name, movable in seen.items() if not movable}
 assert pinned == {"buffered", "ctypes"}, seen
 """,
+    "threads that wait for the GIL are counted, whatever glibc runs": """
+import ctypes, os, threading
+usleep = ctypes.PyDLL(None).usleep  # with the GIL held
+if not any(os.confstr(name) for name in os.confstr_names if name == "CS_GNU_LIBC_VERSION"): raise SystemExit
+def take_turns():
+    while not stop: pass
+for n in (1, 3):
+    stop = False
+    threads = [threading.Thread(target=take_turns) for _ in range(n)]
+    for thread in threads: thread.start()
+    seen = set()
+    for _ in range(100):
+        usleep(3000)
+        seen.add(h.gil_waiters())
+    stop = True
+    for thread in threads: thread.join()
+    assert max(seen) == n, (n, seen)
+    assert h.gil_waiters() == 0
+""",
     "frames are seen without the GIL's help, the newest first": """
 import threading, time
 def leaf(): return h.places(leaf)

@@ -1,6 +1,6 @@
 //! Declarations of `cpython/golib_shim.h`, in its order.
 
-use std::os::raw::{c_char, c_int, c_uint, c_ulong, c_void};
+use std::os::raw::{c_char, c_int, c_ulong, c_void};
 
 use pyo3::ffi::{PyObject, PyThreadState};
 
@@ -70,7 +70,7 @@ extern "C" {
     pub(super) fn golib_identity_mark(ts: *mut PyThreadState) -> c_int;
 
     // frames.h
-    pub(super) fn golib_gil_holder(changes: *mut u64, waiters: *mut c_uint) -> *mut PyThreadState;
+    pub(super) fn golib_gil_holder(changes: *mut u64, is_wanted: *mut c_int) -> *mut PyThreadState;
     pub(super) fn golib_gil_holders_thread(ts: *mut PyThreadState) -> c_ulong;
     pub(super) fn golib_places_within(
         ts: *mut PyThreadState,

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
-use std::os::raw::{c_char, c_int, c_uint, c_void};
+use std::os::raw::{c_char, c_int, c_void};
 use std::ptr;
 
 use pyo3::ffi::{PyObject, PyThreadState};
@@ -79,13 +79,13 @@ pub struct Of {
     pub function: *mut PyObject,
 }
 
-/// (the attached state or null, how often the GIL has changed hands, how many threads wait for it). Callable from any
+/// (the attached state or null, how often the GIL has changed hands, whether a thread waits for it). Callable from any
 /// thread at any time.
-pub fn holder() -> (*mut PyThreadState, u64, u32) {
-    let (mut changes, mut waiters): (u64, c_uint) = (0, 0);
+pub fn holder() -> (*mut PyThreadState, u64, bool) {
+    let (mut changes, mut is_wanted) = (0, 0);
     // SAFETY: reads words of the interpreter's lock, under its mutex.
-    let state = unsafe { ffi::golib_gil_holder(&mut changes, &mut waiters) };
-    (state, changes, waiters)
+    let state = unsafe { ffi::golib_gil_holder(&mut changes, &mut is_wanted) };
+    (state, changes, is_wanted != 0)
 }
 
 /// The kernel's id of the thread on which `ts`, of a thread that is no goroutine, is attached; None: on none. Callable from

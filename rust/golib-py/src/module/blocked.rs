@@ -31,8 +31,8 @@ pub(super) unsafe fn holder() -> Holder {
     if cpython::finalizing() {
         return Holder::NOBODY;
     }
-    let (state, changes, waiters) = frames::holder();
-    Holder { state: state.cast(), changes, is_wanted: waiters > 0 }
+    let (state, changes, is_wanted) = frames::holder();
+    Holder { state: state.cast(), changes, is_wanted }
 }
 
 /// For the table of hooks.

@@ -77,11 +77,8 @@ class _Answering(ModuleType):
 def _class_of(
     namespace: dict[str, Any], lazy: tuple[str, ...], find: Callable[[str], Any]
 ) -> type[_Answering]:
-    class Answering(_Answering):
-        __slots__ = tuple({key for key in namespace if key[0].isalpha()} | set(lazy))
+    def answers(self: _Answering, name: str) -> Any:
+        return find(name)
 
-        def __getattr__(self, name: str) -> Any:
-            return find(name)
-
-    Answering.__name__ = Answering.__qualname__ = "module"
-    return Answering
+    slots = tuple({key for key in namespace if key[0].isalpha()} | set(lazy))
+    return type("module", (_Answering,), {"__slots__": slots, "__getattr__": answers})

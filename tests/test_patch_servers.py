@@ -295,8 +295,11 @@ def test_grpc() -> None:
 
 #: Indented as the scripts are.
 ASK = """
+        # One for all: each urlopen() would make its own, and load the system's certificates, which keeps a thread busy.
+        opener = urllib.request.build_opener()
+
         def ask(i):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{i}", timeout=20) as answer:
+            with opener.open(f"http://127.0.0.1:{port}/{i}", timeout=20) as answer:
                 return answer.read()
 
         def ask_all():

@@ -105,6 +105,9 @@ fn compile_shim() -> Result<(), String> {
         // may hold another libc's headers.
         build.flag("-idirafter").flag(parent);
     }
+    if std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "musl") {
+        build.define("GOLIB_MUSL", None);
+    }
     // In a patch release no version number tells it.
     let state = std::fs::read_to_string(include.join("cpython/pystate.h")).unwrap_or_default();
     if state.contains("datastack_cached_chunk") {

@@ -29,11 +29,15 @@ static inline void golib_manners_begin(struct _gil_runtime_state *gil)
 extern unsigned golib_users_word GOLIB_OURS;
 #endif
 
-/* How many threads wait for the GIL: the users of its condition variable. Without glibc nobody seems to. */
+/* How many threads wait for the GIL: the users of its condition variable. musl keeps a list of them; the word looked at is
+ * that of the one that waits longest, so however many there are, one is seen. Elsewhere nobody seems to wait. */
 static inline unsigned golib_gil_waiters(struct _gil_runtime_state *gil)
 {
 #if defined(__GLIBC__)
     return __atomic_load_n((unsigned *)&gil->cond + golib_users_word, __ATOMIC_RELAXED) >> 3;
+#elif defined(GOLIB_MUSL)
+    enum { TAIL = 5 };
+    return __atomic_load_n(&gil->cond.__u.__p[TAIL], __ATOMIC_RELAXED) != NULL;
 #else
     (void)gil;
     return 0;

@@ -21,8 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* glibc's function with which C++ libraries register destructors. */
-extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
+/* glibc's function with which C++ libraries register destructors. musl has none, and leaves it to the C++ library. */
+extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *) __attribute__((weak));
+
+typedef int registrar(void (*)(void *), void *, void *);
 
 /* The thread-local storage of one library on one thread. */
 typedef struct {
@@ -103,7 +105,10 @@ int golib_greenlet_registers(void (*destroy)(void *), void *object, void *librar
     user *u = ts ? malloc(sizeof *u) : NULL;
     if (!u || !storage_of(object, &u->storage)) {
         free(u);
-        return __cxa_thread_atexit_impl(destroy, object, library);
+        registrar *impl = __cxa_thread_atexit_impl;
+        if (!impl)
+            impl = (registrar *)golib_greenlet_registrar();
+        return impl ? impl(destroy, object, library) : -1;
     }
     if (!watches_forks)
         watches_forks = pthread_atfork(NULL, NULL, forget_others) == 0;

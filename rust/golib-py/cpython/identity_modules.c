@@ -23,11 +23,16 @@ static unsigned long thread_ident(void)
 enum { IDENT, GREENLET, GREENLET_STATIC, N_IMPORTS };
 
 static golib_import imports[N_IMPORTS] = {
-    [IDENT] = {"PyThread_get_thread_ident", NULL, (void *)thread_ident, 0},
-    [GREENLET] = {"__cxa_thread_atexit", "_greenlet.", (void *)golib_greenlet_registers, 0},
+    [IDENT] = {"PyThread_get_thread_ident", NULL, (void *)thread_ident, 0, NULL},
+    [GREENLET] = {"__cxa_thread_atexit", "_greenlet.", (void *)golib_greenlet_registers, 0, NULL},
     /* The same where the C++ library was linked in. */
-    [GREENLET_STATIC] = {"__cxa_thread_atexit_impl", "_greenlet.", (void *)golib_greenlet_registers, 0},
+    [GREENLET_STATIC] = {"__cxa_thread_atexit_impl", "_greenlet.", (void *)golib_greenlet_registers, 0, NULL},
 };
+
+void *golib_greenlet_registrar(void)
+{
+    return imports[GREENLET].original ? imports[GREENLET].original : imports[GREENLET_STATIC].original;
+}
 
 static void replace_imports(void)
 {

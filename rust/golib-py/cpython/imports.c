@@ -6,6 +6,7 @@
  */
 #include "internal.h"
 #include "imports.h"
+#include "movable.h"
 
 #include <elf.h>
 #include <link.h>
@@ -36,12 +37,6 @@ typedef struct {
     ElfW(Addr) relro_begin, relro_end;      /* read-only since it was relocated */
 } library;
 
-/* The address in a dynamic entry. glibc has relocated it, but not in the kernel's own library. */
-static const void *address_of(const struct dl_phdr_info *info, const ElfW(Dyn) *d)
-{
-    return (const void *)(d->d_un.d_ptr < info->dlpi_addr ? info->dlpi_addr + d->d_un.d_ptr : d->d_un.d_ptr);
-}
-
 static int read_library(library *lib, const struct dl_phdr_info *info)
 {
     const ElfW(Dyn) *dynamic = NULL;
@@ -58,18 +53,18 @@ static int read_library(library *lib, const struct dl_phdr_info *info)
     }
     for (const ElfW(Dyn) *d = dynamic; d && d->d_tag != DT_NULL; d++) {
         switch (d->d_tag) {
-        case DT_SYMTAB: lib->symbols = address_of(info, d); break;
-        case DT_STRTAB: lib->names = address_of(info, d); break;
-        case DT_JMPREL: lib->tables[0].begin = address_of(info, d); break;
+        case DT_SYMTAB: lib->symbols = golib_dynamic_address(info, d); break;
+        case DT_STRTAB: lib->names = golib_dynamic_address(info, d); break;
+        case DT_JMPREL: lib->tables[0].begin = golib_dynamic_address(info, d); break;
         case DT_PLTRELSZ: lib->tables[0].bytes = d->d_un.d_val; break;
-        case DT_RELA: lib->tables[1].begin = address_of(info, d); break;
+        case DT_RELA: lib->tables[1].begin = golib_dynamic_address(info, d); break;
         case DT_RELASZ: lib->tables[1].bytes = d->d_un.d_val; break;
         /* The symbols that a library defines come last in its table: from the number in the second word. */
-        case DT_GNU_HASH: lib->n_undefined = ((const uint32_t *)address_of(info, d))[1]; break;
+        case DT_GNU_HASH: lib->n_undefined = ((const uint32_t *)golib_dynamic_address(info, d))[1]; break;
         /* An older table knows only how many there are. */
         case DT_HASH:
             if (!lib->n_undefined)
-                lib->n_undefined = ((const uint32_t *)address_of(info, d))[1];
+                lib->n_undefined = ((const uint32_t *)golib_dynamic_address(info, d))[1];
             break;
         default: break;
         }
@@ -90,15 +85,18 @@ static int write_word(const library *lib, ElfW(Addr) word, void *value)
     return 1;
 }
 
-static int replace_symbol(const library *lib, size_t symbol, void *value)
+static int replace_symbol(const library *lib, size_t symbol, void *value, void **original)
 {
     int replaced = 0;
     for (int t = 0; t < 2; t++) {
         const ElfW(Rela) *r = lib->tables[t].begin;
         for (size_t i = 0; r && i < lib->tables[t].bytes / sizeof *r; i++) {
             unsigned type = (unsigned)ELF64_R_TYPE(r[i].r_info);
-            if (ELF64_R_SYM(r[i].r_info) == symbol && (type == JUMP_SLOT || type == GLOB_DAT))
-                replaced += write_word(lib, lib->info->dlpi_addr + r[i].r_offset, value);
+            if (ELF64_R_SYM(r[i].r_info) != symbol || (type != JUMP_SLOT && type != GLOB_DAT))
+                continue;
+            ElfW(Addr) word = lib->info->dlpi_addr + r[i].r_offset;
+            *original = *(void **)word;
+            replaced += write_word(lib, word, value);
         }
     }
     return replaced;
@@ -113,7 +111,7 @@ static void replace_in(const library *lib, golib_import *imports, int n)
         for (int i = 0; i < n; i++) {
             if (!strcmp(name, imports[i].symbol) &&
                 (!imports[i].only_in || strstr(lib->info->dlpi_name, imports[i].only_in)))
-                imports[i].replaced += replace_symbol(lib, s, imports[i].replacement);
+                imports[i].replaced += replace_symbol(lib, s, imports[i].replacement, &imports[i].original);
         }
     }
 }

@@ -7,6 +7,7 @@ typedef struct golib_import {
     const char *only_in;    /* a part of the library's file name; NULL: of any library */
     void *replacement;
     int replaced;           /* the number of places */
+    void *original; /* what the last of them held: the function itself where the dynamic linker binds at once */
 } golib_import;
 
 /* Replaces the imports of every library loaded since the last call, except the interpreter and this library. The same

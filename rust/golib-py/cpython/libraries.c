@@ -4,6 +4,11 @@
 
 #include <link.h>
 
+const void *golib_dynamic_address(const struct dl_phdr_info *info, const ElfW(Dyn) *d)
+{
+    return (const void *)(d->d_un.d_ptr < info->dlpi_addr ? info->dlpi_addr + d->d_un.d_ptr : d->d_un.d_ptr);
+}
+
 struct search {
     ElfW(Addr) address;
     golib_library *out;

@@ -4,6 +4,7 @@
 #ifndef GOLIB_MOVABLE_H
 #define GOLIB_MOVABLE_H
 
+#include <link.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,10 @@ typedef struct golib_library {
 int golib_library_of(const void *address, golib_library *out);
 /* Its executable segments; count of them, at most `most`. */
 int golib_text_of(const void *address, golib_range *out, int most);
+
+/* The address in an entry of a library's dynamic section. glibc has relocated it, but not in the kernel's own library; musl
+ * leaves it as it is in the file. */
+const void *golib_dynamic_address(const struct dl_phdr_info *info, const ElfW(Dyn) *d);
 
 /* The functions of the interpreter that may not be left to another OS thread while they run. Sets *ranges (sorted,
  * never freed); returns their number, or -1 if they cannot be found, in which case everything pins. GIL held, no lock:

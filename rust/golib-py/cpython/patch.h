@@ -139,6 +139,8 @@ void golib_greenlet_ready(PyObject *module);
 
 /* In place of __cxa_thread_atexit, for greenlet. */
 int golib_greenlet_registers(void (*destroy)(void *), void *object, void *library);
+/* What that import was; NULL: not seen yet. */
+void *golib_greenlet_registrar(void);
 /* Whether golib can tell which goroutines use greenlets; known before golib_greenlet_ready. */
 void golib_greenlet_known(int known);
 

@@ -82,12 +82,12 @@ static int find_slots(struct dl_phdr_info *module, size_t size, void *arg)
         size_t bytes;
     } tables[2] = {{NULL, 0}, {NULL, 0}};
     for (const ElfW(Dyn) *d = dynamic; d->d_tag != DT_NULL; d++) {
-        switch (d->d_tag) { /* glibc has relocated the addresses in here */
-        case DT_SYMTAB: symbols = (const ElfW(Sym) *)d->d_un.d_ptr; break;
-        case DT_STRTAB: names = (const char *)d->d_un.d_ptr; break;
-        case DT_JMPREL: tables[0].begin = (const ElfW(Rela) *)d->d_un.d_ptr; break;
+        switch (d->d_tag) {
+        case DT_SYMTAB: symbols = golib_dynamic_address(module, d); break;
+        case DT_STRTAB: names = golib_dynamic_address(module, d); break;
+        case DT_JMPREL: tables[0].begin = golib_dynamic_address(module, d); break;
         case DT_PLTRELSZ: tables[0].bytes = d->d_un.d_val; break;
-        case DT_RELA: tables[1].begin = (const ElfW(Rela) *)d->d_un.d_ptr; break;
+        case DT_RELA: tables[1].begin = golib_dynamic_address(module, d); break;
         case DT_RELASZ: tables[1].bytes = d->d_un.d_val; break;
         default: break;
         }

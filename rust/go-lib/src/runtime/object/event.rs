@@ -76,7 +76,8 @@ mod tests {
     use crate::runtime::proc::getg;
 
     fn wait_until_parked(g: GRef) {
-        while g.status_text() != "chan receive" {
+        // The wait is opened after its event.
+        while g.status_text() != "chan receive" || !g.g().wait.is_waiting() {
             std::thread::yield_now();
         }
     }

@@ -77,6 +77,8 @@ fn sleepers_unclaimed(s: &Sched, inner: &Inner) -> bool {
 /// The number of foreign OS threads in this process: neither the caller, nor the runtime's Ms, nor asleep in the
 /// runtime forever. None: the system does not tell.
 pub(crate) fn strangers(s: &Sched) -> Option<usize> {
+    let asleep = || s.threads_asleep.load(Ordering::Relaxed);
+    let before = asleep();
     let tids = thread::tids()?;
     // SAFETY: Ms are never freed.
     let tid = |&m: &*mut M| unsafe { (*m).tid.load(Ordering::Relaxed) };
@@ -84,7 +86,9 @@ pub(crate) fn strangers(s: &Sched) -> Option<usize> {
     ours.push(thread::gettid() as u32);
     ours.sort_unstable();
     let outside = tids.iter().filter(|tid| ours.binary_search(tid).is_err()).count();
-    Some(outside.saturating_sub(s.threads_asleep.load(Ordering::Relaxed)))
+    // Threads begin and end while the system lists them: those that fell asleep since may not be in its list, and those that
+    // slept before may have gone. To count one too many only delays a report.
+    Some(outside.saturating_sub(before.min(asleep())))
 }
 
 /// sysmon's second look, and the verdict. True: everything still sleeps, but a thread that the runtime

@@ -61,7 +61,8 @@
 //!
 //! # Limits
 //! - Linux on x86-64, with glibc or musl. The tests also pass for AArch64 under an emulator; on such a CPU nothing
-//!   has run. For macOS and FreeBSD the crate compiles and links; nobody has run it there. Rust 1.85 or newer.
+//!   has run. On Windows (x86-64) the tests pass under Wine; nobody has run it on Windows itself. For macOS and FreeBSD the
+//!   crate compiles and links; nobody has run it there. Rust 1.85 or newer.
 //! - A goroutine that computes loses its processor after 10 ms, but continues beside the others
 //!   until its next operation of this crate. Until then more threads run than [`gomaxprocs`] says,
 //!   even after it was lowered. One that takes a lock of [`sync`], or spawns, is asked to yield
@@ -80,6 +81,10 @@
 #![allow(rustdoc::private_intra_doc_links, reason = "read with --document-private-items too")]
 // Under loom whole parts (asm, threads, signals) stand still.
 #![cfg_attr(golib_loom, allow(dead_code, unused_imports, reason = "models run parts"))]
+#![cfg_attr(
+    windows,
+    allow(dead_code, unused_imports, reason = "forks and a host's descriptors are not there")
+)]
 
 /// Runs the README's examples.
 #[cfg(doctest)]

@@ -270,7 +270,7 @@ fn a_stack_for_which_the_host_has_no_state_serves_the_next_one() {
         for _ in 0..3 {
             // SAFETY: it is refused, so that `main` is never called.
             let refused = unsafe { embedder::spawn(ptr::null_mut(), REFUSED) };
-            assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::ENOMEM));
+            assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::OutOfMemory);
         }
         let at = REFUSED_AT.lock().unwrap();
         assert!(

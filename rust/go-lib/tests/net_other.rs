@@ -3,20 +3,25 @@
 mod common;
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+#[cfg(unix)]
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+#[cfg(windows)]
+use std::os::windows::io::{AsRawSocket, OwnedSocket as OwnedFd};
 use std::time::{Duration, Instant};
 
-use common::every_way;
-use go_lib::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use common::{every_way, pair};
+use go_lib::net::{TcpListener, TcpStream, UdpSocket};
+#[cfg(unix)]
+use go_lib::net::{UnixDatagram, UnixListener, UnixStream};
 use go_lib::runtime::embedder;
 use go_lib::sync::WaitError;
 
 const SHORT: Duration = Duration::from_millis(5);
 
 /// A path that is no file yet.
-fn path() -> PathBuf {
+#[cfg(unix)]
+fn path() -> std::path::PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::SeqCst);
     std::env::temp_dir().join(format!("go-lib-test-{}-{number}", std::process::id()))
@@ -54,6 +59,7 @@ fn a_datagram_socket_has_deadlines_and_a_close() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn unix_streams_carry_large_writes_and_ends() {
     every_way(|way| {
@@ -75,6 +81,7 @@ fn unix_streams_carry_large_writes_and_ends() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn a_full_queue_of_datagrams_is_waited_for() {
     every_way(|way| {
@@ -104,7 +111,7 @@ fn a_full_queue_of_datagrams_is_waited_for() {
 #[test]
 fn vectored_operations_use_all_buffers() {
     every_way(|_| {
-        let (mut a, mut b) = UnixStream::pair().unwrap();
+        let (mut a, mut b) = pair();
         assert_eq!(a.write_vectored(&[IoSlice::new(b"he"), IoSlice::new(b"llo")]).unwrap(), 5);
         let (mut x, mut y) = ([0; 3], [0; 3]);
         let mut bufs = [IoSliceMut::new(&mut x), IoSliceMut::new(&mut y)];
@@ -139,9 +146,13 @@ fn sockets_come_from_std_and_go_back() {
         let client = TcpStream::try_from(OwnedFd::from(client)).unwrap();
         let clone = client.try_clone().unwrap();
         let copy = client.into_std().unwrap();
-        assert_ne!(copy.as_raw_fd(), clone.as_raw_fd());
+        #[cfg(unix)]
+        let number = |of: &dyn AsRawFd| of.as_raw_fd();
+        #[cfg(windows)]
+        let number = |of: &dyn AsRawSocket| of.as_raw_socket() as i64;
+        assert_ne!(number(&copy), number(&clone));
         clone.close().unwrap();
-        assert_eq!(clone.as_raw_fd(), -1);
+        assert_eq!(number(&clone), -1);
         assert!(clone.into_std().is_err() && copy.peer_addr().is_ok());
     });
 }
@@ -160,7 +171,7 @@ fn names_are_resolved() {
 #[test]
 fn an_interrupt_ends_a_read_and_can_be_told_from_a_failure() {
     every_way(|way| {
-        let (a, _b) = UnixStream::pair().unwrap();
+        let (a, _b) = pair();
         let (tell, told) = go_lib::chan::chan(1);
         let reader = way.start(move || {
             tell.send(embedder::current_or_thread());

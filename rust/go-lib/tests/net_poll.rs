@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::system::{allow_fds, cpu_time, open_fds};
 use common::{alone, every_way, listen, pair, Rng};
 use go_lib::net::{TcpListener, TcpStream};
 use go_lib::runtime::embedder;
@@ -39,21 +40,6 @@ fn exchange(stream: &mut TcpStream, message: &[u8]) {
     assert_eq!(echo, message);
 }
 
-fn open_fds() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-/// Lets this process open `n` descriptors; false: it may not.
-fn allow_fds(n: u64) -> bool {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: limit is what both calls take.
-    unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
-        limit.rlim_cur = n;
-        n <= limit.rlim_max && libc::setrlimit(libc::RLIMIT_NOFILE, &limit) == 0
-    }
-}
-
 /// Runs a test of this file in a process of its own, where `in_child` is true.
 fn child(test: &str, envs: &[(&str, &str)]) {
     let mut command = common::program(&std::env::current_exe().unwrap());
@@ -67,17 +53,6 @@ const IN_CHILD: &str = "GOLIB_TEST_IN_CHILD";
 
 fn in_child() -> bool {
     std::env::var_os(IN_CHILD).is_some()
-}
-
-fn cpu_time() -> Duration {
-    // SAFETY: rusage is plain data, and what the call fills.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    let of = |t: libc::timeval| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000);
-    of(usage.ru_utime) + of(usage.ru_stime)
 }
 
 /// Connects `n` times at once, to a server that has as many goroutines.
@@ -192,6 +167,7 @@ fn nothing_is_left_open() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn a_connection_that_nobody_answers_times_out() {
     every_way(|_| {
@@ -216,6 +192,7 @@ fn a_connection_that_nobody_answers_times_out() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn accept_outlives_the_limit_of_descriptors() {
     if !in_child() {
@@ -357,6 +334,7 @@ fn a_panic_closes_the_stream_that_its_goroutine_held() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn no_deadlock_is_seen_while_somebody_waits_for_a_peer() {
     if !in_child() {
@@ -380,6 +358,7 @@ fn no_deadlock_is_seen_while_somebody_waits_for_a_peer() {
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
 }
 
+#[cfg(unix)]
 #[test]
 fn a_forked_child_goes_on_with_its_sockets() {
     if !in_child() {
@@ -419,6 +398,7 @@ fn a_forked_child_goes_on_with_its_sockets() {
     });
 }
 
+#[cfg(unix)]
 /// Uses what was made before the fork, and what is made after.
 fn in_forked_child(listener: &TcpListener, server: &TcpStream) {
     // Its own connection, by the listener that the parent waits on too; either may get it.

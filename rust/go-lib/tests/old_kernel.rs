@@ -1,5 +1,6 @@
 //! A kernel without `membarrier` (before 4.14) and without guard markers (before 6.13): a filter on
-//! system calls plays it, in a process of its own.
+//! system calls plays it, in a process of its own. Linux's.
+#![cfg(target_os = "linux")]
 
 mod common;
 

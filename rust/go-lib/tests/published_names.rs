@@ -208,11 +208,13 @@ mod line_0_6 {
     pub fn net() -> std::io::Result<usize> {
         use go_lib::net::{TcpListener, TcpStream};
         use std::io::{Read, Write};
-        use std::os::fd::RawFd;
 
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let addr = listener.local_addr()?;
-        let fds: [RawFd; 1] = [listener.as_raw_fd()];
+        #[cfg(unix)]
+        let fds: [std::os::fd::RawFd; 1] = [listener.as_raw_fd()];
+        #[cfg(windows)]
+        let fds: [std::os::windows::io::RawSocket; 1] = [listener.as_raw_socket()];
         assert!(fds[0] > 2);
         go!(move || {
             let mut conn = listener.accept().unwrap();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::system::thread;
 use common::{alone, is_again, run_again, until, Rng};
 use go_lib::chan::chan;
 use go_lib::runtime::embedder::stats;
@@ -148,10 +149,6 @@ fn processors_stop_under_goroutines_that_follow_one_another() {
 
 #[test]
 fn a_goroutine_that_is_locked_to_its_thread_stays_there_alone() {
-    fn thread() -> i32 {
-        // SAFETY: no arguments.
-        unsafe { libc::syscall(libc::SYS_gettid) as i32 }
-    }
     for procs in [1, 2] {
         under(procs, || {
             let (stop, wg) = (Arc::new(AtomicBool::new(false)), WaitGroup::new());

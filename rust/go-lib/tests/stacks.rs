@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
+use common::system::resident_bytes;
 use common::{alone, emulated, until};
 use go_lib::chan::chan;
 use go_lib::sync::WaitGroup;
@@ -16,14 +17,6 @@ const DEEP_BYTES: usize = 64 << 10;
 /// Of those beyond the newest 1,024, which stay untouched; of each the pages at its top stay too, and a P may keep
 /// some.
 const LEAST_BYTES: usize = (GOROUTINES - 1024) * DEEP_BYTES / 2;
-
-/// The memory of the process.
-fn resident_bytes() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
-    // SAFETY: no pointers.
-    pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize
-}
 
 fn descend(bytes: usize, bottom: &dyn Fn()) {
     let frame = black_box([1u8; 1024]);

@@ -1,9 +1,12 @@
 //! How many OS threads there are: one more for each blocked call, and a few when all is quiet.
 
+mod common;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use common::system::os_threads;
 use go_lib::runtime::embedder::{self, gomaxprocs};
 use go_lib::sync::WaitGroup;
 
@@ -53,10 +56,6 @@ fn wait_for_quiet() -> Duration {
         assert!(begin.elapsed() < PATIENCE, "{stats:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-fn os_threads() -> usize {
-    std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
 #[test]

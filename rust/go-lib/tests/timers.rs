@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::system::cpu_time;
 use common::{alone, every_way, panic_text, until, Counted, Rng};
 use go_lib::chan::chan;
 use go_lib::select;
@@ -395,17 +396,6 @@ fn a_ticker_that_was_stopped_or_reset_has_no_tick_of_before() {
         assert_eq!(ticker.c.len(), 0);
         ticker.stop();
     });
-}
-
-/// The CPU time of this process.
-fn cpu_time() -> Duration {
-    // SAFETY: a plain structure that the call fills.
-    let ts = unsafe {
-        let mut ts: libc::timespec = std::mem::zeroed();
-        libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut ts);
-        ts
-    };
-    Duration::new(ts.tv_sec as u64, ts.tv_nsec as u32)
 }
 
 #[test]

@@ -3,7 +3,6 @@
 //! This is the one place where a [`NetError`] becomes an [`io::Error`].
 
 use std::io::{self, ErrorKind};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use crate::runtime::block::netpoll::NetError;
 use crate::runtime::object::timers::NEVER;
 use crate::runtime::object::wait::WaitError;
 use crate::runtime::poller::desc::Mode;
+use crate::sys::fd::AsRawFd;
 
 impl From<NetError> for io::Error {
     fn from(e: NetError) -> io::Error {
@@ -75,12 +75,17 @@ impl<T: AsRawFd> Fd<T> {
         Ok(self.0.read_stream(room, op)?)
     }
 
+    #[cfg(unix)]
     pub(super) fn operate_by_looking<R>(
         &self,
         mode: Mode,
         op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         Ok(self.0.operate_by_looking(mode, op)?)
+    }
+
+    pub(super) fn nudge(&self) {
+        self.0.nudge();
     }
 
     pub(super) fn wait(&self, mode: Mode, until_ns: Option<i64>) -> Result<(), NetError> {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use super::fd::Fd;
@@ -12,6 +11,7 @@ use crate::runtime::block::netpoll::NetError;
 use crate::runtime::clock;
 use crate::runtime::object::wait::WaitError;
 use crate::runtime::poller::desc::Mode;
+use crate::sys::fd::{lend, AsFd, AsRawFd, OwnedFd};
 use crate::sys::{errno, socket};
 
 /// The listeners of `std`.
@@ -32,6 +32,7 @@ impl Listener for std::net::TcpListener {
     }
 }
 
+#[cfg(unix)]
 impl Listener for std::os::unix::net::UnixListener {
     type Stream = std::os::unix::net::UnixStream;
 }
@@ -89,7 +90,7 @@ impl<L: Listener> Socket<L> {
     /// # }
     /// ```
     pub fn accept(&self) -> io::Result<Socket<L::Stream>> {
-        let fd: OwnedFd = accept_patiently(&self.fd, |io| socket::accept(io.as_fd()))?;
+        let fd: OwnedFd = accept_patiently(&self.fd, |io| socket::accept(lend(io)))?;
         let stream = Socket::new(fd.into())?;
         L::accepted(&stream)?;
         Ok(stream)

@@ -38,6 +38,10 @@
 //! goroutines use [`try_clone`](TcpStream::try_clone), an `Arc`, or a reference: `&TcpStream` reads
 //! and writes too.
 //!
+//! # Systems
+//! Unix sockets, and the conversions from and to descriptors, are there on POSIX systems only. On Windows the conversions are
+//! from and to `OwnedSocket`, and `as_raw_socket` takes the place of `as_raw_fd`.
+//!
 //! # Errors
 //! They are `std`'s, with these of our own:
 //!
@@ -65,6 +69,7 @@ mod socket;
 mod stream;
 mod tcp;
 mod udp;
+#[cfg(unix)]
 mod unix;
 
 pub use listener::{Incoming, Listener};
@@ -72,6 +77,7 @@ pub use socket::{Addressed, Data, Kind, Socket};
 pub use stream::Stream;
 pub use tcp::{TcpListener, TcpStream};
 pub use udp::UdpSocket;
+#[cfg(unix)]
 pub use unix::{UnixDatagram, UnixIncoming, UnixListener, UnixStream};
 
 use std::io::{self, ErrorKind};

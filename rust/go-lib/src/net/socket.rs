@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use super::fd::Fd;
 use crate::runtime::poller::desc::Mode;
+use crate::sys::fd::{raw, AsRawFd, OwnedFd, RawFd, NONE};
 
 /// A socket; [`TcpStream`](super::TcpStream) and the others are this one for a socket of `std`'s each.
 ///
@@ -84,10 +84,15 @@ macro_rules! kinds {
 }
 mod names {
     pub(super) use std::net::{TcpListener, TcpStream, UdpSocket};
+    #[cfg(unix)]
     pub(super) use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 }
-use names::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
-kinds!(TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream);
+use names::{TcpListener, TcpStream, UdpSocket};
+#[cfg(unix)]
+use names::{UnixDatagram, UnixListener, UnixStream};
+kinds!(TcpListener, TcpStream, UdpSocket);
+#[cfg(unix)]
+kinds!(UnixDatagram, UnixListener, UnixStream);
 
 /// As above.
 macro_rules! addressed {
@@ -101,11 +106,14 @@ macro_rules! addressed {
     )*};
 }
 addressed!(std::net::SocketAddr: TcpListener, TcpStream, UdpSocket);
+#[cfg(unix)]
 addressed!(std::os::unix::net::SocketAddr: UnixListener, UnixStream);
 
 impl Data for TcpStream {}
 impl Data for UdpSocket {}
+#[cfg(unix)]
 impl Data for UnixDatagram {}
+#[cfg(unix)]
 impl Data for UnixStream {}
 
 impl<S: Kind> Socket<S> {
@@ -251,8 +259,19 @@ impl<S: Kind> Socket<S> {
     /// # Ok(())
     /// # }
     /// ```
+    #[cfg(unix)]
     pub fn as_raw_fd(&self) -> RawFd {
-        self.fd.with(|io| Ok(io.as_raw_fd())).unwrap_or(-1)
+        self.raw()
+    }
+
+    /// The socket's handle; all ones after the close, which another goroutine may do at any time.
+    #[cfg(windows)]
+    pub fn as_raw_socket(&self) -> RawFd {
+        self.raw()
+    }
+
+    fn raw(&self) -> RawFd {
+        self.fd.with(|io| Ok(raw(io))).unwrap_or(NONE)
     }
 
     /// Gives the socket to `std`, blocking as its sockets are. If there are clones, which stay
@@ -387,8 +406,13 @@ impl<S: Kind> fmt::Debug for Socket<S> {
 
 impl<S: Kind> AsRawFd for Socket<S> {
     /// The descriptor; -1 after the close.
+    #[cfg(unix)]
     fn as_raw_fd(&self) -> RawFd {
-        Socket::as_raw_fd(self)
+        self.raw()
+    }
+    #[cfg(windows)]
+    fn as_raw_socket(&self) -> RawFd {
+        self.raw()
     }
 }
 

@@ -32,6 +32,7 @@ impl Stream for std::net::TcpStream {
     }
 }
 
+#[cfg(unix)]
 impl Stream for std::os::unix::net::UnixStream {
     // A read also ends where descriptors were sent along, or the sender changes.
     const DRAINS: bool = false;
@@ -128,7 +129,9 @@ impl<S: Stream> Socket<S> {
     /// # }
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.fd.with(|io| io.ends(how))
+        self.fd.with(|io| io.ends(how))?;
+        self.fd.nudge();
+        Ok(())
     }
 }
 

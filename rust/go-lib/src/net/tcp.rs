@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::each_addr;
@@ -10,7 +9,7 @@ use super::fd::zero_timeout;
 use super::socket::Socket;
 use crate::runtime::clock;
 use crate::runtime::poller::desc::Mode;
-use crate::sys::socket;
+use crate::sys::{fd, socket};
 
 /// A TCP connection. It reads and writes by [`io::Read`] and [`io::Write`], which `&TcpStream`
 /// implements too, and is closed when it and its clones have been dropped.
@@ -79,9 +78,9 @@ impl TcpStream {
     }
 
     fn connect_until(addr: &SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {
-        let fd = socket::tcp_socket(addr)?;
-        let connected = socket::connect(fd.as_fd(), addr)?;
-        let stream = TcpStream::new(fd.into())?;
+        let io = socket::tcp_socket(addr)?;
+        let connected = socket::connect(fd::lend(&io), addr)?;
+        let stream = TcpStream::new(io.into())?;
         if !connected {
             stream.set_write_deadline(deadline)?;
             while !stream.is_connected()? {
@@ -247,7 +246,7 @@ impl TcpListener {
         each_addr(addr, |addr| {
             let io = std::net::TcpListener::bind(addr)?;
             // The kernel takes its own limit, net.core.somaxconn, for more.
-            socket::set_backlog(io.as_fd(), i32::MAX)?;
+            socket::set_backlog(fd::lend(&io), i32::MAX)?;
             TcpListener::try_from(io)
         })
     }

@@ -1,7 +1,8 @@
 //! The host's face: what a host may call, in a form that reports instead of panicking. The hooks that the
 //! runtime calls in turn, and the rules they keep to, are in `object::host`.
 
-#[cfg(not(golib_loom))]
+/// On POSIX systems: on Windows a host's own descriptors are not served.
+#[cfg(all(unix, not(golib_loom)))]
 pub mod net;
 
 use std::io;
@@ -14,6 +15,7 @@ pub use crate::runtime::object::waitreason::WaitReason;
 use crate::runtime::proc;
 
 pub use crate::runtime::block::chan::{CloseOfClosed, Hchan, RecvError, SendError};
+#[cfg(unix)]
 pub use crate::runtime::block::netpoll::foreign::{PollError, PollFd};
 pub use crate::runtime::block::select::{selectgo, Case, SelectError, Selected};
 pub use crate::runtime::block::sema::{
@@ -24,7 +26,7 @@ pub use crate::runtime::block::time::{sleep_until, Alarm, Ring};
 pub use crate::runtime::object::doorbell::Doorbell;
 pub use crate::runtime::object::wait::{Wait, WaitError};
 pub use crate::runtime::proc::exit::{is_exiting, stop_the_ms};
-#[cfg(not(golib_loom))]
+#[cfg(all(unix, not(golib_loom)))]
 pub use crate::runtime::proc::fork::{after_fork_in_child, before_fork, ForkChild};
 pub use crate::runtime::proc::newm::{set_max_threads, ThreadLimit};
 pub use crate::runtime::proc::stats::Stats;

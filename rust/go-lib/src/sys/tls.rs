@@ -2,12 +2,12 @@
 //!
 //! After a goroutine switch the code may run on another OS thread, so the compiler must not keep the slot's address
 //! across one. With glibc the slot lives in initial-exec TLS and is read by assembly, in two instructions even in a
-//! library that is loaded later. Elsewhere it is std's, behind a call.
+//! library that is loaded later; on Windows it is one of the system's slots. Elsewhere it is std's, behind a call.
 
-#[cfg(all(target_os = "linux", target_env = "gnu", not(golib_loom)))]
+#[cfg(all(any(windows, all(target_os = "linux", target_env = "gnu")), not(golib_loom)))]
 use crate::sys::arch::tls as imp;
 
-#[cfg(not(any(all(target_os = "linux", target_env = "gnu"), golib_loom)))]
+#[cfg(not(any(windows, all(target_os = "linux", target_env = "gnu"), golib_loom)))]
 mod imp {
     use std::cell::Cell;
 

@@ -5,6 +5,7 @@
 
 pub mod actor;
 pub mod interpreter;
+pub mod system;
 
 use std::net::SocketAddr;
 use std::panic::{catch_unwind, AssertUnwindSafe};

@@ -83,6 +83,12 @@ impl Stack {
         }
     }
 
+    /// Where a goroutine's frames may start.
+    #[inline(always)]
+    pub(crate) fn top(self) -> usize {
+        self.hi - arch::TOP_BYTES
+    }
+
     /// True if `addr` lies in the guard below this stack.
     pub(crate) fn guards(self, addr: usize) -> bool {
         !self.is_none() && addr < self.lo && addr >= self.lo - GUARD_BYTES
@@ -94,7 +100,7 @@ impl Stack {
     /// Nothing runs on the stack.
     pub(crate) unsafe fn trim(self) {
         // SAFETY: by 2 a mapping of this module's; the caller says that nothing there is needed.
-        unsafe { memory::discard(self.lo, self.hi - WARM_BYTES - self.lo) };
+        unsafe { memory::trim_stack(self.lo, self.hi, WARM_BYTES) };
     }
 }
 
@@ -212,15 +218,19 @@ impl Stacks {
             slab.next += bytes;
             base
         };
+        let stack = Stack { lo: base + GUARD_BYTES, hi: base + bytes - colour(base, bytes) };
         // SAFETY: the range was cut for us alone.
-        if let Err(e) = unsafe { memory::guard(base, GUARD_BYTES) } {
+        let begun = unsafe {
+            memory::guard(base, GUARD_BYTES)
+                .and_then(|()| memory::begin_stack(base, stack.hi, WARM_BYTES))
+        };
+        if let Err(e) = begun {
             let slab = &mut self.slabs.lock()[class];
             if slab.next == base + bytes {
                 slab.next = base;
             }
             return Err(e);
         }
-        let stack = Stack { lo: base + GUARD_BYTES, hi: base + bytes - colour(base, bytes) };
         arch::tell_valgrind_of_stack(stack.lo, stack.hi);
         Ok(stack)
     }
@@ -244,10 +254,8 @@ fn reserve_slab(bytes: usize, last_count: usize) -> io::Result<Slab> {
     let spare = if last_count == 0 { 0 } else { SPARE_BYTES };
     loop {
         let slab_bytes = count * bytes + 2 * TABLE_BYTES;
-        match memory::reserve(slab_bytes + spare) {
+        match memory::reserve(slab_bytes, spare) {
             Ok(at) => {
-                // SAFETY: just mapped, and nobody knows of that part.
-                unsafe { memory::release(at + slab_bytes, spare) };
                 let aligned = at.next_multiple_of(TABLE_BYTES);
                 let next = aligned + TABLE_BYTES / 2;
                 return Ok(Slab { next, end: next + count * bytes, count });
@@ -267,6 +275,8 @@ mod tests {
         MAX_BYTES, MAX_PAGE_BYTES, MIN_BYTES, TABLE_BYTES, WARM_BYTES,
     };
 
+    // On Windows a stack grows only under the thread that runs on it.
+    #[cfg(unix)]
     #[test]
     fn a_stack_is_writable_from_end_to_end_and_sized_as_wished() {
         let stacks = Stacks::new();

@@ -241,6 +241,11 @@ impl PollDesc {
         u64::from(self.number) | u64::from(self.seq.load(Ordering::Relaxed)) << 32
     }
 
+    /// An edge has come that nobody has taken.
+    pub(crate) fn is_ready(&self, mode: Mode) -> bool {
+        self.halves[mode as usize].word.load(Ordering::Relaxed) == READY
+    }
+
     /// Somebody waits in `mode`. Only an answer to who alone begins to wait there.
     pub(crate) fn is_waited(&self, mode: Mode) -> bool {
         let now = self.halves[mode as usize].word.load(Ordering::Relaxed);

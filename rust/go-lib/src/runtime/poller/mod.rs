@@ -191,6 +191,7 @@ impl Netpoll {
         ready
     }
 
+    #[cfg(unix)]
     /// In a forked child: the queue is the parent's. Descriptors that the child still uses come
     /// into a new one (`fd`).
     pub(crate) fn forget(&self) {

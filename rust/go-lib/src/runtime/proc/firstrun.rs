@@ -18,7 +18,8 @@ pub(crate) unsafe fn first_run_at_once(m: &M, g: &G) -> bool {
     unsafe {
         let top = stacks::give_cached(m, g);
         top != 0 && {
-            g.sched_sp.set(arch::init_stack(top & !15, goentry));
+            let hi = (*g.stack.get()).hi;
+            g.sched_sp.set(arch::init_stack(top & !15, hi, goentry));
             true
         }
     }
@@ -38,7 +39,10 @@ fn first_run(m: &'static M, gp: *mut G) -> bool {
     match stacks::give(m, gp) {
         Ok(top) => {
             // SAFETY: taken from a queue: ours; nothing runs on the stack yet.
-            unsafe { (*gp).sched_sp.set(arch::init_stack(top & !15, goentry)) };
+            unsafe {
+                let hi = (*(*gp).stack.get()).hi;
+                (*gp).sched_sp.set(arch::init_stack(top & !15, hi, goentry));
+            }
             true
         }
         Err(e) => stackless::wait(sched(), gp, &e),

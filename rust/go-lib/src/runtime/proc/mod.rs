@@ -43,7 +43,7 @@ pub(crate) mod exit;
 mod fatal;
 pub(crate) mod find;
 pub(crate) mod firstrun;
-#[cfg(not(golib_loom))]
+#[cfg(all(unix, not(golib_loom)))]
 pub(crate) mod fork;
 pub(crate) mod gfree;
 pub(crate) mod guard;

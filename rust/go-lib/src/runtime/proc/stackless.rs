@@ -103,7 +103,7 @@ unsafe fn seat(g: &G, bound: Bound, size: usize) {
     // SAFETY: the caller's duty; nothing runs on the stack yet.
     unsafe {
         stacks::seat(g, bound);
-        g.sched_sp.set(arch::init_stack(bound.top & !15, goentry));
+        g.sched_sp.set(arch::init_stack(bound.top & !15, bound.stack.hi, goentry));
     }
 }
 

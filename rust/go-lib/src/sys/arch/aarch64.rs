@@ -163,7 +163,7 @@ pub(crate) fn prefetch(at: usize) {
 ///
 /// # Safety
 /// `top` is 16-byte aligned and the 176 bytes below it are writable and unused.
-pub(crate) unsafe fn init_stack(top: usize, entry: Entry) -> usize {
+pub(crate) unsafe fn init_stack(top: usize, _hi: usize, entry: Entry) -> usize {
     debug_assert_eq!(top % 16, 0);
     let sp = top - FRAME_BYTES;
     // SAFETY: the caller gave us the bytes.

@@ -3,28 +3,44 @@
 //! # The contract of a backend
 //! - In assembly `golib_leave`, `golib_resume`, `golib_switch` and `golib_relay`, which [`leave`] and so on call, and
 //!   `golib_goentry`, the first frame of each goroutine.
-//! - `init_stack`, `prefetch`, `reset_control_words`, `tell_valgrind_of_stack`.
-//! - With glibc, a module `tls` with `get` and `set` (see `sys/tls.rs`).
+//! - `init_stack`, `prefetch`, `reset_control_words`, `tell_valgrind_of_stack`; `TOP_BYTES`, which are not for frames.
+//! - With glibc and on Windows, a module `tls` with `get` and `set` (see `sys/tls.rs`).
 
 #[cfg(all(target_os = "linux", target_env = "gnu", not(golib_loom)))]
 mod elf_slot;
+#[cfg(not(windows))]
 mod object;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(windows)))]
 mod x86_64;
+#[cfg(all(target_arch = "x86_64", windows))]
+mod x86_64_windows;
+#[cfg(target_arch = "x86_64")]
+mod x86_64_words;
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) use aarch64::{init_stack, prefetch, reset_control_words, tell_valgrind_of_stack};
+#[cfg(all(target_arch = "x86_64", not(windows)))]
+pub(crate) use x86_64::init_stack;
+#[cfg(all(target_arch = "x86_64", windows))]
+pub(crate) use x86_64_windows::{init_stack, stack_end, StackRecord, TOP_BYTES};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::{init_stack, prefetch, reset_control_words, tell_valgrind_of_stack};
+pub(crate) use x86_64_words::{prefetch, reset_control_words, tell_valgrind_of_stack};
+
+/// What of a stack no frame may use.
+#[cfg(not(windows))]
+pub(crate) const TOP_BYTES: usize = 0;
 
 #[cfg(all(target_arch = "aarch64", target_os = "linux", target_env = "gnu", not(golib_loom)))]
 #[path = "aarch64_tls.rs"]
 pub(super) mod tls;
 #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu", not(golib_loom)))]
 #[path = "x86_64_tls.rs"]
+pub(super) mod tls;
+#[cfg(all(target_arch = "x86_64", windows))]
+#[path = "x86_64_teb.rs"]
 pub(super) mod tls;
 
 /// A goroutine's first function. It never returns; it has no caller.

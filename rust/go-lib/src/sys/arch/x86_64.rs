@@ -19,9 +19,9 @@
 //! Go: runtime/asm_amd64.s (gogo, mcall).
 
 use super::object::{end, function};
+use super::x86_64_words::{MXCSR, X87_CONTROL};
 use super::{golib_goentry, Entry};
-use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
-use std::arch::{asm, global_asm};
+use std::arch::global_asm;
 
 /// A switch: `save` and `load` are what it does with the control words of the stack that it leaves
 /// and of the one that it resumes; `saved` is what it does when the left stack is whole; `go` is
@@ -141,19 +141,12 @@ global_asm!(
     end!("golib_goentry"),
 );
 
-/// Hints that what lies at `at` is used soon. Any address will do.
-#[inline(always)]
-pub(crate) fn prefetch(at: usize) {
-    // SAFETY: a prefetch does not fault.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(at as *const i8) }
-}
-
 /// Lays the first frame of a stack whose usable part ends below `top`; returns the address to
 /// resume it at.
 ///
 /// # Safety
 /// `top` is 16-byte aligned and the 128 bytes below it are writable and unused.
-pub(crate) unsafe fn init_stack(top: usize, entry: Entry) -> usize {
+pub(crate) unsafe fn init_stack(top: usize, _hi: usize, entry: Entry) -> usize {
     debug_assert_eq!(top % 16, 0);
     // Layout from the low end: fp control, r15 r14 r13 r12 rbx rbp, return address. After the
     // `ret` the stack pointer is `top - 16`, 16-byte aligned as the ABI wants before a call.
@@ -171,49 +164,4 @@ pub(crate) unsafe fn init_stack(top: usize, entry: Entry) -> usize {
         frame.add(9).write(0);
     }
     sp
-}
-
-/// The control words as a process starts: round to nearest, no exceptions.
-const MXCSR: u32 = 0x1f80;
-const X87_CONTROL: u16 = 0x37f;
-/// The bits of mxcsr that control; the others tell what happened.
-const MXCSR_CONTROL: u32 = 0xffc0;
-
-/// Gives a new goroutine on a used stack the control words that `init_stack` would.
-#[inline(always)]
-pub(crate) fn reset_control_words() {
-    let (mut mxcsr, mut x87) = (0u32, 0u16);
-    // SAFETY: reads two registers of this goroutine.
-    unsafe {
-        asm!("stmxcsr [{0}]", "fnstcw [{1}]", in(reg) &raw mut mxcsr, in(reg) &raw mut x87,
-             options(nostack, preserves_flags));
-    }
-    if (mxcsr ^ MXCSR) & MXCSR_CONTROL != 0 || x87 != X87_CONTROL {
-        (mxcsr, x87) = (MXCSR, X87_CONTROL);
-        // SAFETY: the words are valid; this crate counts on no others.
-        unsafe {
-            asm!("ldmxcsr [{0}]", "fldcw [{1}]", in(reg) &raw const mxcsr, in(reg) &raw const x87,
-                 options(nostack, preserves_flags, readonly));
-        }
-    }
-}
-
-/// Tells valgrind, if this process runs in it, that `lo..hi` is a stack, so that it knows a switch
-/// from a large frame. Elsewhere the four rotations, 128 bits in all, and the exchange do nothing.
-pub(crate) fn tell_valgrind_of_stack(lo: usize, hi: usize) {
-    const STACK_REGISTER: usize = 0x1501;
-    let request = [STACK_REGISTER, lo, hi, 0, 0, 0];
-    // SAFETY: valgrind reads the request and puts its answer into rdx; nothing else changes.
-    unsafe {
-        asm!(
-            "rol rdi, 3",
-            "rol rdi, 13",
-            "rol rdi, 61",
-            "rol rdi, 51",
-            "xchg rbx, rbx",
-            in("rax") &request,
-            inout("rdx") 0usize => _,
-            options(nostack),
-        );
-    }
 }

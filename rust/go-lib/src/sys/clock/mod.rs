@@ -10,17 +10,25 @@
 //! | backend | where |
 //! |---|---|
 //! | `posix` | POSIX |
+//! | `windows` | Windows; instead of `timespec` it has `ms_until(ns)`, how long a wait may be that ends then |
 
 #[cfg(unix)]
 mod posix;
+#[cfg(windows)]
+mod windows;
 
 #[cfg(unix)]
 pub(crate) use posix::{nanotime, timespec};
+#[cfg(windows)]
+pub(crate) use windows::{ms_until, nanotime};
 
 #[cfg(all(test, not(golib_loom)))]
 mod tests {
-    use super::{nanotime, timespec};
+    use super::nanotime;
+    #[cfg(unix)]
+    use super::timespec;
 
+    #[cfg(unix)]
     #[test]
     fn a_time_is_split_into_seconds_and_the_rest_and_one_before_the_start_is_the_start() {
         let split = |ns| {

@@ -13,18 +13,23 @@
 //! |---|---|
 //! | `linux` | Linux |
 //! | `bsd` | macOS, FreeBSD: does nothing |
+//! | `windows` | Windows: does nothing, because there are no signals |
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 mod bsd;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(windows)]
+mod windows;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 pub(crate) use bsd::{call_within, change_masks, disturb};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{call_within, change_masks, disturb};
+#[cfg(windows)]
+pub(crate) use windows::{call_within, change_masks, disturb};
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::linux::SIGNAL;
     use super::{call_within, change_masks, disturb};

@@ -12,6 +12,7 @@
 //! | `linux` | Linux |
 //! | `apple` | macOS |
 //! | `freebsd` | FreeBSD |
+//! | `windows` | Windows, in milliseconds |
 //!
 //! # Invariants
 //! 1. The look at the word and the beginning of the sleep are one step for a `wake` that follows a change of the word: none is
@@ -25,6 +26,8 @@ mod apple;
 mod freebsd;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(windows)]
+mod windows;
 
 #[cfg(target_vendor = "apple")]
 pub(crate) use apple::{wait, wake};
@@ -32,16 +35,16 @@ pub(crate) use apple::{wait, wake};
 pub(crate) use freebsd::{wait, wake};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{wait, wake};
+#[cfg(windows)]
+pub(crate) use windows::{wait, wake};
 
 #[cfg(all(test, not(golib_loom)))]
 mod tests {
-    use std::ptr;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::{wait, wake};
     use crate::prim::FutexWait;
     use crate::sys::clock::nanotime;
-    use crate::sys::thread;
 
     #[test]
     fn a_word_that_has_changed_is_not_slept_on() {
@@ -60,6 +63,39 @@ mod tests {
         assert_eq!(wait(&word, 0, Some(soon)), FutexWait::TimedOut);
         assert!(nanotime() >= soon);
     }
+
+    #[test]
+    fn a_wake_of_all_wakes_all_and_none_is_lost() {
+        let (word, ready, woken) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    ready.fetch_add(1, Ordering::SeqCst);
+                    while word.load(Ordering::Acquire) == 0 {
+                        assert_eq!(wait(&word, 0, None), FutexWait::Woken);
+                    }
+                    woken.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+            while ready.load(Ordering::SeqCst) < 3 {
+                std::thread::yield_now();
+            }
+            word.store(1, Ordering::Release);
+            wake(&word, u32::MAX);
+        });
+        assert_eq!(woken.into_inner(), 3);
+    }
+}
+
+/// Those that must know that a thread sleeps, or send it a signal.
+#[cfg(all(test, target_os = "linux", not(golib_loom)))]
+mod tests_of_linux {
+    use std::ptr;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::{wait, wake};
+    use crate::prim::FutexWait;
+    use crate::sys::thread;
 
     /// The calling thread's id, for the waiter in `until_asleep`.
     fn tell(tid: &AtomicU32) {

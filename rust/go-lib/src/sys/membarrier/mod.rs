@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `linux` | Linux |
 //! | `bsd` | macOS, FreeBSD: has none |
+//! | `windows` | Windows |
 //!
 //! # Memory ordering
 //! `light(); load` on a hot thread and `store; heavy(); load` on a rare one act like a pair of
@@ -19,10 +20,14 @@
 
 use std::sync::atomic::{compiler_fence, fence, AtomicBool, Ordering};
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 mod bsd;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 use bsd::{barrier, register};
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows::{barrier, register};
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]

@@ -4,44 +4,62 @@
 //!
 //! | function | does |
 //! |---|---|
-//! | `reserve(bytes)` | address space that reads as zero and is committed page by page, in pages of the usual size |
-//! | `reserve_small(bytes)` | as `reserve`, for less than a huge page |
-//! | `guard(addr, bytes)` | makes a range fault on any access |
+//! | `reserve(bytes, spare)` | address space for stacks, whose pages are of the usual size; fails too if there is not room for `spare` more |
+//! | `guard(addr, bytes)` | makes a range of it fault on any access |
 //! | `guards_take_mappings()` | each guard uses up some of a limited number |
-//! | `discard(addr, bytes)` | gives the pages of a range back, which then reads as zero |
-//! | `release(addr, bytes)` | gives a reservation back |
+//! | `begin_stack(end, hi, warm)` | makes a range of it a stack, which is zero and committed page by page as it grows; the `warm` bytes at its top at once, where the system wants that |
+//! | `trim_stack(lo, hi, warm)` | gives the pages between `lo` and the `warm` bytes at its top back |
 //! | `address_space_is_dear()` | the process may not reserve much more than it uses |
-//! | `is_readable(addr)` | whether a word of zeroes there can be read, for tests and for `guard` |
+//!
+//! On POSIX a stack is zeroed memory like any other. Those backends have besides
+//!
+//! | function | does |
+//! |---|---|
+//! | `reserve_small(bytes)` | zeroed memory, committed page by page, for less than a huge page |
+//! | `discard(addr, bytes)` | gives the pages of a range back, which then reads as zero |
+//! | `release(addr, bytes)` | gives a part or all of a reservation back |
+//! | `is_readable(addr)` | whether a word of zeroes there can be read, for tests and for `guard` (Linux) |
 //!
 //! | backend | where |
 //! |---|---|
 //! | `linux` | Linux |
 //! | `bsd` | macOS, FreeBSD |
+//! | `posix` | stacks of both |
+//! | `windows` | Windows |
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 mod bsd;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(unix)]
+mod posix;
+#[cfg(windows)]
+mod windows;
 
-#[cfg(not(target_os = "linux"))]
-pub(crate) use bsd::{
-    address_space_is_dear, discard, guard, guards_take_mappings, release, reserve, reserve_small,
-};
-#[cfg(all(test, not(golib_loom), target_os = "linux"))]
-use linux::is_readable;
+#[cfg(not(any(target_os = "linux", windows)))]
+use bsd as system;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{
-    address_space_is_dear, discard, guard, guards_take_mappings, release, reserve, reserve_small,
-};
+use linux as system;
+#[cfg(unix)]
+pub(crate) use posix::{begin_stack, reserve, trim_stack};
+#[cfg(windows)]
+use windows as system;
+#[cfg(windows)]
+pub(crate) use windows::{begin_stack, reserve, trim_stack};
+
+pub(crate) use system::{address_space_is_dear, guard, guards_take_mappings};
+#[cfg(unix)]
+pub(crate) use system::{release, reserve_small};
 
 /// The largest page that the kernel may use on this CPU: addresses at which a page must begin or
 /// end are multiples of it.
 pub(crate) const MAX_PAGE_BYTES: usize =
     if cfg!(target_arch = "aarch64") { 64 * 1024 } else { 4 * 1024 };
 
-#[cfg(all(test, not(golib_loom)))]
+#[cfg(all(test, not(golib_loom), target_os = "linux"))]
 mod tests {
-    use super::{discard, guard, is_readable, reserve, MAX_PAGE_BYTES};
+    use super::linux::{discard, is_readable, reserve};
+    use super::{guard, MAX_PAGE_BYTES};
 
     #[test]
     fn what_the_kernel_does_not_have_is_refused() {

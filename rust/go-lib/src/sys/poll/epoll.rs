@@ -43,6 +43,13 @@ fn check(r: i32) -> io::Result<i32> {
 }
 
 impl Poller {
+    /// See `mod.rs`.
+    pub(crate) const ASKS: bool = false;
+
+    /// Nothing: edges come unasked.
+    #[inline(always)]
+    pub(crate) fn ask(&self, _tag: u64, _bits: u8) {}
+
     /// A queue of its own.
     ///
     /// # Errors
@@ -90,7 +97,7 @@ impl Poller {
     }
 
     /// See the contract.
-    pub(crate) fn close(&self, fd: RawFd) {
+    pub(crate) fn close(&self, fd: RawFd, _tag: u64) {
         let mut event = libc::epoll_event { events: 0, u64: 0 };
         // SAFETY: event is valid for the call. It fails only for what is not in the queue.
         unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, &mut event) };

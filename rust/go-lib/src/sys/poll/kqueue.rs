@@ -72,6 +72,13 @@ fn change(fd: RawFd, filter: Filter, flags: Flags, tag: u64) -> kevent {
 }
 
 impl Poller {
+    /// See `mod.rs`.
+    pub(crate) const ASKS: bool = false;
+
+    /// Nothing: edges come unasked.
+    #[inline(always)]
+    pub(crate) fn ask(&self, _tag: u64, _bits: u8) {}
+
     /// A queue of its own.
     ///
     /// # Errors
@@ -113,7 +120,7 @@ impl Poller {
         let add = |filter| change(fd, filter, EV_ADD | EV_CLEAR, tag);
         // A kernel does not mind the order. libkqueue, with the write filter added to the read filter,
         // forgets to watch for the peer's end.
-        self.apply(&[add(EVFILT_WRITE), add(EVFILT_READ)]).inspect_err(|_| self.close(fd))
+        self.apply(&[add(EVFILT_WRITE), add(EVFILT_READ)]).inspect_err(|_| self.close(fd, tag))
     }
 
     /// See the contract. A filter that is added again is changed.
@@ -126,7 +133,7 @@ impl Poller {
 
     /// See the contract. A kernel would see the descriptor closed; a library does not, and keeps
     /// reporting it under its old tag.
-    pub(crate) fn close(&self, fd: RawFd) {
+    pub(crate) fn close(&self, fd: RawFd, _tag: u64) {
         for filter in [EVFILT_READ, EVFILT_WRITE] {
             // Each by itself: it fails for what is not in the queue, as after half an `open`.
             let _ = self.apply(&[change(fd, filter, EV_DELETE, 0)]);

@@ -6,18 +6,19 @@
 //! | function | does |
 //! |---|---|
 //! | `new()` | makes a queue, and what `wake` needs |
-//! | `open(fd, tag)` | reports both directions of `fd` under `tag`, once per edge, and at once what holds already |
-//! | `reopen(fd, tag)` | as `open`, of what is in the queue: from now on under this tag, and at once what holds already |
-//! | `close(fd)` | reports nothing more; events that a `poll` returned before stay valid |
+//! | `open(fd, tag)` | reports both directions of `fd` under `tag`, once per edge, and at once what holds already; where `ASKS`, only what is asked for |
+//! | `ask(tag, bits)` | has the next edge in these directions reported, or what holds already; only where `ASKS` |
+//! | `reopen(fd, tag)` | as `open`, of what is in the queue: from now on under this tag, and at once what holds already (POSIX) |
+//! | `close(fd, tag)` | reports nothing more; events that a `poll` returned before stay valid |
 //! | `poll(until, events)` | waits until something is ready, `wake`, a signal or `until`; fills `events` |
 //! | `wake()` | ends the `poll` with a wait that is under way, or the next one; any thread |
-//! | `forget()` | a forked child: closes what it has of the queue, and touches nothing of the parent's |
+//! | `forget()` | a forked child: closes what it has of the queue, and touches nothing of the parent's (POSIX) |
 //!
 //! | backend | where |
 //! |---|---|
 //! | `epoll` | Linux |
 //! | `kqueue` | macOS and the BSDs; Linux under `--cfg golib_kqueue`, for tests (`make test-kqueue`) |
-//! | `iocp.md` | Windows: a design, not written |
+//! | `afd` | Windows, for sockets |
 //!
 //! # Invariants
 //! 1. An edge is reported to one `poll`. At most one thread is in a `poll` with a wait; others may
@@ -25,6 +26,8 @@
 //! 2. A tag is the poller's user's: the backend only carries it.
 //! 3. A descriptor is in the queue once at most, and leaves it by `close` before it is closed itself.
 
+#[cfg(windows)]
+mod afd;
 #[cfg(all(target_os = "linux", not(golib_kqueue)))]
 mod epoll;
 #[cfg(any(
@@ -36,12 +39,14 @@ mod epoll;
     target_os = "openbsd",
 ))]
 mod kqueue;
-#[cfg(all(test, not(golib_loom)))]
+#[cfg(all(test, unix, not(golib_loom)))]
 mod tests;
 
+#[cfg(windows)]
+pub(crate) use afd::Poller;
 #[cfg(all(target_os = "linux", not(golib_kqueue)))]
 pub(crate) use epoll::Poller;
-#[cfg(any(golib_kqueue, not(target_os = "linux")))]
+#[cfg(any(golib_kqueue, not(any(target_os = "linux", windows))))]
 pub(crate) use kqueue::Poller;
 
 /// The ready directions, as bits of [`Event::ready`].

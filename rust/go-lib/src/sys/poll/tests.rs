@@ -136,7 +136,7 @@ fn a_wait_ends_in_time_and_not_before() {
 fn close_reports_nothing_more_and_the_number_can_be_used_again() {
     let (poller, a, mut b) = opened();
     let copy = a.try_clone().unwrap();
-    poller.close(a.as_raw_fd());
+    poller.close(a.as_raw_fd(), TAG);
     b.write_all(b"x").unwrap();
     assert_eq!(poll(&poller, Until::Now), []);
     // The copy keeps the old one open, in which more arrives.
@@ -150,7 +150,7 @@ fn close_reports_nothing_more_and_the_number_can_be_used_again() {
     assert_eq!(poll(&poller, Until::Now), []);
     d.write_all(b"x").unwrap();
     assert_eq!(poll(&poller, soon())[0].0, TAG + 1);
-    poller.close(number);
+    poller.close(number, TAG);
     drop((a, copy));
 }
 
@@ -159,10 +159,10 @@ fn closing_what_is_not_there_is_harmless_and_opening_it_fails() {
     let poller = Poller::new().unwrap();
     let (a, _b) = pair();
     let number = a.as_raw_fd();
-    poller.close(number);
+    poller.close(number, TAG);
     poller.open(number, TAG).unwrap();
-    poller.close(number);
-    poller.close(number);
+    poller.close(number, TAG);
+    poller.close(number, TAG);
     assert!(poller.open(-1, TAG).is_err());
     assert_eq!(poll(&poller, Until::Now), []);
 }
@@ -233,7 +233,7 @@ fn stress_no_edge_and_no_wake_is_lost_among_threads() {
                 look(poll(&poller, Until::Now));
                 let (c, _d) = pair();
                 poller.open(c.as_raw_fd(), 1).unwrap();
-                poller.close(c.as_raw_fd());
+                poller.close(c.as_raw_fd(), TAG);
             }
         });
         threads.spawn(|| {

@@ -12,22 +12,27 @@
 //! |---|---|
 //! | `posix` | SIGSEGV and SIGBUS |
 //! | `linux` | a sent signal sent on with what it told of its sender, on Linux |
+//! | `windows` | exceptions: a stack overflow, an access violation |
 
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(unix)]
 mod posix;
+#[cfg(windows)]
+mod windows;
 
 #[cfg(target_os = "linux")]
 use linux::send_again;
 
 /// False: it is raised again, without what it told of its sender.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 fn send_again(_signal: i32, _info: &libc::siginfo_t) -> bool {
     false
 }
 #[cfg(unix)]
 pub(crate) use posix::{install_guard_handler, leave_signal_stack, use_signal_stack};
+#[cfg(windows)]
+pub(crate) use windows::{install_guard_handler, leave_signal_stack, use_signal_stack};
 
 /// Called with a fault's address, on the signal stack. Returns if it was no goroutine's guard.
 pub(crate) type GuardHit = fn(usize);

@@ -6,7 +6,8 @@
 //! |---|---|
 //! | `tcp_socket(addr)` | a TCP socket of the address's family, which does not block |
 //! | `connect(fd, addr)` | begins to connect; false: it is under way, and the socket's error tells how it ended |
-//! | `accept_from(fd, addr, len)` | takes a connection, which does not block, or fails with `WouldBlock`; `addr` gets the other end's address |
+//! | `accept(fd)` | takes a connection, which does not block, or fails with `WouldBlock` |
+//! | `accept_from(fd, addr, len)` | the same; `addr` gets the other end's address (POSIX) |
 //! | `set_backlog(fd, n)` | how many connections may wait to be accepted |
 //!
 //! | backend | where |
@@ -14,31 +15,26 @@
 //! | `posix` | what POSIX has |
 //! | `linux` | sockets that do not block from the beginning, on Linux |
 //! | `bsd` | sockets that are made not to block, on macOS and FreeBSD |
+//! | `windows` | Windows |
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 mod bsd;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(unix)]
 mod posix;
+#[cfg(windows)]
+mod windows;
 
-use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 pub(crate) use bsd::accept_from;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 use bsd::stream;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::accept_from;
 #[cfg(target_os = "linux")]
 use linux::stream;
-pub(crate) use posix::{connect, set_backlog, tcp_socket};
-
-/// Takes a connection; it does not block.
-///
-/// # Errors
-/// The OS's; `WouldBlock` if there is none.
-pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    // SAFETY: no address is asked for.
-    unsafe { accept_from(fd, std::ptr::null_mut(), std::ptr::null_mut()) }
-}
+#[cfg(unix)]
+pub(crate) use posix::{accept, connect, set_backlog, tcp_socket};
+#[cfg(windows)]
+pub(crate) use windows::{accept, connect, set_backlog, tcp_socket};

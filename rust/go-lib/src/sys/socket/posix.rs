@@ -5,7 +5,7 @@ use std::mem::size_of_val;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::stream;
+use super::{accept_from, stream};
 
 /// The OS's error, if the call failed.
 pub(super) fn check(r: i32) -> io::Result<i32> {
@@ -65,6 +65,15 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<bool>
         Err(e) if matches!(e.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Ok(false),
         Err(e) => Err(e),
     }
+}
+
+/// Takes a connection; it does not block.
+///
+/// # Errors
+/// The OS's; `WouldBlock` if there is none.
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: no address is asked for.
+    unsafe { accept_from(fd, std::ptr::null_mut(), std::ptr::null_mut()) }
 }
 
 /// Sets how many connections may wait to be accepted, of a socket that listens.

@@ -21,22 +21,29 @@
 //! | `posix` | what POSIX has |
 //! | `linux` | the rest, on Linux |
 //! | `bsd` | the rest, on macOS and FreeBSD |
+//! | `windows` | Windows |
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 mod bsd;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(unix)]
 mod posix;
+#[cfg(windows)]
+mod windows;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 pub(crate) use bsd::{gettid, sleep_exactly, sleeps, tids};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{gettid, sleep_exactly, sleeps, tids};
 #[cfg(unix)]
 pub(crate) use posix::{exit_process, pthread, spawn, usleep_ns};
+#[cfg(windows)]
+pub(crate) use windows::{
+    exit_process, gettid, pthread, sleep_exactly, sleeps, spawn, tids, usleep_ns,
+};
 
-#[cfg(all(test, not(golib_loom)))]
+#[cfg(all(test, target_os = "linux", not(golib_loom)))]
 mod tests {
     use std::ffi::c_void;
     use std::hint::black_box;

@@ -13,7 +13,6 @@
 
 use std::cell::UnsafeCell;
 use std::io::{self, ErrorKind};
-use std::os::fd::AsRawFd;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::time::Duration;
@@ -27,6 +26,8 @@ use crate::runtime::poller::desc::{Mode, PollDesc};
 use crate::runtime::poller::error::FdError;
 use crate::runtime::proc::procs;
 use crate::runtime::sched::{sched, Sched};
+use crate::sys::fd::{raw, AsRawFd};
+use crate::sys::poll::Poller;
 
 /// A descriptor that the poller knows.
 pub(crate) struct NetFd<T: AsRawFd> {
@@ -85,7 +86,7 @@ impl<T: AsRawFd> NetFd<T> {
     /// It cannot be polled, or a limit is reached.
     pub(crate) fn new(io: T) -> io::Result<Self> {
         let s = procs::ensure_started();
-        let pd = PollDesc::open(io.as_raw_fd())?;
+        let pd = PollDesc::open(raw(&io))?;
         Ok(NetFd {
             io: UnsafeCell::new(Some(io)),
             lock: UnsafeCell::new(FdMutex::new()),
@@ -128,7 +129,7 @@ impl<T: AsRawFd> NetFd<T> {
             *io = None;
         }
         if let Some(io) = io {
-            let (old, new) = (self.pd(), PollDesc::open(io.as_raw_fd())?);
+            let (old, new) = (self.pd(), PollDesc::open(raw(io))?);
             for mode in [Mode::Read, Mode::Write] {
                 new.set_deadline(mode, old.deadline_behind_lock(mode))?;
             }
@@ -194,6 +195,7 @@ impl<T: AsRawFd> NetFd<T> {
 
     /// As [`operate`](Self::operate) for what the kernel reports no edge for: looks again every
     /// millisecond.
+    #[cfg(unix)]
     pub(crate) fn operate_by_looking<R>(
         &self,
         mode: Mode,
@@ -268,6 +270,13 @@ impl<T: AsRawFd> NetFd<T> {
         Ok(self.pd().wait(mode, until_ns)?)
     }
 
+    /// This end has shut a direction down: whoever waits tries again.
+    pub(crate) fn nudge(&self) {
+        if Poller::ASKS && self.borrow().is_ok() {
+            self.pd().nudge();
+        }
+    }
+
     /// See `PollDesc::set_deadline`.
     ///
     /// # Errors
@@ -332,7 +341,7 @@ impl<T: AsRawFd> NetFd<T> {
         let io = unsafe { (*self.io.get()).take() }?;
         // By 3 the poller of a parent is not ours to change.
         if ptr::eq(self.home.load(Ordering::Relaxed), sched()) {
-            self.pd().release(io.as_raw_fd());
+            self.pd().release(raw(&io));
         }
         Some(io)
     }
@@ -344,6 +353,7 @@ impl<T: AsRawFd> NetFd<T> {
     }
 }
 
+#[cfg(unix)]
 /// For a host, which takes its turn and makes its steps itself: see `embedder::net`.
 impl<T: AsRawFd> NetFd<T> {
     /// Takes `mode`, until [`leave`](Self::leave); waits for others that use it.

@@ -9,6 +9,7 @@
 
 pub(crate) mod error;
 pub(crate) mod fd;
+#[cfg(unix)]
 pub(crate) mod foreign;
 mod wait;
 

@@ -3,11 +3,11 @@
 //! Go: runtime/netpoll.go (netpollblock, poll_runtime_pollSetDeadline, poll_runtime_pollUnblock)
 
 use std::io;
-use std::os::fd::RawFd;
 use std::ptr;
 
 use crate::runtime::block::time::arm_and_go_on;
 use crate::runtime::object::g::G;
+use crate::runtime::object::readylist::ReadyList;
 use crate::runtime::object::timers::Action;
 use crate::runtime::object::wait::{WaitError, Wake};
 use crate::runtime::object::waitreason::WaitReason;
@@ -19,6 +19,8 @@ use crate::runtime::proc::wake::attend;
 use crate::runtime::proc::{getg, getm, throw};
 use crate::runtime::sched::sched;
 use crate::sys::errno;
+use crate::sys::fd::RawFd;
+use crate::sys::poll::{Poller, READ, WRITE};
 
 impl PollDesc {
     /// A PollDesc for `fd`, which the poller knows from now on.
@@ -33,6 +35,7 @@ impl PollDesc {
         Ok(pd)
     }
 
+    #[cfg(unix)]
     /// As `open`, but takes over what the poller knows of the same file under the same number.
     ///
     /// # Errors
@@ -50,11 +53,13 @@ impl PollDesc {
         Ok(pd)
     }
 
+    #[cfg(unix)]
     /// Asks the poller again: false if it does not know `fd` as this one's. Else an edge comes if it is ready.
     pub(crate) fn rearm(&self, fd: RawFd) -> bool {
         sched().netpoll.open().is_ok_and(|poller| poller.reopen(fd, self.tag()).is_ok())
     }
 
+    #[cfg(unix)]
     /// As `release`, of what somebody has closed already: the number may be another file's.
     pub(crate) fn abandon(&self) {
         self.evict();
@@ -67,7 +72,7 @@ impl PollDesc {
         let np = &sched().netpoll;
         self.evict();
         if let Ok(poller) = np.open() {
-            poller.close(fd);
+            poller.close(fd, self.tag());
         }
         self.end();
         np.pool.put(self);
@@ -82,6 +87,9 @@ impl PollDesc {
     /// It was closed, the direction's deadline or `until_ns` has passed, or an interrupt.
     pub(crate) fn wait(&self, mode: Mode, until_ns: Option<i64>) -> Result<(), FdError> {
         let gp = getg();
+        if Poller::ASKS {
+            self.ask(mode);
+        }
         match self.begin_wait(mode, gp, until_ns)? {
             Begun::Ready => return Ok(()),
             Begun::Taken => throw("netpoll: two wait in one direction"),
@@ -100,6 +108,30 @@ impl PollDesc {
         self.leave(mode, gp);
         np.remove_waiters(1);
         Err(FdError::Wait(error))
+    }
+
+    /// Has the poller report the next edge, unless one is there. It may come before the wait has begun.
+    fn ask(&self, mode: Mode) {
+        let bit = match mode {
+            Mode::Read => READ,
+            Mode::Write => WRITE,
+        };
+        if let (false, Ok(poller)) = (self.is_ready(mode), sched().netpoll.open()) {
+            poller.ask(self.tag(), bit);
+        }
+    }
+
+    /// Wakes who waits, to try again: a poller that is asked for edges knows of what the peer does, not of what this end does.
+    pub(crate) fn nudge(&self) {
+        let mut ready = ReadyList::new();
+        self.report((self.tag() >> 32) as u32, READ | WRITE, &mut ready);
+        loop {
+            let gp = ready.pop();
+            if gp.is_null() {
+                break;
+            }
+            wake_claimed(gp);
+        }
     }
 
     /// When operations in `mode` end without having completed;

@@ -1,0 +1,177 @@
+//! Threads of Windows.
+
+use std::ffi::c_void;
+use std::io;
+use std::sync::Once;
+use std::time::Duration;
+
+use crate::sys::win32::{
+    timeBeginPeriod, CloseHandle, CreateThread, CreateToolhelp32Snapshot, GetCurrentProcess,
+    GetCurrentProcessId, GetCurrentThreadId, TerminateProcess, Thread32First, Thread32Next, HANDLE,
+    STACK_SIZE_PARAM_IS_A_RESERVATION, TH32CS_SNAPTHREAD, THREADENTRY32,
+};
+
+/// The stack of an M: the scheduler and signal-free host calls run there.
+pub(super) const STACK_BYTES: usize = 256 * 1024;
+
+type Main = extern "C" fn(*mut c_void) -> *mut c_void;
+
+/// Starts a detached OS thread that runs `f(arg)`.
+///
+/// # Errors
+/// The OS's error when it has no thread to give.
+///
+/// # Safety
+/// `f` must be sound to call with `arg` on another thread.
+pub(crate) unsafe fn spawn(f: Main, arg: *mut c_void) -> io::Result<()> {
+    let start: *mut (Main, *mut c_void) = Box::into_raw(Box::new((f, arg)));
+    let flags = STACK_SIZE_PARAM_IS_A_RESERVATION;
+    // SAFETY: `begin` takes the box.
+    unsafe {
+        let no_id = std::ptr::null_mut();
+        let thread = CreateThread(std::ptr::null(), STACK_BYTES, begin, start.cast(), flags, no_id);
+        if thread.is_null() {
+            let error = io::Error::last_os_error();
+            drop(Box::from_raw(start));
+            return Err(error);
+        }
+        CloseHandle(thread);
+    }
+    Ok(())
+}
+
+unsafe extern "system" fn begin(start: *mut c_void) -> u32 {
+    // SAFETY: `spawn` passed the box.
+    let (f, arg) = *unsafe { Box::from_raw(start.cast::<(Main, *mut c_void)>()) };
+    f(arg);
+    0
+}
+
+/// Ends the process at once, without destructors: other threads may still use what those would free.
+pub(crate) fn exit_process(status: i32) -> ! {
+    // SAFETY: no code of this crate runs after it.
+    unsafe { TerminateProcess(GetCurrentProcess(), status as u32) };
+    loop {
+        std::thread::park();
+    }
+}
+
+/// The calling thread's number: the C library has no other.
+pub(crate) fn pthread() -> u64 {
+    gettid() as u64
+}
+
+/// Sleeps for `ns` nanoseconds, by a timer of high resolution where the system has one.
+pub(crate) fn usleep_ns(ns: i64) {
+    if let Some(ns) = u64::try_from(ns).ok().filter(|ns| *ns > 0) {
+        std::thread::sleep(Duration::from_nanos(ns));
+    }
+}
+
+/// The system's number of the calling thread.
+pub(crate) fn gettid() -> i32 {
+    // SAFETY: no arguments.
+    unsafe { GetCurrentThreadId() as i32 }
+}
+
+/// The system's numbers of this process's threads, of all that there are in the system.
+pub(crate) fn tids() -> Option<Vec<u32>> {
+    struct Snapshot(HANDLE);
+    impl Drop for Snapshot {
+        fn drop(&mut self) {
+            // SAFETY: this owns the handle.
+            unsafe { CloseHandle(self.0) };
+        }
+    }
+    let mut entry = THREADENTRY32 { size: size_of::<THREADENTRY32>() as u32, ..Default::default() };
+    let mut tids = Vec::new();
+    // SAFETY: the handle is ours; the entry tells its size.
+    unsafe {
+        let process = GetCurrentProcessId();
+        let handle = CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0);
+        if handle as isize == -1 {
+            return None;
+        }
+        let snapshot = Snapshot(handle);
+        let mut more = Thread32First(snapshot.0, &mut entry) != 0;
+        while more {
+            if entry.process == process {
+                tids.push(entry.thread);
+            }
+            more = Thread32Next(snapshot.0, &mut entry) != 0;
+        }
+    }
+    // A snapshot that is taken while processes come and go may be empty.
+    tids.contains(&(gettid() as u32)).then_some(tids)
+}
+
+/// Sleeps of the process end within a millisecond of when they should: the clock ticks 64 times a second otherwise.
+pub(crate) fn sleep_exactly() {
+    static ONCE: Once = Once::new();
+    // SAFETY: no pointers.
+    ONCE.call_once(|| unsafe {
+        timeBeginPeriod(1);
+    });
+}
+
+/// Unknown. A goroutine that did not announce its call is found blocked when it has run for too long.
+pub(crate) fn sleeps(_tid: u32) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::c_void;
+    use std::hint::black_box;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use super::{gettid, spawn, tids, usleep_ns, STACK_BYTES};
+    use crate::sys::clock::nanotime;
+
+    /// The state shared by a thread of `spawn` and its maker. It is detached, so this is never freed.
+    #[derive(Default)]
+    struct Shared {
+        tid: AtomicU32,
+        over: AtomicBool,
+    }
+
+    extern "C" fn wait_for_the_end(arg: *mut c_void) -> *mut c_void {
+        // SAFETY: the test passed it.
+        let shared = unsafe { &*arg.cast::<Shared>() };
+        // Its stack is large enough for a frame of half of it.
+        let mut frame = [1u8; STACK_BYTES / 2];
+        black_box(&mut frame);
+        shared.tid.store(gettid() as u32, Ordering::Release);
+        while !shared.over.load(Ordering::Relaxed) {
+            usleep_ns(50_000);
+        }
+        arg
+    }
+
+    #[test]
+    fn a_thread_has_a_number_of_its_own_and_is_gone_when_it_has_ended() {
+        let shared: &Shared = Box::leak(Box::default());
+        // SAFETY: it may run on any thread.
+        unsafe { spawn(wait_for_the_end, (&raw const *shared).cast_mut().cast()).unwrap() };
+        let tid = loop {
+            match shared.tid.load(Ordering::Acquire) {
+                0 => std::thread::yield_now(),
+                tid => break tid,
+            }
+        };
+        assert_ne!(tid, gettid() as u32);
+        assert!(tids().unwrap().contains(&tid) && tids().unwrap().contains(&(gettid() as u32)));
+        shared.over.store(true, Ordering::Relaxed);
+        while tids().unwrap().contains(&tid) {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_sleep_takes_its_time_and_one_of_less_than_nothing_none() {
+        let begin = nanotime();
+        usleep_ns(2_000_000);
+        assert!(nanotime() - begin >= 2_000_000);
+        usleep_ns(i64::MIN);
+    }
+}

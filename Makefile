@@ -80,8 +80,12 @@ test-aarch64: ## the crate's tests, cross-built, under an emulator of the other 
 test-musl: .venv/.group-build .venv/.group-packages ## the crate's tests with musl instead of glibc (ARGS=--short: what depends on the C library)
 	.ci/test-musl $(ARGS)
 
+.PHONY: test-windows
+test-windows: ## the crate's tests for Windows, cross-built, under Wine (ARGS=--short: the switch, stacks, channels and sockets)
+	.ci/test-windows $(ARGS)
+
 .PHONY: check-targets
-check-targets: .venv/.group-packages ## the crate for systems that nobody has run it on (ARGS=--link: down to programs)
+check-targets: .venv/.group-packages ## the crate for other systems (ARGS=--link: down to programs)
 	.ci/check-targets $(ARGS)
 
 .PHONY: test-kqueue

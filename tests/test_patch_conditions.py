@@ -80,6 +80,7 @@ def of_events(kind):
     yield event.wait(0), event.wait(timeout=-1), event.wait(0.001), event.is_set()
     yield event.set(), event.wait(), event.wait(5), event.wait(timeout=None), event.is_set()
     yield event.clear(), event.wait(0), event.is_set()
+    yield outcome(event.wait, float("nan"))
     yield (
         outcome(event.wait, "soon"),
         outcome(event.wait, 1, 2),
@@ -137,6 +138,7 @@ def test_a_lock_of_another_kind_is_entered_by_its_own_methods():
         def __init__(self):
             self.lock, self.entered = threading.Lock(), []
             self.acquire, self.release = self.lock.acquire, self.lock.release
+            self.locked = self.lock.locked
 
         def __enter__(self):
             self.entered.append("in")
@@ -255,7 +257,7 @@ def test_set_waits_for_whoever_holds_the_lock():
 def test_a_wait_that_is_left_leaves_no_waiter_and_no_lock():
     event = threading.Event()
     g = parked(golib.go(event.wait), WAITING)
-    timed = parked(golib.go(event.wait, 0.01), WAITING)
+    timed = golib.go(event.wait, 0.01)
     g.cancel()
     with pytest.raises(golib.Cancelled):
         g.join()

@@ -71,10 +71,24 @@ def _event_wait(self: Any, timeout: float | None = None) -> bool:
 
 def _acquire(waiter: Any, timeout: Any) -> bool:
     """Waits to be notified, so long at most, as Condition.wait() understands it."""
-    if timeout > 0 or (timeout != timeout and sys.version_info >= (3, 15)):
-        # The standard library's says what is wrong with a timeout.
-        return bool(waiter.acquire(True, timeout)) if _is_usual(timeout) else _refuse(timeout)
+    if timeout <= 0 if _REFUSES_NAN else not (timeout > 0):
+        return False
+    # The standard library's says what is wrong with a timeout.
+    return bool(waiter.acquire(True, timeout)) if _is_usual(timeout) else _refuse(timeout)
+
+
+def _refuses_nan() -> bool:
+    """Whether this CPython compares a timeout by `<= 0`: then a NaN is refused, and does not count as none."""
+    condition = threading.Condition(threading.Lock())
+    with condition:
+        try:
+            condition.wait(float("nan"))
+        except ValueError:
+            return True
     return False
+
+
+_REFUSES_NAN = _refuses_nan()
 
 
 def _back_and_release(condition: Any, waiter: object) -> bool:

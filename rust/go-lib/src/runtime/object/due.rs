@@ -26,7 +26,8 @@ impl SchedTrace {
     /// On, before sysmon starts. False: the period is no positive number of milliseconds, and nothing was done.
     pub(crate) fn begin(&self, period_ms: &str) -> bool {
         const NS_PER_MS: i64 = 1_000_000;
-        let period_ns = period_ms.parse::<i64>().unwrap_or(0).saturating_mul(NS_PER_MS);
+        let period_ms: i64 = period_ms.parse().unwrap_or(0);
+        let period_ns = period_ms.checked_mul(NS_PER_MS).unwrap_or(0);
         if period_ns > 0 {
             let now = nanotime();
             // Relaxed: sysmon's thread starts afterwards, and is the only one to use them then.

@@ -250,8 +250,6 @@ def test_a_child_forked_by_a_plain_thread_uses_connections():
         b.write(b"answer")
         assert os.waitpid(pid, 0)[1] == 0
         """,
-        # Of a fork beside the poller's threads.
-        env={"PYTHONWARNINGS": "ignore::DeprecationWarning"},
     )
 
 

@@ -30,6 +30,25 @@ static PyObject *before_fork(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* In a child of another thread than the main one, that one's state is gone, but on 3.11 not its memory, which lies in the
+ * interpreter and passes for in use. CPython takes it for the first state that is made after the last one has gone, and
+ * aborts. So it happens where the forking thread ends before a goroutine begins. Later versions empty that memory. */
+static void empty_initial_state(void)
+{
+#if PY_VERSION_HEX < 0x030c0000
+    PyInterpreterState *interp = PyInterpreterState_Main();
+    for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts; ts = ts->next) {
+        if (ts == &interp->_initial_thread)
+            return;
+    }
+    interp->_initial_thread = (PyThreadState){
+        ._static = 1,
+        .recursion_limit = Py_DEFAULT_RECURSION_LIMIT,
+        .context_ver = 1,
+    };
+#endif
+}
+
 #if GOLIB_DUMMIES_STAY
 
 /* Later versions of threading do this themselves: the dummy becomes a main thread, with the lock that threading gives
@@ -77,6 +96,7 @@ static PyObject *in_child(PyObject *self, PyObject *unused)
     PyObject *threading = threading_module();
     (void)self;
     (void)unused;
+    empty_initial_state();
     if (!threading || !golib_runtime_table->goroutine || !golib_runtime_table->goroutine())
         Py_RETURN_NONE;
     PyObject *thread = PyObject_GetAttrString(threading, "_main_thread");
@@ -117,6 +137,7 @@ int golib_forks_watch(void)
 {
     static PyMethodDef before = {"before_fork", before_fork, METH_NOARGS, NULL};
     static PyMethodDef child = {"in_child", in_child, METH_NOARGS, NULL};
+    empty_initial_state();
     PyObject *os = PyImport_ImportModule("os");
     PyObject *watch = os ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
     PyObject *hook = watch ? PyCFunction_New(&before, NULL) : NULL,

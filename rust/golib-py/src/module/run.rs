@@ -124,6 +124,9 @@ impl MainGoroutine {
                     break Err(Raised::assume());
                 }
             }
+            if self.stayed_in_parent() {
+                break Err(waits::deadlocked(entry.gil()));
+            }
         };
         if let Some(shield) = shield {
             ambient::pop(entry.gil(), shield);
@@ -140,6 +143,11 @@ impl MainGoroutine {
             unsafe { cancel::cancel_goroutine(gil, self.raw())? };
         }
         Ok(())
+    }
+
+    /// A signal's handler that ran on this thread has forked: this is the child, and the goroutine does not exist here.
+    fn stayed_in_parent(&self) -> bool {
+        self.stands_in && MAIN.load(Ordering::Relaxed) != self.raw()
     }
 
     fn tell_deadlock(&self) {
@@ -165,9 +173,8 @@ impl MainGoroutine {
     fn stand_in_no_more(&self, gil: Gil<'_>) {
         let gref = self.gref();
         deadlock::pop_main(gref);
-        // Not in a child that a signal's handler has forked meanwhile.
         if MAIN.load(Ordering::Relaxed) != self.raw() {
-            return;
+            return; // another run's, or none in a forked child
         }
         MAIN.store(ptr::null_mut(), Ordering::Relaxed);
         news::end();

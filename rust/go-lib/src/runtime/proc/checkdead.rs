@@ -79,16 +79,20 @@ fn sleepers_unclaimed(s: &Sched, inner: &Inner) -> bool {
 pub(crate) fn strangers(s: &Sched) -> Option<usize> {
     let asleep = || s.threads_asleep.load(Ordering::Relaxed);
     let before = asleep();
+    // Threads begin and end while the system lists them: those that fell asleep since may not be in its list, and those that
+    // slept before may have gone. To count one too many only delays a report.
+    Some(others(s)?.saturating_sub(before.min(asleep())))
+}
+
+/// The number of OS threads in this process that are neither the caller nor the runtime's. None: the system does not tell.
+pub(crate) fn others(s: &Sched) -> Option<usize> {
     let tids = thread::tids()?;
     // SAFETY: Ms are never freed.
     let tid = |&m: &*mut M| unsafe { (*m).tid.load(Ordering::Relaxed) };
     let mut ours: Vec<u32> = s.inner.lock().allm.iter().map(tid).collect();
-    ours.push(thread::gettid() as u32);
+    ours.extend([thread::gettid() as u32, s.sysmon_tid.load(Ordering::Relaxed)]);
     ours.sort_unstable();
-    let outside = tids.iter().filter(|tid| ours.binary_search(tid).is_err()).count();
-    // Threads begin and end while the system lists them: those that fell asleep since may not be in its list, and those that
-    // slept before may have gone. To count one too many only delays a report.
-    Some(outside.saturating_sub(before.min(asleep())))
+    Some(tids.iter().filter(|tid| ours.binary_search(tid).is_err()).count())
 }
 
 /// sysmon's second look, and the verdict. True: everything still sleeps, but a thread that the runtime

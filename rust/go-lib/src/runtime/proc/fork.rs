@@ -8,7 +8,7 @@ use std::ptr;
 use crate::prim::Ordering;
 use crate::runtime::object::lock::Mutex;
 use crate::runtime::object::m::M;
-use crate::runtime::proc::kick;
+use crate::runtime::proc::{firstthread, kick};
 use crate::runtime::sched::{replace_sched, sched, sched_if_made, GPtr};
 use crate::sys::{thread, tls};
 
@@ -47,7 +47,10 @@ pub fn before_fork() {
 /// Called once in the child, by its only thread, before any other call into the runtime.
 pub unsafe fn after_fork_in_child() -> ForkChild {
     let me = tls::get().cast::<M>();
-    let Some(old) = sched_if_made() else { return ForkChild::Thread };
+    let Some(old) = sched_if_made() else {
+        firstthread::watch();
+        return ForkChild::Thread;
+    };
     // SAFETY: an M is never freed; the only thread owns everything.
     let forker = if me.is_null() { ptr::null_mut() } else { unsafe { (*me).curg.get() } };
     // SAFETY: the old locks may be held by threads that are gone: read behind them.
@@ -60,6 +63,7 @@ pub unsafe fn after_fork_in_child() -> ForkChild {
     new.max_threads.store(old.max_threads.load(Ordering::Relaxed), Ordering::Relaxed);
     new.wanted_procs.store(old.gomaxprocs.load(Ordering::Relaxed), Ordering::Relaxed);
     if me.is_null() {
+        firstthread::watch();
         return ForkChild::Thread;
     }
     // SAFETY: our own M; nobody else exists.
@@ -71,6 +75,7 @@ pub unsafe fn after_fork_in_child() -> ForkChild {
     m.nextp.store(ptr::null_mut(), Ordering::Relaxed);
     if m.foreign {
         new.inner.lock().foreign.push(me);
+        firstthread::watch();
         return ForkChild::Thread;
     }
     m.spinning.set(false);

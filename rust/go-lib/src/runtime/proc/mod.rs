@@ -23,6 +23,7 @@
 //! | `thread` | foreign OS threads |
 //! | `guard` | a stack's guard was hit |
 //! | `exit`, `fork` | the end of the host, a forked child |
+//! | `firstthread` | the process's first thread ends, and the process does not |
 //! | `stats`, `schedtrace` | counters; a line of them every so often |
 //! | `waitsince`, `watch` | since when goroutines wait; which keep their OS thread for long |
 //! | `fatal` | the end of the process by the runtime's fault, or the program's |
@@ -43,6 +44,8 @@ pub(crate) mod exit;
 mod fatal;
 pub(crate) mod find;
 pub(crate) mod firstrun;
+#[cfg(all(unix, not(golib_loom)))]
+mod firstthread;
 #[cfg(all(unix, not(golib_loom)))]
 pub(crate) mod fork;
 pub(crate) mod gfree;

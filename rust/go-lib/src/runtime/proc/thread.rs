@@ -7,6 +7,8 @@ use std::cell::Cell;
 use crate::prim::Ordering;
 use crate::runtime::object::g::{Kind, G, GDEAD, GIDLE, GRUNNABLE, GRUNNING};
 use crate::runtime::object::m::M;
+#[cfg(all(unix, not(golib_loom)))]
+use crate::runtime::proc::firstthread;
 use crate::runtime::proc::status::casgstatus;
 #[cfg(not(golib_loom))]
 use crate::runtime::sched::sched;
@@ -94,6 +96,8 @@ pub(crate) fn adopt() -> &'static M {
     casgstatus(g, GDEAD, GRUNNABLE);
     casgstatus(g, GRUNNABLE, GRUNNING);
     tls::set(m.cast());
+    #[cfg(all(unix, not(golib_loom)))]
+    firstthread::watch();
     // A thread whose thread-locals are already gone keeps its M: 1 KiB is lost, nothing breaks.
     let _ = LEAVE.try_with(|l| l.0.set(true));
     mref

@@ -21,6 +21,11 @@ pub(crate) fn tids() -> Option<Vec<u32>> {
     None
 }
 
+/// Unknown.
+pub(crate) fn is_first() -> bool {
+    false
+}
+
 /// Nothing: there is no slack to set.
 pub(crate) fn sleep_exactly() {}
 

@@ -12,6 +12,11 @@ pub(crate) fn tids() -> Option<Vec<u32>> {
     tasks.map(|task| task.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// The calling thread is the process's first, or the one that forked it.
+pub(crate) fn is_first() -> bool {
+    u32::try_from(gettid()).is_ok_and(|tid| tid == std::process::id())
+}
+
 /// Sleeps of the calling thread end when they should, not up to 50 us later.
 pub(crate) fn sleep_exactly() {
     // SAFETY: no pointers. Where it is refused sleeps are longer.

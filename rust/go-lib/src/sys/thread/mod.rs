@@ -9,11 +9,14 @@
 //! |---|---|
 //! | `spawn(f, arg)` | starts a detached thread with a stack of 256 KiB that runs `f(arg)` |
 //! | `exit_process(status)` | ends the process at once, without destructors |
+//! | `exit_after_last_thread()` | the same with status 0, after writing what C's streams hold |
+//! | `at_end(f)` | has `f` called as the calling thread ends, but not as the process does |
 //! | `pthread()` | what the C library calls the calling thread |
 //! | `usleep_ns(ns)` | sleeps, less if a signal comes |
 //! | `sleep_exactly()` | from now on the calling thread's sleeps are not prolonged, if the system can do without |
 //! | `gettid()` | the system's number of the calling thread, never 0 |
 //! | `tids()` | the numbers of all threads of the process; `None`: the system does not tell |
+//! | `is_first()` | the calling thread is the process's first, or the one that forked it; false also where `tids` does not tell |
 //! | `sleeps(tid)` | the thread sleeps in the kernel; false also where the system does not tell |
 //!
 //! | backend | where |
@@ -33,11 +36,11 @@ mod posix;
 mod windows;
 
 #[cfg(not(any(target_os = "linux", windows)))]
-pub(crate) use bsd::{gettid, sleep_exactly, sleeps, tids};
+pub(crate) use bsd::{gettid, is_first, sleep_exactly, sleeps, tids};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{gettid, sleep_exactly, sleeps, tids};
+pub(crate) use linux::{gettid, is_first, sleep_exactly, sleeps, tids};
 #[cfg(unix)]
-pub(crate) use posix::{exit_process, pthread, spawn, usleep_ns};
+pub(crate) use posix::{at_end, exit_after_last_thread, exit_process, pthread, spawn, usleep_ns};
 #[cfg(windows)]
 pub(crate) use windows::{
     exit_process, gettid, pthread, sleep_exactly, sleeps, spawn, tids, usleep_ns,
@@ -119,6 +122,26 @@ mod tests {
             over.store(true, Ordering::Relaxed);
             sleeper.thread().unpark();
         });
+    }
+
+    static ENDED: AtomicU32 = AtomicU32::new(0);
+
+    extern "C" fn note_the_end(_: *mut c_void) {
+        ENDED.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn what_is_set_for_a_threads_end_is_called_once_and_only_there() {
+        std::thread::spawn(|| super::at_end(note_the_end)).join().unwrap();
+        std::thread::spawn(|| {
+            super::at_end(note_the_end);
+            super::at_end(note_the_end);
+            assert_eq!(ENDED.load(Ordering::Relaxed), 1);
+        })
+        .join()
+        .unwrap();
+        std::thread::spawn(|| ()).join().unwrap();
+        assert_eq!(ENDED.load(Ordering::Relaxed), 2);
     }
 
     #[test]

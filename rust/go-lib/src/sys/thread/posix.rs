@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The stack of an M: the scheduler and signal-free host calls run there.
 pub(super) const STACK_BYTES: usize = 256 * 1024;
@@ -36,6 +37,55 @@ pub(crate) unsafe fn spawn(
 pub(crate) fn exit_process(status: i32) -> ! {
     // SAFETY: no code of this crate runs after it.
     unsafe { libc::_exit(status) }
+}
+
+/// Ends the process as the C library does when its last thread has ended, with status 0 and what C's streams hold written,
+/// but without destructors.
+pub(crate) fn exit_after_last_thread() -> ! {
+    // SAFETY: null means all streams.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+    exit_process(0)
+}
+
+/// Has `f` called as the calling thread ends, but not as the process does; each caller passes the same. Does nothing
+/// if the system has no room for that.
+pub(crate) fn at_end(f: unsafe extern "C" fn(*mut c_void)) {
+    /// The key, of which `f` is the destructor. No lock: a forked child might find it held.
+    static KEY: OnceKey = OnceKey::new();
+    if let Some(key) = KEY.get(f) {
+        // SAFETY: a key. The value is never read: not being null makes the destructor run.
+        unsafe { libc::pthread_setspecific(key, std::ptr::dangling()) };
+    }
+}
+
+/// A key for a value of each thread, made when first asked for.
+struct OnceKey(AtomicU64);
+
+impl OnceKey {
+    const fn new() -> OnceKey {
+        OnceKey(AtomicU64::new(0))
+    }
+
+    fn get(&self, destructor: unsafe extern "C" fn(*mut c_void)) -> Option<libc::pthread_key_t> {
+        // Relaxed, here and below: the word is the key, and leads to nothing else.
+        if let Some(made) = self.0.load(Ordering::Relaxed).checked_sub(1) {
+            return Some(made as libc::pthread_key_t);
+        }
+        let mut key = 0;
+        // SAFETY: key is writable; the destructor may run on any thread.
+        if unsafe { libc::pthread_key_create(&mut key, Some(destructor)) } != 0 {
+            return None;
+        }
+        let word = u64::from(key) + 1;
+        match self.0.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Some(key),
+            Err(other) => {
+                // SAFETY: nobody has seen it.
+                unsafe { libc::pthread_key_delete(key) };
+                Some((other - 1) as libc::pthread_key_t)
+            }
+        }
+    }
 }
 
 fn check(r: i32) -> io::Result<()> {

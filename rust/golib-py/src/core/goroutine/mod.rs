@@ -44,7 +44,7 @@ pub(crate) use class::init;
 pub(crate) use handle::{glance_at_name, held_files, GoroutineObj};
 pub(crate) use life::goroutine_main;
 pub(crate) use spawn::{
-    check_function, ensure_started, functions, rest_of_call, start_goroutine, vars_for_spawn, Spec,
-    Vars,
+    check_function, ensure_started, functions, prepare, rest_of_call, start_goroutine,
+    vars_for_spawn, Spec, Vars,
 };
 pub(crate) use unread::{forget_unread, is_unread, report_unread};

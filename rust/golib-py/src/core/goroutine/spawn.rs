@@ -8,7 +8,7 @@ use go_lib::runtime::embedder;
 use super::end::bare_handle;
 use super::handle::Goroutine;
 use super::python;
-use crate::bridge::startup;
+use crate::bridge::{exit, startup};
 use crate::core::context::ambient;
 use crate::core::context::entry::Holder;
 use crate::cpython::{object, tstate};
@@ -113,6 +113,15 @@ pub(crate) fn ensure_started(gil: Gil<'_>) -> Outcome<()> {
         return Ok(());
     }
     startup::set_up(gil, python::find)
+}
+
+/// Before the runtime's threads start for something else than a goroutine: CPython would warn of a fork beside them. At exit
+/// nothing is prepared.
+pub(crate) fn prepare(gil: Gil<'_>) -> Outcome<()> {
+    if exit::has_begun() {
+        return Ok(());
+    }
+    ensure_started(gil)
 }
 
 /// The context variables with which a goroutine starts that is made now.

@@ -8,6 +8,7 @@ use go_lib::runtime::embedder::{nanotime, GRef, Wait};
 
 use super::buffer::Buffer;
 use super::outcome;
+use crate::core::goroutine;
 use crate::ffi::args::Args;
 use crate::ffi::class::{Class, Object, TypeCell, TypeOf, Visitor, Weaklist};
 use crate::ffi::errors::fail;
@@ -101,6 +102,7 @@ pub(super) fn net_make(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outc
     let (fd, drains) = (as_descriptor(gil, *fd)?, truth(gil, *drains)?);
     // SAFETY: golib.net gives it away.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    goroutine::prepare(gil)?;
     match guard(gil, || Socket::new(fd))? {
         Ok(socket) => {
             let remote = socket.with(|io| io.peer_address()).unwrap_or(Address::Unknown);

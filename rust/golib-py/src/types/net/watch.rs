@@ -5,7 +5,7 @@ use go_lib::runtime::embedder::net::{Mode, NetError, Socket};
 use super::operate::{in_turn, operate, Failure};
 use super::outcome;
 use super::socket::Sock;
-use crate::core::waits;
+use crate::core::{goroutine, waits};
 use crate::ffi::args::{timeout_of, Timeout};
 use crate::ffi::gil::{guard, Entry};
 use crate::ffi::methods::{entry, Module};
@@ -48,6 +48,7 @@ fn wait_ready(
     let gil = entry.gil();
     let fd = as_descriptor(gil, fd.unwrap_or_else(none_ref))?;
     let timeout = timeout_of(gil, timeout)?;
+    goroutine::prepare(gil)?;
     let watched = guard(gil, || Socket::watch(fd, mode))?;
     let Some(watched) = watched.map_err(|error| outcome::raise(gil, &error))? else {
         return Ok(none(gil));

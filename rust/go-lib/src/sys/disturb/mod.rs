@@ -138,10 +138,12 @@ mod tests {
                 }
             };
             change_masks(&[tid, u32::MAX >> 2], bit, 0);
-            assert_eq!(mask(tid) & bit, bit);
+            let blocked = mask(tid) & bit;
             change_masks(&[tid], 0, bit);
-            assert_eq!(mask(tid) & bit, 0);
+            let unblocked = mask(tid) & bit;
+            // Before the checks: the scope waits for the thread if one fails.
             end.store(1, Ordering::Release);
+            assert_eq!((blocked, unblocked), (bit, 0));
         });
     }
 }

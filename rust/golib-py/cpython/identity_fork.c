@@ -30,20 +30,24 @@ static PyObject *before_fork(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* In a child of another thread than the main one, that one's state is gone, but on 3.11 not its memory, which lies in the
- * interpreter and passes for in use. CPython takes it for the first state that is made after the last one has gone, and
- * aborts. So it happens where the forking thread ends before a goroutine begins. Later versions empty that memory. */
+/* In a child of another thread than the main one, that one's state is gone, but on 3.11 and 3.12 not its memory, which lies
+ * in the interpreter and passes for in use. CPython takes it for the first state that is made after the last one has gone,
+ * and aborts. So it happens where the forking thread ends before a goroutine begins. Later versions empty that memory. */
 static void empty_initial_state(void)
 {
-#if PY_VERSION_HEX < 0x030c0000
+#if PY_VERSION_HEX < 0x030d0000
     PyInterpreterState *interp = PyInterpreterState_Main();
     for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts; ts = ts->next) {
         if (ts == &interp->_initial_thread)
             return;
     }
     interp->_initial_thread = (PyThreadState){
+#if PY_VERSION_HEX < 0x030c0000
         ._static = 1,
         .recursion_limit = Py_DEFAULT_RECURSION_LIMIT,
+#else
+        .py_recursion_limit = Py_DEFAULT_RECURSION_LIMIT,
+#endif
         .context_ver = 1,
     };
 #endif

@@ -1,7 +1,7 @@
 //! The host's face: what a host may call, in a form that reports instead of panicking. The hooks that the
 //! runtime calls in turn, and the rules they keep to, are in `object::host`.
 
-/// On POSIX systems: on Windows a host's own descriptors are not served.
+// On Windows a host's own descriptors are not served. An outer doc comment would change where the module's links lead.
 #[cfg(all(unix, not(golib_loom)))]
 pub mod net;
 

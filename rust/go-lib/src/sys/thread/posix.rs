@@ -76,7 +76,8 @@ impl OnceKey {
         if unsafe { libc::pthread_key_create(&mut key, Some(destructor)) } != 0 {
             return None;
         }
-        let word = u64::from(key) + 1;
+        // Not negative, but an int on some systems.
+        let word = key as u64 + 1;
         match self.0.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => Some(key),
             Err(other) => {

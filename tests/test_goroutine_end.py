@@ -181,10 +181,15 @@ def test_a_destructor_at_the_end_may_do_what_its_goroutine_may(where, deed):
 
         return Last(act)
 
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(
+        10
+    )  # a goroutine must not end before this thread has let go of what it was given
     for _ in range(5):
         fn, args = where(last)
         g = go(fn, *args)
         del fn, args, g
+    sys.setswitchinterval(interval)
     eventually(lambda: len(seen) == 5, what=seen)
     assert seen == [DEEDS[deed]] * 5
     # If a goroutine ended before its handle was dropped, the objects that the handle holds die with the handle.

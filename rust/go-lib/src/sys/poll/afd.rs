@@ -17,7 +17,7 @@
 //! 4. `waking` is 1 from a `wake` until a `poll` with a wait has taken the packet: more wakes in between cost no system call.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::cell::UnsafeCell;
 use std::collections::HashMap;

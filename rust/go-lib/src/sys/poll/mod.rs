@@ -39,7 +39,7 @@ mod epoll;
     target_os = "openbsd",
 ))]
 mod kqueue;
-#[cfg(all(test, unix, not(golib_loom)))]
+#[cfg(all(test, not(golib_loom)))]
 mod tests;
 
 #[cfg(windows)]

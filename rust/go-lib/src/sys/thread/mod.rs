@@ -46,13 +46,16 @@ pub(crate) use windows::{
     exit_process, gettid, pthread, sleep_exactly, sleeps, spawn, tids, usleep_ns,
 };
 
-#[cfg(all(test, target_os = "linux", not(golib_loom)))]
+/// The stack of an M: the scheduler and signal-free host calls run there.
+const STACK_BYTES: usize = 256 * 1024;
+
+#[cfg(all(test, any(target_os = "linux", windows), not(golib_loom)))]
 mod tests {
     use std::ffi::c_void;
     use std::hint::black_box;
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-    use super::{gettid, pthread, sleeps, spawn, tids, usleep_ns};
+    use super::{gettid, sleeps, spawn, tids, usleep_ns, STACK_BYTES};
     use crate::sys::clock::nanotime;
 
     /// The state shared by a thread of `spawn` and its maker. It is detached, so this is never freed.
@@ -66,7 +69,7 @@ mod tests {
         // SAFETY: `start` passed it.
         let shared = unsafe { &*arg.cast::<Shared>() };
         // Its stack is large enough for a frame of half of it.
-        let mut frame = [1u8; super::posix::STACK_BYTES / 2];
+        let mut frame = [1u8; STACK_BYTES / 2];
         black_box(&mut frame);
         shared.tid.store(gettid() as u32, Ordering::Release);
         while !shared.over.load(Ordering::Relaxed) {
@@ -87,22 +90,23 @@ mod tests {
             }
         };
         assert_ne!(tid, gettid() as u32);
-        let task = format!("/proc/self/task/{tid}");
         assert!(tids().unwrap().contains(&tid) && tids().unwrap().contains(&(gettid() as u32)));
         shared.over.store(true, Ordering::Relaxed);
-        while std::fs::exists(&task).unwrap() {
+        while tids().unwrap().contains(&tid) {
             std::thread::yield_now();
         }
         assert!(!sleeps(tid), "one that is gone");
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_thread_is_itself_on_each_look() {
-        let here = || (gettid(), pthread());
+        let here = || (gettid(), super::pthread());
         assert_eq!(here(), here());
         assert_ne!(here(), std::thread::spawn(here).join().unwrap());
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_thread_that_waits_is_told_from_one_that_runs_whatever_its_name() {
         let (tid, over) = (AtomicU32::new(0), AtomicBool::new(false));
@@ -124,12 +128,15 @@ mod tests {
         });
     }
 
+    #[cfg(unix)]
     static ENDED: AtomicU32 = AtomicU32::new(0);
 
+    #[cfg(unix)]
     extern "C" fn note_the_end(_: *mut c_void) {
         ENDED.fetch_add(1, Ordering::Relaxed);
     }
 
+    #[cfg(unix)]
     #[test]
     fn what_is_set_for_a_threads_end_is_called_once_and_only_there() {
         std::thread::spawn(|| super::at_end(note_the_end)).join().unwrap();

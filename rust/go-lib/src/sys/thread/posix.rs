@@ -4,9 +4,6 @@ use std::ffi::c_void;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The stack of an M: the scheduler and signal-free host calls run there.
-pub(super) const STACK_BYTES: usize = 256 * 1024;
-
 /// Starts a detached OS thread that runs `f(arg)`.
 ///
 /// # Errors
@@ -22,7 +19,7 @@ pub(crate) unsafe fn spawn(
     unsafe {
         let mut attr: libc::pthread_attr_t = std::mem::zeroed();
         check(libc::pthread_attr_init(&mut attr))?;
-        libc::pthread_attr_setstacksize(&mut attr, STACK_BYTES);
+        libc::pthread_attr_setstacksize(&mut attr, super::STACK_BYTES);
         libc::pthread_attr_setdetachstate(&mut attr, libc::PTHREAD_CREATE_DETACHED);
         // The creator's signal mask is inherited: a process started from a goroutine must find the
         // mask it would find in any thread. Process-directed signals go to the main thread first.

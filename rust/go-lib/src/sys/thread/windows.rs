@@ -11,9 +11,6 @@ use crate::sys::win32::{
     STACK_SIZE_PARAM_IS_A_RESERVATION, TH32CS_SNAPTHREAD, THREADENTRY32,
 };
 
-/// The stack of an M: the scheduler and signal-free host calls run there.
-pub(super) const STACK_BYTES: usize = 256 * 1024;
-
 type Main = extern "C" fn(*mut c_void) -> *mut c_void;
 
 /// Starts a detached OS thread that runs `f(arg)`.
@@ -29,7 +26,8 @@ pub(crate) unsafe fn spawn(f: Main, arg: *mut c_void) -> io::Result<()> {
     // SAFETY: `begin` takes the box.
     unsafe {
         let no_id = std::ptr::null_mut();
-        let thread = CreateThread(std::ptr::null(), STACK_BYTES, begin, start.cast(), flags, no_id);
+        let thread =
+            CreateThread(std::ptr::null(), super::STACK_BYTES, begin, start.cast(), flags, no_id);
         if thread.is_null() {
             let error = io::Error::last_os_error();
             drop(Box::from_raw(start));
@@ -117,61 +115,4 @@ pub(crate) fn sleep_exactly() {
 /// Unknown. A goroutine that did not announce its call is found blocked when it has run for too long.
 pub(crate) fn sleeps(_tid: u32) -> bool {
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::c_void;
-    use std::hint::black_box;
-    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-
-    use super::{gettid, spawn, tids, usleep_ns, STACK_BYTES};
-    use crate::sys::clock::nanotime;
-
-    /// The state shared by a thread of `spawn` and its maker. It is detached, so this is never freed.
-    #[derive(Default)]
-    struct Shared {
-        tid: AtomicU32,
-        over: AtomicBool,
-    }
-
-    extern "C" fn wait_for_the_end(arg: *mut c_void) -> *mut c_void {
-        // SAFETY: the test passed it.
-        let shared = unsafe { &*arg.cast::<Shared>() };
-        // Its stack is large enough for a frame of half of it.
-        let mut frame = [1u8; STACK_BYTES / 2];
-        black_box(&mut frame);
-        shared.tid.store(gettid() as u32, Ordering::Release);
-        while !shared.over.load(Ordering::Relaxed) {
-            usleep_ns(50_000);
-        }
-        arg
-    }
-
-    #[test]
-    fn a_thread_has_a_number_of_its_own_and_is_gone_when_it_has_ended() {
-        let shared: &Shared = Box::leak(Box::default());
-        // SAFETY: it may run on any thread.
-        unsafe { spawn(wait_for_the_end, (&raw const *shared).cast_mut().cast()).unwrap() };
-        let tid = loop {
-            match shared.tid.load(Ordering::Acquire) {
-                0 => std::thread::yield_now(),
-                tid => break tid,
-            }
-        };
-        assert_ne!(tid, gettid() as u32);
-        assert!(tids().unwrap().contains(&tid) && tids().unwrap().contains(&(gettid() as u32)));
-        shared.over.store(true, Ordering::Relaxed);
-        while tids().unwrap().contains(&tid) {
-            std::thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn a_sleep_takes_its_time_and_one_of_less_than_nothing_none() {
-        let begin = nanotime();
-        usleep_ns(2_000_000);
-        assert!(nanotime() - begin >= 2_000_000);
-        usleep_ns(i64::MIN);
-    }
 }

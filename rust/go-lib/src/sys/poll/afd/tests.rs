@@ -2,18 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::windows::io::AsRawSocket;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::os::windows::io::{AsRawSocket, RawSocket};
 
-use super::{Events, Poller, Until, HANGUP, READ, WRITE};
+use super::super::tests::{poll, soon, NOT_NS, TAG};
+use super::{Poller, Until, HANGUP, READ, WRITE};
 use crate::sys::clock::nanotime;
 
-const TAG: u64 = 0x1234_5678_9abc_def0;
-const SECOND: i64 = 1_000_000_000;
-/// Long enough for what must not happen.
-const NOT_NS: i64 = SECOND / 50;
+pub(crate) fn number(stream: &TcpStream) -> RawSocket {
+    stream.as_raw_socket()
+}
 
-fn pair() -> (TcpStream, TcpStream) {
+pub(crate) fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let a = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (b, _) = listener.accept().unwrap();
@@ -23,16 +22,9 @@ fn pair() -> (TcpStream, TcpStream) {
     (a, b)
 }
 
-/// The reports of a `poll`, one a direction.
-fn poll(poller: &Poller, until: Until) -> Vec<(u64, u8)> {
-    let mut events = Events::new();
-    poller.poll(until, &mut events);
-    events.iter().map(|event| (event.tag, event.ready)).collect()
-}
-
 /// The first reports that come.
 fn reports(poller: &Poller) -> Vec<(u64, u8)> {
-    poll(poller, Until::At(nanotime() + 20 * SECOND))
+    poll(poller, soon())
 }
 
 /// Nothing is reported for a while.
@@ -40,13 +32,7 @@ fn none(poller: &Poller) -> bool {
     poll(poller, Until::At(nanotime() + NOT_NS)).is_empty()
 }
 
-/// A wait that a `wake` ends, and does so long before it ends by itself.
-fn is_woken(poller: &Poller) -> bool {
-    let begin = nanotime();
-    reports(poller).is_empty() && nanotime() - begin < 10 * SECOND
-}
-
-fn opened() -> (Poller, TcpStream, TcpStream) {
+pub(crate) fn opened() -> (Poller, TcpStream, TcpStream) {
     let poller = Poller::new().unwrap();
     let (a, b) = pair();
     poller.open(a.as_raw_socket(), TAG).unwrap();
@@ -119,75 +105,4 @@ fn a_socket_that_is_closed_under_a_request_harms_nobody() {
     drop(a);
     poller.close(0, TAG);
     assert!(none(&poller));
-}
-
-#[test]
-fn a_wait_ends_in_time_and_not_before() {
-    let poller = Poller::new().unwrap();
-    for ns in [0, 1, 700_000, 1_000_000, 2_300_000, NOT_NS] {
-        let at = nanotime() + ns;
-        assert_eq!(poll(&poller, Until::At(at)), []);
-        assert!(nanotime() >= at, "a wait of {ns} ns was short");
-    }
-    assert_eq!(poll(&poller, Until::At(nanotime() - SECOND)), []);
-    poller.wake();
-    assert_eq!(poll(&poller, Until::At(i64::MAX)), []);
-}
-
-#[test]
-fn a_wake_ends_the_next_wait_and_no_other_and_no_look_takes_it_away() {
-    let poller = Poller::new().unwrap();
-    for looks in 0..4 {
-        poller.wake();
-        poller.wake();
-        for _ in 0..looks {
-            assert_eq!(poll(&poller, Until::Now), []);
-        }
-        assert!(is_woken(&poller));
-        let at = nanotime() + NOT_NS;
-        assert_eq!(poll(&poller, Until::At(at)), []);
-        assert!(nanotime() >= at, "woken twice");
-    }
-}
-
-/// One thread sleeps in the queue, another looks without a wait and changes what is watched, a third asks, makes edges and wakes.
-#[test]
-fn stress_no_edge_and_no_wake_is_lost_among_threads() {
-    const ROUNDS: usize = 300;
-    let (poller, mut a, mut b) = opened();
-    let (edges, rounds) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let look = |reports: Vec<(u64, u8)>| {
-        let n = reports.iter().filter(|(tag, ready)| *tag == TAG && ready & READ != 0).count();
-        edges.fetch_add(n, Ordering::SeqCst);
-    };
-    let is_over = || rounds.load(Ordering::SeqCst) == ROUNDS;
-    std::thread::scope(|threads| {
-        threads.spawn(|| {
-            while !is_over() {
-                look(poll(&poller, Until::Now));
-                let (c, _d) = pair();
-                poller.open(c.as_raw_socket(), 1).unwrap();
-                poller.ask(1, READ);
-                poller.close(c.as_raw_socket(), 1);
-            }
-        });
-        threads.spawn(|| {
-            while !is_over() {
-                look(reports(&poller));
-            }
-        });
-        for round in 1..=ROUNDS {
-            let (before, begin) = (edges.load(Ordering::SeqCst), nanotime());
-            poller.ask(TAG, READ);
-            b.write_all(b"x").unwrap();
-            while edges.load(Ordering::SeqCst) == before {
-                assert!(nanotime() - begin < 20 * SECOND, "an edge was lost in round {round}");
-                std::thread::yield_now();
-            }
-            assert_eq!(a.read(&mut [0; 8]).unwrap(), 1);
-            rounds.store(round, Ordering::SeqCst);
-            // The last one lets the sleeper see that it is over.
-            poller.wake();
-        }
-    });
 }

@@ -82,12 +82,9 @@ def goroutines() -> dict[str, Operation]:
 
 def blocks() -> dict[str, Operation]:
     import golib
-    from golib import context, shield, timeout
+    from golib import context, timeout
 
-    def timeout_block(n: int) -> None:
-        for _ in range(n):
-            with timeout(5):
-                pass
+    import costs
 
     def timeout_nested(n: int) -> None:
         with timeout(50):
@@ -100,23 +97,6 @@ def blocks() -> dict[str, Operation]:
             with timeout(0.00001, raises=False):
                 golib.nil.recv()
 
-    def shield_block(n: int) -> None:
-        for _ in range(n):
-            with shield():
-                pass
-
-    def with_cancel(n: int) -> None:
-        root = context.background()
-        for _ in range(n):
-            _, cancel = context.with_cancel(root)
-            cancel()
-
-    def with_timeout(n: int) -> None:
-        root = context.background()
-        for _ in range(n):
-            _, cancel = context.with_timeout(root, 5)
-            cancel()
-
     def with_context(n: int) -> None:
         root, cancel = context.with_timeout(context.background(), 500)
         for _ in range(n):
@@ -124,12 +104,14 @@ def blocks() -> dict[str, Operation]:
                 pass
         cancel()
 
-    return ours(locals())
+    same = [costs.timeout_block, costs.shield_block, costs.with_cancel, costs.with_timeout]
+    return {loop.__name__: loop for loop in same} | ours(locals())
 
 
 def channels() -> dict[str, Operation]:
-    import golib
     from golib import Chan, go, select
+
+    import costs
 
     def pingpong(n: int) -> None:
         there, back = Chan[int](), Chan[int]()
@@ -168,13 +150,7 @@ def channels() -> dict[str, Operation]:
             select(one, other)
         task.join()
 
-    def mutex(n: int) -> None:
-        lock = golib.sync.Mutex()
-        for _ in range(n):
-            lock.lock()
-            lock.unlock()
-
-    return ours(locals())
+    return ours(locals()) | {"mutex": costs.lock_unlock}
 
 
 def ours(names: dict[str, Any]) -> dict[str, Operation]:

@@ -117,42 +117,35 @@ def uncontended(n: int, turns: int) -> dict[str, dict[str, float]]:
 # -- switches --------------------------------------------------------------------------------------
 
 
+def by_releases(ping: Any, pong: Any) -> tuple[Loop, Loop]:
+    """By two locks or semaphores that nobody can take yet."""
+
+    def one(n: int) -> None:
+        for _ in range(n):
+            ping.release()
+            pong.acquire()
+
+    def other(n: int) -> None:
+        for _ in range(n):
+            ping.acquire()
+            pong.release()
+
+    return one, other
+
+
 def by_locks() -> tuple[Loop, Loop]:
     import threading
 
     ping, pong = threading.Lock(), threading.Lock()
     ping.acquire()
     pong.acquire()
-
-    def one(n: int) -> None:
-        for _ in range(n):
-            ping.release()
-            pong.acquire()
-
-    def other(n: int) -> None:
-        for _ in range(n):
-            ping.acquire()
-            pong.release()
-
-    return one, other
+    return by_releases(ping, pong)
 
 
 def by_semaphores() -> tuple[Loop, Loop]:
     import threading
 
-    ping, pong = threading.Semaphore(0), threading.Semaphore(0)
-
-    def one(n: int) -> None:
-        for _ in range(n):
-            ping.release()
-            pong.acquire()
-
-    def other(n: int) -> None:
-        for _ in range(n):
-            ping.acquire()
-            pong.release()
-
-    return one, other
+    return by_releases(threading.Semaphore(0), threading.Semaphore(0))
 
 
 def by_events() -> tuple[Loop, Loop]:

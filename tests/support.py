@@ -309,6 +309,25 @@ def signal_at(process: subprocess.Popen[str], line: str, number: int = signal.SI
     return sent
 
 
+#: For scripts that fork, which say within how many seconds TIMEOUT a child must end.
+FORK_SCRIPT = """
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+def wait(pid):
+    "The status of a child, which is killed if it hangs."
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return "hangs"
+"""
+
+
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from support import SLACK, run_ok, run_script
+from support import FORK_SCRIPT, SLACK, run_ok, run_script
 
 pytestmark = pytest.mark.hang(240 * SLACK)
 
@@ -20,28 +20,16 @@ STARTS = {
 }
 IN_GOROUTINES = ["run", "goroutine", "executor"]
 
-HEAD = """
+HEAD = (
+    """
 import atexit, ctypes, golib, logging, multiprocessing, os, pty, signal, subprocess, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from golib import Chan, go
 
 parent = os.getpid()
-
-def say(*words):
-    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
-
-def wait(pid):
-    "The status of a child, which is killed if it hangs."
-    end = time.monotonic() + TIMEOUT
-    while time.monotonic() < end:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return "hangs"
-
+"""
+    + FORK_SCRIPT
+    + """
 def others():
     "Goroutines of the parent, which say so if they run in a child."
     def other():
@@ -64,6 +52,7 @@ def use():
     except TimeoutError:
         return "works"
 """
+)
 
 
 def script(body: str, start: str) -> str:

@@ -7,29 +7,17 @@ import textwrap
 
 import pytest
 
-from support import SLACK, run_ok, run_script
+from support import FORK_SCRIPT, SLACK, run_ok, run_script
 
 pytestmark = pytest.mark.hang(240 * SLACK)
 
-HEAD = f"""
+HEAD = (
+    """
 import atexit, ctypes, golib, os, signal, sys, threading, time
 from golib import Chan, go
-
-def say(*words):
-    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
-
-def wait(pid):
-    "The status of a child, which is killed if it hangs."
-    end = time.monotonic() + {10 * SLACK}
-    while time.monotonic() < end:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return "hangs"
 """
+    + FORK_SCRIPT
+).replace("TIMEOUT", str(10 * SLACK))
 
 #: What a child may do with golib before its thread ends.
 USES = {

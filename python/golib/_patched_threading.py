@@ -25,24 +25,39 @@ _LockType: Any = type(threading.Lock())
 
 
 def _wait(self: Any, timeout: float | None = None) -> bool:
-    waiter = _golib._wait_begins(self)
-    if waiter is None:
-        return _wait_unusually(self, timeout)
+    waiter: Any = _golib._wait_begins(self)
+    state: object = None
+    usual = waiter is not None
+    if not usual:
+        if not _golib._in_goroutine():
+            return bool(_originals[_Condition, "wait"](self, timeout))
+        waiter, state = _begin_unusually(self)
     try:
         notified = waiter.acquire() if timeout is None else _acquire(waiter, timeout)
     except Cancelled:
         # Somebody may have notified it while it waited for the lock. Then it returns, and its next wait raises.
-        if not _back(self, waiter, None):
+        if not _back(self, waiter, state):
             raise
         return True
     except BaseException:
-        _back(self, waiter, None)
+        _back(self, waiter, state)
         raise
     if not notified:
-        return _back(self, waiter, None)
-    if not _golib._take_lock_back(self._lock):
-        _take_back(self._lock)
+        return _back(self, waiter, state)
+    if not (usual and _golib._take_lock_back(self._lock)):
+        self._acquire_restore(state)
     return True
+
+
+def _begin_unusually(self: Any) -> tuple[Any, object]:
+    """As _golib._wait_begins() for other kinds of condition and of lock; also what the lock needs to be taken back."""
+    if not self._is_owned():
+        raise RuntimeError("cannot wait on un-acquired lock")
+    # notify() releases it. golib's own also works when the patch is taken back while somebody waits.
+    waiter = _golib.Mutex()
+    waiter.acquire()
+    self._waiters.append(waiter)
+    return waiter, self._release_save()
 
 
 def _event_wait(self: Any, timeout: float | None = None) -> bool:
@@ -95,32 +110,6 @@ def _back_and_release(condition: Any, waiter: object) -> bool:
     notified = _back(condition, waiter, None)
     condition._lock.release()
     return notified
-
-
-def _wait_unusually(self: Any, timeout: float | None) -> bool:
-    """As _wait() for other kinds of condition and of lock."""
-    if not _golib._in_goroutine():
-        return bool(_originals[_Condition, "wait"](self, timeout))
-    if not self._is_owned():
-        raise RuntimeError("cannot wait on un-acquired lock")
-    # notify() releases it. golib's own also works when the patch is taken back while somebody waits.
-    waiter = _golib.Mutex()
-    waiter.acquire()
-    self._waiters.append(waiter)
-    state = self._release_save()
-    try:
-        notified = waiter.acquire() if timeout is None else _acquire(waiter, timeout)
-    except Cancelled:
-        if not _back(self, waiter, state):
-            raise
-        return True
-    except BaseException:
-        _back(self, waiter, state)
-        raise
-    if not notified:
-        return _back(self, waiter, state)
-    self._acquire_restore(state)
-    return True
 
 
 def _is_usual(timeout: Any) -> bool:

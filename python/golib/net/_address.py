@@ -101,7 +101,7 @@ def path_of(addr: object) -> str | bytes:
 
 
 def numeric(host: str, family: int) -> int:
-    """The family of an address in numbers; 0 for a name."""
+    """The family of a numeric address; 0 for a name."""
     for candidate in (socket.AF_INET, socket.AF_INET6):
         if family in (socket.AF_UNSPEC, candidate):
             try:

@@ -1,13 +1,13 @@
-//! The core of `golib.time`: timers that send to a channel or start a goroutine, once or again and again.
+//! The core of `golib.time`: timers that send to a channel or start a goroutine, once or repeatedly.
 //!
 //! # Invariants
-//! 1. A timer dies with its last reference, set or not; the view that `c` gives refers to it. Only a timer that starts
-//!    a goroutine is held by its alarm while it is set.
-//! 2. An alarm of an earlier setting has no effect (`HostAlarm`'s `seq`), and `stop` and `reset` empty the channel:
-//!    after them nobody receives an earlier time.
+//! 1. A timer dies with its last reference, whether it is set or not; the view that `c` returns refers to it. Only a timer that
+//!    starts a goroutine is held by its alarm while it is set.
+//! 2. The alarm of an earlier setting has no effect (`HostAlarm`'s `seq`), and `stop` and `reset` empty the channel. So an
+//!    earlier time is never received after them.
 //! 3. `chan` has room for one value, and only the servant sends to it.
-//! 4. A ticker whose last tick was not received is not set: it costs nothing until somebody receives that tick, which rings
-//!    `bell`. The bell is in no channel when the ticker gives `chan` up, or dies.
+//! 4. A ticker whose last tick has not been received is not set: it costs nothing until that tick is received, which rings
+//!    `bell`. The bell is in no channel when the ticker gives `chan` up or dies.
 //!
 //! Go: time/sleep.go (Timer), time/tick.go (Ticker)
 
@@ -37,28 +37,28 @@ use crate::types::chan::{self, ends, CHAN};
 /// The fields of `golib.time.Timer` and of the core of `Ticker`.
 struct Timer {
     weaklist: Weaklist,
-    /// Where it sends to; empty if it starts a goroutine. By 3.
+    /// The channel to which it sends, by 3; empty if it starts a goroutine.
     chan: Slot,
-    /// The function that it starts, with a tuple of arguments and the context variables of the maker (or none).
+    /// The function that it starts as a goroutine, with a tuple of arguments and the context variables of its maker (or none).
     function: Slot,
     args: Slot,
     vars: Slot,
-    /// A share; null only in an instance that dies.
+    /// A share of the alarm; null only in an instance that is dying.
     alarm: Field<*const HostAlarm>,
-    /// When it is due next.
+    /// The time at which it is due next.
     when_ns: Field<i64>,
-    /// Of a ticker; 0 for a timer.
+    /// A ticker's period; 0 for a timer.
     period_ns: Field<i64>,
-    /// By 1: the alarm owns a reference.
+    /// Whether the alarm owns a reference, by 1.
     held: Field<bool>,
-    /// By 4; null until it first rests. Owned.
+    /// Used by 4, and owned; null until the ticker first rests.
     bell: Field<*mut Doorbell>,
 }
 
 static TIMER: TypeCell<Timer> = TypeCell::new();
 static TICKER: TypeCell<Timer> = TypeCell::new();
 
-/// An instance of `class` that is not set.
+/// Makes an instance of `class` that is not set.
 fn make(gil: Gil<'_>, class: TypeOf<'_, Timer>, channel: Option<New>) -> Outcome<Fresh<Timer>> {
     let fields = Timer {
         weaklist: Weaklist::new(),
@@ -78,13 +78,13 @@ fn make(gil: Gil<'_>, class: TypeOf<'_, Timer>, channel: Option<New>) -> Outcome
     Ok(timer)
 }
 
-/// As [`make`], with a channel to send to.
+/// Like [`make`], with a channel to send to.
 fn make_sender(gil: Gil<'_>, class: TypeOf<'_, Timer>) -> Outcome<Fresh<Timer>> {
     let channel = chan::make(gil, CHAN.get(gil)?, 1)?.into_new();
     make(gil, class, Some(channel))
 }
 
-/// Gives the instance to the caller, or drops it because it could not be completed.
+/// Returns the instance to the caller, or drops it if it could not be completed.
 fn completed(gil: Gil<'_>, timer: Fresh<Timer>, set: Outcome<()>) -> Outcome<New> {
     match set {
         Ok(()) => Ok(timer.into_new()),
@@ -99,7 +99,7 @@ impl Timer {
     /// Runs `call` with the alarm.
     #[inline(never)]
     fn with_alarm<R>(&self, gil: Gil<'_>, call: impl FnOnce(&Arc<HostAlarm>) -> R) -> R {
-        // SAFETY: the share that make left stays the instance's.
+        // SAFETY: `make` left this share to the instance, which keeps it.
         let alarm = unsafe { Arc::from_raw(self.alarm.get(gil.exclusive())) };
         call(&std::mem::ManuallyDrop::new(alarm))
     }
@@ -111,7 +111,7 @@ impl Timer {
         CHAN.cast(gil, channel?).and_then(|chan| chan.face.hchan(gil))
     }
 
-    /// By 4.
+    /// Takes the bell out of the channel, by 4.
     fn take_bell_back(&self, gil: Gil<'_>) {
         if !self.bell.get(gil.exclusive()).is_null() {
             if let Some(h) = self.hchan(gil) {
@@ -124,7 +124,7 @@ impl Timer {
     fn forget_alarm(&self, gil: Gil<'_>) {
         let alarm = self.alarm.replace(gil.exclusive(), ptr::null());
         if !alarm.is_null() {
-            // SAFETY: the share that make left.
+            // SAFETY: the share that `make` left to the instance.
             unsafe { Arc::from_raw(alarm) }.forget(gil);
         }
     }
@@ -154,13 +154,13 @@ impl Class for Timer {
         slf.clear(gil);
         let bell = slf.bell.replace(gil.exclusive(), ptr::null_mut());
         if !bell.is_null() {
-            // SAFETY: made by Box in `bell`, and in no channel any more.
+            // SAFETY: made by Box in `bell`, and no longer in a channel.
             unsafe { drop(Box::from_raw(bell)) };
         }
     }
 }
 
-/// Sets the timer, which is not set, to `when_ns` (None: never).
+/// Sets the timer, which is not set yet, to `when_ns` (None: never).
 fn set(gil: Gil<'_>, timer: &Object<Timer>, when_ns: Option<i64>) -> Outcome<()> {
     let Some(when_ns) = when_ns else { return Ok(()) };
     let x = gil.exclusive();
@@ -172,11 +172,12 @@ fn set(gil: Gil<'_>, timer: &Object<Timer>, when_ns: Option<i64>) -> Outcome<()>
     Ok(())
 }
 
-/// Stops the timer; true if that kept something from happening, or from being received. The caller holds it.
+/// Stops the timer. True if this prevented its function from being called or its time from being received. The caller holds the
+/// timer.
 fn unset(gil: Gil<'_>, timer: &Object<Timer>) -> bool {
     let was_set = timer.with_alarm(gil, |alarm| alarm.stop(gil));
     let_go(gil, timer);
-    // Before the tick is taken, which would ring.
+    // Before the tick is taken, which would ring the bell.
     timer.take_bell_back(gil);
     // By 2.
     let drained = timer
@@ -185,17 +186,17 @@ fn unset(gil: Gil<'_>, timer: &Object<Timer>) -> bool {
     was_set || drained
 }
 
-/// Gives up what the alarm owns, by 1. The caller holds the timer.
+/// Drops the alarm's reference, by 1. The caller holds the timer.
 fn let_go(gil: Gil<'_>, timer: &Object<Timer>) {
     if timer.held.replace(gil.exclusive(), false) {
-        // SAFETY: by 1 there is one.
+        // SAFETY: by 1 the alarm owns a reference.
         unsafe { New::owned(timer.object().as_raw()) }.release(gil);
     }
 }
 
-/// An alarm's act; the servant holds the timer.
+/// What an alarm calls when it is due. The servant holds the timer.
 fn due(gil: Gil<'_>, timer: Ref<'_>) {
-    // SAFETY: the alarm is a timer's.
+    // SAFETY: the alarm belongs to a timer.
     let timer = unsafe { this::<Timer>(timer.as_raw()) };
     let_go(gil, timer);
     let (x, now) = (gil.exclusive(), nanotime());
@@ -214,7 +215,7 @@ fn due(gil: Gil<'_>, timer: Ref<'_>) {
 /// Starts the goroutine of the function.
 fn start_function(gil: Gil<'_>, timer: &Object<Timer>) -> Outcome<()> {
     let Some(function) = timer.function.get(gil) else {
-        return Ok(()); // the collector was faster
+        return Ok(()); // the collector has cleared it
     };
     let handle = match timer.args.get(gil) {
         Some(args) => {
@@ -227,8 +228,8 @@ fn start_function(gil: Gil<'_>, timer: &Object<Timer>) -> Outcome<()> {
     handle.map(|handle| release(gil, handle))
 }
 
-/// Sets a ticker, which is not set, to the first of its times after `now`: ticks that nobody could receive in time are left
-/// out, the others keep the beat.
+/// Sets a ticker, which is not set, to the first of its times after `now`. It leaves out ticks that nothing could receive in
+/// time; the others keep the beat.
 fn set_next(gil: Gil<'_>, timer: &Object<Timer>, now: i64) -> Outcome<()> {
     let x = gil.exclusive();
     let (when, period) = (timer.when_ns.get(x), timer.period_ns.get(x));
@@ -236,7 +237,7 @@ fn set_next(gil: Gil<'_>, timer: &Object<Timer>, now: i64) -> Outcome<()> {
     set(gil, timer, Some(when.saturating_add((late / period + 1).saturating_mul(period))))
 }
 
-/// Sends the time, unless the last one has not been received. False: a ticker rests, by 4.
+/// Sends the time, unless the last one has not been received. Returns false if the ticker rests, by 4.
 #[inline(never)]
 fn send_now(gil: Gil<'_>, timer: &Object<Timer>, now_ns: i64) -> bool {
     let Some(h) = timer.hchan(gil) else { return true };
@@ -244,7 +245,7 @@ fn send_now(gil: Gil<'_>, timer: &Object<Timer>, now_ns: i64) -> bool {
         write_unraisable(gil, timer.object());
         return true;
     };
-    // One that is not sent is only a float.
+    // If it is not sent, only a float is dropped.
     let value = value.into_obj();
     if timer.period_ns.get(gil.exclusive()) == 0 {
         let _ = guard(gil, || h.send(value, Wait::Try));
@@ -256,7 +257,7 @@ fn send_now(gil: Gil<'_>, timer: &Object<Timer>, now_ns: i64) -> bool {
     !matches!(guard(gil, || unsafe { h.send_or_leave(value, bell) }.is_ok()), Ok(false))
 }
 
-/// The ticker's bell, which is made when it first may rest.
+/// The ticker's bell, which is made the first time that the ticker may rest.
 fn bell(gil: Gil<'_>, timer: &Object<Timer>) -> *mut Doorbell {
     let x = gil.exclusive();
     if timer.bell.get(x).is_null() {
@@ -267,16 +268,16 @@ fn bell(gil: Gil<'_>, timer: &Object<Timer>) -> *mut Doorbell {
     timer.bell.get(x)
 }
 
-/// A bell's `ring`: somebody has received the tick that was too much.
+/// A bell's `ring`: the tick that filled the channel has been received.
 ///
 /// # Safety
-/// The receiver holds the GIL; `timer` is the bell's.
+/// The receiver holds the GIL; `timer` is the ticker that made the bell.
 unsafe fn received(timer: *mut ()) {
     // SAFETY: by 4 the ticker lives.
     let (gil, timer) = unsafe { (Gil::assume(), this::<Timer>(timer.cast::<_>() as Raw)) };
     let parents = timer.with_alarm(gil, |alarm| alarm.is_of_parent());
     if !parents && set_next(gil, timer, nanotime()).is_err() {
-        // The servant exists: it has sent that tick.
+        // This cannot fail: the servant exists, since it has sent that tick.
         clear_error(gil);
     }
 }
@@ -314,7 +315,7 @@ fn not_positive(gil: Gil<'_>) -> Raised {
     errors::fail(gil, value_error(), "non-positive interval for a ticker")
 }
 
-/// The one argument of a constructor.
+/// Parses the one argument of a constructor.
 fn one_number(gil: Gil<'_>, args: NewArgs<'_>, format: &'static CStr) -> Outcome<f64> {
     match args.one(gil, format, c"seconds")? {
         Some(number) => seconds_of(gil, number),
@@ -322,7 +323,7 @@ fn one_number(gil: Gil<'_>, args: NewArgs<'_>, format: &'static CStr) -> Outcome
     }
 }
 
-/// `_golib._timer_func(seconds, fn, args)`: the timer of `golib.time.after_func`.
+/// `_golib._timer_func(seconds, fn, args)`: makes the timer of `golib.time.after_func`.
 fn timer_func(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
     let [number, function, positional] = args.positional() else {
         return Err(errors::fail(gil, type_error(), "_timer_func() takes 3 arguments"));

@@ -32,14 +32,14 @@ fn construct(gil: Gil<'_>, class: TypeOf<'_, Chan>, args: Args<'_>) -> Outcome<N
     Ok(make(gil, class, capacity)?.into_new())
 }
 
-/// The argument of `Chan(capacity=0)` in a tuple, and a dict or null.
+/// The argument of `Chan(capacity=0)`, given as a tuple and a dict (or null).
 fn parsed(gil: Gil<'_>, args: NewArgs<'_>) -> Outcome<usize> {
     let capacity = args.one(gil, c"|O:Chan", c"capacity")?;
     capacity_of(gil, capacity)
 }
 
-/// `__new__` for subclasses. The arguments of one that has its own `__init__`, but not its own `__new__`, are meant for that:
-/// it calls this class's, with a capacity.
+/// `__new__` for subclasses. If a subclass defines `__init__` but not `__new__`, the arguments are for its `__init__`, which
+/// calls this class's with a capacity.
 fn new(gil: Gil<'_>, class: TypeOf<'_, Chan>, args: NewArgs<'_>) -> Outcome<New> {
     let base = CHAN.get(gil)?;
     let for_init = class.new_is_of(base) && !class.init_is_of(base);
@@ -47,9 +47,9 @@ fn new(gil: Gil<'_>, class: TypeOf<'_, Chan>, args: NewArgs<'_>) -> Outcome<New>
     Ok(make(gil, class, capacity)?.into_new())
 }
 
-/// `__init__`, called by that of a subclass: sets the capacity of a channel that nobody has used yet.
+/// `__init__`, called by a subclass's own: sets the capacity of a channel that has not been used yet.
 fn init_subclass(gil: Gil<'_>, chan: &Object<Chan>, args: NewArgs<'_>) -> Outcome<()> {
-    // Else `__new__` has had the arguments.
+    // Otherwise `__new__` has already used the arguments.
     if TypeOf::of_instance(gil, chan).init_is_of(CHAN.get(gil)?) {
         return Ok(());
     }
@@ -63,7 +63,7 @@ pub(crate) fn init(gil: Gil<'_>) -> Outcome<New> {
         .subclassable()
         .constructor(new)
         .initializer(init_subclass)
-        // Not inherited: a subclass goes through `new`.
+        // Subclasses do not inherit it: they go through `new`.
         .call(construct)
         .repr(repr)
         .iterates()

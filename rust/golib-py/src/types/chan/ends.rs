@@ -6,7 +6,7 @@
 //! # Invariants
 //! 1. `chan` is the channel's instance, owned until the end of the view.
 //! 2. `Chan::senders` counts the open Senders; the step to zero closes the channel.
-//! 3. A closed Sender's `hchan` is [`closed_channel`]: so its operations find a closed channel without asking.
+//! 3. A closed Sender's `hchan` is [`closed_channel`], so its operations meet a closed channel without a check of their own.
 
 use std::ffi::c_int;
 use std::mem::offset_of;
@@ -36,9 +36,9 @@ pub(crate) struct View {
     face: Face,
     /// By 1.
     chan: Held,
-    /// The object that will close the channel or send to it. It lives as long as somebody may wait for that.
+    /// The object that will close the channel or send to it. It lives as long as anything may wait for that.
     keep: Slot,
-    /// A Sender that was not closed.
+    /// True for a Sender that has not been closed.
     open: Field<bool>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct View {
 unsafe impl Extends<Face> for View {}
 
 impl View {
-    /// The channel that it is a view of.
+    /// The channel that this is a view of.
     fn chan<'a>(&'a self, gil: Gil<'_>) -> Option<&'a Object<Chan>> {
         CHAN.cast(gil, self.chan.get())
     }
@@ -65,13 +65,13 @@ impl Class for View {
         if slf.open.get(gil.exclusive()) {
             close_sender(gil, slf);
         }
-        // SAFETY: the end. The channel outlives the closing by 1.
+        // SAFETY: this is the view's end. By 1 the channel outlives the closing.
         unsafe { slf.chan.end(gil) };
         slf.keep.clear(gil);
     }
 }
 
-// Four types for one struct: which one an instance has says what it can do.
+// Four types share one struct: an instance's type says what it can do.
 static SEND_CHAN: TypeCell<View> = TypeCell::new();
 static RECV_CHAN: TypeCell<View> = TypeCell::new();
 static SENDER: TypeCell<View> = TypeCell::new();
@@ -88,13 +88,13 @@ fn closed_channel() -> *const Hchan<Obj> {
     chan.as_ref().map_or(ptr::null(), ptr::from_ref)
 }
 
-/// Something to receive from: a Chan, a RecvChan, a Receiver.
+/// The face of a Chan, RecvChan or Receiver: an object to receive from.
 #[inline]
 pub(crate) fn receivable<'a>(gil: Gil<'_>, object: Ref<'a>) -> Option<&'a Object<Face>> {
     one_of(gil, object, [&RECV_CHAN, &RECEIVER])
 }
 
-/// Something to send to: a Chan, a SendChan, a Sender.
+/// The face of a Chan, SendChan or Sender: an object to send to.
 pub(crate) fn sendable<'a>(gil: Gil<'_>, object: Ref<'a>) -> Option<&'a Object<Face>> {
     one_of(gil, object, [&SEND_CHAN, &SENDER])
 }
@@ -127,7 +127,7 @@ fn make(
         gil,
         View { face, chan: own, keep: Slot::with(keep), open: Field::new(false) },
         |view| {
-            // SAFETY: nobody else has it.
+            // SAFETY: nothing else refers to it.
             unsafe { view.chan.end(gil) };
             view.keep.clear(gil);
         },
@@ -148,11 +148,11 @@ fn make_sender(gil: Gil<'_>, chan: &Object<Chan>) -> Outcome<New> {
     Ok(sender.into_new())
 }
 
-/// Gives up this Sender's share of the channel. By 2 and 3.
+/// Gives up this Sender's share of the channel, by 2 and 3.
 fn close_sender(gil: Gil<'_>, sender: &Object<View>) {
     let x = gil.exclusive();
     sender.open.set(x, false);
-    // SAFETY: lives forever.
+    // SAFETY: the closed channel lives forever.
     unsafe { sender.face.set(gil, closed_channel()) };
     let Some(chan) = sender.chan(gil) else { return };
     let left = chan.senders.get(x) - 1;
@@ -233,7 +233,7 @@ fn compare(gil: Gil<'_>, a: &Object<View>, b: Ref<'_>, op: c_int) -> Outcome<New
     }
 }
 
-/// Instances are aligned: the low bits are always zero.
+/// Instances are aligned, so the low bits of an address are always zero.
 fn hash(_: Gil<'_>, view: &Object<View>) -> isize {
     (view.chan.get().as_raw() as usize >> 4) as isize
 }
@@ -343,7 +343,7 @@ pub(crate) const fn channel_function(doc: &'static std::ffi::CStr) -> Method<Mod
     Method::keywords(c"channel", channel, doc)
 }
 
-/// Common to all four types.
+/// What all four types have in common.
 fn spec(name: &'static std::ffi::CStr, doc: &'static std::ffi::CStr) -> TypeSpec<View> {
     TypeSpec::new(name, doc)
         .without_constructor()
@@ -353,7 +353,7 @@ fn spec(name: &'static std::ffi::CStr, doc: &'static std::ffi::CStr) -> TypeSpec
         .properties(&PROPERTIES)
 }
 
-/// A type that one receives from.
+/// A type with the methods that receive.
 fn receiving(name: &'static std::ffi::CStr, doc: &'static std::ffi::CStr) -> TypeSpec<View> {
     spec(name, doc)
         .iterates()
@@ -363,7 +363,7 @@ fn receiving(name: &'static std::ffi::CStr, doc: &'static std::ffi::CStr) -> Typ
         .methods(&RECV_CHAN_METHODS)
 }
 
-/// Makes the four types, which belong into the module under these names. Called once, after that of `Chan`.
+/// Makes the four types, with their names in the module. Called once, after `Chan`'s has been made.
 pub(crate) fn init(gil: Gil<'_>) -> Outcome<[(&'static std::ffi::CStr, New); 4]> {
     let send_chan = spec(c"golib.SendChan", SEND_CHAN_DOC).methods(&SEND_CHAN_METHODS);
     let recv_chan = receiving(c"golib.RecvChan", RECV_CHAN_DOC);

@@ -1,4 +1,4 @@
-//! The methods and properties of channels; those that an end has too are named.
+//! The methods and properties of channels. Those that an end shares have a name.
 
 use super::ends;
 use super::object::{get_cap, get_closed, Chan, Face};

@@ -1,4 +1,4 @@
-//! The instance: a channel of the runtime's in a Python object.
+//! The instance: a Python object that contains one of the runtime's channels.
 //!
 //! # Invariants
 //! 1. `face.hchan` points to a channel that lives as long as the instance; it is null for `nil`, which never proceeds.
@@ -91,12 +91,12 @@ impl Class for Chan {
     #[inline(never)]
     fn clear(&self, gil: Gil<'_>) {
         if let Some(h) = self.face.hchan(gil) {
-            // The values are dropped after they have left the channel.
+            // The values have left the channel before they are dropped.
             drop(h.drain());
         }
     }
 
-    /// By 2 nobody waits. Buffered values are dropped with the fields.
+    /// By 2 nothing waits here. Buffered values are dropped with the fields.
     fn end(_: &Object<Self>, _: Gil<'_>) {}
 }
 
@@ -138,7 +138,7 @@ fn core_of(gil: Gil<'_>, capacity: usize) -> Outcome<Hchan<Obj>> {
 pub(crate) fn make(gil: Gil<'_>, class: TypeOf<'_, Chan>, capacity: usize) -> Outcome<Fresh<Chan>> {
     let core = core_of(gil, capacity)?;
     let chan = class.make(gil, Chan { core: UnsafeCell::new(Some(core)), ..Chan::nil() })?;
-    // SAFETY: by 1: nobody else has it yet, and it does not move any more.
+    // SAFETY: nothing else refers to it yet, and by 1 it no longer moves.
     unsafe {
         let hchan = (*chan.core.get()).as_ref().map_or(ptr::null(), ptr::from_ref);
         chan.face.set(gil, hchan);
@@ -146,21 +146,21 @@ pub(crate) fn make(gil: Gil<'_>, class: TypeOf<'_, Chan>, capacity: usize) -> Ou
     Ok(chan)
 }
 
-/// Gives a channel that nobody has used yet another capacity.
+/// Changes the capacity of a channel that has not been used yet.
 ///
 /// # Errors
-/// It is in use, or there is no room.
+/// The channel is in use, or there is not enough memory.
 pub(super) fn set_capacity(gil: Gil<'_>, chan: &Object<Chan>, capacity: usize) -> Outcome<()> {
     let Some(h) = chan.face.hchan(gil).filter(|h| h.cap() != capacity) else { return Ok(()) };
-    // SAFETY: the token.
+    // SAFETY: the token shows that the GIL is held.
     if !unsafe { h.is_idle() } {
         let text = "the channel is in use already";
         return Err(fail(gil, crate::ffi::python::runtime_error(), text));
     }
     let new = core_of(gil, capacity)?;
     let _whole = gil.unobserved("an unused channel's core is replaced where it is");
-    // SAFETY: idle, so that nobody refers to it but `hchan`, by 1: it stays where it is. The old one is empty: dropping it drops
-    // no object.
+    // SAFETY: only `hchan` refers to an idle channel, and stays valid, since the core stays where it is. The old core is empty,
+    // so dropping it drops no object.
     unsafe { *chan.core.get() = Some(new) };
     Ok(())
 }
@@ -172,7 +172,7 @@ pub(crate) fn make_nil(gil: Gil<'_>) -> Outcome<New> {
     Ok(nil)
 }
 
-/// A capacity argument.
+/// Converts a capacity argument.
 pub(super) fn capacity_of(gil: Gil<'_>, capacity: Option<Ref<'_>>) -> Outcome<usize> {
     let n = capacity.map_or(Ok(0), |capacity| integer_of(gil, capacity))?;
     usize::try_from(n).map_err(|_| fail(gil, value_error(), "the capacity must not be negative"))

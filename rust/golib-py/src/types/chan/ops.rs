@@ -1,4 +1,4 @@
-//! Operations on a channel: sends, receives, close. Of every type that begins with a [`Face`].
+//! Operations on a channel (sends, receives, close), for every type that begins with a [`Face`].
 
 use go_lib::runtime::embedder::{Event, Hchan, RecvError, SendError, Wait, WaitReason};
 
@@ -58,12 +58,12 @@ entry! { CHAN_NEXT: golib_entry_chan_next => chan_next next(entry, chan: Face) {
     }
 } }
 
-/// Sends if that needs no waiting. Without [`guard`]: nothing that it calls panics.
+/// Sends if that needs no waiting. It needs no [`guard`]: nothing that it calls panics.
 #[inline(always)]
 fn send_at_once(gil: Gil<'_>, chan: &Face, value: Ref<'_>) -> bool {
     let Some(h) = chan.hchan(gil) else { return false };
     let _whole = gil.unobserved("a sent value's reference is made after the send");
-    // SAFETY: until we return, nobody but the caller, who holds the value, drops a reference to it.
+    // SAFETY: the caller holds the value, and nothing else drops a reference to it until we return.
     let unowned = unsafe { Obj::owned(value.as_raw()) };
     match h.send_at_once(unowned) {
         Ok(()) => {
@@ -77,7 +77,7 @@ fn send_at_once(gil: Gil<'_>, chan: &Face, value: Ref<'_>) -> bool {
     }
 }
 
-/// Receives if that needs no waiting. Without [`guard`], as [`send_at_once`].
+/// Receives if that needs no waiting. It needs no [`guard`], as [`send_at_once`] needs none.
 #[inline(always)]
 fn recv_at_once(gil: Gil<'_>, chan: &Face) -> Option<New> {
     chan.hchan(gil)?.recv_at_once().map(Obj::into_new)
@@ -94,7 +94,7 @@ fn send(entry: &mut Entry, h: &Hchan<Obj>, value: Ref<'_>, timeout: Timeout) -> 
     }
 }
 
-/// The value, if the send is to be tried again. The caller's caller holds the value too: dropping ours frees nothing.
+/// Returns the value if the send must be tried again. The caller's caller holds the value too, so dropping ours frees nothing.
 #[cold]
 #[inline(never)]
 fn send_failed(gil: Gil<'_>, error: SendError<Obj>, timeout: Timeout) -> Outcome<Obj> {
@@ -106,7 +106,7 @@ fn send_failed(gil: Gil<'_>, error: SendError<Obj>, timeout: Timeout) -> Outcome
     })
 }
 
-/// The value; None once the channel is closed and drained.
+/// Returns the value, or None once the channel is closed and drained.
 #[inline(always)]
 fn recv(entry: &mut Entry, chan: &Face, timeout: Timeout) -> Outcome<Option<New>> {
     let Some(h) = chan.hchan(entry.gil()) else {
@@ -120,7 +120,7 @@ fn recv(entry: &mut Entry, chan: &Face, timeout: Timeout) -> Outcome<Option<New>
     }
 }
 
-/// Ok: the receive is to be tried again.
+/// Ok if the receive must be tried again.
 #[cold]
 #[inline(never)]
 fn recv_failed(gil: Gil<'_>, error: RecvError, timeout: Timeout) -> Outcome<()> {
@@ -140,7 +140,7 @@ fn close_of(gil: Gil<'_>, what: &str) -> Raised {
     fail(gil, errors::CLOSE_OF_CLOSED.object(), what)
 }
 
-/// Waits for what never happens, until that fails.
+/// Waits on a channel that never proceeds, until the wait fails.
 #[cold]
 #[inline(never)]
 pub(crate) fn on_nil(entry: &mut Entry, timeout: Timeout, reason: WaitReason) -> Raised {
@@ -187,7 +187,7 @@ pub(super) fn enter<T>(gil: Gil<'_>, chan: &Object<T>) -> Outcome<New> {
 
 pub(super) fn exit<T: Extends<Face>>(gil: Gil<'_>, chan: &Object<T>, _: Args<'_>) -> Outcome<New> {
     if let Some(h) = chan.base::<Face>().hchan(gil).filter(|h| !h.is_closed()) {
-        // Somebody else may close it first: then it is closed, as wished.
+        // If another goroutine closes it first, it is closed all the same.
         let _ = guard(gil, || h.close());
     }
     Ok(none(gil))

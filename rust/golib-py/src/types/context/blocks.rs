@@ -1,7 +1,7 @@
 //! The blocks `timeout` and `shield`.
 //!
 //! # Invariants
-//! 1. `entry` is the block that is being executed, null outside; a block's end takes it.
+//! 1. `entry` is the block being executed, or null outside one. The end of the block takes it.
 
 use std::ffi::CStr;
 
@@ -23,7 +23,7 @@ use crate::ffi::spec::TypeSpec;
 struct Blocking {
     /// By 1.
     entry: Field<*const Entry>,
-    /// Its context, while it is being executed.
+    /// The block's context, while the block is being executed.
     ctx: Slot,
 }
 
@@ -32,7 +32,7 @@ impl Blocking {
         Blocking { entry: Field::new(std::ptr::null()), ctx: Slot::empty() }
     }
 
-    /// Begins it under `ctx`, which is taken over; the context for `as`.
+    /// Begins the block under `ctx`, which it takes over. Returns the context for `as`.
     fn begin(&self, gil: Gil<'_>, ctx: New, kind: Block) -> New {
         let x = gil.exclusive();
         release(gil, self.ctx.put(x, Some(ctx.get().own(gil))));
@@ -41,7 +41,7 @@ impl Blocking {
         ctx
     }
 
-    /// Err for a block that is being executed already.
+    /// Err if the block is already being executed.
     fn check_free(&self, gil: Gil<'_>) -> Outcome<()> {
         if self.entry.get(gil.exclusive()).is_null() {
             return Ok(());
@@ -49,12 +49,12 @@ impl Blocking {
         Err(entered(gil))
     }
 
-    /// Ends it; its context, or None if it is not being executed.
+    /// Ends the block and returns its context, or None if it is not being executed.
     fn end(&self, gil: Gil<'_>) -> Option<New> {
         let x = gil.exclusive();
         let (entry, ctx) = (self.entry.replace(x, std::ptr::null()), self.ctx.take(x));
         if !entry.is_null() {
-            // SAFETY: by 1 it is ended once.
+            // SAFETY: by 1 a block is ended once.
             ambient::pop(gil, unsafe { Begun::from_raw(entry) });
         }
         ctx
@@ -71,7 +71,7 @@ struct Timeout {
     block: Blocking,
     /// How long; infinite for none.
     seconds: f64,
-    /// Its end raises TimeoutError.
+    /// Whether its end raises TimeoutError.
     raises: bool,
 }
 
@@ -83,7 +83,7 @@ impl Class for Timeout {
 
     fn visit(&self, _: &mut Visitor) {}
 
-    /// A block that was never left ends now.
+    /// Ends a block that was never left.
     fn end(slf: &Object<Self>, gil: Gil<'_>) {
         release(gil, slf.block.end(gil));
     }
@@ -145,7 +145,7 @@ fn timeout_exit(gil: Gil<'_>, slf: &Object<Timeout>, args: Args<'_>) -> Outcome<
     let Some(ctx) = slf.block.end(gil) else { return Ok(boolean(gil, false)) };
     let context = ambient::as_context(&ctx);
     let timed_out = context.timed_out.get(gil.exclusive());
-    // Goroutines that still work under it need not continue.
+    // Goroutines that still run under it have no reason to continue.
     cancel::cancel(gil, context, Why::Canceled, None);
     ctx.release(gil);
     // SAFETY: found at import, and kept.

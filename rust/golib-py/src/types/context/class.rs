@@ -20,7 +20,7 @@ use crate::ffi::refs::{release, New, Outcome, Raised, Ref};
 use crate::ffi::spec::TypeSpec;
 use crate::types::chan::{self, ends};
 
-/// `done()`: a view that keeps the context, which keeps what will end it.
+/// `done()`: a view that keeps the context alive, which in turn keeps whatever will end it.
 fn done(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
     let x = gil.exclusive();
     let Some(node) = slf.node(x) else {
@@ -31,7 +31,7 @@ fn done(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
     };
     if node.done.is_empty(x) {
         let channel = chan::make(gil, chan::CHAN.get(gil)?, 0)?.into_new();
-        // Making it may have let somebody else make one.
+        // Python code may have run meanwhile and made one.
         if node.done.is_empty(x) {
             release(gil, node.done.put(x, Some(channel)));
             node.close.set(x, Some(close));
@@ -51,7 +51,7 @@ fn done(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
     view
 }
 
-/// Does `act` with the object, and drops it.
+/// Calls `act` with the object, then drops the object.
 fn release_after(gil: Gil<'_>, object: Option<New>, act: fn(Gil<'_>, Ref<'_>)) {
     if let Some(object) = object {
         act(gil, object.get());
@@ -67,7 +67,7 @@ fn close(gil: Gil<'_>, channel: Ref<'_>) {
     }
 }
 
-/// `err()`: the same object each time.
+/// `err()`, which returns the same object each time.
 fn err(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
     let x = gil.exclusive();
     let (Some(node), Some(why)) = (slf.node(x), slf.why_done(x)) else { return Ok(none(gil)) };
@@ -78,7 +78,7 @@ fn err(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
         };
         // SAFETY: found at import, and kept.
         let error = call0(gil, unsafe { Ref::borrowed(class.get()) })?;
-        // Making it may have let somebody else make one.
+        // Python code may have run meanwhile and made one.
         if node.error.is_empty(x) {
             release(gil, node.error.put(x, Some(error)));
         } else {
@@ -112,7 +112,7 @@ fn is_done(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
     Ok(boolean(gil, slf.is_done(gil.exclusive())))
 }
 
-/// `value(key)`: a comparison may run any code; each context holds its parent.
+/// `value(key)`. A comparison may run any code; it is safe because each context holds its parent.
 fn value(gil: Gil<'_>, slf: &Object<Context>, key: Ref<'_>) -> Outcome<New> {
     let x = gil.exclusive();
     let mut at = slf;
@@ -132,9 +132,9 @@ fn value(gil: Gil<'_>, slf: &Object<Context>, key: Ref<'_>) -> Outcome<New> {
     }
 }
 
-/// `__enter__`: a context may be entered many times, also by many at once.
+/// `__enter__`. A context may be entered many times, and by many goroutines at once.
 fn enter(gil: Gil<'_>, slf: &Object<Context>) -> Outcome<New> {
-    // Nobody keeps the block: `__exit__` looks for it.
+    // Nothing keeps the block: `__exit__` looks for it.
     let _ = ambient::push(gil, slf.object().own(gil), Block::Context).into_raw();
     Ok(slf.object().own(gil))
 }

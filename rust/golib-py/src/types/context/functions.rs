@@ -30,10 +30,10 @@ enum Does {
     Stop,
 }
 
-/// A callable that `with_cancel`, `after_func` and their kin return.
+/// A callable that `with_cancel`, `after_func` and similar functions return.
 struct Function {
     call: Call<Function>,
-    /// The node that it is about.
+    /// The context that it acts on.
     ctx: Held,
     does: Does,
 }
@@ -54,11 +54,11 @@ impl Class for Function {
     }
 }
 
-/// A callable about `ctx`.
+/// Makes a callable that acts on `ctx`.
 fn make_function(gil: Gil<'_>, ctx: Ref<'_>, does: Does) -> Outcome<New> {
     let class = if does == Does::Stop { &STOP_FUNC } else { &CANCEL_FUNC };
     let fields = Function { call: Call::by(call), ctx: Held::new(ctx.own(gil)), does };
-    // SAFETY: without memory for it this is the field's end.
+    // SAFETY: if there is no memory for the callable, this is the field's end.
     let made = class.get(gil)?.make_or(gil, fields, |f| unsafe { f.ctx.end(gil) });
     Ok(made?.into_new())
 }
@@ -67,7 +67,7 @@ fn call(gil: Gil<'_>, function: &Object<Function>, args: Args<'_>) -> Outcome<Ne
     do_it(gil, checked(gil, function.ctx.get())?, function.does, args)
 }
 
-/// The callable's action.
+/// Performs the callable's action.
 fn do_it(gil: Gil<'_>, ctx: &Object<Context>, does: Does, args: Args<'_>) -> Outcome<New> {
     let mut cause = None;
     if does == Does::CancelCause {
@@ -85,7 +85,7 @@ fn do_it(gil: Gil<'_>, ctx: &Object<Context>, does: Does, args: Args<'_>) -> Out
     Ok(none(gil))
 }
 
-/// An optional `cause` argument.
+/// Checks an optional `cause` argument.
 fn cause_of<'a>(gil: Gil<'_>, given: Option<Ref<'a>>) -> Outcome<Option<Ref<'a>>> {
     match given.filter(|given| !given.is_none()) {
         Some(given) if !is_exception(gil, given) => {
@@ -95,7 +95,7 @@ fn cause_of<'a>(gil: Gil<'_>, given: Option<Ref<'a>>) -> Outcome<Option<Ref<'a>>
     }
 }
 
-/// `(ctx, function)`; `ctx` is taken over.
+/// Makes the pair `(ctx, function)`. Takes `ctx` over.
 fn pair(gil: Gil<'_>, ctx: New, does: Does) -> Outcome<New> {
     let made = make_function(gil, ctx.get(), does).and_then(|function| {
         let pair = tuple(gil, [ctx.get(), function.get()]);
@@ -130,7 +130,7 @@ fn without_cancel(gil: Gil<'_>, _: &Object<Module>, parent: Ref<'_>) -> Outcome<
     Ok(tree::make(gil, Kind::WithoutCancel, checked(gil, parent)?)?.into_new())
 }
 
-/// The two functions with a deadline; `when` makes it from the number given.
+/// The body of both functions with a deadline; `when` computes the deadline from the number given.
 fn with_when(
     gil: Gil<'_>,
     name: &'static str,
@@ -153,7 +153,7 @@ pub(super) fn after_seconds(seconds: f64) -> i64 {
     deadline_after(seconds).unwrap_or(NO_DEADLINE)
 }
 
-/// The deadline at that time of the monotonic clock; the cast saturates, at the top to `NO_DEADLINE`.
+/// The deadline at this time of the monotonic clock. The cast saturates, at the top to `NO_DEADLINE`.
 fn at_seconds(seconds: f64) -> i64 {
     (seconds * NS) as i64
 }
@@ -191,7 +191,7 @@ fn after_func(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> 
     stop
 }
 
-/// The functions of `golib.context`; they are functions of our module.
+/// The functions of `golib.context`, which are functions of our module.
 pub(crate) static FUNCTIONS: Methods<Module, 12> = Methods([
     Method::noargs(c"background", get_background, BACKGROUND_DOC),
     Method::noargs(c"todo", get_todo, TODO_DOC),

@@ -1,10 +1,10 @@
-//! The block of `golib.scope`: its beginning, and its end, which awaits the members.
+//! The block of `golib.scope`: its beginning, and its end, which waits for the members.
 //!
-//! It is not Python code because a signal's handler may raise before any instruction of that: a Ctrl-C between the last
-//! line of a block and the wait for its members would leave them behind.
+//! It is not written in Python because a signal handler may raise before any instruction of Python code: a Ctrl-C between the
+//! last line of a block and the wait for its members would leave the members behind.
 //!
 //! # Invariants
-//! 1. When the end's Python part, `_outcome`, is called no member runs.
+//! 1. No member is running when the Python part of the end, `_outcome`, is called.
 
 use super::{wait_for_members, Group};
 use crate::core::context::ambient::{self, Begun};
@@ -25,7 +25,7 @@ use pyo3::ffi;
 
 static OUTCOME: Name = Name::new(c"_outcome");
 
-/// `_enter()`: takes members from now on, under a context that is the block's.
+/// `_enter()`: accepts members from now on, and runs them under the block's context.
 pub(super) fn enter(gil: Gil<'_>, group: &Object<Group>) -> Outcome<New> {
     let parent = ambient::innermost(gil)?;
     let ctx = tree::make_cancel(gil, ambient::as_context(&parent));
@@ -35,7 +35,7 @@ pub(super) fn enter(gil: Gil<'_>, group: &Object<Group>) -> Outcome<New> {
         ctx.release(gil);
         return Err(raised);
     }
-    // The end of the block looks for it.
+    // The end of the block looks the entry up.
     let _ = ambient::push(gil, ctx.into_new(), Block::Context).into_raw();
     Ok(group.object().own(gil))
 }
@@ -48,7 +48,7 @@ entry! { EXIT: golib_entry_group_exit => group_exit fast(entry, group: Group, ar
     leave(entry, group, *error)
 } }
 
-/// Leaves the block, which `error` (or None) has left.
+/// Leaves the block; `error` is the exception that left it, or None.
 fn leave(entry: &mut Entry, group: &Object<Group>, error: Ref<'_>) -> Outcome<New> {
     leave_context(entry.gil(), group)?;
     if !error.is_none() && cancels(entry.gil(), group, error) {
@@ -61,10 +61,10 @@ fn leave(entry: &mut Entry, group: &Object<Group>, error: Ref<'_>) -> Outcome<Ne
         release(gil, late);
         return Err(raised);
     }
-    // Goroutines that still work under its context need not continue.
+    // Goroutines that still run under its context have no reason to continue.
     group.cancel_context(gil, None);
     if let Some(ctx) = group.context(gil) {
-        // An exception that passes through the block holds its frame, which may hold the group: the group's context
+        // An exception that passes through the block holds its frame, which may hold the group. So the group's context
         // must not hold that exception.
         let context = ambient::as_context(&ctx);
         tree::forget_cause(gil, context, Some(error));
@@ -76,7 +76,7 @@ fn leave(entry: &mut Entry, group: &Object<Group>, error: Ref<'_>) -> Outcome<Ne
     result
 }
 
-/// Cancelled so far by the group's context too: from here on by those around it only.
+/// Until now the group's context could cancel the caller too; from here on only those around it can.
 fn leave_context(gil: Gil<'_>, group: &Object<Group>) -> Outcome<()> {
     let Some(ctx) = group.context(gil) else {
         return Err(errors::fail(gil, runtime_error(), "the scope was not entered"));
@@ -99,8 +99,8 @@ fn cancels(gil: Gil<'_>, group: &Object<Group>, error: Ref<'_>) -> bool {
     group.cancel_on_error || !is_error_of(gil, error, exception)
 }
 
-/// Waits for all members and takes none any more. An exception that interrupts this is put into `late`, and has
-/// cancelled the members. Err: members may be left, for it was interrupted again.
+/// Waits for all members and accepts no more. An exception that interrupts the wait cancels the members and is put into `late`.
+/// Err if the wait was interrupted a second time, so that members may still be running.
 fn join(
     entry: &mut Entry,
     group: &Object<Group>,
@@ -108,7 +108,7 @@ fn join(
     late: &mut Option<New>,
 ) -> Outcome<()> {
     loop {
-        // The GIL is held: none is added between the last look and the deed.
+        // The GIL is held, so no member is added between the last look and this.
         let gil = entry.gil();
         if guard(gil, || group.counts(gil).members.wait(Wait::Try))?.is_ok() {
             group.closed.set(gil.exclusive(), true);
@@ -120,7 +120,7 @@ fn join(
         let gil = entry.gil();
         let Some(interrupt) = take_error(gil) else { continue };
         group.cancel_context(gil, Some(interrupt.get()));
-        // A second interruption of this kind leaves them behind: better than to hang.
+        // A second Ctrl-C leaves the members behind, which is better than to hang.
         if is_ctrl_c(gil, error) && is_ctrl_c(gil, interrupt.get()) {
             return Err(raise_object(gil, interrupt));
         }
@@ -134,11 +134,11 @@ fn is_ctrl_c(gil: Gil<'_>, error: Ref<'_>) -> bool {
     is_error_of(gil, error, unsafe { Ref::borrowed(ffi::PyExc_KeyboardInterrupt) })
 }
 
-/// Waits for all members, whatever is cancelled.
+/// Waits for all members, whatever has been cancelled.
 fn wait_in_shield(entry: &mut Entry, group: &Object<Group>) -> Outcome<()> {
     let shield: Begun = ambient::push_shield(entry.gil())?;
     let waited = wait_for_members(entry, group);
-    // Its end may run Python code, which must not see the exception.
+    // The shield's end may run Python code, which must not see the exception.
     let raised = match &waited {
         Ok(()) => None,
         Err(_) => take_error(entry.gil()),
@@ -150,7 +150,7 @@ fn wait_in_shield(entry: &mut Entry, group: &Object<Group>) -> Outcome<()> {
     }
 }
 
-/// `self._outcome(error, late)`, which raises what the scope came to.
+/// Calls `self._outcome(error, late)`, which raises the scope's result.
 fn outcome(
     gil: Gil<'_>,
     group: &Object<Group>,

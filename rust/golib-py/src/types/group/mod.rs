@@ -4,8 +4,8 @@
 //!
 //! # Invariants
 //! 1. A member's holder owns a reference to the group until the member has left.
-//! 2. `failed` holds the handles of members that ended by an exception but Cancelled, in the order of their ends; their
-//!    exceptions count as unread until [`errors`] has shown them.
+//! 2. `failed` holds the handles of members that ended with an exception other than Cancelled, in the order in which they
+//!    ended. Their exceptions count as unread until [`errors`] has shown them.
 //! 3. The cores own nothing: the instance is freed without dropping them.
 
 mod block;
@@ -37,21 +37,21 @@ use crate::ffi::spec::TypeSpec;
 /// The fields of `golib._golib.Group`.
 pub(crate) struct Group {
     weaklist: Weaklist,
-    /// Under which the members run; empty before `_open`.
+    /// The context under which the members run; empty before `_open`.
     ctx: Slot,
     /// By 2; empty until one fails.
     failed: Slot,
     /// See [`Group::counts`].
     counts: UnsafeCell<Counts>,
-    /// As many as `slots` of the counts may run at once.
+    /// Whether `slots` of the counts limits how many members run at once.
     limited: bool,
     /// The number of members.
     limit: u32,
     /// The value of `FORKS` when members were last counted.
     forks: Field<u32>,
-    /// The first failure cancels the context.
+    /// Whether the first failure cancels the context.
     cancel_on_error: bool,
-    /// No member may be added any more.
+    /// Whether the group accepts no more members.
     closed: Field<bool>,
 }
 
@@ -94,11 +94,11 @@ impl Class for Group {
 }
 
 impl Group {
-    /// The members. In a forked child nobody of those who were counted is here; if it was a member that forked, the
-    /// process ends before it leaves.
+    /// The counts. In a forked child they begin anew, because the members that were counted stayed in the parent. If a member
+    /// forked, the child ends before that member would leave.
     fn counts(&self, gil: Gil<'_>) -> &Counts {
         let (x, forks) = (gil.exclusive(), FORKS.load(Ordering::Relaxed));
-        // SAFETY: written only in a child before anybody uses it there: the waiters are not in this process.
+        // SAFETY: written only in a child and before its first use there: the waiters are not in this process.
         unsafe {
             if self.forks.get(x) != forks {
                 *self.counts.get() = Counts::new(self.limit);
@@ -108,12 +108,12 @@ impl Group {
         }
     }
 
-    /// Its context: a new reference.
+    /// The group's context.
     fn context(&self, gil: Gil<'_>) -> Option<New> {
         self.ctx.get(gil)
     }
 
-    /// Takes members from now on, under `ctx`.
+    /// Accepts members from now on, and runs them under `ctx`.
     fn adopt(&self, gil: Gil<'_>, ctx: &Object<Context>) -> Outcome<()> {
         let x = gil.exclusive();
         if !self.ctx.is_empty(x) {
@@ -124,8 +124,8 @@ impl Group {
         Ok(())
     }
 
-    /// Cancels the context, if there is one. An object that a cancellation drops may clear the group, which the caller
-    /// holds.
+    /// Cancels the context, if there is one. A cancellation may drop an object whose finalizer clears the group, so the caller
+    /// holds the group.
     fn cancel_context(&self, gil: Gil<'_>, cause: Option<Ref<'_>>) {
         if let Some(ctx) = self.context(gil) {
             cancel::cancel(gil, ambient::as_context(&ctx), Why::Canceled, cause);
@@ -133,7 +133,8 @@ impl Group {
         }
     }
 
-    /// Checks that the group takes members and that there is a function, the first of `args`, that can be one's.
+    /// Checks that the group accepts members and that the first of `args` is a function that a member can run, which it
+    /// returns.
     fn check<'a>(&self, gil: Gil<'_>, name: &str, args: Args<'a>) -> Outcome<Ref<'a>> {
         let x = gil.exclusive();
         let Some(function) = args.positional().first() else {
@@ -174,7 +175,7 @@ fn wait_for_members(entry: &mut Entry, group: &Object<Group>) -> Outcome<()> {
     complete(entry, "wait", Timeout::NONE, || unsafe { (*members).wait(Wait::Block) })
 }
 
-/// Starts a member, for which a slot has been taken; its handle.
+/// Starts a member, for which a slot has been taken. Returns its handle.
 fn add(gil: Gil<'_>, group: &Object<Group>, args: Args<'_>) -> Outcome<New> {
     let handle = start_member(gil, group, args);
     if handle.is_err() && group.limited {
@@ -184,7 +185,7 @@ fn add(gil: Gil<'_>, group: &Object<Group>, args: Args<'_>) -> Outcome<New> {
 }
 
 fn start_member(gil: Gil<'_>, group: &Object<Group>, args: Args<'_>) -> Outcome<New> {
-    // It may have ended while we waited for a slot.
+    // The scope may have ended while we waited for a slot.
     let function = group.check(gil, "go", args)?;
     let Some(ctx) = group.context(gil) else { return Err(ended_meanwhile(gil)) };
     let (positional, kwargs) = match rest_of_call(gil, args) {
@@ -225,10 +226,10 @@ fn try_go(gil: Gil<'_>, group: &Object<Group>, args: Args<'_>) -> Outcome<New> {
 
 static HOOKS: GroupHooks = GroupHooks { ended, left };
 
-/// A member has ended: notes a failure.
+/// Notes a failure when a member has ended.
 ///
 /// # Safety
-/// The GIL is held; `group` is a group, `handle` that of a member that is about to be done.
+/// The GIL is held; `group` is a group, and `handle` is the handle of a member that is about to leave it.
 unsafe fn ended(group: Raw, handle: Raw) {
     // SAFETY: the caller's member owns a reference to its group, and is held itself.
     let (gil, group, handle, error) = unsafe {
@@ -251,7 +252,7 @@ fn note_failure(gil: Gil<'_>, group: &Object<Group>, handle: Ref<'_>) -> Outcome
     let x = gil.exclusive();
     if group.failed.is_empty(x) {
         let new = list(gil)?;
-        // Making it may have let another member fail.
+        // Another member may have failed while the list was made.
         if group.failed.is_empty(x) {
             release(gil, group.failed.put(x, Some(new)));
         } else {
@@ -264,8 +265,8 @@ fn note_failure(gil: Gil<'_>, group: &Object<Group>, handle: Ref<'_>) -> Outcome
     noted
 }
 
-/// A member is done: lets a waiter continue. Takes the member's reference over. Never inlined into a goroutine's main
-/// function: see there.
+/// Lets a waiter continue once a member is done. Takes the member's reference over. It is never inlined into a goroutine's
+/// main function, for the reason given there.
 ///
 /// # Safety
 /// The GIL is held; `group` is a group.
@@ -273,7 +274,7 @@ fn note_failure(gil: Gil<'_>, group: &Object<Group>, handle: Ref<'_>) -> Outcome
 unsafe fn left(group: Raw) {
     // SAFETY: by 1 the reference is ours.
     let (gil, own) = unsafe { (Gil::assume(), New::owned(group)) };
-    // SAFETY: a group, kept by that.
+    // SAFETY: a group, which that reference keeps.
     let group = unsafe { this::<Group>(own.get().as_raw()) };
     let counts = group.counts(gil);
     if group.limited {
@@ -283,7 +284,7 @@ unsafe fn left(group: Raw) {
     own.release(gil);
 }
 
-/// `_open(ctx)`: takes members from now on.
+/// `_open(ctx)`: accepts members from now on.
 fn open(gil: Gil<'_>, group: &Object<Group>, ctx: Ref<'_>) -> Outcome<New> {
     group.adopt(gil, checked(gil, ctx)?)?;
     Ok(none(gil))
@@ -295,7 +296,7 @@ fn cancel_method(gil: Gil<'_>, group: &Object<Group>, cause: Ref<'_>) -> Outcome
     Ok(none(gil))
 }
 
-/// `_errors()`: the exceptions of the members that failed, in the order of their ends.
+/// `_errors()`: the exceptions of the members that failed, in the order in which they ended.
 fn errors_of(gil: Gil<'_>, group: &Object<Group>) -> Outcome<New> {
     let found = list(gil)?;
     let Some(failed) = group.failed.get(gil) else { return Ok(found) };

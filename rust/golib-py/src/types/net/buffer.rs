@@ -1,4 +1,4 @@
-//! What was read from a connection and not returned yet, and the room into which the kernel writes first.
+//! The bytes that were read from a connection but not returned yet, and the scratch space that the kernel writes into.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -12,12 +12,12 @@ use crate::ffi::refs::InPlace;
 #[derive(Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    /// How many of them have been taken.
+    /// How many of the bytes have been taken.
     taken: usize,
 }
 
 impl Buffer {
-    /// All there are.
+    /// All bytes that have not been taken.
     #[inline]
     pub(super) fn rest(&self) -> &[u8] {
         &self.bytes[self.taken..]
@@ -28,7 +28,7 @@ impl Buffer {
         self.taken == self.bytes.len()
     }
 
-    /// The first `n` have been used. An empty buffer keeps no memory: idle connections are many.
+    /// Takes the first `n` bytes off. An empty buffer keeps no memory, since there may be many idle connections.
     pub(super) fn advance(&mut self, n: usize) {
         self.taken += n;
         if self.is_empty() {
@@ -45,32 +45,32 @@ impl Buffer {
         self.bytes.extend_from_slice(more);
     }
 
-    /// Puts back at the front what could not be returned.
+    /// Puts bytes that could not be returned back at the front.
     pub(super) fn unread(&mut self, first: &[u8]) {
         self.bytes.splice(..self.taken, first.iter().copied());
         self.taken = 0;
     }
 }
 
-/// How many bytes are read at once into the buffer.
+/// How many bytes one read takes at most.
 pub(super) const SCRATCH_BYTES: usize = 65536;
 
-/// The room that all reads share, so that a connection owns only what came. A read copies what it got before anything
-/// else runs.
+/// The scratch space that all reads share, so that a connection owns only the bytes that it has received. A read copies them out
+/// of it before anything else runs.
 pub(super) static SCRATCH: InPlace<[MaybeUninit<u8>; SCRATCH_BYTES]> =
     InPlace::new([MaybeUninit::uninit(); SCRATCH_BYTES]);
 
 /// The first `n` bytes of `room`.
 ///
 /// # Safety
-/// They were written.
+/// They have been written.
 #[inline]
 pub(super) unsafe fn written(room: &[MaybeUninit<u8>], n: usize) -> &[u8] {
-    // SAFETY: the caller has them written, and `n` is checked.
+    // SAFETY: the caller says that they have been written, and slicing checks `n`.
     unsafe { &*(ptr::from_ref(&room[..n]) as *const [u8]) }
 }
 
-/// Receives into `room`; what came.
+/// Receives into `room` and returns the bytes received.
 #[inline]
 pub(super) fn recv<'r>(
     io: Io<'_>,
@@ -78,6 +78,6 @@ pub(super) fn recv<'r>(
     flags: i32,
 ) -> io::Result<&'r [u8]> {
     let n = io.recv(room, flags)?;
-    // SAFETY: so many bytes are initialised.
+    // SAFETY: the system call has written `n` bytes.
     Ok(unsafe { written(room, n) })
 }

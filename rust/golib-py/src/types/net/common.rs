@@ -1,4 +1,4 @@
-//! What all sockets have and what needs no wait: close, deadlines, addresses, and the buffer for TLS.
+//! The methods common to all sockets that never wait: close, deadlines, addresses, and the buffer for TLS.
 
 use std::io::ErrorKind;
 use std::net::Shutdown;
@@ -17,7 +17,7 @@ use crate::ffi::gil::{guard, Gil};
 use crate::ffi::python::{float, int, none, size, value_error};
 use crate::ffi::refs::{release, New, Outcome, Ref};
 
-/// `close()`: twice does nothing.
+/// `close()`. A second call does nothing.
 pub(super) fn close(gil: Gil<'_>, slf: &Object<Sock>) -> Outcome<New> {
     match guard(gil, || slf.socket.close())? {
         Err(NetError::Closed) => Ok(none(gil)),
@@ -29,7 +29,7 @@ pub(super) fn enter(gil: Gil<'_>, slf: &Object<Sock>) -> Outcome<New> {
     Ok(slf.object().own(gil))
 }
 
-/// `fileno()`: -1 after the close.
+/// `fileno()`; -1 once the socket is closed.
 pub(super) fn fileno(gil: Gil<'_>, slf: &Object<Sock>) -> Outcome<New> {
     int(gil, slf.socket.fileno().unwrap_or(-1).into())
 }
@@ -62,7 +62,7 @@ pub(super) fn set_write_deadline(
     set_deadlines(gil, slf, seconds, &[Mode::Write])
 }
 
-/// `settimeout()`, as a socket has it: None waits for ever, 0 not at all.
+/// `settimeout()`, like a socket's: with None operations wait forever, with 0 not at all.
 pub(super) fn settimeout(gil: Gil<'_>, slf: &Object<Sock>, seconds: Ref<'_>) -> Outcome<New> {
     let mut timeout_ns = -1;
     if !seconds.is_none() {
@@ -107,7 +107,7 @@ pub(super) fn get_remote_addr(gil: Gil<'_>, slf: &Object<Sock>) -> Outcome<New> 
     outcome::address(gil, &remote)
 }
 
-/// `_extra`: the TLS state of a connection; the class of a listener's connections.
+/// `_extra`: a connection's TLS state, or the class of a listener's connections.
 pub(super) fn get_extra(gil: Gil<'_>, slf: &Object<Sock>) -> Outcome<New> {
     Ok(slf.extra.get(gil).unwrap_or_else(|| none(gil)))
 }
@@ -118,7 +118,7 @@ pub(super) fn set_extra(gil: Gil<'_>, slf: &Object<Sock>, value: Option<Ref<'_>>
     Ok(())
 }
 
-/// `_feed(data)`: adds to what is read next.
+/// `_feed(data)`: adds bytes that will be read next.
 pub(super) fn feed(gil: Gil<'_>, slf: &Object<Sock>, data: Ref<'_>) -> Outcome<New> {
     let bytes = Bytes::of(gil, data)?;
     bytes.from(gil.exclusive(), 0, |data| {
@@ -128,13 +128,13 @@ pub(super) fn feed(gil: Gil<'_>, slf: &Object<Sock>, data: Ref<'_>) -> Outcome<N
     Ok(none(gil))
 }
 
-/// `_take(n)`: at most n bytes of what was read and not returned yet.
+/// `_take(n)`: takes at most n of the bytes that were read but not returned yet.
 pub(super) fn take(gil: Gil<'_>, slf: &Object<Sock>, n: Ref<'_>) -> Outcome<New> {
     let n = size_of(gil, Some(n), 0)?;
     slf.buffer.with(gil.exclusive(), |buffer| taken(gil, buffer, n.min(buffer.rest().len())))
 }
 
-/// `_take_until(sep, limit)`: the bytes up to a separator; None if none has come yet.
+/// `_take_until(sep, limit)`: takes the bytes up to a separator; None if none has come yet.
 pub(super) fn take_line(gil: Gil<'_>, slf: &Object<Sock>, args: Args<'_>) -> Outcome<New> {
     let [sep, limit] = args.parse(gil, "_take_until", &[c"sep", c"limit"], 2)?;
     let limit = limit_of(gil, limit)?;
@@ -147,12 +147,12 @@ pub(super) fn take_line(gil: Gil<'_>, slf: &Object<Sock>, args: Args<'_>) -> Out
     }
 }
 
-/// `_buffered`: how many bytes were read and not returned yet.
+/// `_buffered`: how many bytes were read but not returned yet.
 pub(super) fn get_buffered(gil: Gil<'_>, slf: &Object<Sock>) -> Outcome<New> {
     size(gil, slf.buffer.with(gil.exclusive(), |buffer| buffer.rest().len()))
 }
 
-/// `_send_now(data)`: how many bytes could be sent without a wait. The caller has excluded other writers.
+/// `_send_now(data)`: sends what can be sent without a wait, and returns how many bytes. The caller has excluded other writers.
 pub(super) fn send_now(gil: Gil<'_>, slf: &Object<Sock>, data: Ref<'_>) -> Outcome<New> {
     let bytes = Bytes::of(gil, data)?;
     let sent = guard(gil, || {

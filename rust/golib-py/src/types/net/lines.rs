@@ -13,7 +13,7 @@ use crate::ffi::methods::entry;
 use crate::ffi::python::{none_ref, value_error};
 use crate::ffi::refs::{New, Outcome, Ref};
 
-/// How many bytes may come before the separator's end, unless the caller says otherwise.
+/// How many bytes a line may have, with its separator, unless the caller gives another limit.
 const LIMIT_BYTES: usize = 65536;
 
 entry! { READ_UNTIL: golib_entry_conn_read_until => conn_read_until keywords(entry, conn: Sock, args) {
@@ -38,7 +38,7 @@ pub(super) enum Separator {
 }
 
 impl Separator {
-    /// The argument. Runs Python code.
+    /// Converts the argument. Runs Python code.
     pub(super) fn of(gil: Gil<'_>, sep: Option<Ref<'_>>) -> Outcome<Separator> {
         let bytes = Bytes::of(gil, sep.unwrap_or_else(none_ref))?;
         if bytes.len() == 0 {
@@ -63,7 +63,7 @@ impl Separator {
     }
 }
 
-/// A limit. Runs Python code.
+/// Converts a limit. Runs Python code.
 pub(super) fn limit_of(gil: Gil<'_>, limit: Option<Ref<'_>>) -> Outcome<usize> {
     match size_of(gil, limit, LIMIT_BYTES)? {
         0 => Err(fail(gil, value_error(), "the limit must be at least 1")),
@@ -71,14 +71,14 @@ pub(super) fn limit_of(gil: Gil<'_>, limit: Option<Ref<'_>>) -> Outcome<usize> {
     }
 }
 
-/// What the buffer holds.
+/// What a look at the buffer has found.
 pub(super) enum Found {
     Line(New),
-    /// No separator yet; the next look may begin here.
+    /// No separator yet; the next look may begin at this index.
     More(usize),
 }
 
-/// Takes the bytes up to `sep` from the buffer; the first `looked` hold no end of one.
+/// Takes the bytes up to `sep` from the buffer. No separator ends in the first `looked` bytes.
 pub(super) fn take_until(
     gil: Gil<'_>,
     conn: &Sock,
@@ -107,7 +107,7 @@ pub(super) fn take_until(
     })
 }
 
-/// The bytes up to `sep`. `rest_too`: at the end, what is left counts as a line.
+/// Reads up to `sep`. With `rest_too`, the bytes that are left when the connection ends count as a line.
 fn read_until(
     entry: &mut Entry,
     conn: &Sock,
@@ -121,7 +121,7 @@ fn read_until(
             Found::Line(line) => return Ok(Some(line)),
             Found::More(next) => looked = next,
         }
-        // Another reader may take what is there before the next turn.
+        // Another reader may take the buffered bytes before our next turn.
         match fill(entry, conn, step).inspect_err(|_| looked = 0)? {
             Some(0) if rest_too => Ok(Some(take_rest(entry.gil(), conn)?)),
             Some(0) => Err(ended(entry.gil(), conn, 0).into()),

@@ -227,7 +227,7 @@ What settimeout() set; None at first.",
     Method::parks(
         c"_recv_raw",
         RECV_RAW,
-        c"_recv_raw($self, n, /)\n--\n\nReads past the buffer.",
+        c"_recv_raw($self, n, /)\n--\n\nReads from the socket, not from the buffer.",
     ),
     Method::one(
         c"_send_now",
@@ -237,7 +237,7 @@ What settimeout() set; None at first.",
     Method::one(
         c"_feed",
         common::feed,
-        c"_feed($self, data, /)\n--\n\nAdds to the buffer.",
+        c"_feed($self, data, /)\n--\n\nAppends data to the buffer.",
     ),
     Method::one(
         c"_take",
@@ -295,7 +295,7 @@ Raises: TimeoutError after a deadline; OSError(EBADF) after the close; else the 
     Method::parks(
         c"_write_to",
         WRITE_TO,
-        c"_write_to($self, /, data, host, port, flowinfo=0, scope_id=0)\n--\n\nSends to an address in numbers.",
+        c"_write_to($self, /, data, host, port, flowinfo=0, scope_id=0)\n--\n\nSends to a numeric address.",
     ),
     Method::END,
 ]);
@@ -314,7 +314,7 @@ pub(super) static PROPERTIES: Properties<Sock, 5> = Properties([
     Property::new(
         c"_buffered",
         common::get_buffered,
-        c"How many bytes were read and not returned yet.",
+        c"How many bytes were read but not returned yet.",
     ),
     Property::new(c"_extra", common::get_extra, c"For golib.net.").set_by(common::set_extra),
     Property::END,

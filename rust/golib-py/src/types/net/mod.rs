@@ -1,19 +1,20 @@
-//! `golib.net`: connections, listeners and datagram sockets, as far as speed matters; the rest is `golib/net`.
+//! The parts of `golib.net` whose speed matters: connections, listeners and datagram sockets. The rest is `python/golib/net`.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `socket` | the instances |
-//! | `buffer` | what was read and not returned yet |
+//! | `buffer` | the bytes that were read but not returned yet |
 //! | `outcome` | results and errors in Python's terms |
 //! | `operate` | an operation that waits: its turn, its steps, its failures |
 //! | `read`, `lines`, `write`, `accept`, `packet`, `watch` | the operations |
-//! | `common` | close, deadlines, addresses: what needs no wait |
+//! | `common` | methods that never wait: close, deadlines, addresses |
 //! | `methods` | the tables of methods, with their docstrings |
 //!
 //! # Invariants
-//! 1. The buffer of a connection belongs to the goroutine whose turn it is to read.
-//! 2. A turn is given up before Python code runs. One exception: a `sendall` of which a part was sent keeps its turn
-//!    while signal handlers run, else what they write would lie in the middle; `handler` lets a handler pass.
+//! 1. A connection's buffer belongs to the goroutine whose turn it is to read.
+//! 2. A turn is given up before Python code runs, with one exception: a `sendall` that has sent a part of its bytes keeps its
+//!    turn while signal handlers run, so that other writers cannot write in the middle of them. `handler` lets a signal handler
+//!    of the same goroutine through.
 
 mod accept;
 mod buffer;

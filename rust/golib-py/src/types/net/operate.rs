@@ -10,7 +10,7 @@ use super::socket::Sock;
 use crate::ffi::gil::{guard, Entry, Gil};
 use crate::ffi::refs::{Outcome, Raised};
 
-/// Why a step came to nothing.
+/// Why a step failed.
 pub(super) enum Failure {
     Raised(Raised),
     Net(NetError),
@@ -28,7 +28,7 @@ impl From<NetError> for Failure {
     }
 }
 
-/// What a step has: the turn, and how long the operation may wait.
+/// What a step is given: the turn, and how long the operation may wait.
 #[derive(Clone, Copy)]
 pub(super) struct Step<'t> {
     pub(super) turn: &'t Turn<'t>,
@@ -36,8 +36,8 @@ pub(super) struct Step<'t> {
 }
 
 impl Step<'_> {
-    /// Tries `op`, waits once if it would block, and tries it again; None: the step is to be made again. `op` runs no Python
-    /// code. `in_vain`: after [`Turn::took_all`] it waits first.
+    /// Tries `op`, waits once if it would block, and tries it again. None: the caller repeats the step. `op` runs no Python code.
+    /// With `in_vain`, it waits first if [`Turn::took_all`] was called.
     #[inline]
     pub(super) fn attempt<R>(
         self,
@@ -45,15 +45,16 @@ impl Step<'_> {
         in_vain: bool,
         mut op: impl FnMut(Gil<'_>, Io<'_>) -> io::Result<R>,
     ) -> Result<Option<R>, Failure> {
-        // SAFETY: the runtime calls it before and after the wait, for this caller: so a thread state is attached, until it returns.
+        // SAFETY: the runtime calls it before and after the wait on behalf of this caller, so a thread state stays attached
+        // until it returns.
         let op = |io: Io<'_>| op(unsafe { Gil::assume() }, io);
         Ok(entry.wait(|| self.turn.step(self.wait, in_vain, op))??)
     }
 }
 
-/// Has `step` called in the turn for `mode` until it gives a result.
+/// Calls `step` during turns for `mode` until it gives a result.
 ///
-/// Signal handlers run between two turns. `step` leaves the instance whole with each of its errors.
+/// Signal handlers run between two turns. `step` leaves the instance consistent whenever it fails.
 #[inline]
 pub(super) fn operate<R>(
     entry: &mut Entry,
@@ -71,7 +72,7 @@ pub(super) fn operate<R>(
     }
 }
 
-/// Takes the turn, steps, and gives it up.
+/// Takes the turn, makes the step, and gives the turn up.
 #[inline]
 pub(super) fn in_turn<R>(
     entry: &mut Entry,
@@ -86,7 +87,7 @@ pub(super) fn in_turn<R>(
     result
 }
 
-/// Steps until one has a result or fails.
+/// Repeats the step until it has a result or fails.
 #[inline]
 pub(super) fn steps<R>(
     entry: &mut Entry,

@@ -1,4 +1,4 @@
-//! How operations on sockets end in Python: exceptions, and addresses as the socket module has them.
+//! Results of socket operations in Python's terms: exceptions, and addresses as the socket module returns them.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -14,12 +14,12 @@ use crate::ffi::gil::Gil;
 use crate::ffi::python::{call2, int, none, os_error, path, system_error, timeout_error, unicode};
 use crate::ffi::refs::{New, Outcome, Raised};
 
-/// `errno` for an operation on what was closed.
+/// `errno` of an operation on a closed socket.
 const EBADF: i32 = 9;
-/// `errno` for one that would have to wait and must not.
+/// `errno` of an operation that would have to wait but must not.
 const EAGAIN: i32 = 11;
 
-/// After an operation failed. Ok: it is to be tried again. No wait is under way.
+/// Handles a failed operation. Ok: the operation must be tried again. No wait is under way.
 #[cold]
 #[inline(never)]
 pub(super) fn again(gil: Gil<'_>, error: NetError) -> Outcome<()> {
@@ -43,7 +43,7 @@ fn raise_errno(gil: Gil<'_>, errno: i32) -> Raised {
 pub(super) fn raise(gil: Gil<'_>, error: &io::Error) -> Raised {
     let text = error.to_string();
     let Some(errno) = error.raw_os_error() else { return fail(gil, os_error(), &text) };
-    // The system's text, as Python has it: without the number, which is an attribute.
+    // The system's text without the number, which is an attribute of the exception.
     let text = text.split(" (os error").next().unwrap_or(&text);
     match exception(gil, errno, text) {
         Ok(exception) => raise_instance(gil, exception),
@@ -62,7 +62,7 @@ fn exception(gil: Gil<'_>, errno: i32, text: &str) -> Outcome<New> {
     exception
 }
 
-/// Raises the error of what does not wait, so that there is nothing to try again.
+/// Raises the error of an operation that never waits, so that there is nothing to try again.
 #[cold]
 pub(super) fn failed(gil: Gil<'_>, error: NetError) -> Raised {
     match again(gil, error) {
@@ -76,7 +76,7 @@ pub(super) fn done(gil: Gil<'_>, result: Result<(), NetError>) -> Outcome<New> {
     result.map(|()| none(gil)).map_err(|error| failed(gil, error))
 }
 
-/// The address as the socket module shows it.
+/// The address as the socket module returns it.
 pub(super) fn address(gil: Gil<'_>, address: &Address) -> Outcome<New> {
     match address {
         Address::Unknown => Ok(none(gil)),
@@ -88,7 +88,7 @@ pub(super) fn address(gil: Gil<'_>, address: &Address) -> Outcome<New> {
 
 fn inet_tuple(gil: Gil<'_>, inet: &SocketAddr) -> Outcome<New> {
     let host = match inet.ip() {
-        // As the C library writes them.
+        // Written as the C library writes it.
         IpAddr::V6(ip) if is_compatible(&ip) => {
             let [.., a, b, c, d] = ip.octets();
             format!("::{a}.{b}.{c}.{d}")
@@ -105,7 +105,7 @@ fn inet_tuple(gil: Gil<'_>, inet: &SocketAddr) -> Outcome<New> {
     }
 }
 
-/// An IPv4 address in the last 32 bits, and nothing before.
+/// Whether only the last 32 bits are set, which hold an IPv4 address.
 fn is_compatible(ip: &Ipv6Addr) -> bool {
     matches!(ip.segments(), [0, 0, 0, 0, 0, 0, high, _] if high != 0)
 }

@@ -28,7 +28,7 @@ entry! { READ_FROM: golib_entry_packet_read_from => packet_read_from keywords(en
             SCRATCH.with(gil.exclusive(), |room| {
                 let room = &mut room[..n];
                 let (n, from) = io.recv_from(room)?;
-                // SAFETY: so many were received.
+                // SAFETY: the system call has written `n` bytes.
                 Ok((bytes_of(gil, unsafe { buffer::written(room, n) }), from))
             })
         })
@@ -55,7 +55,7 @@ entry! { WRITE_TO: golib_entry_packet_write_to => packet_write_to keywords(entry
     size(entry.gil(), sent?)
 } }
 
-/// An address in numbers. Runs Python code.
+/// Converts a numeric address. Runs Python code.
 fn numeric(
     gil: Gil<'_>,
     host: Option<Ref<'_>>,
@@ -74,6 +74,6 @@ fn numeric(
     match text_of(gil, host).parse() {
         Ok(IpAddr::V4(ip)) => Ok(SocketAddr::from((ip, port))),
         Ok(IpAddr::V6(ip)) => Ok(SocketAddrV6::new(ip, port, flow as u32, scope as u32).into()),
-        Err(_) => Err(fail(gil, value_error(), "the host is not an address in numbers")),
+        Err(_) => Err(fail(gil, value_error(), "the host is not a numeric address")),
     }
 }

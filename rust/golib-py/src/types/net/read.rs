@@ -1,4 +1,4 @@
-//! Reads of as many bytes as there are, or of exactly so many.
+//! Reads of as many bytes as have come, or of exactly n bytes.
 
 use std::io;
 
@@ -18,13 +18,13 @@ use crate::ffi::python::{
 };
 use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
-/// What `read()` reads at most.
+/// How many bytes `read()` reads at most.
 const DEFAULT_BYTES: usize = 65536;
-/// Reads of more than so many bytes are large: they go straight into the result.
+/// Reads of more bytes than this are large: they go straight into the result.
 const LARGE_BYTES: usize = 4096;
-/// No result is made larger before anything has come.
+/// How large a result may be before anything has come.
 const ROOM_BYTES: usize = 16 << 20;
-/// `errno` for a result that there is no memory for.
+/// `errno` for a result for which there is no memory.
 const ENOMEM: i32 = 12;
 
 entry! { READ: golib_entry_conn_read => conn_read keywords(entry, conn: Sock, args) {
@@ -64,7 +64,7 @@ entry! { READ_EXACTLY: golib_entry_conn_read_exactly => conn_read_exactly keywor
     }
 } }
 
-/// A number of bytes; absent: `default`. Runs Python code.
+/// Converts a number of bytes, or takes the `default`. Runs Python code.
 #[inline]
 pub(super) fn size_of(gil: Gil<'_>, size: Option<Ref<'_>>, default: usize) -> Outcome<usize> {
     let Some(size) = size else { return Ok(default) };
@@ -73,14 +73,14 @@ pub(super) fn size_of(gil: Gil<'_>, size: Option<Ref<'_>>, default: usize) -> Ou
         .map_err(|_| fail(gil, value_error(), "the number of bytes must not be negative"))
 }
 
-/// Flags for the system call; absent: none. Runs Python code.
+/// Converts the flags for the system call; none by default. Runs Python code.
 #[inline]
 pub(super) fn flags_of(gil: Gil<'_>, flags: Option<Ref<'_>>) -> Outcome<i32> {
     flags.map_or(Ok(0), |flags| integer_of(gil, flags).map(|flags| flags as i32))
 }
 
-/// What of `size` bytes was read before; None if nothing was. They stay if there are `flags`: the one that asks for bytes
-/// of a stream which have come already is MSG_PEEK.
+/// Returns at most `size` of the buffered bytes; None if there are none. They stay in the buffer if there are `flags`, because
+/// the only flag that concerns bytes of a stream which have already come is MSG_PEEK.
 #[inline]
 fn take_buffered<R>(
     gil: Gil<'_>,
@@ -102,7 +102,7 @@ fn take_buffered<R>(
     })
 }
 
-/// At most `size` bytes: those that were read before, else what has come.
+/// Reads at most `size` bytes: from the buffer, or from the socket if the buffer is empty.
 fn read(entry: &mut Entry, conn: &Sock, size: usize, flags: i32) -> Outcome<New> {
     operate(entry, conn, Mode::Read, |entry, step| {
         let gil = entry.gil();
@@ -113,7 +113,7 @@ fn read(entry: &mut Entry, conn: &Sock, size: usize, flags: i32) -> Outcome<New>
     })
 }
 
-/// Reads from the socket into a new `bytes` of at most `size`. No room is held while it waits.
+/// Reads from the socket into a new `bytes` of at most `size`. It holds no memory while it waits.
 #[inline]
 fn read_new(
     entry: &mut Entry,
@@ -137,7 +137,7 @@ fn read_new(
     Ok(Some(bytes?))
 }
 
-/// By way of the room that all share: a small read needs a small result.
+/// Reads by way of the shared scratch space, so that a small read gets a small result.
 #[inline]
 fn read_small(
     gil: Gil<'_>,
@@ -155,7 +155,7 @@ fn read_small(
     })
 }
 
-/// Straight into the result.
+/// Reads straight into the result.
 fn read_large(
     gil: Gil<'_>,
     conn: &Sock,
@@ -181,7 +181,7 @@ fn read_large(
     }
 }
 
-/// Into the caller's memory, of which `nbytes` count; 0: all. How many bytes.
+/// Reads into the first `nbytes` of the caller's memory (0: all of it). Returns how many bytes were read.
 fn read_into(
     entry: &mut Entry,
     conn: &Sock,
@@ -215,7 +215,7 @@ fn read_into(
     int_of(entry.gil(), read?)
 }
 
-/// Reads once into the buffer; 0: the end.
+/// Reads once into the buffer; 0 at the end of the stream.
 pub(super) fn fill(
     entry: &mut Entry,
     conn: &Sock,
@@ -234,7 +234,7 @@ pub(super) fn fill(
     Ok(read)
 }
 
-/// Exactly `size` bytes. What a failure leaves behind is read next.
+/// Reads exactly `size` bytes. Bytes that came before a failure are read next.
 fn read_exactly(entry: &mut Entry, conn: &Sock, size: usize) -> Outcome<New> {
     operate(entry, conn, Mode::Read, |entry, step| {
         let gil = entry.gil();
@@ -251,7 +251,7 @@ fn read_exactly(entry: &mut Entry, conn: &Sock, size: usize) -> Outcome<New> {
     })
 }
 
-/// The first `n` bytes of the buffer.
+/// Takes the first `n` bytes of the buffer.
 #[inline]
 pub(super) fn taken(gil: Gil<'_>, buffer: &mut Buffer, n: usize) -> Outcome<New> {
     let bytes = bytes_of(gil, &buffer.rest()[..n]);
@@ -259,12 +259,12 @@ pub(super) fn taken(gil: Gil<'_>, buffer: &mut Buffer, n: usize) -> Outcome<New>
     bytes
 }
 
-/// All that the buffer holds.
+/// Takes all bytes of the buffer.
 pub(super) fn take_rest(gil: Gil<'_>, conn: &Sock) -> Outcome<New> {
     conn.buffer.with(gil.exclusive(), |buffer| taken(gil, buffer, buffer.rest().len()))
 }
 
-/// As `read_exactly`, straight into the result.
+/// Like `read_exactly`, but reads straight into the result.
 fn read_exactly_large(entry: &mut Entry, conn: &Sock, size: usize) -> Outcome<New> {
     let mut bytes = NewBytes::new(entry.gil(), size)?;
     let whole =
@@ -282,8 +282,8 @@ fn read_exactly_large(entry: &mut Entry, conn: &Sock, size: usize) -> Outcome<Ne
     }
 }
 
-/// A step of `read_exactly_large`: true when `bytes` is full, false at the end. What had come before a failure is back in
-/// the buffer then: the next turn begins anew, and may be somebody else's.
+/// A step of `read_exactly_large`: true once `bytes` is full, false at the end of the stream. A failure puts the bytes that have
+/// come back into the buffer, since the next turn may belong to another goroutine.
 fn fill_up(
     entry: &mut Entry,
     conn: &Sock,
@@ -316,7 +316,7 @@ fn fill_up(
     }
 }
 
-/// Raises EOFError with what came, which counts as read. `size`: how many bytes were asked for; 0: a separator was.
+/// Raises EOFError with the bytes that came, which count as read. `size` is the number of bytes asked for; 0 if a separator was.
 pub(super) fn ended(gil: Gil<'_>, conn: &Sock, size: usize) -> Raised {
     let came = conn.buffer.with(gil.exclusive(), |buffer| buffer.rest().len());
     let partial = match take_rest(gil, conn) {

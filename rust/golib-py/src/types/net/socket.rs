@@ -23,21 +23,21 @@ use crate::ffi::refs::{Field, InPlace, New, Outcome, Ref, Slot};
 /// The fields of a connection, a listener or a packet connection.
 pub(super) struct Sock {
     weaklist: Weaklist,
-    /// A connection's TLS state; the class of a listener's connections.
+    /// A connection's TLS state, or the class of a listener's connections.
     pub(super) extra: Slot,
     pub(super) socket: Socket,
-    /// By 1.
+    /// Used by 1.
     pub(super) buffer: InPlace<Buffer>,
     pub(super) remote: InPlace<Address>,
-    /// How long one operation may wait, in ns; negative: for ever.
+    /// How long one operation may wait, in ns; negative for no limit.
     pub(super) timeout_ns: Field<i64>,
-    /// A short read has taken all there was: true of TCP.
+    /// Whether a short read has taken all that there was, as with TCP.
     pub(super) drains: bool,
-    /// Of IPv6: addresses of IPv4 are mapped into it.
+    /// Whether it is an IPv6 socket, on which IPv4 addresses appear as mapped ones.
     pub(super) v6: bool,
-    /// The last read was large: the next goes straight into its result.
+    /// Whether the last read was large, so that the next goes straight into its result.
     pub(super) bulk: Field<bool>,
-    /// By 2: the goroutine that runs signal handlers with the turn to write.
+    /// The goroutine that runs signal handlers during its turn to write, by 2.
     pub(super) handler: Field<Option<GRef>>,
 }
 
@@ -59,7 +59,7 @@ impl Class for Sock {
 }
 
 impl Sock {
-    /// How long an operation that begins now may wait.
+    /// How long an operation that begins now may wait, as a deadline.
     #[inline]
     pub(super) fn wait(&self, gil: Gil<'_>) -> Wait {
         match self.timeout_ns.get(gil.exclusive()) {
@@ -70,7 +70,7 @@ impl Sock {
     }
 }
 
-/// An instance of `class` with `socket`.
+/// Makes an instance of `class` with `socket`.
 pub(super) fn make(
     gil: Gil<'_>,
     class: TypeOf<'_, Sock>,
@@ -94,13 +94,13 @@ pub(super) fn make(
     Ok(class.make(gil, fields)?.into_new())
 }
 
-/// `_net_make(class, fd, drains)`: an instance that owns the descriptor `fd`, which is closed if that fails.
+/// `_net_make(class, fd, drains)`: makes an instance that owns the descriptor `fd`. Closes the descriptor if that fails.
 pub(super) fn net_make(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
     let wrong = || fail(gil, type_error(), "_net_make(class, fd, drains)");
     let [class, fd, drains] = args.positional() else { return Err(wrong()) };
     let class = class_of(gil, *class).ok_or_else(wrong)?;
     let (fd, drains) = (as_descriptor(gil, *fd)?, truth(gil, *drains)?);
-    // SAFETY: golib.net gives it away.
+    // SAFETY: golib.net gives the descriptor to us.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     goroutine::prepare(gil)?;
     match guard(gil, || Socket::new(fd))? {
@@ -116,7 +116,7 @@ fn class_of<'a>(gil: Gil<'_>, class: Ref<'a>) -> Option<TypeOf<'a, Sock>> {
     [&CONN, &LISTENER, &PACKET].iter().find_map(|cell| cell.subclass(gil, class))
 }
 
-/// Warns of a socket that nobody closed, as the socket module does; it is closed then.
+/// Warns about a socket that was not closed, as the socket module does, and closes it.
 pub(super) fn finalize(gil: Gil<'_>, slf: &Object<Sock>) {
     if slf.socket.fileno().is_none() {
         return;

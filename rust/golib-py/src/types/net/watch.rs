@@ -1,4 +1,4 @@
-//! Waits for descriptors of others, and for a connect's end.
+//! Waits for descriptors that golib does not own, and for the end of a connect.
 
 use go_lib::runtime::embedder::net::{Mode, NetError, Socket};
 
@@ -37,7 +37,7 @@ entry! { CONNECTED: golib_entry_conn_connected => conn_connected none(entry, con
     }
 } }
 
-/// Waits until `fd`, a number or what has a fileno(), is ready.
+/// Waits until `fd`, a number or an object with fileno(), is ready.
 fn wait_ready(
     entry: &mut Entry,
     what: &str,

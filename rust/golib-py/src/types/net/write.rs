@@ -1,4 +1,4 @@
-//! Writes: of all bytes, or of as many as the socket takes.
+//! Writes of all bytes, or of as many as the socket takes.
 
 use go_lib::runtime::embedder;
 use go_lib::runtime::embedder::net::{Mode, Turn};
@@ -39,7 +39,7 @@ entry! { SEND: golib_entry_conn_send => conn_send keywords(entry, conn: Sock, ar
     size(entry.gil(), sent?)
 } }
 
-/// Sends all of `data` in one turn; how many bytes.
+/// Sends all of `data` in one turn and returns how many bytes that are.
 fn send_all(entry: &mut Entry, conn: &Sock, data: Option<Ref<'_>>, flags: i32) -> Outcome<usize> {
     let bytes = Bytes::of(entry.gil(), data.unwrap_or_else(none_ref))?;
     let mut sent = 0;
@@ -54,7 +54,7 @@ fn send_all(entry: &mut Entry, conn: &Sock, data: Option<Ref<'_>>, flags: i32) -
     done
 }
 
-/// Sends from `sent` on. False: it is to be called again, since it had to leave the turn, or never had it.
+/// Sends from `sent` on. Returns false if it had to leave the turn, or never had it: the caller calls it again.
 #[inline]
 fn send_in_turn(
     entry: &mut Entry,
@@ -63,7 +63,7 @@ fn send_in_turn(
     sent: &mut usize,
     flags: i32,
 ) -> Outcome<bool> {
-    // A signal handler that came into a write of the same goroutine: it has the turn already.
+    // A signal handler that runs inside a write of the same goroutine already has the turn.
     let handler = conn.handler.get(entry.gil().exclusive());
     if handler.is_some_and(|g| g == embedder::current_or_thread()) {
         let turn = conn.socket.same_turn(Mode::Write);
@@ -78,7 +78,7 @@ fn send_in_turn(
     done
 }
 
-/// Sends from `sent` on, in the turn. False: a signal handler has forked, and this is the child, which has no turn.
+/// Sends from `sent` on, in the turn. Returns false if a signal handler has forked and this is the child, which has no turn.
 fn send_rest(
     entry: &mut Entry,
     conn: &Sock,

@@ -1,12 +1,12 @@
 //! Lines: goroutines that wait for an object of CPython's, by its address. Patched locks and queues park in them.
 //!
-//! Such an object knows nothing of goroutines, and an ordinary thread that waits for it sleeps in CPython's own way. So the
-//! object itself says whether it can be had: whoever comes to its turn here *attempts* to take it, and waits again, first in
-//! line, if somebody else was quicker. Whoever makes the object available wakes one of each kind: a thread by the original
-//! function, and a goroutine by [`golib_lot_wake`].
+//! Such an object knows nothing of goroutines, and an ordinary thread that waits for it sleeps as CPython has it sleep. So only
+//! the object itself can say whether it is available: a goroutine whose turn comes *attempts* to take it, and waits again, first
+//! in line, if another was quicker. Whatever makes the object available wakes one waiter of each kind: a thread through the
+//! original function, and a goroutine through [`wake_first`].
 //!
 //! ```text
-//!  goroutine                        whoever gives back
+//!  goroutine                        releaser
 //!  attempt fails                    original release
 //!  enqueue          ┐ one step      first in line: dequeue, set its event
 //!  park             ┘ under the GIL
@@ -14,17 +14,17 @@
 //! ```
 //!
 //! # Invariants
-//! 1. Everything here happens with the GIL held, and between an attempt that failed and the enqueueing nothing gives the GIL
-//!    up. So no wake-up falls between the two.
-//! 2. A waiter that was dequeued by a wake-up attempts before it leaves, for whatever reason it leaves; or, if it must not
-//!    have the object any more, wakes the next one. So no wake-up is lost to one that leaves.
+//! 1. Everything here happens with the GIL held, and nothing gives the GIL up between a failed attempt and the enqueueing. So no
+//!    wake-up falls between the two.
+//! 2. A waiter that a wake-up has dequeued makes an attempt before it leaves, whatever its reason for leaving; or it wakes the
+//!    next one, if it must no longer take the object. So a waiter that leaves loses no wake-up.
 //! 3. A waiter lies on its goroutine's stack, which stays while it is in a queue.
-//! 4. An address has an entry while somebody waits for it, or while it is kept for one that has been woken.
+//! 4. An address has an entry while a goroutine waits for it, or while it is kept for one that has been woken.
 //!
 //! # Fairness
-//! A goroutine that gives a lock back and takes it again at once is always quicker than the one it has woken. Once the first
-//! in line has waited for [`PATIENCE_NS`], the object is *kept* for it: until it has attempted, every other goroutine lines
-//! up. Threads, and calls that do not wait, are not held up by that.
+//! A goroutine that releases a lock and takes it again at once is always quicker than the one it has woken. So once the first in
+//! line has waited for [`PATIENCE_NS`], the object is *kept* for it: every other goroutine lines up until that one has made its
+//! attempt. Threads, and calls that do not wait, are not held up.
 //!
 //! Go: runtime/sema.go, and the starving mode of sync.Mutex
 
@@ -42,21 +42,21 @@ use crate::cpython::patch::{Lines, Waiting};
 use crate::ffi::gil::{guard, Entry, Exclusive, Gil, Record};
 use crate::ffi::refs::{Field, InPlace, Outcome};
 
-/// How long the first in line is passed over.
+/// How long others may overtake the first in line.
 const PATIENCE_NS: i64 = 1_000_000;
 
-/// What [`wait`] returns besides what the attempt did: `GOLIB_LINE_…` of `cpython/patch_line.h`.
+/// What [`wait`] returns if it is not the attempt's own result: `GOLIB_LINE_…` of `cpython/patch_line.h`.
 const TIMED_OUT: c_int = 0;
 const FAILED: c_int = -1;
-/// The patch was taken back: the caller does the rest by the original function.
+/// The patch was taken back: the caller continues with the original function.
 const TAKEN_BACK: c_int = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// In no queue: its turn came to nothing, or it has not lined up yet.
+    /// In no queue: its turn gave it nothing, or it has not lined up yet.
     Out,
     InLine,
-    /// A wake-up has dequeued it, and it has not attempted.
+    /// A wake-up has dequeued it, and it has not made its attempt yet.
     Turn,
     /// Dequeued by [`empty`].
     TakenBack,
@@ -77,11 +77,11 @@ struct Waiter {
 struct Queue {
     first: Link,
     last: Link,
-    /// The object is kept for one that has been woken.
+    /// Whether the object is kept for a waiter that has been woken.
     is_kept: bool,
 }
 
-// SAFETY: by 3 the waiters are there for whoever has the GIL.
+// SAFETY: by 3 the waiters are alive for whatever holds the GIL.
 unsafe impl Send for Queue {}
 
 impl Queue {
@@ -103,7 +103,7 @@ impl Hasher for AddressHasher {
     }
 
     fn write_usize(&mut self, address: usize) {
-        // Fibonacci hashing: the table looks at the highest bits, addresses differ in the lower ones.
+        // Fibonacci hashing, because the table looks at the highest bits and addresses differ in the lower ones.
         self.0 = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
@@ -112,14 +112,14 @@ type Queues = HashMap<usize, Queue, BuildHasherDefault<AddressHasher>>;
 
 static TABLE: InPlace<Option<Queues>> = InPlace::new(None);
 
-/// How many addresses have an entry: 0 in the common case, in which nobody need be woken. Written under the GIL.
+/// How many addresses have an entry: 0 in the common case, when no goroutine has to be woken. Written under the GIL.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// What C calls `golib_lines`.
+/// C knows it as `golib_lines`.
 pub(super) static LINES: Lines =
     Lines { wait, wake: wake_first, is_kept, empty, count: COUNT.as_ptr() };
 
-/// Has the queues changed, and counts them.
+/// Changes the queues and updates their count.
 fn change<R>(x: Exclusive<'_>, using: impl FnOnce(&mut Queues) -> R) -> R {
     TABLE.with(x, |table| {
         let queues = table.get_or_insert_with(Queues::default);
@@ -134,9 +134,9 @@ fn look<R>(x: Exclusive<'_>, address: usize, using: impl FnOnce(&mut Queue) -> R
     TABLE.with(x, |table| table.as_mut()?.get_mut(&address).map(using))
 }
 
-/// The waiter behind a link of a queue's.
+/// The waiter behind a queue's link.
 fn waiter(_x: Exclusive<'_>, link: Link) -> Option<&Waiter> {
-    // SAFETY: by 3 it is there as long as it is in the queue, which nobody else changes.
+    // SAFETY: by 3 it is alive as long as it is in the queue, which only the GIL's holder changes.
     unsafe { link.as_ref() }
 }
 
@@ -181,14 +181,14 @@ impl Waiter {
         forget_if_unused(x, self.address);
     }
 
-    /// Is first in line again, after a turn that came to nothing.
+    /// Lines up again as the first, after a turn that gave it nothing.
     fn enqueue_again(&self, x: Exclusive<'_>) {
-        // By 1 whoever has set it is done with it.
+        // By 1 the one that has set it is done with it.
         self.event.reset();
         self.enqueue(x, At::First);
     }
 
-    /// Does not want it any more: by 2 the turn that it may have goes to the next.
+    /// Leaves without the object: by 2 the next waiter gets the turn that this one may have.
     fn give_up(&self, gil: Gil<'_>) {
         let x = gil.exclusive();
         match self.place.get(x) {
@@ -202,14 +202,14 @@ impl Waiter {
         }
     }
 
-    /// It was dequeued: has it look at its `place`.
+    /// Notes why the waiter was dequeued, and wakes it.
     fn set(&self, gil: Gil<'_>, place: Place) {
         self.place.set(gil.exclusive(), place);
         let _ = guard(gil, || self.event.set());
     }
 }
 
-/// Has `after` follow `prev`, and `before` go before `next`; where there is none, they are the queue's ends.
+/// Makes `after` follow `prev`, and `before` precede `next`. Where one is missing, they become the queue's ends.
 fn link(x: Exclusive<'_>, q: &mut Queue, prev: Link, after: Link, next: Link, before: Link) {
     match waiter(x, prev) {
         Some(prev) => prev.next.set(x, after),
@@ -221,7 +221,7 @@ fn link(x: Exclusive<'_>, q: &mut Queue, prev: Link, after: Link, next: Link, be
     }
 }
 
-/// By 4.
+/// Removes an entry that is no longer needed, by 4.
 fn forget_if_unused(x: Exclusive<'_>, address: usize) {
     if look(x, address, |q| q.first.is_null() && !q.is_kept) == Some(true) {
         change(x, |queues| queues.remove(&address));
@@ -233,7 +233,7 @@ fn unkeep(x: Exclusive<'_>, address: usize) {
     forget_if_unused(x, address);
 }
 
-/// The first in line for `address` has its turn.
+/// Gives the first in line for `address` its turn.
 fn wake(gil: Gil<'_>, address: usize) {
     let x = gil.exclusive();
     let Some(first) = look(x, address, |q| waiter(x, q.first)).flatten() else { return };
@@ -243,13 +243,13 @@ fn wake(gil: Gil<'_>, address: usize) {
     first.set(gil, Place::Turn);
 }
 
-/// The object at `address` may be had: wakes the goroutine that is first in line for it.
+/// The object at `address` may be available: wakes the goroutine that is first in line for it.
 unsafe extern "C" fn wake_first(address: *const c_void) {
     // SAFETY: C calls it with the GIL.
     wake(unsafe { Gil::assume() }, address as usize);
 }
 
-/// 1: the object at `address` is kept for a goroutine that has waited for long; others line up.
+/// 1 if the object at `address` is kept for a goroutine that has waited for long, so that others must line up.
 unsafe extern "C" fn is_kept(address: *const c_void) -> c_int {
     // SAFETY: C calls it with the GIL.
     let x = unsafe { Gil::assume() }.exclusive();
@@ -264,27 +264,27 @@ fn reason_of(how: &Waiting) -> WaitReason {
     }
 }
 
-/// Waits for the object at `address`, which a goroutine could not have right now. What the attempt returned that was not 0;
-/// 0 after `until_ns`; -1 with an exception set; 2 if the patch was taken back meanwhile.
+/// Waits for the object at `address`, which was not available. Returns the attempt's result if that is not 0; 0 after
+/// `until_ns`; -1 with an exception set; 2 if the patch was taken back meanwhile.
 unsafe extern "C-unwind" fn wait(
     address: *const c_void,
     how: *const Waiting,
     record: Record,
 ) -> c_int {
-    // SAFETY: C calls it in a goroutine with the GIL, and with what its own entry pushed; `how` outlives the wait.
+    // SAFETY: C calls it in a goroutine with the GIL, and with the record that its entry pushed; `how` outlives the wait.
     let (mut entry, how) = unsafe { (Entry::new(record), &*how) };
     let waiter = Waiter::new(address as usize);
     let mut was_interrupted = false;
     waiter.enqueue(entry.gil().exclusive(), At::Last);
     let result = stand(&mut entry, &waiter, how, &mut was_interrupted);
     if was_interrupted && result != FAILED {
-        // It is for the next wait.
+        // The interrupt is for the next wait.
         embedder::current_or_thread().interrupt();
     }
     result
 }
 
-/// See [`wait`]. `was_interrupted` tells of an interrupt that this wait has swallowed.
+/// See [`wait`]. `was_interrupted` is set if this wait has swallowed an interrupt.
 fn stand(entry: &mut Entry, me: &Waiter, how: &Waiting, was_interrupted: &mut bool) -> c_int {
     let until = deadline(how.until_ns).map_or(Wait::Block, Wait::Until);
     loop {
@@ -298,7 +298,7 @@ fn stand(entry: &mut Entry, me: &Waiter, how: &Waiting, was_interrupted: &mut bo
         if me.place.get(x) == Place::Turn {
             unkeep(x, me.address);
             me.place.set(x, Place::Out);
-            // By 2, whatever else has happened. SAFETY: the function takes this argument, with the GIL.
+            // By 2, whatever else has happened. SAFETY: the function takes this argument and is called with the GIL.
             let got = unsafe { (how.attempt)(how.argument) };
             if got != 0 {
                 return got;
@@ -329,7 +329,7 @@ fn go_on(
             None
         }
         Ok(Err(WaitError::Interrupted)) => {
-            // Keeps its place while signal handlers run, which may give it its turn.
+            // It keeps its place while signal handlers run, which may give it its turn.
             if me.place.get(gil.exclusive()) == Place::Out {
                 me.enqueue_again(gil.exclusive());
             }
@@ -346,7 +346,7 @@ fn go_on(
     }
 }
 
-/// Nobody waits here any more: those who do finish by the original functions. The patch has been taken back.
+/// Empties all lines, after the patch has been taken back: the waiters finish with the original functions.
 unsafe extern "C" fn empty() {
     // SAFETY: C calls it with the GIL.
     let gil = unsafe { Gil::assume() };
@@ -360,12 +360,12 @@ unsafe extern "C" fn empty() {
     }
 }
 
-/// In a forked child: nobody of the parent's waits there.
+/// In a forked child: drops the parent's waiters, none of which is here.
 ///
 /// # Safety
 /// Called by the child's only thread.
 pub(super) unsafe fn after_fork() {
     COUNT.store(0, Ordering::Relaxed);
-    // SAFETY: no other thread is there.
+    // SAFETY: there is no other thread.
     unsafe { TABLE.renew(None) };
 }

@@ -1,9 +1,9 @@
-//! Goroutines that wait for an address: of a lock, a queue, a direction of a descriptor.
+//! Goroutines that wait for an address: that of a lock, a queue, or one direction of a descriptor.
 //!
 //! # Invariants
-//! 1. All of it is used with the main interpreter's GIL held.
-//! 2. A waiter lies on its goroutine's stack. The waker takes it out of the table first; a waiter that leaves
-//!    otherwise takes itself out before its frame ends.
+//! 1. Everything here runs with the main interpreter's GIL held.
+//! 2. A waiter lies on its goroutine's stack. A waker takes it out of the table first; a waiter that leaves for another reason
+//!    takes itself out before its frame ends.
 //! 3. A waiter that was woken but leaves for another reason wakes the next one: no wake-up is lost.
 
 use std::collections::{HashMap, VecDeque};
@@ -17,7 +17,7 @@ use super::waits::{deadline, outcome, RAISED, TIMED_OUT, WOKEN};
 use crate::ffi::gil::{guard, Entry, Exclusive, Gil, Record};
 use crate::ffi::refs::InPlace;
 
-/// How many wait: 0 spares those who would wake a look.
+/// How many goroutines wait. 0 spares wakers a look at the table.
 pub(super) static COUNT: AtomicI64 = AtomicI64::new(0);
 
 /// `GOLIB_AT_FRONT`, `GOLIB_NOT_LEFT`.
@@ -26,10 +26,10 @@ const NOT_LEFT: c_int = 2;
 
 type Queues = HashMap<usize, VecDeque<Waiting>>;
 
-/// The event of one who waits.
+/// The event of a waiter.
 #[derive(Clone, Copy)]
 struct Waiting(*const Event);
-// SAFETY: the event may be set by anybody, and by 2 it is there.
+// SAFETY: any thread may set the event, and by 2 it is alive.
 unsafe impl Send for Waiting {}
 
 static LOT: InPlace<Option<Queues>> = InPlace::new(None);
@@ -39,7 +39,7 @@ fn with<R>(x: Exclusive<'_>, using: impl FnOnce(&mut Queues) -> R) -> R {
     LOT.with(x, |lot| using(lot.get_or_insert_with(HashMap::new)))
 }
 
-/// Takes a waiter out; false: somebody has woken it.
+/// Takes a waiter out; false if it has been woken already.
 fn take_out(x: Exclusive<'_>, address: usize, event: *const Event) -> bool {
     with(x, |queues| {
         let Some(queue) = queues.get_mut(&address) else { return false };
@@ -75,7 +75,7 @@ fn reason_of(number: c_int) -> WaitReason {
     }
 }
 
-/// Waits until `event` is set. An interrupt of a wait that is not left is pending again afterwards.
+/// Waits until `event` is set. An interrupt that must not end this wait is pending again afterwards.
 fn sit(entry: &mut Entry, event: &Event, wait: Wait, reason: WaitReason, ways: c_int) -> c_int {
     let mut postponed = false;
     let result = loop {
@@ -106,7 +106,7 @@ pub(super) unsafe extern "C-unwind" fn wait(
     ways: c_int,
     record: Record,
 ) -> c_int {
-    // SAFETY: C calls it with the GIL, and with what its own entry pushed.
+    // SAFETY: C calls it with the GIL, and with the record that its entry pushed.
     let mut entry = unsafe { Entry::new(record) };
     let key = address as usize;
     let event = Event::new();
@@ -124,7 +124,7 @@ pub(super) unsafe extern "C-unwind" fn wait(
     if result == WOKEN || take_out(entry.gil().exclusive(), key, &event) {
         return result;
     }
-    // Woken at the same time.
+    // It was woken at the same time.
     if result == TIMED_OUT {
         return WOKEN;
     }
@@ -133,10 +133,10 @@ pub(super) unsafe extern "C-unwind" fn wait(
     result
 }
 
-/// False: nobody waits there.
+/// Wakes one waiter; false if none waits there.
 fn wake_one(gil: Gil<'_>, address: usize) -> bool {
     let Some(waiting) = first(gil.exclusive(), address) else { return false };
-    // SAFETY: by 2 its frame stands until its goroutine has the GIL.
+    // SAFETY: by 2 its frame is alive until its goroutine has the GIL.
     let event = unsafe { &*waiting.0 };
     let _ = guard(gil, || event.set());
     true
@@ -152,12 +152,12 @@ pub(super) unsafe extern "C" fn wake(address: *const c_void, n: c_int) {
     }
 }
 
-/// In a forked child: nobody of the parent's waits there.
+/// In a forked child: drops the parent's waiters, none of which is here.
 ///
 /// # Safety
 /// Called by the child's only thread.
 pub(super) unsafe fn after_fork() {
     COUNT.store(0, Ordering::Relaxed);
-    // SAFETY: no other thread is there.
+    // SAFETY: there is no other thread.
     unsafe { LOT.renew(None) };
 }

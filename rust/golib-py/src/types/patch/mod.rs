@@ -1,9 +1,9 @@
-//! `golib.patch`: the module's functions behind it, and what the patched builtins (`cpython/patch_*.c`) ask of the runtime.
+//! The functions behind `golib.patch`, and the waits that the patched builtins (`cpython/patch_*.c`) ask of the runtime.
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`waits`] | waits whose outcome C understands |
-//! | [`polls`] | descriptors that the runtime's poller knows |
+//! | [`waits`] | waits with outcomes that C understands |
+//! | [`polls`] | descriptors registered with the runtime's poller |
 //! | [`line`] | goroutines that wait for a lock or a queue of CPython's |
 //! | [`lot`] | goroutines that wait for an address: a lock, a queue, a turn |
 
@@ -46,8 +46,8 @@ static WAITS: patch::Waits = patch::Waits {
 /// `_golib._patch(names)`: patches these groups.
 fn apply(gil: Gil<'_>, _: &Object<Module>, names: Ref<'_>) -> Outcome<New> {
     goroutine::ensure_started(gil)?;
-    // SAFETY: the tables live for ever, and the identity patches, which lie below, are installed by the start. Below 0 an
-    // exception is set.
+    // SAFETY: the tables live forever, and the runtime's start has installed the identity patches, which lie below. If the result
+    // is negative, an exception is set.
     unsafe {
         patch::set_waits(&WAITS);
         patch::set_lines(&line::LINES);
@@ -58,9 +58,9 @@ fn apply(gil: Gil<'_>, _: &Object<Module>, names: Ref<'_>) -> Outcome<New> {
     Ok(none(gil))
 }
 
-/// `_golib._unpatch()`: takes all of it back.
+/// `_golib._unpatch()`: takes every patch back.
 fn take_back(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
-    // SAFETY: the token.
+    // SAFETY: the token shows that the GIL is held.
     unsafe { patch::take_back() };
     Ok(none(gil))
 }
@@ -71,13 +71,13 @@ fn known(_gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
     unsafe { New::made(patch::known()) }
 }
 
-/// `_golib._patched()`: the names of those that are patched.
+/// `_golib._patched()`: the names of the groups that are patched.
 fn patched(_gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
     // SAFETY: a new tuple, or null with an exception set.
     unsafe { New::made(patch::patched()) }
 }
 
-/// `_golib._thread_failed(error, function)`: reports the exception by which a thread ended, as `_thread` does.
+/// `_golib._thread_failed(error, function)`: reports the exception that ended a thread, as `_thread` does.
 fn thread_failed(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<New> {
     let [error, function] = args.parse(gil, "_thread_failed", &[c"error", c"function"], 2)?;
     if let (Some(error), Some(function)) = (error, function) {
@@ -88,13 +88,13 @@ fn thread_failed(gil: Gil<'_>, _: &Object<Module>, args: Args<'_>) -> Outcome<Ne
     Ok(none(gil))
 }
 
-/// A function of the C part with one argument.
+/// A C function with one argument.
 const fn in_c(function: ffi::PyCFunction) -> Parks<Module> {
-    // SAFETY: what `cpython::patch` declares so is a C function of these flags.
+    // SAFETY: the functions that `cpython::patch` declares with this type have these flags.
     unsafe { Parks::new(PyMethodDefPointer { PyCFunction: function }, ffi::METH_O) }
 }
 
-// SAFETY: a C function of these flags.
+// SAFETY: a C function with these flags.
 const CONDITION_METHODS: Parks<Module> = unsafe {
     let call = PyMethodDefPointer { PyCFunctionFast: patch::golib_condition_methods };
     Parks::new(call, ffi::METH_FASTCALL)
@@ -116,12 +116,12 @@ pub(crate) static FUNCTIONS: Methods<Module, 10> = Methods([
     Method::END,
 ]);
 
-/// In a forked child, before CPython has done anything there: nobody of the parent's waits here.
+/// In a forked child, before CPython has done anything there: drops the parent's waiters, none of which is here.
 ///
 /// # Safety
 /// Called by the child's only thread.
 pub(crate) unsafe fn after_fork() {
-    // SAFETY: no other thread is there.
+    // SAFETY: there is no other thread.
     unsafe {
         lot::after_fork();
         line::after_fork();

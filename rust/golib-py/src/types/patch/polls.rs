@@ -1,4 +1,4 @@
-//! Descriptors of the program's that the runtime's poller knows, for C: a registration is a pointer there.
+//! The program's descriptors in the runtime's poller, for C, which knows a registration as a pointer.
 
 use std::os::raw::{c_int, c_void};
 
@@ -11,10 +11,10 @@ use crate::ffi::gil::{guard, Entry, Gil, Record};
 const WRITE: c_int = 1;
 const CLOSED: c_int = 2;
 
-/// What C calls with: the GIL, and a registration.
+/// The GIL's token and the registration that C calls with.
 ///
 /// # Safety
-/// C has called, and `open` gave the registration, which nobody has ended.
+/// C has called, and `open` returned the registration, which has not been ended.
 unsafe fn of<'a>(registration: *mut c_void) -> (Gil<'a>, PollFd) {
     // SAFETY: as the caller says.
     unsafe { (Gil::assume(), PollFd::from_ptr(registration.cast())) }
@@ -34,19 +34,19 @@ pub(super) unsafe extern "C" fn open(fd: c_int, registration: *mut *mut c_void) 
 }
 
 pub(super) unsafe extern "C" fn rearm(registration: *mut c_void, fd: c_int) -> c_int {
-    // SAFETY: C passes what it got of `open`.
+    // SAFETY: C passes a registration that it got from `open`.
     let (_, poll_fd) = unsafe { of(registration) };
     c_int::from(poll_fd.rearm(fd))
 }
 
 pub(super) unsafe extern "C" fn prepare(registration: *mut c_void, mode: c_int) -> c_int {
-    // SAFETY: C passes what it got of `open`.
+    // SAFETY: C passes a registration that it got from `open`.
     let (_, poll_fd) = unsafe { of(registration) };
     c_int::from(poll_fd.prepare(mode == WRITE))
 }
 
 pub(super) unsafe extern "C" fn drained(registration: *mut c_void) {
-    // SAFETY: C passes what it got of `open`.
+    // SAFETY: C passes a registration that it got from `open`.
     let (_, poll_fd) = unsafe { of(registration) };
     poll_fd.drained();
 }
@@ -57,13 +57,13 @@ pub(super) unsafe extern "C-unwind" fn wait(
     until_ns: i64,
     record: Record,
 ) -> c_int {
-    // SAFETY: C calls it with the GIL, and with what its own entry pushed.
+    // SAFETY: C calls it with the GIL, and with the record that its entry pushed.
     let mut entry = unsafe { Entry::new(record) };
     loop {
-        // SAFETY: C passes what it got of `open`, and ends it after this returns.
+        // SAFETY: C passes a registration that it got from `open`, and ends it after this returns.
         let (_, poll_fd) = unsafe { of(registration) };
         match entry.wait(|| poll_fd.wait(mode == WRITE, deadline(until_ns))) {
-            // Busy: there is a turn, so it is somebody who is about to leave. To try again is right.
+            // Busy: only the goroutine that has the turn waits here, so the other is about to leave. The caller tries again.
             Ok(Ok(()) | Err(PollError::Busy)) => return WOKEN,
             Ok(Err(PollError::Closed)) => return CLOSED,
             Ok(Err(PollError::Wait(error))) => {
@@ -77,13 +77,13 @@ pub(super) unsafe extern "C-unwind" fn wait(
 }
 
 pub(super) unsafe extern "C" fn release(registration: *mut c_void, fd: c_int) {
-    // SAFETY: C passes what it got of `open`.
+    // SAFETY: C passes a registration that it got from `open`.
     let (gil, poll_fd) = unsafe { of(registration) };
     let _ = guard(gil, || poll_fd.release(fd));
 }
 
 pub(super) unsafe extern "C" fn abandon(registration: *mut c_void) {
-    // SAFETY: C passes what it got of `open`.
+    // SAFETY: C passes a registration that it got from `open`.
     let (gil, poll_fd) = unsafe { of(registration) };
     let _ = guard(gil, || poll_fd.abandon());
 }

@@ -1,4 +1,4 @@
-//! Waits whose outcome C understands: a number of `cpython/patch_groups.h`, below 0 if an exception is set.
+//! Waits whose outcome C understands: a number from `cpython/patch_groups.h`, negative if an exception is set.
 
 use std::os::raw::c_int;
 
@@ -15,12 +15,12 @@ pub(super) const WOKEN: c_int = 0;
 pub(super) const TIMED_OUT: c_int = 1;
 pub(super) const RAISED: c_int = -1;
 
-/// A deadline as C gives it.
+/// Converts a deadline from C.
 pub(super) fn deadline(until_ns: i64) -> Option<i64> {
     (until_ns != FOR_EVER).then_some(until_ns)
 }
 
-/// The outcome of a wait that failed; None: it is to be tried again.
+/// The outcome of a wait that failed; None if it must be tried again.
 #[cold]
 #[inline(never)]
 pub(super) fn outcome(gil: Gil<'_>, error: WaitError) -> Option<c_int> {
@@ -59,7 +59,7 @@ pub(super) unsafe extern "C" fn now() -> i64 {
 }
 
 pub(super) unsafe extern "C-unwind" fn sleep(until_ns: i64, record: Record) -> c_int {
-    // SAFETY: C calls it with the GIL, and with what its own entry pushed.
+    // SAFETY: C calls it with the GIL, and with the record that its entry pushed.
     let mut entry = unsafe { Entry::new(record) };
     repeat(&mut entry, || match deadline(until_ns) {
         Some(at) => embedder::sleep_until(at),
@@ -68,7 +68,7 @@ pub(super) unsafe extern "C-unwind" fn sleep(until_ns: i64, record: Record) -> c
 }
 
 pub(super) unsafe extern "C-unwind" fn gosched(record: Record) -> c_int {
-    // SAFETY: C calls it with the GIL, and with what its own entry pushed.
+    // SAFETY: C calls it with the GIL, and with the record that its entry pushed.
     let mut entry = unsafe { Entry::new(record) };
     match entry.wait(embedder::gosched) {
         Ok(false) if waits::interrupted(entry.gil()).is_err() => RAISED,

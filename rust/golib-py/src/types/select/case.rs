@@ -1,4 +1,4 @@
-//! The cases of a select: made by `recv(ch)` and `send(ch, value)`; a channel and None are cases too.
+//! The cases of a select. `recv(ch)` and `send(ch, value)` make them; a channel and None are cases too.
 
 use go_lib::runtime::embedder::Case;
 
@@ -14,9 +14,9 @@ use crate::ffi::spec::TypeSpec;
 use crate::types::chan::ends::{receivable, sendable};
 use crate::types::chan::Face;
 
-/// The fields of `golib.Case`. Nothing changes them but the end.
+/// The fields of `golib.Case`. They stay as they are until the case ends.
 pub(super) struct CaseFields {
-    /// The object that has the channel; None for a case that is disabled.
+    /// The object that has the channel; None for a disabled case.
     face: Slot,
     /// The value that a send case sends; empty for a receive.
     value: Slot,
@@ -50,11 +50,11 @@ impl CaseFields {
 /// The type `golib.Case`.
 pub(super) static CASE: TypeCell<CaseFields> = TypeCell::new();
 
-/// The runtime's form of a case that `select` was given, which is alive during the select, as its channel is.
+/// The runtime's form of a case given to `select`. The case and its channel stay alive during the select.
 #[inline(always)]
 pub(super) fn case_of<'a>(gil: Gil<'_>, given: Ref<'a>) -> Outcome<Case<'a, Obj>> {
     let face = if CASE.is_exactly(gil, given) {
-        // SAFETY: of that type, which has no subclasses; what it refers to is what its fields need.
+        // SAFETY: an instance of that type, which has no subclasses.
         let case = unsafe { crate::ffi::class::this::<CaseFields>(given.as_raw()) };
         let raw = case.face.as_raw(gil.exclusive());
         if raw == none_ref().as_raw() {
@@ -89,7 +89,7 @@ fn no_case(gil: Gil<'_>, given: Ref<'_>) -> Raised {
     fail(gil, type_error(), &text)
 }
 
-/// Dropping the case's copy of a value frees nothing.
+/// Checks that `given` is a case. Dropping the copy of its value frees nothing.
 pub(super) fn check_case(gil: Gil<'_>, given: Ref<'_>) -> Outcome<()> {
     case_of(gil, given).map(drop)
 }

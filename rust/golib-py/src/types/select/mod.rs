@@ -2,13 +2,13 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`case`] | a case: `recv(ch)`, `send(ch, value)`, and what else `select` takes for one |
+//! | [`case`] | a case: `recv(ch)`, `send(ch, value)`, and the other objects that `select` accepts as one |
 //! | [`prepared`] | `Select` |
 //!
 //! # Invariants
-//! 1. During a select every case's channel is held alive by a reference: the caller's arguments, or those that
-//!    `Select.wait` takes for the time of the wait.
-//! 2. A Case never changes; a Select's list of cases is changed under the GIL only.
+//! 1. During a select a reference keeps every case's channel alive: the caller's arguments hold it, or references that
+//!    `Select.wait` takes for the duration of the wait.
+//! 2. A Case never changes. A Select's list of cases changes only under the GIL.
 
 mod case;
 mod prepared;
@@ -81,7 +81,7 @@ fn run_many(entry: &mut Entry, given: &[Ref<'_>], options: Options) -> Outcome<N
     run_in(entry, &mut cases, given, options)
 }
 
-/// `room` is for as many cases as are `given`.
+/// Selects among the cases that were `given`; `room` has space for all of them.
 #[inline(always)]
 fn run_in<'a>(
     entry: &mut Entry,
@@ -97,13 +97,13 @@ fn run_in<'a>(
                 room[i].write(case);
             }
             Err(raised) => {
-                // SAFETY: those before have been written.
+                // SAFETY: the cases before this one have been written.
                 unsafe { drop_cases(&mut room[..i]) };
                 return Err(raised);
             }
         }
     }
-    // SAFETY: all of them were written; a MaybeUninit has its content's layout.
+    // SAFETY: all of them have been written; a MaybeUninit has its content's layout.
     let cases = unsafe {
         std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<Case<'_, Obj>>(), room.len())
     };
@@ -114,12 +114,12 @@ fn run_in<'a>(
     } else {
         Err(on_nil(entry, options.timeout, WaitReason::SelectNoCases))
     };
-    // SAFETY: all of them were written.
+    // SAFETY: all of them have been written.
     unsafe { drop_cases(room) };
     result
 }
 
-/// Drops the values that were not sent. Their cases hold them too, so this frees nothing.
+/// Drops the values that were not sent. This frees nothing, because their cases hold them too.
 ///
 /// # Safety
 /// The cases have been written.
@@ -131,7 +131,7 @@ unsafe fn drop_cases(cases: &mut [MaybeUninit<Case<'_, Obj>>]) {
     }
 }
 
-/// The result of a select that had nothing to do.
+/// The result of a select without cases.
 fn nothing(gil: Gil<'_>) -> Outcome<New> {
     results::selected(gil, -1, none(gil), false)
 }
@@ -154,7 +154,7 @@ fn wait_in(entry: &mut Entry, cases: &mut [Case<'_, Obj>], options: Options) -> 
     }
 }
 
-/// The result of a select without a winner; None: it is to be tried again.
+/// The result of a select in which no case was ready, or None if it must be tried again.
 #[cold]
 #[inline(never)]
 fn select_failed(gil: Gil<'_>, error: SelectError, options: Options) -> Outcome<Option<New>> {
@@ -169,7 +169,7 @@ fn select_failed(gil: Gil<'_>, error: SelectError, options: Options) -> Outcome<
     }
 }
 
-/// Makes the types, which belong into the module under these names.
+/// Makes the types, with their names in the module.
 pub(crate) fn init(gil: Gil<'_>) -> Outcome<[(&'static std::ffi::CStr, New); 2]> {
     Ok([(c"Case", case::init(gil)?), (c"Select", prepared::init(gil)?)])
 }

@@ -18,14 +18,15 @@ use crate::ffi::spec::TypeSpec;
 /// The fields of `golib.Select`.
 pub(super) struct SelectFields {
     weaklist: Weaklist,
-    /// The cases as they were given. By 2; the list itself is changed only when the instance is made and when it ends.
+    /// The cases as they were given. By 2 a case may be replaced; the list itself changes only when the instance is made and when
+    /// it ends.
     cases: UnsafeCell<Vec<Slot>>,
     biased: bool,
 }
 
 impl SelectFields {
     fn cases(&self) -> &[Slot] {
-        // SAFETY: nobody changes the list while the instance is in use.
+        // SAFETY: nothing changes the list while the instance is in use.
         unsafe { &*self.cases.get() }
     }
 }
@@ -61,7 +62,7 @@ entry! { WAIT: golib_entry_select_wait => select_wait keywords(entry, select: Se
     if len > INLINE {
         return wait_for_many(entry, select, options);
     }
-    // By 1: a case may be replaced while we wait.
+    // Held by 1, because a case may be replaced while we wait.
     let mut held = [none_ref(); INLINE];
     for (slot, case) in held.iter_mut().zip(select.cases()) {
         let case = case.get(entry.gil()).unwrap_or_else(|| none(entry.gil()));
@@ -70,7 +71,7 @@ entry! { WAIT: golib_entry_select_wait => select_wait keywords(entry, select: Se
     }
     let result = run(entry, &held[..len], options);
     for case in held.into_iter().take(len) {
-        // SAFETY: made above.
+        // SAFETY: the reference was taken above.
         unsafe { New::owned(case.as_raw()) }.release(entry.gil());
     }
     result
@@ -101,12 +102,12 @@ fn construct(gil: Gil<'_>, class: TypeOf<'_, SelectFields>, args: Args<'_>) -> O
         SelectFields { weaklist: Weaklist::new(), cases: UnsafeCell::new(Vec::new()), biased };
     let select = class.make(gil, fields)?;
     let cases = given.iter().map(|case| Slot::with(Some(case.own(gil)))).collect();
-    // SAFETY: nobody else has seen the instance.
+    // SAFETY: nothing else refers to the instance yet.
     unsafe { *select.cases.get() = cases };
     Ok(select.into_new())
 }
 
-/// The case that a subscript means.
+/// The case that a subscript selects.
 fn case_at<'a>(
     gil: Gil<'_>,
     select: &'a Object<SelectFields>,

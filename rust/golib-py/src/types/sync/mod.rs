@@ -1,10 +1,10 @@
-//! `golib.sync`: the primitives whose waiting is the runtime's; the others are in `python/golib/sync`.
+//! `golib.sync`: the primitives that wait in the runtime. The others are in `python/golib/sync`.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`object`] | the common parts of the primitives |
 //! | [`event`], [`mutex`], [`rwmutex`], [`semaphore`], [`waitgroup`] | one class each |
-//! | [`reference`] | `Ref`, one field that is changed in one step |
+//! | [`reference`] | `Ref`, a field that changes in one step |
 
 mod event;
 mod mutex;
@@ -21,7 +21,7 @@ use crate::ffi::refs::{New, Outcome};
 
 pub(crate) use reference::ITEMS;
 
-/// Makes the types, which belong into the module under these names.
+/// Makes the types, with their names in the module.
 pub(crate) fn init(gil: Gil<'_>) -> Outcome<[(&'static CStr, New); 6]> {
     Ok([
         (c"Event", event::init(gil)?),

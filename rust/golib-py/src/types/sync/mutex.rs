@@ -36,13 +36,13 @@ entry! { ACQUIRE: golib_entry_mutex_acquire => mutex_acquire keywords(entry, mut
     complete_as_threads(entry, "acquire", || mutex.core.lock(wait))
 } }
 
-/// The arguments of threading's `Lock.acquire`.
+/// Translates the arguments of threading's `Lock.acquire`.
 fn acquire_wait(
     gil: Gil<'_>,
     blocking: Option<Ref<'_>>,
     timeout: Option<Ref<'_>>,
 ) -> Outcome<Wait> {
-    /// threading's word for "no timeout".
+    /// threading's value for "no timeout".
     const NO_TIMEOUT: f64 = -1.0;
     let blocking = blocking.map_or(Ok(true), |blocking| truth(gil, blocking))?;
     let seconds = timeout.map_or(Ok(NO_TIMEOUT), |timeout| seconds_of(gil, timeout))?;

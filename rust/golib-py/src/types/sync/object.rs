@@ -1,4 +1,4 @@
-//! Common to the primitives: the instance, the outcome of a wait, the class.
+//! What the primitives have in common: the instance, the outcome of a wait, the class.
 //!
 //! # Invariants
 //! 1. A method that waits is called with a reference to the instance, so that nothing dies under a waiter.
@@ -45,7 +45,7 @@ pub(super) fn new<T: Default + 'static>(
     make(gil, class, T::default())
 }
 
-/// As [`complete`](waits::complete), in threading's manner: True, or False if it would have to wait longer.
+/// Like [`complete`](waits::complete), with threading's results: True, or False if the wait would take longer.
 #[inline(always)]
 pub(super) fn complete_as_threads(
     entry: &mut Entry,
@@ -63,7 +63,7 @@ pub(super) fn complete_as_threads(
     }
 }
 
-/// None, or the error as `kind`.
+/// Returns None, or raises the error as `kind`.
 pub(super) fn done<E: std::fmt::Display>(
     gil: Gil<'_>,
     kind: Ref<'_>,

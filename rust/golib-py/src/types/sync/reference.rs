@@ -1,8 +1,8 @@
-//! `golib._golib.Ref`: a reference that is read and replaced atomically, for classes that may hold no lock.
+//! `golib._golib.Ref`: a reference that is read and replaced atomically, for classes that must not hold a lock.
 //!
-//! A lock that is held while user code runs (a comparison, a finalizer, a signal handler) is a deadlock when that code
-//! uses the same object. With a `Ref` in a plain dict, an object needs none: each of its steps is one call that runs no
-//! Python code.
+//! An object that holds a lock while user code runs (a comparison, a finalizer, a signal handler) deadlocks when that code
+//! uses the same object. With a `Ref` in a plain dict it needs no lock: each of its steps is one call that runs no Python
+//! code.
 //!
 //! # Invariants
 //! 1. Nothing in here runs Python code between reading and writing: the previous value of a `Ref` is returned to the
@@ -62,8 +62,8 @@ fn swap(gil: Gil<'_>, slf: &Object<Reference>, value: Ref<'_>) -> Outcome<New> {
     Ok(old.unwrap_or_else(|| none(gil)))
 }
 
-/// `replace(old, new)`: sets it to `new` if it is the object `old`; says whether it was. The caller holds `old`, so that
-/// nothing is freed here.
+/// `replace(old, new)`: sets the value to `new` if it is the object `old`, and returns whether it was. The caller holds `old`,
+/// so nothing is freed here.
 fn replace(gil: Gil<'_>, slf: &Object<Reference>, args: Args<'_>) -> Outcome<New> {
     let [old, new] = args.positional() else {
         return Err(errors::fail(gil, type_error(), "replace() takes 2 arguments"));
@@ -76,12 +76,11 @@ fn replace(gil: Gil<'_>, slf: &Object<Reference>, args: Args<'_>) -> Outcome<New
     Ok(boolean(gil, same))
 }
 
-/// `_golib._items(dict)`: the keys of a dict of Refs and what these refer to, one after the other in a list, all of one
-/// moment.
+/// `_golib._items(dict)`: a list in which each key of a dict of Refs is followed by the Ref's value, all taken at one moment.
 fn items(gil: Gil<'_>, _: &Object<Module>, dict: Ref<'_>) -> Outcome<New> {
     let dict = dict.as_raw();
-    // SAFETY: a dict, whose values are Refs. Between the look at its size and the end of the walk nothing is allocated, and so
-    // nothing runs.
+    // SAFETY: a dict whose values are Refs. Nothing is allocated between the look at its size and the end of the walk, so no
+    // Python code runs.
     unsafe {
         loop {
             let n = ffi::PyDict_Size(dict);

@@ -29,7 +29,7 @@ fn new(gil: Gil<'_>, class: TypeOf<'_, Semaphore>, args: NewArgs<'_>) -> Outcome
     make(gil, class, SemaphoreCore::new(n as usize))
 }
 
-/// How many permits are meant; one if nothing is said.
+/// The number of permits to acquire or release; one by default.
 fn permits(gil: Gil<'_>, n: Option<Ref<'_>>) -> Outcome<usize> {
     let n = n.map_or(Ok(1), |n| integer_of(gil, n))?;
     if n < 1 {
@@ -38,7 +38,7 @@ fn permits(gil: Gil<'_>, n: Option<Ref<'_>>) -> Outcome<usize> {
     Ok(n as usize)
 }
 
-/// Takes permits that may come.
+/// Acquires permits, waiting for them if need be.
 #[inline(always)]
 fn acquire(
     entry: &mut Entry,

@@ -5,10 +5,10 @@ pub(crate) use libc::{EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPR
 #[cfg(windows)]
 pub(crate) use windows::{EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPROTO};
 
-/// Windows' numbers for what the names mean above.
+/// Windows' numbers for the errors that these names mean on POSIX.
 #[cfg(windows)]
 mod windows {
-    /// One more thread cannot be had: ERROR_MAX_THRDS_REACHED.
+    /// The system refuses one more thread: ERROR_MAX_THRDS_REACHED.
     pub(crate) const EAGAIN: i32 = 164;
     /// WSAECONNABORTED.
     pub(crate) const ECONNABORTED: i32 = 10053;

@@ -1,4 +1,4 @@
-//! What a socket is called on this system: on POSIX a descriptor, on Windows a handle of its own kind.
+//! The type of a socket on this system: on POSIX a descriptor, on Windows a handle of its own kind.
 
 #[cfg(unix)]
 pub use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -24,7 +24,7 @@ pub(crate) fn raw<T: AsRawFd>(io: &T) -> RawFd {
     return io.as_raw_socket();
 }
 
-/// `io`, lent.
+/// Borrows `io`.
 #[inline(always)]
 pub(crate) fn lend<T: AsFd>(io: &T) -> BorrowedFd<'_> {
     #[cfg(unix)]

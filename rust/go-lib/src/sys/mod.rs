@@ -1,10 +1,9 @@
 //! The operating system and the CPU: the only users of `libc` calls, of Windows' (`win32`) and of assembly.
 //!
-//! One folder a concept; nothing here knows of goroutines. The differences between systems lie behind a contract in words, in the
-//! folder's `mod.rs`, with a backend for each system and tests of the contract: `futex`, `membarrier`, `memory`, `thread`,
-//! `signal`, `disturb`, `clock`, `cpus`, `socket`, `poll`. Linux is the one system that has them all;
-//! Windows' have run under Wine (`make test-windows`); those of the others compile (`make check-targets`), and nobody has run
-//! them.
+//! Each folder holds one concept, and nothing here knows of goroutines. The folder's `mod.rs` states a contract in words;
+//! behind it lie a backend for each system and tests of the contract: `futex`, `membarrier`, `memory`, `thread`, `signal`,
+//! `disturb`, `clock`, `cpus`, `socket`, `poll`. Only Linux has a backend for every contract. Windows' backends have run under
+//! Wine (`make test-windows`); those of the other systems compile (`make check-targets`) but have never run.
 
 pub(crate) mod arch;
 pub(crate) mod clock;

@@ -1,8 +1,8 @@
 //! Tells AddressSanitizer of switches, in builds with `--cfg golib_asan`; does nothing in others.
 //!
-//! It marks what surrounds the variables of a frame. A call that does not return leaves marks behind, as
-//! does a panic; so they are all taken away before, if it is known where the stack is. Otherwise they
-//! stay for the next goroutine on this stack, where they are false.
+//! AddressSanitizer marks the memory around a frame's variables. A call that does not return leaves marks
+//! behind, as does a panic, so it first removes them all, if it knows where the stack is. If it does not,
+//! the marks stay and are wrong for the next goroutine on this stack.
 
 #[cfg(golib_asan)]
 mod told {
@@ -18,13 +18,13 @@ mod told {
         );
     }
 
-    /// The next switch is to the stack `lo..hi`.
+    /// Announces a switch to the stack `lo..hi`.
     pub(crate) fn leaves_for(lo: usize, hi: usize) {
-        // SAFETY: notes where the stack is. No frame is kept elsewhere: detect_stack_use_after_return is off.
+        // SAFETY: it only notes where the stack is. No frame lies elsewhere, because detect_stack_use_after_return is off.
         unsafe { __sanitizer_start_switch_fiber(null_mut(), lo as *const c_void, hi - lo) };
     }
 
-    /// The next switch is to the thread's own stack.
+    /// Announces a switch to the thread's own stack.
     pub(crate) fn leaves_for_g0() {
         // SAFETY: the kernel's and the C library's answers about this thread; attr is initialized by
         // the first call and freed by the last.
@@ -39,9 +39,9 @@ mod told {
         leaves_for(lo, lo + size);
     }
 
-    /// The switch has been made.
+    /// Completes a switch.
     pub(crate) fn has_come() {
-        // SAFETY: as above; nobody asks which stack was left.
+        // SAFETY: as above; the stack that was left is not asked for.
         unsafe { __sanitizer_finish_switch_fiber(null_mut(), null_mut(), null_mut()) };
     }
 }

@@ -1,5 +1,5 @@
-//! Operations on sockets that a host needs and std lacks: bytes into memory that is not initialised, flags, an accept
-//! that reports the peer, and the addresses of any family.
+//! Socket operations that an embedder needs and std lacks: reads into uninitialised memory, flags, an accept that reports the
+//! peer, and addresses of any family.
 
 use std::io;
 use std::mem::{size_of, zeroed, MaybeUninit};
@@ -9,9 +9,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 /// The address of one end of a socket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Address {
-    /// Of a family that has no form here, or not known.
+    /// Unknown, or of a family that has no variant here.
     Unknown,
-    /// An address of the Internet.
+    /// An IPv4 or IPv6 address.
     Inet(SocketAddr),
     /// A path; empty for a socket without a name, beginning with a zero byte for an abstract one.
     Unix(Box<[u8]>),
@@ -21,7 +21,7 @@ fn check(r: isize) -> io::Result<usize> {
     usize::try_from(r).map_err(|_| io::Error::last_os_error())
 }
 
-/// Receives into `buf`; how many bytes. The memory beyond them is unchanged.
+/// Receives into `buf` and returns how many bytes. The memory beyond them is unchanged.
 ///
 /// # Errors
 /// The OS's.
@@ -34,7 +34,7 @@ pub(crate) fn recv(
     check(unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) })
 }
 
-/// Sends what the socket takes of `data`; how many bytes. A broken connection is an error, never a signal.
+/// Sends as much of `data` as the socket takes and returns how many bytes. A broken connection is an error, never a signal.
 ///
 /// # Errors
 /// The OS's.
@@ -44,7 +44,7 @@ pub(crate) fn send(fd: BorrowedFd<'_>, data: &[u8], flags: i32) -> io::Result<us
     check(unsafe { libc::send(fd.as_raw_fd(), data.as_ptr().cast(), data.len(), flags) })
 }
 
-/// As [`recv`], of one datagram, with its sender.
+/// Like [`recv`], for one datagram, whose sender it returns too.
 ///
 /// # Errors
 /// The OS's.
@@ -83,7 +83,7 @@ pub(crate) fn send_to(fd: BorrowedFd<'_>, data: &[u8], to: &SocketAddr) -> io::R
 }
 
 fn v4(addr: &SocketAddrV4) -> libc::sockaddr_in {
-    // SAFETY: all zeros is a value. Some systems have a length in it as well, which their kernels fill in.
+    // SAFETY: all zeros are a valid value. Some systems have a length field as well, which their kernels fill in.
     let mut raw: libc::sockaddr_in = unsafe { zeroed() };
     raw.sin_family = libc::AF_INET as libc::sa_family_t;
     raw.sin_port = addr.port().to_be();
@@ -102,10 +102,10 @@ fn v6(addr: &SocketAddrV6) -> libc::sockaddr_in6 {
     raw
 }
 
-/// Takes a connection, which does not block, with the address of its other end.
+/// Accepts a connection as a non-blocking socket, with the address of its other end.
 ///
 /// # Errors
-/// The OS's; `WouldBlock` if there is none.
+/// The OS's; `WouldBlock` if no connection waits.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
     // SAFETY: `name` passes room for an address, and its size.
     name(|addr, len| unsafe { super::socket::accept_from(fd, addr, len) })
@@ -124,14 +124,14 @@ pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<Address> {
 /// The address of the other end.
 ///
 /// # Errors
-/// The OS's; there may be none.
+/// The OS's; the socket may have no peer.
 pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<Address> {
     // SAFETY: `name` passes room for an address, and its size.
     let call = |addr, len| check(unsafe { libc::getpeername(fd.as_raw_fd(), addr, len) } as isize);
     Ok(name(call)?.1)
 }
 
-/// Calls what fills in an address; it returns less than 0 for an error.
+/// Calls a function that fills in an address.
 fn name<T>(
     call: impl FnOnce(*mut libc::sockaddr, *mut libc::socklen_t) -> io::Result<T>,
 ) -> io::Result<(T, Address)> {
@@ -163,7 +163,7 @@ fn address(room: &libc::sockaddr_storage, len: usize) -> Address {
             let end = len.clamp(start, size_of::<libc::sockaddr_un>());
             // SAFETY: within the storage, which is initialised.
             let path = unsafe { std::slice::from_raw_parts(at.add(start), end - start) };
-            // An abstract name has its length; a path ends with a zero.
+            // The length tells where an abstract name ends; a path ends with a zero.
             let end = match path.first() {
                 Some(0) => path.len(),
                 _ => path.iter().position(|&byte| byte == 0).unwrap_or(path.len()),
@@ -188,7 +188,7 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: std::net::Shutdown) -> io::Resul
     check(unsafe { libc::shutdown(fd.as_raw_fd(), how) } as isize).map(|_| ())
 }
 
-/// The error that the socket has met since somebody last asked: how a connect ended.
+/// The error that the socket has met since the last such call, which tells how a connect ended.
 ///
 /// # Errors
 /// The OS's, of asking.
@@ -202,10 +202,10 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
     Ok((value != 0).then(|| io::Error::from_raw_os_error(value)))
 }
 
-/// Which of reading and writing would not block now; both for what cannot be polled.
+/// Which of reading and writing would not block now; both for a descriptor that cannot be polled.
 ///
 /// # Errors
-/// The OS's; `fd` may be none.
+/// The OS's; `fd` may not be open.
 pub(crate) fn poll_now(fd: std::os::fd::RawFd, write: bool) -> io::Result<bool> {
     let events = if write { libc::POLLOUT } else { libc::POLLIN };
     let mut one = libc::pollfd { fd, events, revents: 0 };
@@ -217,7 +217,7 @@ pub(crate) fn poll_now(fd: std::os::fd::RawFd, write: bool) -> io::Result<bool> 
     Ok(n > 0)
 }
 
-/// Has the descriptor no longer block.
+/// Makes the descriptor non-blocking.
 ///
 /// # Errors
 /// The OS's.

@@ -1,4 +1,4 @@
-//! Windows' calls and structures that the backends use, under the names of its headers.
+//! The Windows calls and structures that the backends use, under their names in Windows' headers.
 
 #![allow(
     non_camel_case_types,
@@ -24,7 +24,7 @@ pub(crate) const MEM_RELEASE: u32 = 0x8000;
 pub(crate) const PAGE_READWRITE: u32 = 4;
 pub(crate) const PAGE_GUARD: u32 = 0x100;
 
-/// The stack of a new thread is reserved with the size given, and not committed.
+/// Reserves a new thread's stack with the given size instead of committing it.
 pub(crate) const STACK_SIZE_PARAM_IS_A_RESERVATION: u32 = 0x10000;
 pub(crate) const TH32CS_SNAPTHREAD: u32 = 4;
 pub(crate) const TLS_OUT_OF_INDEXES: u32 = u32::MAX;
@@ -62,7 +62,7 @@ pub(crate) struct EXCEPTION_RECORD {
     pub(crate) next: *mut EXCEPTION_RECORD,
     pub(crate) address: *mut c_void,
     pub(crate) parameters: u32,
-    /// Of a fault: what was tried, and where.
+    /// For a fault: the kind of access, and the address.
     pub(crate) information: [usize; 15],
 }
 
@@ -129,7 +129,7 @@ pub(crate) struct OBJECT_ATTRIBUTES {
     pub(crate) quality: *const c_void,
 }
 
-/// With one handle.
+/// The structure for one handle.
 #[repr(C)]
 pub(crate) struct AFD_POLL_INFO {
     pub(crate) timeout: i64,
@@ -143,7 +143,7 @@ pub(crate) struct AFD_POLL_INFO {
 #[repr(C)]
 pub(crate) struct SOCKADDR_IN {
     pub(crate) family: u16,
-    /// This and the address: the first byte is sent first.
+    /// This field and the address are in network byte order.
     pub(crate) port: u16,
     pub(crate) address: [u8; 4],
     pub(crate) zero: [u8; 8],

@@ -28,8 +28,8 @@ use std::arch::{asm, global_asm};
 /// The bytes that a switch keeps on the stack that it leaves.
 const FRAME_BYTES: usize = 176;
 
-/// A switch: `save` and `load` are what it does with the fpcr of the stack that it leaves and of the
-/// one that it resumes; `saved` is what it does when the left stack is whole.
+/// A switch. `save` and `load` treat the fpcr of the stack that it leaves and of the one that it
+/// resumes; `saved` runs once the stack that it leaves is completely saved.
 ///
 /// It ends with `ret`, although the CPU predicts that from the calls made on the other stack (see
 /// x86_64.rs): in code that is guarded by BTI no jump may land behind a call. `hint #34` is `bti c`,
@@ -122,7 +122,7 @@ golib_switch!(
     saved: [],
     load: []
 );
-// fpcr is nearly always the same already; many CPUs drain their pipeline to write it.
+// fpcr nearly always has the right value already, and many CPUs drain their pipeline to write it.
 golib_switch!(
     "golib_resume",
     save: [],
@@ -151,14 +151,14 @@ global_asm!(
     end!("golib_goentry"),
 );
 
-/// Hints that what lies at `at` is used soon. Any address will do.
+/// Hints that the memory at `at` will be used soon. Any address will do.
 #[inline(always)]
 pub(crate) fn prefetch(at: usize) {
     // SAFETY: a prefetch does not fault.
     unsafe { asm!("prfm pldl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly)) }
 }
 
-/// Lays the first frame of a stack whose usable part ends below `top`; returns the address to
+/// Writes the first frame of a stack whose usable part ends below `top`; returns the address to
 /// `switch` to.
 ///
 /// # Safety
@@ -169,7 +169,7 @@ pub(crate) unsafe fn init_stack(top: usize, _hi: usize, entry: Entry) -> usize {
     // SAFETY: the caller gave us the bytes.
     unsafe {
         let frame = sp as *mut u64;
-        // fpcr among them, as a process starts.
+        // fpcr is among them: a process starts with 0.
         for i in 0..FRAME_BYTES / 8 {
             frame.add(i).write(0);
         }

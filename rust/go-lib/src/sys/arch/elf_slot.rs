@@ -1,8 +1,8 @@
 //! With glibc: the thread's M slot, a word of initial-exec thread-local storage.
 //!
-//! An access is a few instructions and no call, even in a library that is loaded later: glibc sets
-//! some storage aside for such. Others do not (musl refuses to load the library); see `sys/tls.rs`
-//! for those.
+//! An access is a few instructions and no call, even in a library that is loaded later, because glibc
+//! sets some storage aside for such libraries. Other C libraries do not (musl refuses to load the
+//! library); see `sys/tls.rs` for those.
 
 use std::arch::global_asm;
 

@@ -1,9 +1,10 @@
-//! The parts that differ from CPU to CPU: the context switch, a goroutine's first frame, and with glibc the slot of the current M.
+//! The parts that differ between CPUs: the context switch, a goroutine's first frame, and with glibc the slot of the current M.
 //!
 //! # The contract of a backend
-//! - In assembly `golib_leave`, `golib_resume`, `golib_switch` and `golib_relay`, which [`leave`] and so on call, and
+//! - In assembly: `golib_leave`, `golib_resume`, `golib_switch` and `golib_relay`, which the functions below call, and
 //!   `golib_goentry`, the first frame of each goroutine.
-//! - `init_stack`, `prefetch`, `reset_control_words`, `tell_valgrind_of_stack`; `TOP_BYTES`, which are not for frames.
+//! - `init_stack`, `prefetch`, `reset_control_words`, `tell_valgrind_of_stack`; `TOP_BYTES`, the part of a stack without
+//!   frames.
 //! - With glibc and on Windows, a module `tls` with `get` and `set` (see `sys/tls.rs`).
 
 #[cfg(all(target_os = "linux", target_env = "gnu", not(golib_loom)))]
@@ -29,7 +30,7 @@ pub(crate) use x86_64_windows::{init_stack, stack_end, StackRecord, TOP_BYTES};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64_words::{prefetch, reset_control_words, tell_valgrind_of_stack};
 
-/// What of a stack no frame may use.
+/// How many bytes at the top of a stack no frame may use.
 #[cfg(not(windows))]
 pub(crate) const TOP_BYTES: usize = 0;
 
@@ -68,7 +69,7 @@ pub(crate) unsafe fn leave(save: *mut usize, to: usize) {
 /// Leaves g0 (its resume address goes to `*save`) for the goroutine saved as `to`.
 ///
 /// # Safety
-/// `to` was saved by [`leave`] or made by [`init_stack`] and nobody else resumes it.
+/// `to` was saved by [`leave`] or made by [`init_stack`], and nothing else resumes it.
 #[inline(always)]
 pub(crate) unsafe fn resume(save: *mut usize, to: usize) {
     // SAFETY: the caller's duty.
@@ -79,7 +80,7 @@ pub(crate) unsafe fn resume(save: *mut usize, to: usize) {
 /// `to`. As soon as the left one can be resumed elsewhere `*flag` becomes 0, with release order.
 ///
 /// # Safety
-/// `to` was saved by [`leave`] or by this function and nobody else resumes it.
+/// `to` was saved by [`leave`] or by this function, and nothing else resumes it.
 #[inline(always)]
 pub(crate) unsafe fn switch(save: *mut usize, to: usize, flag: *mut u32) {
     // SAFETY: the caller's duty.
@@ -89,7 +90,7 @@ pub(crate) unsafe fn switch(save: *mut usize, to: usize, flag: *mut u32) {
 /// As [`switch`], without a flag.
 ///
 /// # Safety
-/// `to` was saved by [`leave`], [`switch`] or this function, or made by [`init_stack`], and nobody else
+/// `to` was saved by [`leave`], [`switch`] or this function, or made by [`init_stack`], and nothing else
 /// resumes it.
 #[inline(always)]
 pub(crate) unsafe fn relay(save: *mut usize, to: usize) {

@@ -1,7 +1,7 @@
 //! How assembly names a function in each format of object files.
 //!
-//! ELF keeps the functions in a section of their own, near each other, and knows their types and sizes. Mach-O has one section
-//! for code, splits it at its symbols, and puts an underscore before the names of C.
+//! In ELF the functions lie in a section of their own, near each other, and have types and sizes. Mach-O has one section for
+//! code, splits it at its symbols, and puts an underscore before C's names.
 
 /// Begins the function `$name`, which only this library can call.
 #[cfg(not(target_vendor = "apple"))]

@@ -23,9 +23,9 @@ use super::x86_64_words::{MXCSR, X87_CONTROL};
 use super::{golib_goentry, Entry};
 use std::arch::global_asm;
 
-/// A switch: `save` and `load` are what it does with the control words of the stack that it leaves
-/// and of the one that it resumes; `saved` is what it does when the left stack is whole; `go` is
-/// its continuation.
+/// A switch. `save` and `load` treat the control words of the stack that it leaves and of the one that
+/// it resumes; `saved` runs once the stack that it leaves is completely saved; `go` continues on the
+/// other stack.
 ///
 /// The CPU predicts `ret` from the calls made on the other stack. Between a goroutine and g0 that is
 /// always wrong: there an indirect jump is better, which is predicted from where it went last (gosched:
@@ -100,8 +100,8 @@ golib_switch!("golib_resume", save: [], saved: [], load: ["ldmxcsr [rsp]", "fldc
     ".cfi_register rip, rcx",
     "jmp rcx"
 ]);
-// The words are nearly always the same: they are compared (of mxcsr the control bits, as the ABI
-// has it), which is cheaper than to load them.
+// The words are nearly always the same, and comparing them (of mxcsr only the control bits, as the
+// ABI has it) is cheaper than loading them.
 macro_rules! golib_switch_between_goroutines {
     ($name:literal, saved: [$($saved:literal),*]) => {
         golib_switch!(
@@ -141,7 +141,7 @@ global_asm!(
     end!("golib_goentry"),
 );
 
-/// Lays the first frame of a stack whose usable part ends below `top`; returns the address to
+/// Writes the first frame of a stack whose usable part ends below `top`; returns the address to
 /// resume it at.
 ///
 /// # Safety

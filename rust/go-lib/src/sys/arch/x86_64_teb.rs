@@ -9,7 +9,7 @@ use std::sync::Once;
 
 use crate::sys::win32::{TlsAlloc, TlsGetValue, TlsSetValue, TLS_OUT_OF_INDEXES};
 
-/// The slot's number and 1; 0: no thread has set it yet.
+/// The slot's number plus 1; 0 until a thread has set the slot.
 static SLOT: AtomicU32 = AtomicU32::new(0);
 /// Where the slots lie in the block, and how many.
 const SLOTS_AT: usize = 0x1480;
@@ -18,7 +18,7 @@ const SLOTS: u32 = 64;
 /// Reads the thread's M slot.
 #[inline(always)]
 pub(crate) fn get() -> *mut () {
-    // Relaxed: a thread that has set its own has seen the number.
+    // Relaxed: a thread that has set its own slot has seen the number.
     match SLOT.load(Ordering::Relaxed).wrapping_sub(1) {
         slot @ 0..SLOTS => {
             let p: *mut ();

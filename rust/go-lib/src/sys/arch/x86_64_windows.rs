@@ -14,10 +14,10 @@
 //! ```
 //!
 //! # Invariants
-//! 1. A switch saves the callee-saved state of the ABI, as in `x86_64.rs`, whose remarks on control words and on `ret` hold here
-//!    too.
-//! 2. The thread's information block names the stack that the thread runs on: the kernel grows a stack within these bounds only,
-//!    large frames ask it how far the stack is there, and an exception's frames must lie inside. The limit moves while a
+//! 1. A switch saves the callee-saved state of the ABI, as in `x86_64.rs`, whose remarks on control words and on `ret` hold
+//!    here too.
+//! 2. The thread's information block names the stack that the thread runs on: the kernel grows a stack within these bounds
+//!    only, large frames ask it how far the stack is there, and an exception's frames must lie inside. The limit moves while a
 //!    goroutine runs, so a switch takes it to the stack's record and back; a goroutine's bounds are never read from its frame.
 //! 3. The unwind tables say what the prologue saves, and that `golib_goentry` is returned to nowhere: an address of 0 ends
 //!    every walk.
@@ -26,16 +26,16 @@ use super::x86_64_words::{MXCSR, X87_CONTROL};
 use super::{golib_goentry, Entry};
 use std::arch::{asm, global_asm};
 
-/// What is kept at the upper end of each stack. The switch knows the layout.
+/// The record at the upper end of each stack. The switch knows its layout.
 #[repr(C)]
 pub(crate) struct StackRecord {
     /// The lowest address: the DeallocationStack.
     pub(crate) end: usize,
-    /// How far down the stack is there: the StackLimit when the stack was left.
+    /// How far down the stack is committed: the StackLimit when the stack was left.
     pub(crate) limit: usize,
 }
 
-/// What of a stack no frame may use.
+/// How many bytes at the top of a stack no frame may use.
 pub(crate) const TOP_BYTES: usize = size_of::<StackRecord>();
 
 /// A switch: see `x86_64.rs` for the parts. The arguments are in rcx, rdx and r8.

@@ -1,9 +1,9 @@
-//! x86-64: what has nothing to do with the calling convention.
+//! x86-64: the parts that do not depend on the calling convention.
 
 use std::arch::asm;
 use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
 
-/// Hints that what lies at `at` is used soon. Any address will do.
+/// Hints that the memory at `at` will be used soon. Any address will do.
 #[inline(always)]
 pub(crate) fn prefetch(at: usize) {
     // SAFETY: a prefetch does not fault.
@@ -13,7 +13,7 @@ pub(crate) fn prefetch(at: usize) {
 /// The control words as a process starts: round to nearest, no exceptions.
 pub(super) const MXCSR: u32 = 0x1f80;
 pub(super) const X87_CONTROL: u16 = 0x37f;
-/// The bits of mxcsr that control; the others tell what happened.
+/// The control bits of mxcsr; the others are status bits.
 const MXCSR_CONTROL: u32 = 0xffc0;
 
 /// Gives a new goroutine on a used stack the control words that `init_stack` would.
@@ -35,7 +35,7 @@ pub(crate) fn reset_control_words() {
     }
 }
 
-/// Tells valgrind, if this process runs in it, that `lo..hi` is a stack, so that it knows a switch
+/// Tells valgrind, if this process runs in it, that `lo..hi` is a stack, so that it can tell a switch
 /// from a large frame. Elsewhere the four rotations, 128 bits in all, and the exchange do nothing.
 pub(crate) fn tell_valgrind_of_stack(lo: usize, hi: usize) {
     const STACK_REGISTER: usize = 0x1501;

@@ -17,7 +17,7 @@ pub(crate) fn nanotime() -> i64 {
 }
 
 fn frequency() -> i64 {
-    // Relaxed: each thread that finds none asks by itself.
+    // Relaxed: a thread that finds no value asks the system itself.
     let mut known = FREQUENCY.load(Ordering::Relaxed);
     if known == 0 {
         // SAFETY: known is writable.

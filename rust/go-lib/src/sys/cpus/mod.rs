@@ -4,7 +4,7 @@
 //!
 //! | function | does |
 //! |---|---|
-//! | `pids_max()` | how many threads the system lets the process's group have, if that is limited and told |
+//! | `pids_max()` | how many threads the system allows the process's group, if it sets a limit and tells it |
 //!
 //! | backend | where |
 //! |---|---|
@@ -16,7 +16,7 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::pids_max;
 
-/// No system but Linux tells.
+/// Only Linux tells.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn pids_max() -> Option<u64> {
     None

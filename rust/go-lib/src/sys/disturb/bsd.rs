@@ -1,7 +1,7 @@
-//! Getting a thread out of a system call, and changing its signal mask: not written for these systems, whose signals to one
-//! thread carry no mark by which a handler could tell ours from the program's.
+//! Not written for these systems: a signal to one thread carries no mark there by which a handler could tell ours from the
+//! program's.
 
-/// Nothing: no signal can be told from the program's.
+/// Does nothing: our signal could not be told from the program's.
 ///
 /// # Safety
 /// None is needed.
@@ -9,8 +9,8 @@ pub(crate) unsafe fn call_within(_tid: u32, _f: unsafe fn(*mut ()), _arg: *mut (
     false
 }
 
-/// Nothing: the call ends by itself.
+/// Does nothing: the call ends by itself.
 pub(crate) fn disturb(_tid: u32) {}
 
-/// Nothing: the masks stay.
+/// Does nothing: the masks stay as they are.
 pub(crate) fn change_masks(_tids: &[u32], _added: u64, _removed: u64) {}

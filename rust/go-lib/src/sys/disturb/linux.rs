@@ -1,11 +1,10 @@
-//! By SIGURG, whose default is to do nothing, with a mark in its information. Our handler returns at once if it finds
-//! that mark, and the call returns with EINTR; on another mark it changes the mask with which the thread continues, and on
-//! a third it calls a function.
-//! Any other SIGURG is passed to the handler that the program has set.
+//! It sends SIGURG, which does nothing by default, with a mark in the signal's information. On the first mark our handler
+//! returns at once, so that the system call returns with EINTR; on the second it changes the mask with which the thread
+//! continues; on the third it calls a function. Any other SIGURG is passed on to the handler that the program has set.
 //!
 //! # Invariants
-//! 1. The handler is installed over whatever is there before each use. A handler that a program sets meanwhile is in
-//!    force until then, and called by this one afterwards.
+//! 1. Each use first installs our handler over the one that it finds. A handler that a program sets in between is in force
+//!    until then; afterwards ours calls it.
 //! 2. Memory that a handler may read is never freed.
 
 use std::ffi::c_void;
@@ -15,33 +14,33 @@ use std::sync::{Mutex, PoisonError};
 
 pub(super) const SIGNAL: i32 = libc::SIGURG;
 
-/// The handler from before; by 2.
+/// The handler over which ours was installed; never freed, by 2.
 static BEHIND: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
-/// One thread at a time installs.
+/// Held while a thread installs the handler.
 static INSTALLING: Mutex<()> = Mutex::new(());
-/// Their addresses are the marks: to disturb, to change the mask, to call a function.
+/// Their addresses are the three marks: disturb, change the mask, call a function.
 static MARKS: [u8; 3] = [0; 3];
 
-/// The change of masks that is under way: signals that are added and removed (bit n - 1 is signal n), and how many threads
-/// have done so.
+/// The change of masks that is under way: the signals to add and to remove (bit n - 1 is signal n), and how many threads have
+/// made the change.
 static ADDED: AtomicU64 = AtomicU64::new(0);
 static REMOVED: AtomicU64 = AtomicU64::new(0);
 static CHANGED: AtomicU32 = AtomicU32::new(0);
-/// One change at a time.
+/// Held during a change.
 static CHANGING: Mutex<()> = Mutex::new(());
 
-/// A function to be called, an `unsafe fn(*mut ())`, its argument, and how far the call is.
+/// The function to call (an `unsafe fn(*mut ())`), its argument, and the state of the call.
 static CALL_F: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 static CALL_ARG: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 static CALL: AtomicU32 = AtomicU32::new(DONE);
-/// One call at a time.
+/// Held during a call.
 static CALLING: Mutex<()> = Mutex::new(());
-/// Nothing is to be called; a thread is asked to; it has begun.
+/// The states of a call: there is none; a thread has been asked for one; the thread has begun it.
 const DONE: u32 = 0;
 const ASKED: u32 = 1;
 const BEGUN: u32 = 2;
 
-/// A siginfo_t of a queued signal, as the kernel has it.
+/// The siginfo_t of a queued signal, in the kernel's layout.
 #[repr(C)]
 struct Queued {
     signo: i32,
@@ -57,16 +56,16 @@ struct Queued {
 
 const _: () = assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>());
 
-/// Has the system call in which the thread `tid` of this process sleeps return with EINTR, if it is one that signals
-/// interrupt. A thread that is in none, or that has ended, does not notice.
+/// Makes the system call in which the thread `tid` of this process sleeps return with EINTR, if signals interrupt that call. A
+/// thread that is in no call, or that has ended, does not notice.
 pub(crate) fn disturb(tid: u32) {
     if tid != 0 && install() {
         send(tid, mark(0));
     }
 }
 
-/// Adds and removes signals to and from the masks of the threads `tids` of this process. Returns when those that exist
-/// have done so; one that has blocked SIGURG is left out.
+/// Adds signals to and removes signals from the masks of the threads `tids` of this process. Returns once every thread that
+/// exists has made the change, except those that have blocked SIGURG.
 pub(crate) fn change_masks(tids: &[u32], added: u64, removed: u64) {
     const TRIES: u32 = 20;
     const LOOKS: u32 = 100;
@@ -91,7 +90,7 @@ pub(crate) fn change_masks(tids: &[u32], added: u64, removed: u64) {
     }
 }
 
-/// Has the thread `tid` of this process call `f(arg)`. False: it did not within a few milliseconds, and will not.
+/// Makes the thread `tid` of this process call `f(arg)`. False if it did not within a few milliseconds, and will not.
 ///
 /// # Safety
 /// `f` does only what a signal handler may; `arg` may be used by it until this returns.
@@ -105,7 +104,7 @@ pub(crate) unsafe fn call_within(tid: u32, f: unsafe fn(*mut ()), arg: *mut ()) 
     CALL_ARG.store(arg, Ordering::Relaxed);
     // Release: publishes the function; pairs with the Acquire in the handler.
     CALL.store(ASKED, Ordering::Release);
-    // Acquire, here and below: pairs with the handler's Release: what `f` did is seen.
+    // Acquire, here and below: pairs with the handler's Release, so that the effects of `f` are seen.
     let is_done = || CALL.load(Ordering::Acquire) == DONE;
     let came = send(tid, mark(2))
         && (0..LOOKS).any(|_| {
@@ -121,7 +120,7 @@ pub(crate) unsafe fn call_within(tid: u32, f: unsafe fn(*mut ()), arg: *mut ()) 
     true
 }
 
-/// In the handler: takes the call that the thread was asked for, unless the asker has given up.
+/// In the handler: makes the call that the thread was asked for, unless the asker has given up.
 unsafe fn call_back() {
     // Acquire: pairs with the Release of the asker.
     if CALL.compare_exchange(ASKED, BEGUN, Ordering::Acquire, Ordering::Relaxed).is_ok() {
@@ -130,12 +129,12 @@ unsafe fn call_back() {
             let f: unsafe fn(*mut ()) = std::mem::transmute(CALL_F.load(Ordering::Relaxed));
             f(CALL_ARG.load(Ordering::Relaxed));
         }
-        // Release: publishes what `f` did; pairs with the Acquire of the asker.
+        // Release: publishes the effects of `f`; pairs with the Acquire of the asker.
         CALL.store(DONE, Ordering::Release);
     }
 }
 
-/// False: there is no such thread.
+/// Returns false if there is no such thread.
 fn send(tid: u32, mark: *mut c_void) -> bool {
     // SAFETY: a plain structure; the kernel copies it. The system calls take numbers.
     unsafe {
@@ -154,11 +153,11 @@ fn mark(i: usize) -> *mut c_void {
     (&raw const MARKS[i]).cast_mut().cast()
 }
 
-/// True if our handler is there.
+/// Returns true if our handler is in force.
 fn install() -> bool {
     let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: zeroed sigactions are valid; the handler's signature fits SA_SIGINFO. Leaked by 2, once for each handler
-    // that a program sets between two uses.
+    // SAFETY: zeroed sigactions are valid, and the handler's signature fits SA_SIGINFO. By 2 the box is leaked, once for each
+    // handler that a program sets between two uses.
     unsafe {
         let mut now: libc::sigaction = std::mem::zeroed();
         if libc::sigaction(SIGNAL, ptr::null(), &mut now) != 0 {
@@ -184,7 +183,7 @@ unsafe extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context:
         if (*info).si_code == libc::SI_QUEUE {
             let value = (*info).si_value().sival_ptr;
             if value == mark(1) {
-                // The kernel takes its 64 bits from there when the handler returns.
+                // The kernel takes the thread's 64 mask bits from there when the handler returns.
                 let mask =
                     (&raw mut (*context.cast::<libc::ucontext_t>()).uc_sigmask).cast::<u64>();
                 *mask = (*mask | ADDED.load(Ordering::Relaxed)) & !REMOVED.load(Ordering::Relaxed);

@@ -1,13 +1,13 @@
-//! Getting a thread out of a system call, as a signal of the program's own would; calling a function on it; and changing its
-//! signal mask, which only the thread itself can do.
+//! Ways to get a thread out of a system call, as one of the program's signals would; to call a function on it; and to change
+//! its signal mask, which only the thread itself can do.
 //!
 //! # The contract of a backend
 //!
 //! | function | does |
 //! |---|---|
-//! | `disturb(tid)` | the system call in which the thread sleeps returns as if a signal had come; one that is in none, or has ended, does not notice |
-//! | `call_within(tid, f, arg)` | `f(arg)` is called on the thread, as by a signal; false: it was not, and will not be |
-//! | `change_masks(tids, added, removed)` | adds and removes signals (bit n - 1 is signal n) to and from the threads' masks; returns when those that exist have done so |
+//! | `disturb(tid)` | makes the system call in which the thread sleeps return as if a signal had come; a thread that is in no call, or has ended, does not notice |
+//! | `call_within(tid, f, arg)` | calls `f(arg)` on the thread, as a signal would; false if it was not called and will not be |
+//! | `change_masks(tids, added, removed)` | adds signals (bit n - 1 is signal n) to the threads' masks and removes others; returns once every thread that exists has done so |
 //!
 //! | backend | where |
 //! |---|---|

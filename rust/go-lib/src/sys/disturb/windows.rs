@@ -1,7 +1,7 @@
-//! Windows has no signals: no call ends for one, and a thread has no mask of them. What the console tells (Ctrl-C, its
-//! close) comes on a thread of the system's own, whose handler may use channels as any thread may.
+//! Windows has no signals: none ends a system call, and a thread has no signal mask. The console's events (Ctrl-C, closing)
+//! arrive on a thread of the system's own, whose handler may use channels like any other thread.
 
-/// Nothing: there is nothing to call it within.
+/// Does nothing: there is no signal to call it from.
 ///
 /// # Safety
 /// None is needed.

@@ -1,4 +1,4 @@
-//! macOS: ulock, on which its own locks sleep. Private, but in its libraries since 10.12 (`__ulock_wait2`: 11).
+//! macOS: ulock, on which the system's own locks sleep. It is private, but in the libraries since 10.12 (`__ulock_wait2`: 11).
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::AtomicU32;
@@ -47,10 +47,10 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline_ns: Option<i64>) ->
 pub(crate) fn wake(word: &AtomicU32, count: u32) {
     let all = if count == u32::MAX { WAKE_ALL } else { 0 };
     for _ in 0..if all == 0 { count } else { 1 } {
-        // SAFETY: the address is a key; one that is gone wakes nobody.
+        // SAFETY: the kernel uses the address as a key only; a word that is gone wakes no thread.
         let r = unsafe { __ulock_wake(COMPARE_AND_WAIT | NO_ERRNO | all, word.as_ptr().cast(), 0) };
         if r < 0 && -r != libc::EINTR {
-            break; // nobody sleeps
+            break; // no thread sleeps
         }
     }
 }

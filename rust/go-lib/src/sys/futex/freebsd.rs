@@ -37,7 +37,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline_ns: Option<i64>) ->
 /// Wakes at most `count` sleepers.
 pub(crate) fn wake(word: &AtomicU32, count: u32) {
     let count = count.min(i32::MAX as u32).into();
-    // SAFETY: the address is a key; one that is gone wakes nobody.
+    // SAFETY: the kernel uses the address as a key only; a word that is gone wakes no thread.
     unsafe {
         let operation = libc::UMTX_OP_WAKE_PRIVATE;
         libc::_umtx_op(word.as_ptr().cast(), operation, count, ptr::null_mut(), ptr::null_mut());

@@ -1,4 +1,4 @@
-//! `futex`: its waits end where the contract says, by absolute times of the monotonic clock.
+//! `futex`, with waits that end at an absolute time of the monotonic clock, as the contract asks.
 
 use std::sync::atomic::AtomicU32;
 
@@ -34,7 +34,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline_ns: Option<i64>) ->
 
 /// Wakes at most `count` sleepers.
 pub(crate) fn wake(word: &AtomicU32, count: u32) {
-    // SAFETY: the kernel only uses the address as a key; a word that is gone wakes nobody.
+    // SAFETY: the kernel uses the address as a key only; a word that is gone wakes no thread.
     unsafe {
         libc::syscall(
             libc::SYS_futex,

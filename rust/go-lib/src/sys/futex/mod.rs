@@ -4,7 +4,7 @@
 //!
 //! | function | does |
 //! |---|---|
-//! | `wait(word, expected, deadline_ns)` | sleeps while `word` holds `expected`, until `wake`, a time of the monotonic clock, or a signal; says which |
+//! | `wait(word, expected, deadline_ns)` | sleeps while `word` holds `expected`, until a `wake`, a time of the monotonic clock, or a signal, and returns which |
 //! | `wake(word, count)` | wakes at most `count` sleepers of `word`, which may be gone by then |
 //!
 //! | backend | where |
@@ -15,8 +15,8 @@
 //! | `windows` | Windows, in milliseconds |
 //!
 //! # Invariants
-//! 1. The look at the word and the beginning of the sleep are one step for a `wake` that follows a change of the word: none is
-//!    lost between.
+//! 1. For a `wake` that follows a change of the word, the look at the word and the beginning of the sleep are one step, so no
+//!    wake-up is lost between them.
 //! 2. A wait may end as woken without a `wake`: the caller looks at the word again.
 //! 3. Only a wait without a deadline need end with a signal; one with a deadline keeps it.
 
@@ -87,7 +87,7 @@ mod tests {
     }
 }
 
-/// Those that must know that a thread sleeps, or send it a signal.
+/// Tests that must know that a thread sleeps, or that send it a signal.
 #[cfg(all(test, target_os = "linux", not(golib_loom)))]
 mod tests_of_linux {
     use std::ptr;
@@ -102,7 +102,7 @@ mod tests_of_linux {
         tid.store(thread::gettid() as u32, Ordering::Release);
     }
 
-    /// Twice, for a page of its own that it waits for does not take so long.
+    /// Looks twice, because a thread that waits for one of its pages does not take so long.
     fn until_asleep(tid: &AtomicU32) {
         let asleep = || thread::sleeps(tid.load(Ordering::Acquire));
         while !(asleep() && asleep()) {

@@ -14,7 +14,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline_ns: Option<i64>) ->
         let woken = unsafe {
             WaitOnAddress(word.as_ptr().cast(), (&raw const expected).cast(), size_of::<u32>(), ms)
         } != 0;
-        // It fails for a time-out only, which may be a tick early.
+        // It fails only for a time-out, which may come a tick early.
         match deadline_ns {
             _ if woken => return FutexWait::Woken,
             None => return FutexWait::Woken,
@@ -28,7 +28,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline_ns: Option<i64>) ->
 pub(crate) fn wake(word: &AtomicU32, count: u32) {
     let at = word.as_ptr().cast_const().cast();
     if count == u32::MAX {
-        // SAFETY: the address is a key; one that is gone wakes nobody.
+        // SAFETY: the system uses the address as a key only; a word that is gone wakes no thread.
         unsafe { WakeByAddressAll(at) };
         return;
     }

@@ -1,11 +1,11 @@
-//! macOS and FreeBSD: none that a process can have for itself.
+//! macOS and FreeBSD have no barrier for a single process.
 
-/// False: there is none.
+/// False: the system has no such barrier.
 pub(super) fn register() -> bool {
     false
 }
 
-/// False: refused.
+/// False: the system refuses it.
 pub(super) fn barrier() -> bool {
     false
 }

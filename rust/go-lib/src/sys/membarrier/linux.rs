@@ -3,12 +3,12 @@
 const REGISTER_PRIVATE_EXPEDITED: i32 = 1 << 4;
 const PRIVATE_EXPEDITED: i32 = 1 << 3;
 
-/// Prepares the process; false: there is no such barrier.
+/// Prepares the process; false if the kernel has no such barrier.
 pub(super) fn register() -> bool {
     membarrier(REGISTER_PRIVATE_EXPEDITED)
 }
 
-/// Has every running thread of the process pass a full fence; false: refused.
+/// Makes every running thread of the process pass a full fence; false if the kernel refuses.
 pub(super) fn barrier() -> bool {
     membarrier(PRIVATE_EXPEDITED)
 }

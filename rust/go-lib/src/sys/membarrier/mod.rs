@@ -4,8 +4,8 @@
 //!
 //! | function | does |
 //! |---|---|
-//! | `register()` | prepares the process for `barrier`; false: the system has none |
-//! | `barrier()` | returns when every thread of the process that was running has passed a full fence; false: refused |
+//! | `register()` | prepares the process for `barrier`; false if the system has none |
+//! | `barrier()` | returns once every thread of the process that was running has passed a full fence; false if the system refuses |
 //!
 //! | backend | where |
 //! |---|---|
@@ -15,8 +15,8 @@
 //!
 //! # Memory ordering
 //! `light(); load` on a hot thread and `store; heavy(); load` on a rare one act like a pair of
-//! `fence(SeqCst)`, by the backend's `barrier`. Where the system has none, both sides are full fences; so they are from the
-//! call on that the kernel refuses (a filter on system calls that came later).
+//! `fence(SeqCst)`, thanks to the backend's `barrier`. Where the system has none, both sides are full fences. They become so,
+//! too, once the kernel refuses a call because a filter on system calls was installed later.
 
 use std::sync::atomic::{compiler_fence, fence, AtomicBool, Ordering};
 
@@ -35,8 +35,8 @@ use linux::{barrier, register};
 
 use crate::sys::thread;
 
-/// False while the kernel does the heavy half. Written by `init`, before the first M starts, and by the
-/// first heavy fence that the kernel refuses.
+/// False while the kernel does the heavy half. `init` writes it before the first M starts, and the first
+/// heavy fence that the kernel refuses writes it again.
 static FULL: AtomicBool = AtomicBool::new(true);
 
 /// Registers the process. Call before any thread relies on [`light`]; again in a forked child.
@@ -69,9 +69,9 @@ fn heavy_by(full: &AtomicBool, barrier: impl Fn() -> bool) {
     }
 }
 
-/// Lets every later light fence be a full one, and waits out those that were not: a thread that has not
-/// yet seen the switch made its store before, and a store reaches the others within microseconds, or with
-/// the context switch that takes the thread off its CPU.
+/// Makes every later light fence a full one, and waits until those that were not have taken effect: a
+/// thread that has not seen the switch yet made its store before it, and a store reaches other CPUs
+/// within microseconds, or with the context switch that takes the thread off its CPU.
 #[cold]
 fn switch_to_full(full: &AtomicBool) {
     const STORES_ARRIVE_NS: i64 = 1_000_000;

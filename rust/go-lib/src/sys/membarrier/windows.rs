@@ -2,12 +2,12 @@
 
 use crate::sys::win32::FlushProcessWriteBuffers;
 
-/// True: there is one.
+/// True: Windows always has the barrier.
 pub(super) fn register() -> bool {
     true
 }
 
-/// Has every running thread of the process pass a full fence.
+/// Makes every running thread of the process pass a full fence.
 pub(super) fn barrier() -> bool {
     // SAFETY: no arguments.
     unsafe { FlushProcessWriteBuffers() };

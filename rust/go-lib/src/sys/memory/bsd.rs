@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::{io, ptr};
 
-/// Nothing is set aside for a mapping. FreeBSD never does.
+/// The system sets no memory aside for a mapping; FreeBSD never does.
 #[cfg(target_vendor = "apple")]
 const NO_RESERVE: i32 = libc::MAP_NORESERVE;
 #[cfg(not(target_vendor = "apple"))]
@@ -12,11 +12,11 @@ const NO_RESERVE: i32 = 0;
 /// A mapping of zeroes: anywhere, or with `MAP_FIXED` in place of what is at `at`.
 ///
 /// # Safety
-/// Nobody needs what a fixed one replaces.
+/// Nothing uses what a fixed mapping replaces.
 unsafe fn map(at: *mut c_void, bytes: usize, fixed: i32) -> io::Result<usize> {
     let rights = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANON | NO_RESERVE | fixed;
-    // SAFETY: a mapping anywhere touches nothing that exists; else the caller's duty.
+    // SAFETY: a mapping anywhere touches nothing that exists; for a fixed one the caller promises that.
     let p = unsafe { libc::mmap(at, bytes, rights, flags, -1, 0) };
     if p == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
@@ -33,7 +33,7 @@ pub(crate) fn reserve(bytes: usize) -> io::Result<usize> {
     unsafe { map(ptr::null_mut(), bytes, 0) }
 }
 
-/// As [`reserve`], for what is smaller than a huge page.
+/// Like [`reserve`], for less than a huge page.
 ///
 /// # Errors
 /// As [`reserve`].
@@ -47,7 +47,7 @@ pub(crate) fn reserve_small(bytes: usize) -> io::Result<usize> {
 /// The kernel's: too many mappings.
 ///
 /// # Safety
-/// The range lies in a mapping of [`reserve`] and nobody uses it.
+/// The range lies in a mapping of [`reserve`], and nothing uses it.
 pub(crate) unsafe fn guard(addr: usize, bytes: usize) -> io::Result<()> {
     // SAFETY: the caller's duty.
     if unsafe { libc::mprotect(addr as *mut c_void, bytes, libc::PROT_NONE) } == 0 {
@@ -63,7 +63,7 @@ pub(crate) fn guards_take_mappings() -> bool {
 
 /// Gives the pages of `[addr, addr + bytes)` back to the kernel; they read as zero afterwards.
 ///
-/// No advice promises both here, so they are replaced by a new mapping. Where there is no memory for that, they stay.
+/// No advice promises both here, so a new mapping replaces them. If there is no memory for one, they stay and are zeroed.
 ///
 /// # Safety
 /// The range lies in a mapping of [`reserve`] and holds nothing of value.
@@ -79,13 +79,13 @@ pub(crate) unsafe fn discard(addr: usize, bytes: usize) {
 /// Gives a whole mapping of [`reserve`] back.
 ///
 /// # Safety
-/// Nobody uses it any more.
+/// Nothing uses it any more.
 pub(crate) unsafe fn release(addr: usize, bytes: usize) {
     // SAFETY: the caller's duty.
     unsafe { libc::munmap(addr as *mut c_void, bytes) };
 }
 
-/// True when the process may not reserve much more than it uses: its address space is limited.
+/// True if the process should not reserve much more than it uses, because its address space is limited.
 pub(crate) fn address_space_is_dear() -> bool {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: limit is writable.

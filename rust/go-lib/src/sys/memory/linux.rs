@@ -1,4 +1,4 @@
-//! `mmap`, and advice on what it mapped.
+//! `mmap`, and advice to the kernel about its mappings.
 
 use std::ffi::c_void;
 use std::io;
@@ -16,8 +16,8 @@ const UNTRIED: u8 = 0;
 const WORKS: u8 = 1;
 const MISSING: u8 = 2;
 
-/// Mappings that guards have taken, where the kernel has no guard markers; and how many one takes: it splits
-/// what it lies in.
+/// How many mappings guards have used up, where the kernel has no guard markers; and how many each uses up, because it splits
+/// the mapping that it lies in.
 static GUARD_MAPPINGS: AtomicUsize = AtomicUsize::new(0);
 const MAPPINGS_A_GUARD: usize = 2;
 /// Linux's default.
@@ -29,13 +29,13 @@ const DEFAULT_MAX_MAPPINGS: usize = 65_530;
 /// The kernel's: no address space, an address-space limit, too many mappings.
 pub(crate) fn reserve(bytes: usize) -> io::Result<usize> {
     let at = reserve_small(bytes)?;
-    // SAFETY: our own mapping. A huge page would commit 2 MiB for each stack; a kernel without
-    // huge pages answers EINVAL, which is as good.
+    // SAFETY: our own mapping. A huge page would commit 2 MiB for each stack. A kernel without huge
+    // pages answers EINVAL, which is just as good.
     unsafe { libc::madvise(at as *mut c_void, bytes, libc::MADV_NOHUGEPAGE) };
     Ok(at)
 }
 
-/// As [`reserve`], for what is smaller than a huge page.
+/// Like [`reserve`], for less than a huge page.
 ///
 /// # Errors
 /// As [`reserve`].
@@ -63,14 +63,14 @@ pub(crate) fn reserve_small(bytes: usize) -> io::Result<usize> {
 /// Too many mappings (`vm.max_map_count`), where the kernel has no guard markers.
 ///
 /// # Safety
-/// The range lies in a mapping of [`reserve`] and nobody uses it.
+/// The range lies in a mapping of [`reserve`], and nothing uses it.
 pub(crate) unsafe fn guard(addr: usize, bytes: usize) -> io::Result<()> {
-    // Relaxed: a thread that finds it untried tries by itself.
+    // Relaxed: a thread that finds it untried tries it itself.
     let known = GUARD_MADVISE.load(Ordering::Relaxed);
     if known != MISSING {
         // SAFETY: the caller's duty.
         let done = unsafe { libc::madvise(addr as *mut c_void, bytes, MADV_GUARD_INSTALL) } == 0;
-        // An emulator of user programs says yes to advice that it does not know.
+        // An emulator of user programs accepts advice that it does not know.
         if done && (known == WORKS || !is_readable(addr)) {
             GUARD_MADVISE.store(WORKS, Ordering::Relaxed);
             return Ok(());
@@ -90,8 +90,8 @@ pub(crate) unsafe fn guard(addr: usize, bytes: usize) -> io::Result<()> {
     Err(error)
 }
 
-/// A sixteenth of the mappings that the process may have is left to others: without one to spare malloc
-/// fails, and with it whatever cannot.
+/// How many mappings guards may use up. A sixteenth of those that the process may have is left to others: without one to spare,
+/// malloc fails, even for callers that cannot handle it.
 fn most_guard_mappings() -> usize {
     static MOST: OnceLock<usize> = OnceLock::new();
     *MOST.get_or_init(|| {
@@ -103,13 +103,13 @@ fn most_guard_mappings() -> usize {
     })
 }
 
-/// True if each guard takes mappings of the process's own: the kernel has no guard markers.
+/// True if each guard uses up mappings of the process, because the kernel has no guard markers.
 pub(crate) fn guards_take_mappings() -> bool {
     GUARD_MADVISE.load(Ordering::Relaxed) == MISSING
 }
 
-/// True if the zeroes at `addr` can be read: asks the kernel to sleep while a word there is 1. It alone
-/// reads it: of many a call's arguments valgrind reads what they point to before, and dies of a guard.
+/// True if the zeroes at `addr` can be read. It asks the kernel to sleep while a word there is 1, since only the kernel then
+/// reads the word: for many other calls valgrind reads what their arguments point to first, and a guard kills it.
 pub(super) fn is_readable(addr: usize) -> bool {
     let no_deadline = std::ptr::null::<libc::timespec>();
     let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
@@ -130,18 +130,18 @@ pub(crate) unsafe fn discard(addr: usize, bytes: usize) {
 /// Gives a whole mapping of [`reserve`] back.
 ///
 /// # Safety
-/// Nobody uses it any more.
+/// Nothing uses it any more.
 pub(crate) unsafe fn release(addr: usize, bytes: usize) {
     // SAFETY: the caller's duty.
     unsafe { libc::munmap(addr as *mut c_void, bytes) };
 }
 
-/// True when the process may not reserve much more than it uses: overcommit is off, or its address
-/// space or data is limited, or the former small.
+/// True if the process should not reserve much more than it uses: overcommit is off, its address space or
+/// data is limited, or the CPU has a small address space.
 pub(crate) fn address_space_is_dear() -> bool {
     let strict =
         std::fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|s| s.trim() == "2");
-    // Linux counts what is reserved to be written as data.
+    // Linux counts writable reservations as data.
     let limited = [libc::RLIMIT_AS, libc::RLIMIT_DATA].into_iter().any(|of| {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: limit is writable.
@@ -150,12 +150,12 @@ pub(crate) fn address_space_is_dear() -> bool {
     strict || limited || (cfg!(target_arch = "aarch64") && !has_room())
 }
 
-/// True if 16 TiB are free: of the 48 or more address bits that most kernels for aarch64 have, not of
-/// the 39 of small machines or the 42 of some with large pages.
+/// True if 16 TiB are free, as they are with the 48 or more address bits that most kernels for aarch64
+/// have, but not with the 39 of small machines or the 42 of some with large pages.
 fn has_room() -> bool {
     const BYTES: usize = 1 << 44;
     match reserve(BYTES) {
-        // SAFETY: just mapped, and nobody knows of it.
+        // SAFETY: just mapped, and not used yet.
         Ok(at) => unsafe { libc::munmap(at as *mut c_void, BYTES) == 0 },
         Err(_) => false,
     }

@@ -4,27 +4,27 @@
 //!
 //! | function | does |
 //! |---|---|
-//! | `reserve(bytes, spare)` | address space for stacks, whose pages are of the usual size; fails too if there is not room for `spare` more |
+//! | `reserve(bytes, spare)` | reserves address space for stacks, with pages of the usual size; fails too if there is no room for `spare` more |
 //! | `guard(addr, bytes)` | makes a range of it fault on any access |
-//! | `guards_take_mappings()` | each guard uses up some of a limited number |
-//! | `begin_stack(end, hi, warm)` | makes a range of it a stack, which is zero and committed page by page as it grows; the `warm` bytes at its top at once, where the system wants that |
+//! | `guards_take_mappings()` | whether each guard uses up some of a limited number of mappings |
+//! | `begin_stack(end, hi, warm)` | makes a range of it a stack, which is zero and committed page by page as it grows; commits the `warm` bytes at its top at once, where the system wants that |
 //! | `trim_stack(lo, hi, warm)` | gives the pages between `lo` and the `warm` bytes at its top back |
-//! | `address_space_is_dear()` | the process may not reserve much more than it uses |
+//! | `address_space_is_dear()` | whether the process should not reserve much more than it uses |
 //!
-//! On POSIX a stack is zeroed memory like any other. Those backends have besides
+//! On POSIX a stack is zeroed memory like any other. Those backends also have
 //!
 //! | function | does |
 //! |---|---|
-//! | `reserve_small(bytes)` | zeroed memory, committed page by page, for less than a huge page |
+//! | `reserve_small(bytes)` | reserves less than a huge page of zeroed memory, committed page by page |
 //! | `discard(addr, bytes)` | gives the pages of a range back, which then reads as zero |
 //! | `release(addr, bytes)` | gives a part or all of a reservation back |
-//! | `is_readable(addr)` | whether a word of zeroes there can be read, for tests and for `guard` (Linux) |
+//! | `is_readable(addr)` | whether a word of zeroes at `addr` can be read, for tests and for `guard` (Linux) |
 //!
 //! | backend | where |
 //! |---|---|
 //! | `linux` | Linux |
 //! | `bsd` | macOS, FreeBSD |
-//! | `posix` | stacks of both |
+//! | `posix` | stacks on both |
 //! | `windows` | Windows |
 
 #[cfg(not(any(target_os = "linux", windows)))]
@@ -51,8 +51,8 @@ pub(crate) use system::{address_space_is_dear, guard, guards_take_mappings};
 #[cfg(unix)]
 pub(crate) use system::{release, reserve_small};
 
-/// The largest page that the kernel may use on this CPU: addresses at which a page must begin or
-/// end are multiples of it.
+/// The largest page that a kernel may use on this CPU. Addresses at which a page must begin or end are
+/// multiples of it.
 pub(crate) const MAX_PAGE_BYTES: usize =
     if cfg!(target_arch = "aarch64") { 64 * 1024 } else { 4 * 1024 };
 

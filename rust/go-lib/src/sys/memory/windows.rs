@@ -1,8 +1,8 @@
 //! `VirtualAlloc`: address space is reserved, and a stack's pages are committed one by one as it grows.
 //!
-//! Below the committed pages of a stack lies one with `PAGE_GUARD`. Whoever touches it makes it an ordinary page, and the
-//! kernel puts the next one below, as long as the thread's information block tells that the address is of the stack it runs on:
-//! a switch sees to that (`arch`). At the stack's end the kernel raises an overflow instead (`signal`).
+//! Below the committed pages of a stack lies one with `PAGE_GUARD`. A touch makes it an ordinary page, and the kernel puts the
+//! next guard below it, as long as the thread's information block says that the address belongs to the stack it runs on: a
+//! switch sees to that (`arch`). At the stack's end the kernel raises an overflow instead (`signal`).
 //!
 //! ```text
 //!  | reserved: room for the report | reserved … | guard | committed ........ | record |
@@ -23,12 +23,12 @@ use crate::sys::win32::{
 
 const PAGE_BYTES: usize = super::MAX_PAGE_BYTES;
 
-/// Every refusal means the same: no address space, or no memory for what is committed.
+/// The error for every refusal, each of which means the same: no address space, or no memory to commit.
 fn no_memory() -> io::Error {
     io::Error::from_raw_os_error(ERROR_NOT_ENOUGH_MEMORY)
 }
 
-/// Reserves `bytes` of address space, which cannot be used as it is: see [`begin_stack`].
+/// Reserves `bytes` of address space, which can be used only after [`begin_stack`].
 fn reserve_alone(bytes: usize) -> io::Result<usize> {
     // SAFETY: a new reservation touches nothing that exists.
     let at = unsafe { VirtualAlloc(std::ptr::null_mut(), bytes, MEM_RESERVE, PAGE_READWRITE) };
@@ -38,7 +38,7 @@ fn reserve_alone(bytes: usize) -> io::Result<usize> {
     Ok(at as usize)
 }
 
-/// As [`reserve_alone`]; fails too if there is not room for `spare` more.
+/// Like [`reserve_alone`], but fails too if there is no room for `spare` more.
 ///
 /// # Errors
 /// No address space.
@@ -49,7 +49,7 @@ pub(crate) fn reserve(bytes: usize, spare: usize) -> io::Result<usize> {
             // SAFETY: just reserved.
             Ok(other) => unsafe { release(other) },
             Err(e) => {
-                // SAFETY: just reserved, and nobody knows of it.
+                // SAFETY: just reserved, and not used yet.
                 unsafe { release(at) };
                 return Err(e);
             }
@@ -61,13 +61,13 @@ pub(crate) fn reserve(bytes: usize, spare: usize) -> io::Result<usize> {
 /// Gives a whole reservation back.
 ///
 /// # Safety
-/// `reserve_alone` gave it, and nobody uses it any more.
+/// It is a reservation of `reserve_alone`, and nothing uses it any more.
 unsafe fn release(at: usize) {
     // SAFETY: the caller's duty.
     unsafe { VirtualFree(at as *mut c_void, 0, MEM_RELEASE) };
 }
 
-/// Nothing: what is not committed faults, and the kernel watches the end of a stack.
+/// Does nothing: pages that are not committed fault, and the kernel watches the end of a stack.
 ///
 /// # Errors
 /// None.
@@ -78,18 +78,18 @@ pub(crate) unsafe fn guard(_addr: usize, _bytes: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// A guard is a page of the stack's own.
+/// False: a guard is one of the stack's own pages.
 pub(crate) fn guards_take_mappings() -> bool {
     false
 }
 
-/// Makes `[end, hi)` a stack of which the `warm` bytes below `hi` are there.
+/// Makes `[end, hi)` a stack and commits the `warm` bytes below `hi`.
 ///
 /// # Errors
 /// No memory.
 ///
 /// # Safety
-/// The range lies in a reservation and nobody uses it.
+/// The range lies in a reservation, and nothing uses it.
 pub(crate) unsafe fn begin_stack(end: usize, hi: usize, warm: usize) -> io::Result<()> {
     commit(hi - warm, warm, PAGE_READWRITE)?;
     commit(hi - warm - PAGE_BYTES, PAGE_BYTES, PAGE_READWRITE | PAGE_GUARD)?;
@@ -99,7 +99,7 @@ pub(crate) unsafe fn begin_stack(end: usize, hi: usize, warm: usize) -> io::Resu
 }
 
 fn commit(at: usize, bytes: usize, rights: u32) -> io::Result<()> {
-    // SAFETY: the callers own the range.
+    // SAFETY: the caller owns the range.
     let done = unsafe { VirtualAlloc(at as *mut c_void, bytes, MEM_COMMIT, rights) };
     if done.is_null() {
         return Err(no_memory());
@@ -107,7 +107,7 @@ fn commit(at: usize, bytes: usize, rights: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the pages of a stack back that lie below the `warm` bytes at its top.
+/// Gives back the pages of a stack below the `warm` bytes at its top.
 ///
 /// # Safety
 /// `begin_stack` made it, and nothing runs on it.
@@ -119,7 +119,7 @@ pub(crate) unsafe fn trim_stack(_lo: usize, hi: usize, warm: usize) {
         return; // nothing has grown
     }
     let (low, guard, mut former) = (record.end, keep - PAGE_BYTES, 0);
-    // SAFETY: nothing of value is there. The new guard's page is committed, because it is not below the limit.
+    // SAFETY: those pages hold nothing of value. The new guard's page is committed, because it is not below the limit.
     unsafe {
         VirtualFree(low as *mut c_void, guard - low, MEM_DECOMMIT);
         VirtualProtect(guard as *mut c_void, PAGE_BYTES, PAGE_READWRITE | PAGE_GUARD, &mut former);
@@ -127,7 +127,7 @@ pub(crate) unsafe fn trim_stack(_lo: usize, hi: usize, warm: usize) {
     record.limit = keep;
 }
 
-/// Whether the process may not reserve much more than it uses: nothing limits that here.
+/// False: nothing limits how much the process may reserve.
 pub(crate) fn address_space_is_dear() -> bool {
     false
 }

@@ -1,19 +1,20 @@
-//! The readiness queue of Windows: a completion port, and the poll of AFD, the driver of which sockets are files.
+//! The readiness queue of Windows: a completion port, and the poll request of AFD, the driver behind sockets.
 //!
-//! A completion port reports that an operation has ended, the contract that one may be tried. Overlapped operations would need
-//! another cut: the kernel has their buffers until the completion, also after a cancel, so that a goroutine could not leave by
-//! a deadline at once, nor be sure that it has taken nothing. `IOCTL_AFD_POLL` ends when a condition of a socket holds, and lends
-//! the kernel no buffer of a user's. It is not documented, but has not changed since Windows NT, and other event loops rest on
-//! it. It knows sockets only, which is all that `net` has.
+//! A completion port reports that an operation has ended; the contract reports that one may be tried. Overlapped operations
+//! would need a different design: the kernel keeps their buffers until the completion, even after a cancel, so a goroutine
+//! could not leave at once when its deadline passes, nor be sure that it has taken nothing. `IOCTL_AFD_POLL` ends when a
+//! condition of a socket holds, and lends no user's buffer to the kernel. It is not documented, but has not changed since
+//! Windows NT, and other event loops depend on it. It works for sockets only, which are all that `net` has.
 //!
-//! A poll ends with its first report, and at once if its condition holds already. So each direction has a request of its own,
-//! which is sent when somebody is about to wait in it (`ask`): an edge is asked for, and a report may be old.
+//! A poll request ends with its first report, and at once if its condition already holds. So each direction has its own
+//! request, sent when a goroutine is about to wait for it (`ask`): an edge is reported only if it was asked for, and a report
+//! may be stale.
 //!
 //! # Invariants
-//! 1. The kernel writes into a request from its sending until its completion has been taken from the port. As long it counts as
-//!    a reference to its watch.
-//! 2. A closed watch sends no request; those under way are cancelled, and their completions report nothing.
-//! 3. The packet of `wake` is the port's: any `poll` may take it, and one that does not sleep posts it again.
+//! 1. The kernel may write into a request from the moment it is sent until its completion has been taken from the port. During
+//!    that time the request counts as a reference to its watch.
+//! 2. A closed watch sends no requests. Those under way are cancelled, and their completions report nothing.
+//! 3. The packet of `wake` belongs to the port: any `poll` may take it, and a `poll` that does not sleep posts it again.
 //! 4. `waking` is 1 from a `wake` until a `poll` with a wait has taken the packet: more wakes in between cost no system call.
 
 #[cfg(test)]
@@ -42,19 +43,19 @@ use crate::sys::win32::{
 /// The keys of the port's packets.
 const WAKE: usize = 0;
 const POLL: usize = 1;
-/// What the requests of both directions wait for besides their own.
+/// The conditions that requests of both directions wait for, besides their own.
 const BROKEN: u32 = AFD_POLL_ABORT | AFD_POLL_CONNECT_FAIL | AFD_POLL_LOCAL_CLOSE;
 /// By direction.
 const ASKED: [u32; 2] =
     [AFD_POLL_RECEIVE | AFD_POLL_ACCEPT | AFD_POLL_DISCONNECT | BROKEN, AFD_POLL_SEND | BROKEN];
 
-/// A completion port with a handle of AFD's.
+/// A completion port and a handle to AFD.
 pub(crate) struct Poller {
     port: OwnedHandle,
     afd: OwnedHandle,
-    /// By tag.
+    /// The watches, by tag.
     watches: Mutex<HashMap<u64, Arc<Watch>>>,
-    /// By 4.
+    /// See 4.
     waking: AtomicU32,
 }
 
@@ -73,13 +74,13 @@ struct State {
     under_way: [bool; 2],
 }
 
-/// By 1 the kernel's while it is under way.
+/// A request, which by 1 belongs to the kernel while it is under way.
 #[repr(C)]
 struct Request {
     status: UnsafeCell<IO_STATUS_BLOCK>,
     info: UnsafeCell<AFD_POLL_INFO>,
     direction: usize,
-    /// The watch of which it is a part, with a reference while it is under way.
+    /// The watch that it is a part of; it owns a reference to it while it is under way.
     watch: UnsafeCell<*const Watch>,
 }
 
@@ -125,7 +126,7 @@ impl Poller {
     /// A queue of its own.
     ///
     /// # Errors
-    /// The process has no handle to spare, or there is no such driver.
+    /// The process has no handle left, or the system has no such driver.
     pub(crate) fn new() -> io::Result<Poller> {
         // SAFETY: the handle is ours.
         let port = unsafe {
@@ -137,7 +138,7 @@ impl Poller {
             OwnedHandle::from_raw_handle(port)
         };
         let afd = open_afd()?;
-        // SAFETY: two handles of ours.
+        // SAFETY: both handles are ours.
         let tied =
             unsafe { CreateIoCompletionPort(afd.as_raw_handle(), port.as_raw_handle(), POLL, 0) };
         if tied.is_null() {
@@ -149,7 +150,7 @@ impl Poller {
     /// See the contract.
     ///
     /// # Errors
-    /// `fd` is no socket.
+    /// `fd` is not a socket.
     pub(crate) fn open(&self, fd: RawSocket, tag: u64) -> io::Result<()> {
         let base = base_of(fd)?;
         let watch = Watch {
@@ -179,7 +180,7 @@ impl Poller {
         let request = &watch.requests[direction];
         let context: *mut c_void = (&raw const *request).cast_mut().cast();
         let bytes = size_of::<AFD_POLL_INFO>() as u32;
-        // SAFETY: by 1: nobody else uses the request, and the reference keeps it until its completion is taken.
+        // SAFETY: by 1 nothing else uses the request, and the reference keeps it alive until its completion is taken.
         unsafe {
             *request.watch.get() = Arc::into_raw(watch.clone());
             let info = request.info.get();
@@ -200,7 +201,7 @@ impl Poller {
                 bytes,
             );
             if status < 0 {
-                // There will be no completion: whoever waits is to try, and sees why.
+                // There will be no completion. The waiter must try its operation, which then fails with the reason.
                 (*info).handles = 0;
                 PostQueuedCompletionStatus(self.port.as_raw_handle(), 0, POLL, context);
             }
@@ -214,7 +215,7 @@ impl Poller {
         state.closed = true;
         for (request, _) in watch.requests.iter().zip(state.under_way).filter(|(_, is)| *is) {
             let mut answer = IO_STATUS_BLOCK { status: 0, information: 0 };
-            // SAFETY: by 1 the block is the kernel's still, or was until a moment ago: then it finds none to cancel.
+            // SAFETY: by 1 the block still belongs to the kernel, or did until a moment ago; then there is nothing to cancel.
             unsafe {
                 NtCancelIoFileEx(self.afd.as_raw_handle(), request.status.get(), &mut answer);
             }
@@ -247,7 +248,7 @@ impl Poller {
         }
     }
 
-    /// Waits for packets; how many there are. A wait that the system ends early goes on.
+    /// Waits for packets and returns how many there are. It resumes a wait that the system ends early.
     fn take(&self, until: Until, list: &mut [OVERLAPPED_ENTRY; BATCH]) -> usize {
         loop {
             let (mut n, ms) = (
@@ -271,12 +272,12 @@ impl Poller {
         }
     }
 
-    /// A request is over; what it tells becomes an event.
+    /// Turns the result of a finished request into an event.
     ///
     /// # Safety
     /// Its completion was taken just now.
     unsafe fn completed(&self, request: *const Request, events: &mut Events) {
-        // SAFETY: by 1 it is there, it is ours again, and it has a reference.
+        // SAFETY: by 1 it is alive, ours again, and owns a reference.
         let (watch, direction, info, status) = unsafe {
             let request = &*request;
             let watch = Arc::from_raw(*request.watch.get());
@@ -288,7 +289,7 @@ impl Poller {
         if state.closed {
             return;
         }
-        // One that failed tells nothing: whoever waits is to try.
+        // A failed request tells nothing: the waiter must try its operation.
         let failed = info.handles == 0 || status < 0;
         let ready = if failed { READ | WRITE } else { ready(info.events) };
         events.push(Event { tag: watch.tag, ready });
@@ -296,21 +297,20 @@ impl Poller {
 
     /// See the contract.
     pub(crate) fn wake(&self) {
-        // AcqRel: pairs with `poll`: one that comes after sees what the caller did before; one that came before has taken the
-        // packet.
+        // AcqRel: pairs with `poll`: a later one sees what the caller did before; an earlier one has taken the packet.
         if self.waking.swap(1, Ordering::AcqRel) == 0 {
             self.post();
         }
     }
 
-    /// Puts the packet of `wake` into the port. It does not fail but for want of memory; then the sleep lasts longer.
+    /// Puts the packet of `wake` into the port. That fails only if there is no memory; then the sleep lasts longer.
     fn post(&self) {
         // SAFETY: no pointers but a null one.
         unsafe { PostQueuedCompletionStatus(self.port.as_raw_handle(), 0, WAKE, ptr::null_mut()) };
     }
 }
 
-/// A handle of AFD's to send polls by.
+/// Opens a handle to AFD, through which poll requests are sent.
 fn open_afd() -> io::Result<OwnedHandle> {
     let name: Vec<u16> = r"\Device\Afd\golib".encode_utf16().collect();
     let bytes = (name.len() * 2) as u16;
@@ -344,7 +344,7 @@ fn open_afd() -> io::Result<OwnedHandle> {
     }
 }
 
-/// The handle that AFD knows a socket by.
+/// The handle by which AFD knows a socket.
 fn base_of(socket: RawSocket) -> io::Result<HANDLE> {
     let (mut base, mut got): (HANDLE, u32) = (ptr::null_mut(), 0);
     // SAFETY: base has room for a handle.
@@ -359,7 +359,7 @@ fn base_of(socket: RawSocket) -> io::Result<HANDLE> {
     Ok(base)
 }
 
-/// AFD's bits in ours.
+/// Translates AFD's bits into ours.
 fn ready(events: u32) -> u8 {
     let any = |of: u32, is: u8| if events & of != 0 { is } else { 0 };
     any(AFD_POLL_RECEIVE | AFD_POLL_ACCEPT | AFD_POLL_DISCONNECT | BROKEN, READ)

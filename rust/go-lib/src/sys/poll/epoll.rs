@@ -1,8 +1,8 @@
 //! The readiness queue of Linux: epoll, edge-triggered, with an eventfd for `wake`.
 //!
 //! # Invariants
-//! 1. The eventfd is level-triggered and only read by a `poll` with a wait: one without, beside it,
-//!    sees the event and leaves it. So no wake-up goes to a thread that does not sleep.
+//! 1. The eventfd is level-triggered, and only a `poll` with a wait reads it: a `poll` without one, on
+//!    another thread, sees the event and leaves it. So no wake-up goes to a thread that does not sleep.
 //! 2. `waking` is 1 from a `wake` until the eventfd has been read: more wakes in between cost no
 //!    system call.
 //!
@@ -17,7 +17,7 @@ use crate::prim::{AtomicBool, AtomicU32, Ordering};
 use crate::sys::clock::{self, nanotime};
 use crate::sys::errno;
 
-/// The tag of the eventfd: no user's.
+/// The tag of the eventfd, which no user has.
 const WAKE: u64 = u64::MAX;
 /// The events for which every descriptor is registered.
 const EDGES: u32 = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
@@ -28,9 +28,9 @@ const LONGEST_MS: i64 = 1_000_000_000;
 pub(crate) struct Poller {
     epoll: OwnedFd,
     wake: OwnedFd,
-    /// By 2.
+    /// See 2.
     waking: AtomicU32,
-    /// The kernel has no epoll_pwait2 (before 5.11).
+    /// Whether the kernel lacks epoll_pwait2 (before 5.11).
     coarse: AtomicBool,
 }
 
@@ -46,14 +46,14 @@ impl Poller {
     /// See `mod.rs`.
     pub(crate) const ASKS: bool = false;
 
-    /// Nothing: edges come unasked.
+    /// Does nothing: edges are reported without being asked for.
     #[inline(always)]
     pub(crate) fn ask(&self, _tag: u64, _bits: u8) {}
 
     /// A queue of its own.
     ///
     /// # Errors
-    /// The process has no descriptor to spare.
+    /// The process has no descriptor left.
     pub(crate) fn new() -> io::Result<Poller> {
         // SAFETY: no pointers; the caller owns the result.
         let epoll =
@@ -64,7 +64,7 @@ impl Poller {
         };
         let poller =
             Poller { epoll, wake, waking: AtomicU32::new(0), coarse: AtomicBool::new(false) };
-        // By 1 without EPOLLET.
+        // Without EPOLLET, by 1.
         poller.add(poller.wake.as_raw_fd(), libc::EPOLLIN as u32, WAKE)?;
         Ok(poller)
     }
@@ -83,7 +83,7 @@ impl Poller {
     /// See the contract.
     ///
     /// # Errors
-    /// `fd` cannot be polled (a regular file), or the kernel's limit of watches.
+    /// `fd` cannot be polled (a regular file), or the kernel's limit of watches is reached.
     pub(crate) fn open(&self, fd: RawFd, tag: u64) -> io::Result<()> {
         self.add(fd, EDGES, tag)
     }
@@ -99,7 +99,7 @@ impl Poller {
     /// See the contract.
     pub(crate) fn close(&self, fd: RawFd, _tag: u64) {
         let mut event = libc::epoll_event { events: 0, u64: 0 };
-        // SAFETY: event is valid for the call. It fails only for what is not in the queue.
+        // SAFETY: event is valid for the call, which fails only for a descriptor that is not in the queue.
         unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, &mut event) };
     }
 
@@ -107,7 +107,7 @@ impl Poller {
     pub(crate) fn poll(&self, until: Until, events: &mut Events) {
         events.len = 0;
         let mut list = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
-        // A signal or a failure: the caller looks again.
+        // After a signal or a failure the caller looks again.
         let n = usize::try_from(self.wait(&mut list, until)).unwrap_or(0);
         for event in &list[..n] {
             let (bits, tag) = (event.events as i32, event.u64);
@@ -147,7 +147,7 @@ impl Poller {
             }
             self.coarse.store(true, Ordering::Relaxed);
         }
-        // Rounded up: one that wakes too early would wake again at once.
+        // Rounded up: a thread that wakes too early would find nothing and sleep again.
         let ms = if left <= 0 { left } else { (left / 1_000_000 + 1).min(LONGEST_MS) };
         // SAFETY: list is valid for the call.
         unsafe { libc::epoll_wait(epoll, list.as_mut_ptr(), BATCH as i32, ms as i32) }
@@ -156,7 +156,7 @@ impl Poller {
     /// Takes a wake-up.
     fn woken(&self) {
         let mut count = 0u64;
-        // SAFETY: count holds the 8 bytes that an eventfd gives. Empty already is as good.
+        // SAFETY: count holds the 8 bytes that an eventfd gives. It does not matter if the eventfd is already empty.
         unsafe { libc::read(self.wake.as_raw_fd(), (&raw mut count).cast(), 8) };
         // Release: the read comes before; a `wake` that sees 0 writes anew. A woken thread looks at
         // its wakers' data after this: an RMW, Acquire, pairs with the Release in `wake`.
@@ -165,8 +165,8 @@ impl Poller {
 
     /// See the contract.
     pub(crate) fn wake(&self) {
-        // AcqRel: a `woken` that comes after sees what the caller did before; one that came before
-        // has read the eventfd.
+        // AcqRel: pairs with itself in `woken`: a later `woken` sees what the caller did before; an
+        // earlier one has read the eventfd.
         if self.waking.swap(1, Ordering::AcqRel) != 0 {
             return;
         }
@@ -185,7 +185,7 @@ impl Poller {
     }
 }
 
-/// The kernel's bits in ours.
+/// Translates the kernel's bits into ours.
 fn ready(bits: i32) -> u8 {
     let any = |of: i32, is: u8| if bits & of != 0 { is } else { 0 };
     let broken = libc::EPOLLHUP | libc::EPOLLERR;

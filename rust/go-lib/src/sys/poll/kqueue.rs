@@ -1,16 +1,16 @@
 //! The readiness queue of macOS and the BSDs: kqueue, with EV_CLEAR for edges and EVFILT_USER for
 //! `wake`.
 //!
-//! On Linux it is built under `--cfg golib_kqueue`, for tests, with a library that has kqueue's
-//! calls (`make test-kqueue`). Where such a library differs from a kernel, a comment says so.
+//! On Linux, tests build it under `--cfg golib_kqueue` with a library that provides kqueue's calls
+//! (`make test-kqueue`). Where such a library differs from a kernel, a comment says so.
 //!
 //! # Invariants
-//! 1. The event of `wake` is the queue's: any `poll` may take it, and one that does not sleep gives
-//!    it back by triggering it again.
+//! 1. The event of `wake` belongs to the queue: any `poll` may take it, and a `poll` that does not sleep
+//!    gives it back by triggering it again.
 //! 2. `waking` is 1 from a `wake` until a `poll` with a wait has taken the event: more wakes in
 //!    between cost no system call.
-//! 3. A direction is a filter of its own, with its own event: one `fd` takes two places of a list.
-//!    A list that is full leaves the rest for the next `poll`.
+//! 3. Each direction is a filter of its own with its own event, so one `fd` may take two places of a
+//!    list. If the list is full, the rest is left for the next `poll`.
 //!
 //! Go: runtime/netpoll_kqueue.go, runtime/netpoll_kqueue_event.go
 
@@ -52,11 +52,11 @@ type Flags = u32;
 /// A kqueue.
 pub(crate) struct Poller {
     kqueue: OwnedFd,
-    /// By 2.
+    /// See 2.
     waking: AtomicU32,
 }
 
-/// Nothing, or a place for an event.
+/// An empty event: a place for a result, or the base of a change.
 fn blank() -> kevent {
     // SAFETY: numbers and a pointer, all of which may be 0.
     unsafe { std::mem::zeroed() }
@@ -75,14 +75,14 @@ impl Poller {
     /// See `mod.rs`.
     pub(crate) const ASKS: bool = false;
 
-    /// Nothing: edges come unasked.
+    /// Does nothing: edges are reported without being asked for.
     #[inline(always)]
     pub(crate) fn ask(&self, _tag: u64, _bits: u8) {}
 
     /// A queue of its own.
     ///
     /// # Errors
-    /// The process has no descriptor to spare.
+    /// The process has no descriptor left.
     pub(crate) fn new() -> io::Result<Poller> {
         // SAFETY: no pointers.
         let fd = unsafe { kqueue() };
@@ -118,7 +118,7 @@ impl Poller {
     /// `fd` cannot be polled, or the kernel has no memory.
     pub(crate) fn open(&self, fd: RawFd, tag: u64) -> io::Result<()> {
         let add = |filter| change(fd, filter, EV_ADD | EV_CLEAR, tag);
-        // A kernel does not mind the order. libkqueue, with the write filter added to the read filter,
+        // The order does not matter to a kernel. If libkqueue gets the write filter after the read filter, it
         // forgets to watch for the peer's end.
         self.apply(&[add(EVFILT_WRITE), add(EVFILT_READ)]).inspect_err(|_| self.close(fd, tag))
     }
@@ -135,7 +135,7 @@ impl Poller {
     /// reporting it under its old tag.
     pub(crate) fn close(&self, fd: RawFd, _tag: u64) {
         for filter in [EVFILT_READ, EVFILT_WRITE] {
-            // Each by itself: it fails for what is not in the queue, as after half an `open`.
+            // One at a time: removal fails for a filter that is not in the queue, as after half an `open`.
             let _ = self.apply(&[change(fd, filter, EV_DELETE, 0)]);
         }
     }
@@ -144,7 +144,7 @@ impl Poller {
     pub(crate) fn poll(&self, until: Until, events: &mut Events) {
         events.len = 0;
         let mut list = [blank(); BATCH];
-        // A signal or a failure: the caller looks again.
+        // After a signal or a failure the caller looks again.
         let n = usize::try_from(self.wait(&mut list, until)).unwrap_or(0);
         for event in &list[..n] {
             if event.filter != EVFILT_USER {
@@ -187,17 +187,17 @@ impl Poller {
     fn trigger(&self) {
         let mut trigger = change(0, EVFILT_USER, 0, 0);
         trigger.fflags = NOTE_TRIGGER;
-        // It cannot fail: the filter is there as long as the queue.
+        // It cannot fail: the filter lives as long as the queue.
         let _ = self.apply(&[trigger]);
     }
 
-    /// See the contract. A kqueue does not come along to a forked child (a library closes it there):
-    /// its number may be another descriptor's by now.
+    /// See the contract. A forked child does not inherit a kqueue (a library closes it there), so its
+    /// number may already be another descriptor's.
     pub(crate) fn forget(&self) {}
 }
 
-/// An event in our bits. The end is the read filter's: the write filter also reports that this side
-/// was shut down.
+/// Translates an event into our bits. Only the read filter tells the end of the stream: the write filter
+/// also reports that this side was shut down.
 fn ready(filter: Filter, flags: Flags) -> u8 {
     match filter {
         EVFILT_READ if flags & EV_EOF != 0 => READ | HANGUP,
@@ -206,7 +206,7 @@ fn ready(filter: Filter, flags: Flags) -> u8 {
     }
 }
 
-/// kqueue's calls and numbers as libkqueue has them on Linux: those of FreeBSD 11.
+/// kqueue's calls and numbers as libkqueue has them on Linux, which are those of FreeBSD 11.
 #[cfg(target_os = "linux")]
 mod library {
     use libc::{c_int, c_void, timespec};

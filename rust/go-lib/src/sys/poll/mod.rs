@@ -6,13 +6,13 @@
 //! | function | does |
 //! |---|---|
 //! | `new()` | makes a queue, and what `wake` needs |
-//! | `open(fd, tag)` | reports both directions of `fd` under `tag`, once per edge, and at once what holds already; where `ASKS`, only what is asked for |
-//! | `ask(tag, bits)` | has the next edge in these directions reported, or what holds already; only where `ASKS` |
-//! | `reopen(fd, tag)` | as `open`, of what is in the queue: from now on under this tag, and at once what holds already (POSIX) |
-//! | `close(fd, tag)` | reports nothing more; events that a `poll` returned before stay valid |
-//! | `poll(until, events)` | waits until something is ready, `wake`, a signal or `until`; fills `events` |
-//! | `wake()` | ends the `poll` with a wait that is under way, or the next one; any thread |
-//! | `forget()` | a forked child: closes what it has of the queue, and touches nothing of the parent's (POSIX) |
+//! | `open(fd, tag)` | reports both directions of `fd` under `tag`, once per edge, and at once if they are ready already; where `ASKS` is set, only those asked for |
+//! | `ask(tag, bits)` | asks for a report of the next edge in these directions, or at once if they are ready already; only where `ASKS` is set |
+//! | `reopen(fd, tag)` | like `open`, for a descriptor that is in the queue: from now on it is reported under this tag (POSIX) |
+//! | `close(fd, tag)` | stops the reports; events that a `poll` has already returned stay valid |
+//! | `poll(until, events)` | waits for a report, a `wake`, a signal or `until`, and fills `events` |
+//! | `wake()` | ends the `poll` with a wait that is under way, or the next one; any thread may call it |
+//! | `forget()` | in a forked child: closes its copies of the queue's descriptors, and leaves the parent's queue alone (POSIX) |
 //!
 //! | backend | where |
 //! |---|---|
@@ -21,10 +21,10 @@
 //! | `afd` | Windows, for sockets |
 //!
 //! # Invariants
-//! 1. An edge is reported to one `poll`. At most one thread is in a `poll` with a wait; others may
-//!    poll without one beside it, and never take a `wake` away.
-//! 2. A tag is the poller's user's: the backend only carries it.
-//! 3. A descriptor is in the queue once at most, and leaves it by `close` before it is closed itself.
+//! 1. An edge is reported to one `poll`. At most one thread is in a `poll` with a wait. Meanwhile others
+//!    may poll without one, which never takes a `wake` away.
+//! 2. The backend only carries tags; their meaning is the caller's.
+//! 3. A descriptor is in the queue at most once, and leaves it by `close` before it is closed itself.
 
 #[cfg(windows)]
 mod afd;
@@ -53,7 +53,7 @@ pub(crate) use kqueue::Poller;
 pub(crate) const READ: u8 = 1;
 /// See [`READ`].
 pub(crate) const WRITE: u8 = 2;
-/// The peer has shut its side down, or the connection is broken: reads will tell, without an edge.
+/// The peer has shut down its side, or the connection is broken: reads tell which, without another edge.
 pub(crate) const HANGUP: u8 = 4;
 
 /// One report.

@@ -1,6 +1,6 @@
-//! Sending a signal on with what it told.
+//! Sends a signal on together with its information.
 
-/// Sends this thread `signal` with `info`; false: it could not be done.
+/// Sends `signal` with `info` to this thread; false if that fails.
 pub(super) fn send_again(signal: i32, info: &libc::siginfo_t) -> bool {
     // SAFETY: async-signal-safe calls; the kernel copies info.
     unsafe {

@@ -1,17 +1,17 @@
-//! Faults: telling a goroutine's stack overflow from any other.
+//! Faults: how a goroutine's stack overflow is told from any other fault.
 //!
 //! # The contract of a backend
 //!
 //! | function | does |
 //! |---|---|
-//! | `install_guard_handler(hit)` | from now on a fault calls `hit(address)`; if that returns, the fault has the effect that it would have had |
-//! | `use_signal_stack()` | gives the calling thread a stack on which that works when its own is full |
+//! | `install_guard_handler(hit)` | from now on a fault calls `hit(address)`; if that returns, the fault has its usual effect |
+//! | `use_signal_stack()` | gives the calling thread a stack on which `hit` can run when its own stack is full |
 //! | `leave_signal_stack(at)` | the thread is about to end |
 //!
 //! | backend | where |
 //! |---|---|
 //! | `posix` | SIGSEGV and SIGBUS |
-//! | `linux` | a sent signal sent on with what it told of its sender, on Linux |
+//! | `linux` | sends a signal on with the information about its sender, on Linux |
 //! | `windows` | exceptions: a stack overflow, an access violation |
 
 #[cfg(target_os = "linux")]
@@ -24,7 +24,7 @@ mod windows;
 #[cfg(target_os = "linux")]
 use linux::send_again;
 
-/// False: it is raised again, without what it told of its sender.
+/// False: the caller raises the signal again, without the information about its sender.
 #[cfg(not(any(target_os = "linux", windows)))]
 fn send_again(_signal: i32, _info: &libc::siginfo_t) -> bool {
     false
@@ -34,5 +34,5 @@ pub(crate) use posix::{install_guard_handler, leave_signal_stack, use_signal_sta
 #[cfg(windows)]
 pub(crate) use windows::{install_guard_handler, leave_signal_stack, use_signal_stack};
 
-/// Called with a fault's address, on the signal stack. Returns if it was no goroutine's guard.
+/// Called with a fault's address, on the signal stack. Returns if the address is not in a goroutine's guard.
 pub(crate) type GuardHit = fn(usize);

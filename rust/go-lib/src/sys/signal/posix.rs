@@ -3,9 +3,8 @@
 //! # Invariants
 //! 1. The handler runs on the M's signal stack (the goroutine's own is full) and only reads what
 //!    cannot move: the M and its current G.
-//! 2. A fault outside a goroutine's guard has the same effect as without this handler: the handler from before is
-//!    called, or the signal's default happens. A signal that somebody sent does not repeat as a fault does, so for the
-//!    default it is sent again.
+//! 2. A fault outside a goroutine's guard has the same effect as without this handler: the previous handler is called, or the
+//!    signal's default happens. A signal that was sent does not repeat as a fault does, so for the default it is sent again.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -30,7 +29,7 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 static HIT: OnceLock<GuardHit> = OnceLock::new();
 const SIGNALS: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
-/// Installs the handler once a process; it asks `hit`.
+/// Installs the handler, which asks `hit`, once per process.
 pub(crate) fn install_guard_handler(hit: GuardHit) {
     // AcqRel: pairs with itself: one caller installs.
     if INSTALLED.swap(true, Ordering::AcqRel) {
@@ -60,11 +59,11 @@ pub(crate) fn use_signal_stack() -> Option<usize> {
     Some(at)
 }
 
-/// The calling thread, which has got `at` from [`use_signal_stack`], is about to end. A library may have given it another
-/// signal stack since, which stays.
+/// Releases the signal stack `at` that [`use_signal_stack`] has given to the calling thread, which is about to end. If a
+/// library has given the thread another signal stack since, that one stays.
 pub(crate) fn leave_signal_stack(at: Option<usize>) {
     let Some(at) = at else { return };
-    // SAFETY: plain structures; a zeroed one is valid. Ours is in use no more once the kernel has another one, or none.
+    // SAFETY: plain structures; a zeroed one is valid. Ours is no longer in use once the kernel has another one, or none.
     unsafe {
         let mut now: libc::stack_t = std::mem::zeroed();
         libc::sigaltstack(ptr::null(), &mut now);
@@ -77,7 +76,7 @@ pub(crate) fn leave_signal_stack(at: Option<usize>) {
 }
 
 unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel passes a valid siginfo. Only a fault has an address: a sender's number lies in its place.
+    // SAFETY: the kernel passes a valid siginfo. Only a fault has an address; a sent signal has its sender's number there.
     let (sent, addr) = unsafe { ((*info).si_code <= 0, (*info).si_addr() as usize) };
     if let (false, Some(hit)) = (sent, HIT.get()) {
         hit(addr);
@@ -113,8 +112,8 @@ unsafe fn default_action() -> libc::sigaction {
     unsafe { std::mem::zeroed() }
 }
 
-/// Makes the process end by `signal` when the handler returns: a fault then repeats, and a `sent` signal is sent
-/// again, to this thread, with the sender's data.
+/// Makes the process end by `signal` when the handler returns. A fault then repeats by itself; a `sent` signal is sent to this
+/// thread again, with its sender's data.
 unsafe fn die_by(signal: i32, sent: Option<&libc::siginfo_t>) {
     // SAFETY: async-signal-safe calls; the signal is blocked until the handler returns.
     unsafe {

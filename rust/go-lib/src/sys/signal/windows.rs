@@ -1,9 +1,9 @@
-//! A vectored exception handler, which sees a stack overflow before anything else does.
+//! A vectored exception handler, which sees a stack overflow before any other handler.
 //!
 //! # Invariants
-//! 1. The handler runs on the full stack itself, in the bytes that [`use_signal_stack`] has set aside, and only reads what cannot
-//!    move: the M and its current G.
-//! 2. It comes first and lets everything pass that is no goroutine's overflow: std's handler and the program's see it next.
+//! 1. The handler runs on the full stack itself, in the bytes that [`use_signal_stack`] has set aside, and only reads what
+//!    cannot move: the M and its current G.
+//! 2. It runs first and ignores everything but a goroutine's overflow, so std's handler and the program's see the rest.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
@@ -22,7 +22,7 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 /// Set before the handler is installed.
 static HIT: OnceLock<GuardHit> = OnceLock::new();
 
-/// Installs the handler once a process; it asks `hit`.
+/// Installs the handler, which asks `hit`, once per process.
 pub(crate) fn install_guard_handler(hit: GuardHit) {
     // AcqRel: pairs with itself: one caller installs.
     if INSTALLED.swap(true, Ordering::AcqRel) {
@@ -33,7 +33,7 @@ pub(crate) fn install_guard_handler(hit: GuardHit) {
     unsafe { AddVectoredExceptionHandler(1, on_exception) };
 }
 
-/// Has the system report an overflow on the calling thread, whatever stack it runs on, while there is room for the
+/// Makes the system report an overflow on the calling thread, whatever stack it runs on, while there is still room for the
 /// handler.
 pub(crate) fn use_signal_stack() -> Option<usize> {
     let mut bytes = SPARE_BYTES;
@@ -42,14 +42,14 @@ pub(crate) fn use_signal_stack() -> Option<usize> {
     None
 }
 
-/// Nothing: the room belongs to each stack.
+/// Does nothing: the room belongs to each stack.
 pub(crate) fn leave_signal_stack(_at: Option<usize>) {}
 
 unsafe extern "system" fn on_exception(pointers: *mut EXCEPTION_POINTERS) -> i32 {
     // SAFETY: the system passes a valid record.
     let record = unsafe { &*(*pointers).record };
     let address = match record.code {
-        // Of the stack that the thread runs on: the address may be anywhere in a large frame.
+        // The end of the stack that the thread runs on, because the address may be anywhere in a large frame.
         STATUS_STACK_OVERFLOW => Some(arch::stack_end()),
         STATUS_ACCESS_VIOLATION => Some(record.information[1]),
         _ => None,

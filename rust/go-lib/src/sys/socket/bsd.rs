@@ -1,6 +1,6 @@
-//! Sockets made not to block, and not to survive an exec, after the call that makes them.
+//! Sockets that are made non-blocking, and close-on-exec, after the call that makes them.
 //!
-//! Between the two a child that another thread forks keeps them.
+//! A child that another thread forks between the two calls inherits them.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -17,7 +17,7 @@ fn prepared(fd: OwnedFd) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// A new stream socket of `family`; it does not block.
+/// A new non-blocking stream socket of `family`.
 ///
 /// # Errors
 /// The OS's.
@@ -27,10 +27,10 @@ pub(super) fn stream(family: i32) -> io::Result<OwnedFd> {
     prepared(fd)
 }
 
-/// Takes a connection; it does not block. The address of its other end goes to `addr`, unless that is null.
+/// Accepts a connection as a non-blocking socket. The address of its other end goes to `addr`, unless that is null.
 ///
 /// # Errors
-/// The OS's; `WouldBlock` if there is none.
+/// The OS's; `WouldBlock` if no connection waits.
 ///
 /// # Safety
 /// `addr` has room for `len` bytes, or both are null.

@@ -1,11 +1,11 @@
-//! Sockets made not to block in the call that makes them.
+//! Sockets that are non-blocking from the call that makes them.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::posix::check;
 
-/// A new stream socket of `family`; it does not block.
+/// A new non-blocking stream socket of `family`.
 ///
 /// # Errors
 /// The OS's.
@@ -15,10 +15,10 @@ pub(super) fn stream(family: i32) -> io::Result<OwnedFd> {
     unsafe { Ok(OwnedFd::from_raw_fd(check(libc::socket(family, kind, 0))?)) }
 }
 
-/// Takes a connection; it does not block. The address of its other end goes to `addr`, unless that is null.
+/// Accepts a connection as a non-blocking socket. The address of its other end goes to `addr`, unless that is null.
 ///
 /// # Errors
-/// The OS's; `WouldBlock` if there is none.
+/// The OS's; `WouldBlock` if no connection waits.
 ///
 /// # Safety
 /// `addr` has room for `len` bytes, or both are null.

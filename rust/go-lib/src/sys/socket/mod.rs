@@ -1,20 +1,20 @@
-//! Calls that std's sockets cannot make without blocking: to connect, and to accept in one system call.
+//! Socket calls that std cannot make without blocking: to connect, and to accept in one system call.
 //!
 //! # The contract of a backend
 //!
 //! | function | does |
 //! |---|---|
-//! | `tcp_socket(addr)` | a TCP socket of the address's family, which does not block |
-//! | `connect(fd, addr)` | begins to connect; false: it is under way, and the socket's error tells how it ended |
-//! | `accept(fd)` | takes a connection, which does not block, or fails with `WouldBlock` |
-//! | `accept_from(fd, addr, len)` | the same; `addr` gets the other end's address (POSIX) |
-//! | `set_backlog(fd, n)` | how many connections may wait to be accepted |
+//! | `tcp_socket(addr)` | makes a non-blocking TCP socket of the address's family |
+//! | `connect(fd, addr)` | begins to connect; false if that is under way, and the socket's error will tell how it ended |
+//! | `accept(fd)` | accepts a connection as a non-blocking socket, or fails with `WouldBlock` |
+//! | `accept_from(fd, addr, len)` | the same, and stores the other end's address in `addr` (POSIX) |
+//! | `set_backlog(fd, n)` | sets how many connections may wait to be accepted |
 //!
 //! | backend | where |
 //! |---|---|
-//! | `posix` | what POSIX has |
-//! | `linux` | sockets that do not block from the beginning, on Linux |
-//! | `bsd` | sockets that are made not to block, on macOS and FreeBSD |
+//! | `posix` | the common part of POSIX systems |
+//! | `linux` | sockets that are non-blocking from the beginning, on Linux |
+//! | `bsd` | sockets that are made non-blocking afterwards, on macOS and FreeBSD |
 //! | `windows` | Windows |
 
 #[cfg(not(any(target_os = "linux", windows)))]

@@ -1,4 +1,4 @@
-//! The common part of all systems with BSD's sockets.
+//! The common part of all systems with BSD sockets.
 
 use std::io;
 use std::mem::size_of_val;
@@ -16,7 +16,7 @@ pub(super) fn check(r: i32) -> io::Result<i32> {
     }
 }
 
-/// A new TCP socket for `addr`'s family; it does not block.
+/// A new non-blocking TCP socket of `addr`'s family.
 ///
 /// # Errors
 /// The OS's.
@@ -61,22 +61,22 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<bool>
     };
     match check(r) {
         Ok(_) => Ok(true),
-        // A signal does not stop it either.
+        // A signal does not stop the connect either.
         Err(e) if matches!(e.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Ok(false),
         Err(e) => Err(e),
     }
 }
 
-/// Takes a connection; it does not block.
+/// Accepts a connection as a non-blocking socket.
 ///
 /// # Errors
-/// The OS's; `WouldBlock` if there is none.
+/// The OS's; `WouldBlock` if no connection waits.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: no address is asked for.
     unsafe { accept_from(fd, std::ptr::null_mut(), std::ptr::null_mut()) }
 }
 
-/// Sets how many connections may wait to be accepted, of a socket that listens.
+/// Sets how many connections may wait to be accepted by a listening socket.
 ///
 /// # Errors
 /// The OS's.

@@ -36,7 +36,7 @@ fn does_not_block(socket: &OwnedSocket) -> io::Result<()> {
     check(unsafe { ioctlsocket(socket.as_raw_socket(), FIONBIO, &mut yes) })
 }
 
-/// Winsock is used from now on; std does the same before its own first call.
+/// Initialises Winsock, as std does before its own first call.
 fn start() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -47,7 +47,7 @@ fn start() {
     });
 }
 
-/// A new TCP socket for `addr`'s family; it does not block.
+/// A new non-blocking TCP socket of `addr`'s family.
 ///
 /// # Errors
 /// The OS's.
@@ -99,22 +99,22 @@ pub(crate) fn connect(socket: BorrowedSocket<'_>, addr: &SocketAddr) -> io::Resu
     }
 }
 
-/// Takes a connection; it does not block, and no child inherits it.
+/// Accepts a connection as a non-blocking socket that no child inherits.
 ///
 /// # Errors
-/// The OS's; `WouldBlock` if there is none.
+/// The OS's; `WouldBlock` if no connection waits.
 pub(crate) fn accept(socket: BorrowedSocket<'_>) -> io::Result<OwnedSocket> {
     let (socket, no_addr) = (socket.as_raw_socket(), ptr::null_mut());
     // SAFETY: no address is asked for.
     let accepted = owned(unsafe { win32::accept(socket, no_addr, ptr::null_mut()) })?;
     let handle = ptr::without_provenance_mut(accepted.as_raw_socket() as usize);
-    // SAFETY: our own handle. A socket of a layered provider is none, and stays as it is.
+    // SAFETY: our own handle. A layered provider's socket is not a handle, and stays as it is.
     unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, 0) };
     does_not_block(&accepted)?;
     Ok(accepted)
 }
 
-/// Sets how many connections may wait to be accepted, of a socket that listens.
+/// Sets how many connections may wait to be accepted by a listening socket.
 ///
 /// # Errors
 /// The OS's.

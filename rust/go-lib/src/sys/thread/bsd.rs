@@ -1,4 +1,4 @@
-//! macOS and the BSDs: what of a thread the system tells its own process.
+//! macOS and the BSDs: facts about threads that the system tells its own process.
 
 /// A number of the calling thread, unique in the process while it lives.
 #[cfg(target_vendor = "apple")]
@@ -16,7 +16,7 @@ pub(crate) fn gettid() -> i32 {
     unsafe { libc::pthread_getthreadid_np() }
 }
 
-/// Unknown: so a deadlock is not reported.
+/// Unknown, so a deadlock is not reported.
 pub(crate) fn tids() -> Option<Vec<u32>> {
     None
 }
@@ -26,7 +26,7 @@ pub(crate) fn is_first() -> bool {
     false
 }
 
-/// Nothing: there is no slack to set.
+/// Does nothing: there is no timer slack to set.
 pub(crate) fn sleep_exactly() {}
 
 /// Unknown. A goroutine that did not announce its call is found blocked when it has run for too long.

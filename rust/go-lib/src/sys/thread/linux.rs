@@ -6,20 +6,20 @@ pub(crate) fn gettid() -> i32 {
     unsafe { libc::syscall(libc::SYS_gettid) as i32 }
 }
 
-/// The kernel's ids of this process's OS threads; None where they cannot be told: there is no `/proc`.
+/// The kernel's ids of this process's OS threads; None if they are not known because there is no `/proc`.
 pub(crate) fn tids() -> Option<Vec<u32>> {
     let tasks = std::fs::read_dir("/proc/self/task").ok()?;
     tasks.map(|task| task.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The calling thread is the process's first, or the one that forked it.
+/// Whether the calling thread is the process's first, or the one that forked the process.
 pub(crate) fn is_first() -> bool {
     u32::try_from(gettid()).is_ok_and(|tid| tid == std::process::id())
 }
 
-/// Sleeps of the calling thread end when they should, not up to 50 us later.
+/// From now on the calling thread's sleeps end on time, not up to 50 µs late.
 pub(crate) fn sleep_exactly() {
-    // SAFETY: no pointers. Where it is refused sleeps are longer.
+    // SAFETY: no pointers. If the kernel refuses, sleeps are longer.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
 }
 

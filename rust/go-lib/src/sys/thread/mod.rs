@@ -9,19 +9,19 @@
 //! |---|---|
 //! | `spawn(f, arg)` | starts a detached thread with a stack of 256 KiB that runs `f(arg)` |
 //! | `exit_process(status)` | ends the process at once, without destructors |
-//! | `exit_after_last_thread()` | the same with status 0, after writing what C's streams hold |
-//! | `at_end(f)` | has `f` called as the calling thread ends, but not as the process does |
-//! | `pthread()` | what the C library calls the calling thread |
+//! | `exit_after_last_thread()` | the same with status 0, after flushing C's streams |
+//! | `at_end(f)` | makes the calling thread call `f` when it ends, but not when the process ends |
+//! | `pthread()` | the C library's handle of the calling thread |
 //! | `usleep_ns(ns)` | sleeps, less if a signal comes |
-//! | `sleep_exactly()` | from now on the calling thread's sleeps are not prolonged, if the system can do without |
+//! | `sleep_exactly()` | from now on the calling thread's sleeps end on time, as far as the system allows |
 //! | `gettid()` | the system's number of the calling thread, never 0 |
-//! | `tids()` | the numbers of all threads of the process; `None`: the system does not tell |
-//! | `is_first()` | the calling thread is the process's first, or the one that forked it; false also where `tids` does not tell |
-//! | `sleeps(tid)` | the thread sleeps in the kernel; false also where the system does not tell |
+//! | `tids()` | the numbers of all threads of the process; `None` if the system does not tell |
+//! | `is_first()` | whether the calling thread is the process's first, or the one that forked it; false where `tids` is `None` |
+//! | `sleeps(tid)` | whether the thread sleeps in the kernel; false where the system does not tell |
 //!
 //! | backend | where |
 //! |---|---|
-//! | `posix` | what POSIX has |
+//! | `posix` | the common part of POSIX systems |
 //! | `linux` | the rest, on Linux |
 //! | `bsd` | the rest, on macOS and FreeBSD |
 //! | `windows` | Windows |
@@ -46,7 +46,7 @@ pub(crate) use windows::{
     exit_process, gettid, pthread, sleep_exactly, sleeps, spawn, tids, usleep_ns,
 };
 
-/// The stack of an M: the scheduler and signal-free host calls run there.
+/// The stack size of an M, on which the scheduler and the embedder's signal-free calls run.
 const STACK_BYTES: usize = 256 * 1024;
 
 #[cfg(all(test, any(target_os = "linux", windows), not(golib_loom)))]
@@ -58,7 +58,7 @@ mod tests {
     use super::{gettid, sleeps, spawn, tids, usleep_ns, STACK_BYTES};
     use crate::sys::clock::nanotime;
 
-    /// The state shared by a thread of `spawn` and its maker. It is detached, so this is never freed.
+    /// The state that a thread of `spawn` shares with its maker. The thread is detached, so this is never freed.
     #[derive(Default)]
     struct Shared {
         tid: AtomicU32,

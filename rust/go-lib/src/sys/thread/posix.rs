@@ -21,8 +21,8 @@ pub(crate) unsafe fn spawn(
         check(libc::pthread_attr_init(&mut attr))?;
         libc::pthread_attr_setstacksize(&mut attr, super::STACK_BYTES);
         libc::pthread_attr_setdetachstate(&mut attr, libc::PTHREAD_CREATE_DETACHED);
-        // The creator's signal mask is inherited: a process started from a goroutine must find the
-        // mask it would find in any thread. Process-directed signals go to the main thread first.
+        // The thread inherits its creator's signal mask: a process started from a goroutine must find the
+        // mask that it would find in any thread. Process-directed signals go to the main thread first.
         let mut id: libc::pthread_t = std::mem::zeroed(); // a pointer in some systems
         let r = libc::pthread_create(&mut id, &attr, f, arg);
         libc::pthread_attr_destroy(&mut attr);
@@ -30,27 +30,27 @@ pub(crate) unsafe fn spawn(
     }
 }
 
-/// Ends the process at once, without destructors: other threads may still use what those would free.
+/// Ends the process at once, without destructors: other threads may still use what destructors would free.
 pub(crate) fn exit_process(status: i32) -> ! {
     // SAFETY: no code of this crate runs after it.
     unsafe { libc::_exit(status) }
 }
 
-/// Ends the process as the C library does when its last thread has ended, with status 0 and what C's streams hold written,
-/// but without destructors.
+/// Ends the process as the C library does when its last thread has ended: with status 0, after flushing C's streams, but
+/// without destructors.
 pub(crate) fn exit_after_last_thread() -> ! {
     // SAFETY: null means all streams.
     unsafe { libc::fflush(std::ptr::null_mut()) };
     exit_process(0)
 }
 
-/// Has `f` called as the calling thread ends, but not as the process does; each caller passes the same. Does nothing
-/// if the system has no room for that.
+/// Makes the calling thread call `f` when it ends, but not when the process ends. Every caller passes the same `f`. Does
+/// nothing if the system has no key left.
 pub(crate) fn at_end(f: unsafe extern "C" fn(*mut c_void)) {
-    /// The key, of which `f` is the destructor. No lock: a forked child might find it held.
+    /// The key, whose destructor is `f`. It has no lock, which a forked child might find held.
     static KEY: OnceKey = OnceKey::new();
     if let Some(key) = KEY.get(f) {
-        // SAFETY: a key. The value is never read: not being null makes the destructor run.
+        // SAFETY: a key. The value is never read; the destructor runs because it is not null.
         unsafe { libc::pthread_setspecific(key, std::ptr::dangling()) };
     }
 }
@@ -64,7 +64,7 @@ impl OnceKey {
     }
 
     fn get(&self, destructor: unsafe extern "C" fn(*mut c_void)) -> Option<libc::pthread_key_t> {
-        // Relaxed, here and below: the word is the key, and leads to nothing else.
+        // Relaxed, here and below: the word is the key itself and refers to no other memory.
         if let Some(made) = self.0.load(Ordering::Relaxed).checked_sub(1) {
             return Some(made as libc::pthread_key_t);
         }
@@ -73,12 +73,12 @@ impl OnceKey {
         if unsafe { libc::pthread_key_create(&mut key, Some(destructor)) } != 0 {
             return None;
         }
-        // Not negative, but an int on some systems.
+        // It is never negative, although it is an int on some systems.
         let word = key as u64 + 1;
         match self.0.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => Some(key),
             Err(other) => {
-                // SAFETY: nobody has seen it.
+                // SAFETY: no other thread has seen the key.
                 unsafe { libc::pthread_key_delete(key) };
                 Some((other - 1) as libc::pthread_key_t)
             }
@@ -94,7 +94,7 @@ fn check(r: i32) -> io::Result<()> {
     }
 }
 
-/// The calling thread's `pthread_t`.
+/// The calling thread's `pthread_t`, as a number.
 pub(crate) fn pthread() -> u64 {
     // SAFETY: no requirements.
     unsafe { libc::pthread_self() as u64 }

@@ -45,7 +45,7 @@ unsafe extern "system" fn begin(start: *mut c_void) -> u32 {
     0
 }
 
-/// Ends the process at once, without destructors: other threads may still use what those would free.
+/// Ends the process at once, without destructors: other threads may still use what destructors would free.
 pub(crate) fn exit_process(status: i32) -> ! {
     // SAFETY: no code of this crate runs after it.
     unsafe { TerminateProcess(GetCurrentProcess(), status as u32) };
@@ -54,7 +54,7 @@ pub(crate) fn exit_process(status: i32) -> ! {
     }
 }
 
-/// The calling thread's number: the C library has no other.
+/// The calling thread's number, since the C library has no other handle.
 pub(crate) fn pthread() -> u64 {
     gettid() as u64
 }
@@ -72,7 +72,7 @@ pub(crate) fn gettid() -> i32 {
     unsafe { GetCurrentThreadId() as i32 }
 }
 
-/// The system's numbers of this process's threads, of all that there are in the system.
+/// The numbers of this process's threads, picked from a list of all threads in the system.
 pub(crate) fn tids() -> Option<Vec<u32>> {
     struct Snapshot(HANDLE);
     impl Drop for Snapshot {
@@ -99,11 +99,11 @@ pub(crate) fn tids() -> Option<Vec<u32>> {
             more = Thread32Next(snapshot.0, &mut entry) != 0;
         }
     }
-    // A snapshot that is taken while processes come and go may be empty.
+    // A snapshot taken while processes come and go may be empty.
     tids.contains(&(gettid() as u32)).then_some(tids)
 }
 
-/// Sleeps of the process end within a millisecond of when they should: the clock ticks 64 times a second otherwise.
+/// From now on the process's sleeps end within a millisecond of the time given. By default the clock ticks 64 times a second.
 pub(crate) fn sleep_exactly() {
     static ONCE: Once = Once::new();
     // SAFETY: no pointers.

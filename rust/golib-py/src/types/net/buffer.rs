@@ -55,8 +55,8 @@ impl Buffer {
 /// How many bytes one read takes at most.
 pub(super) const SCRATCH_BYTES: usize = 65536;
 
-/// The scratch space that all reads share, so that a connection owns only the bytes that it has received. A read copies them out
-/// of it before anything else runs.
+/// The scratch space that all reads share, so that a connection owns only the bytes that it has received. A read copies them
+/// out of it before anything else runs.
 pub(super) static SCRATCH: InPlace<[MaybeUninit<u8>; SCRATCH_BYTES]> =
     InPlace::new([MaybeUninit::uninit(); SCRATCH_BYTES]);
 

@@ -36,8 +36,8 @@ pub(super) struct Step<'t> {
 }
 
 impl Step<'_> {
-    /// Tries `op`, waits once if it would block, and tries it again. None: the caller repeats the step. `op` runs no Python code.
-    /// With `in_vain`, it waits first if [`Turn::took_all`] was called.
+    /// Tries `op`, waits once if it would block, and tries it again. None: the caller repeats the step. `op` runs no Python
+    /// code. With `in_vain`, it waits first if [`Turn::took_all`] was called.
     #[inline]
     pub(super) fn attempt<R>(
         self,

@@ -282,8 +282,8 @@ fn read_exactly_large(entry: &mut Entry, conn: &Sock, size: usize) -> Outcome<Ne
     }
 }
 
-/// A step of `read_exactly_large`: true once `bytes` is full, false at the end of the stream. A failure puts the bytes that have
-/// come back into the buffer, since the next turn may belong to another goroutine.
+/// A step of `read_exactly_large`: true once `bytes` is full, false at the end of the stream. A failure puts the bytes that
+/// have come back into the buffer, since the next turn may belong to another goroutine.
 fn fill_up(
     entry: &mut Entry,
     conn: &Sock,
@@ -316,7 +316,8 @@ fn fill_up(
     }
 }
 
-/// Raises EOFError with the bytes that came, which count as read. `size` is the number of bytes asked for; 0 if a separator was.
+/// Raises EOFError with the bytes that came, which count as read. `size` is the number of bytes asked for; 0 if a separator
+/// was.
 pub(super) fn ended(gil: Gil<'_>, conn: &Sock, size: usize) -> Raised {
     let came = conn.buffer.with(gil.exclusive(), |buffer| buffer.rest().len());
     let partial = match take_rest(gil, conn) {

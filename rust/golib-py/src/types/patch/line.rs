@@ -1,9 +1,9 @@
 //! Lines: goroutines that wait for an object of CPython's, by its address. Patched locks and queues park in them.
 //!
 //! Such an object knows nothing of goroutines, and an ordinary thread that waits for it sleeps as CPython has it sleep. So only
-//! the object itself can say whether it is available: a goroutine whose turn comes *attempts* to take it, and waits again, first
-//! in line, if another was quicker. Whatever makes the object available wakes one waiter of each kind: a thread through the
-//! original function, and a goroutine through [`wake_first`].
+//! the object itself can say whether it is available: a goroutine whose turn comes *attempts* to take it, and waits again,
+//! first in line, if another was quicker. Whatever makes the object available wakes one waiter of each kind: a thread through
+//! the original function, and a goroutine through [`wake_first`].
 //!
 //! ```text
 //!  goroutine                        releaser
@@ -14,17 +14,17 @@
 //! ```
 //!
 //! # Invariants
-//! 1. Everything here happens with the GIL held, and nothing gives the GIL up between a failed attempt and the enqueueing. So no
-//!    wake-up falls between the two.
+//! 1. Everything here happens with the GIL held, and nothing gives the GIL up between a failed attempt and the enqueueing. So
+//!    no wake-up falls between the two.
 //! 2. A waiter that a wake-up has dequeued makes an attempt before it leaves, whatever its reason for leaving; or it wakes the
 //!    next one, if it must no longer take the object. So a waiter that leaves loses no wake-up.
 //! 3. A waiter lies on its goroutine's stack, which stays while it is in a queue.
 //! 4. An address has an entry while a goroutine waits for it, or while it is kept for one that has been woken.
 //!
 //! # Fairness
-//! A goroutine that releases a lock and takes it again at once is always quicker than the one it has woken. So once the first in
-//! line has waited for [`PATIENCE_NS`], the object is *kept* for it: every other goroutine lines up until that one has made its
-//! attempt. Threads, and calls that do not wait, are not held up.
+//! A goroutine that releases a lock and takes it again at once is always quicker than the one it has woken. So once the first
+//! in line has waited for [`PATIENCE_NS`], the object is *kept* for it: every other goroutine lines up until that one has made
+//! its attempt. Threads, and calls that do not wait, are not held up.
 //!
 //! Go: runtime/sema.go, and the starving mode of sync.Mutex
 

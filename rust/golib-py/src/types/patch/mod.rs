@@ -46,8 +46,8 @@ static WAITS: patch::Waits = patch::Waits {
 /// `_golib._patch(names)`: patches these groups.
 fn apply(gil: Gil<'_>, _: &Object<Module>, names: Ref<'_>) -> Outcome<New> {
     goroutine::ensure_started(gil)?;
-    // SAFETY: the tables live forever, and the runtime's start has installed the identity patches, which lie below. If the result
-    // is negative, an exception is set.
+    // SAFETY: the tables live forever, and the runtime's start has installed the identity patches, which lie below. If the
+    // result is negative, an exception is set.
     unsafe {
         patch::set_waits(&WAITS);
         patch::set_lines(&line::LINES);

@@ -18,8 +18,8 @@ use crate::ffi::spec::TypeSpec;
 /// The fields of `golib.Select`.
 pub(super) struct SelectFields {
     weaklist: Weaklist,
-    /// The cases as they were given. By 2 a case may be replaced; the list itself changes only when the instance is made and when
-    /// it ends.
+    /// The cases as they were given. By 2 a case may be replaced; the list itself changes only when the instance is made and
+    /// when it ends.
     cases: UnsafeCell<Vec<Slot>>,
     biased: bool,
 }

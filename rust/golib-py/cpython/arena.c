@@ -3,7 +3,7 @@
  * CPython keeps Python frames in chunks of 16 KiB. A call that does not fit the current chunk maps another one, and
  * its return unmaps it: 10 us for what otherwise takes 30 ns, at each call across that edge. A thread's first edge is
  * a hundred calls deep; a goroutine's first chunk is small (tstate.c), so its edge lies where ordinary programs work.
- * Chunks come from the allocator of arenas, so a few of those that are freed are kept there, for all goroutines and
+ * Chunks come from the allocator of arenas, so that allocator keeps a few freed chunks, for all goroutines and
  * threads.
  *
  * Newer releases of CPython keep one chunk in each state (GOLIB_CACHES_CHUNK). It goes into the list too at a
@@ -13,8 +13,8 @@
  * goroutine until its end; a chunk is returned when the call returns.
  *
  * # Invariant
- * The list is used with the main interpreter's GIL held. Other interpreters may have a GIL of their own, and CPython
- * frees the last chunk of a thread state without one: they go by.
+ * The list is used only with the main interpreter's GIL held. Other interpreters may have a GIL of their own, and
+ * CPython frees the last chunk of a thread state without one: such calls bypass the list.
  */
 #include "internal.h"
 
@@ -39,7 +39,7 @@ static inline int has_the_gil(void)
 #if GOLIB_HAS_TLS_SLOT
     return ts && ts->interp == main_interpreter;
 #else
-    /* The slot is the process's. */
+    /* The slot is shared by all interpreters. */
     return ts && ts->interp == main_interpreter && golib_bound() == ts;
 #endif
 }

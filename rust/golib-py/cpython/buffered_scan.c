@@ -1,8 +1,8 @@
-/* The functions of buffered files: which code of the interpreter is bufferedio.c's.
+/* Finds the functions of buffered files: the interpreter's code that comes from bufferedio.c.
  *
- * _io's buffered objects hold a lock that remembers its OS thread while they call the raw object. They may be left to
- * another one all the same, once the answer has been corrected (patch_file.c), so they are listed apart. They are found by
- * their types, and their helpers by who calls them and where they keep the answer.
+ * _io's buffered objects hold a lock that remembers its OS thread while they call the raw object. Their functions may
+ * nevertheless resume on another thread, once the lock's owner has been corrected (patch_file.c), so they have a list of
+ * their own. The objects' types lead to the functions; helpers are found by their callers and by where they keep the owner.
  */
 #include "internal.h"
 #include "movable.h"
@@ -13,7 +13,7 @@
 
 enum { MOST_BUFFERED = 128, MOST_PARTS = 32 };
 
-/* Sorted, once the helpers are among them. */
+/* Sorted once the helpers have been added. */
 static struct {
     golib_range ranges[MOST_BUFFERED];
     int n;
@@ -40,15 +40,15 @@ static void add_function(const void *function, golib_range *into, int *n, int mo
         (*n)++;
 }
 
-/* The functions of bufferedio.c: those that its types name, and what lies between them where they lie close together
- * (the helpers that the named ones call; the compiler keeps a file's functions together). */
+/* The functions of bufferedio.c: those that its types name, and whatever lies between them if they lie close together
+ * (their helpers, because the compiler keeps a file's functions together). */
 int golib_buffered_find(void)
 {
     enum { MOST = 512, CLOSE = 4096 };
     static golib_range functions[MOST];
     static const char *const names[] = {"BufferedReader", "BufferedWriter", "BufferedRandom", "BufferedRWPair"};
     int n = 0;
-    /* Not by way of builtins.__import__, which a program may have replaced. */
+    /* Bypasses builtins.__import__, which a program may have replaced. */
     PyObject *io = PyImport_ImportModuleLevel("_io", NULL, NULL, NULL, 0);
     for (size_t i = 0; io && i < sizeof names / sizeof *names; i++) {
         PyTypeObject *type = (PyTypeObject *)PyObject_GetAttrString(io, names[i]);
@@ -88,7 +88,7 @@ int golib_buffered_find(void)
 
 #if defined(__x86_64__)
 
-/* Does what follows a call that asks put the answer where a buffered file keeps its owner? */
+/* Does the code after a call that asks for the thread store the answer where a buffered file keeps its owner? */
 static int notes_owner(const uint8_t *call)
 {
     enum { NEAR = 24 };

@@ -1,20 +1,20 @@
 /* The outermost call of a goroutine.
  *
- * The movability test (movable.c) counts on the shape of this: golib_call, CPython's helpers, one eval loop that runs
- * a Python function, entered the same way each time. A callable of any other kind is therefore called from a Python
- * function of golib's: `go(con.execute, q)` then has sqlite's frames above an eval loop, where the walk sees them.
+ * The movability test (movable.c) relies on its shape: golib_call, CPython's helpers, one eval loop that runs a Python
+ * function, entered the same way each time. So a Python function of golib's calls any other kind of callable: with
+ * `go(con.execute, q)` sqlite's frames then lie above an eval loop, where the walk sees them.
  *
- * A function of this library needs no eval loop below it: `go(wg.done)`, `go(ch.send, x)`. Nothing foreign is between
- * it and golib_call, and what an eval loop does besides it does when there is something to do. Patched builtins
- * (patch.h) are functions of this library too: whatever they call has a frame of this library below it, which pins.
+ * A function of this library, as in `go(wg.done)` or `go(ch.send, x)`, needs no eval loop below it. Nothing foreign lies
+ * between it and golib_call, and an eval loop's other duties are checked for below. Patched builtins (patch.h) are
+ * functions of this library too: whatever they call has a frame of this library below it, which pins.
  */
 #include "hooks.h"
 #include "internal.h"
 #include "movable.h"
 
 /* The Python functions that call any other callable: without arguments, with positional ones, with any. Tracebacks,
- * dumps and profilers show these functions, so there are some under the name of each thing called, as far as the table
- * goes. */
+ * dumps and profilers show these functions, so each callable gets copies under its own name, as long as the table has
+ * room. */
 enum { BARE, ARGS, ANY, SHAPES, NAME_BYTES = 32, NAMES = 128, PROBES = 4 };
 typedef struct {
     char name[NAME_BYTES];
@@ -22,14 +22,14 @@ typedef struct {
 } callers;
 static callers anonymous, named[NAMES];
 
-/* The file that these functions say they are in. */
+/* The file name in these functions' code objects. */
 #define GOLIB_CALLER_FILE "<goroutine>"
 
 /* This library's code. */
 static golib_range own_texts[2];
 static int n_own_texts;
 
-/* A function of this library. */
+/* Is it a function of this library? */
 static int is_own(PyObject *fn)
 {
     if (!PyCFunction_CheckExact(fn))
@@ -42,8 +42,8 @@ static int is_own(PyObject *fn)
     return 0;
 }
 
-/* It needs no such function. Not in run()'s main goroutine, where exceptions that signal handlers raise may have to be
- * picked up afterwards, nor if the eval loop has something to see to: GIL requests, exceptions from outside,
+/* Can it be called without such a function? Not in run()'s main goroutine, where exceptions of signal handlers may have
+ * to be picked up afterwards, nor if the eval loop has something to do: GIL requests, exceptions from outside,
  * collections. */
 static int needs_no_loop(PyThreadState *ts, PyObject *fn)
 {
@@ -75,7 +75,7 @@ int golib_call_init(void)
     return anonymous.functions[ANY] ? 0 : -1;
 }
 
-/* The name of `fn` without its module: that of a builtin or a class, else that of its class. */
+/* The name of a builtin or a class without its module; for any other `fn` the name of its class. */
 static const char *short_name(PyObject *fn)
 {
     const char *name = PyCFunction_Check(fn) ? ((PyCFunctionObject *)fn)->m_ml->ml_name
@@ -85,7 +85,7 @@ static const char *short_name(PyObject *fn)
     return dot ? dot + 1 : name;
 }
 
-/* A copy of an anonymous function under `name`; NULL without an exception: use the anonymous one. */
+/* A copy of an anonymous function under `name`; NULL without an exception if the anonymous one must be used. */
 static PyObject *rename_caller(PyObject *function, const char *name)
 {
     PyObject *replace = PyObject_GetAttrString(PyFunction_GET_CODE(function), "replace");
@@ -118,7 +118,7 @@ static PyObject *caller_of(PyObject *fn, int shape)
         else if (strcmp(c->name, name) != 0)
             continue;
         if (GOLIB_UNLIKELY(!c->functions[shape])) {
-            /* Making it may run an audit hook's code, which may be here meanwhile. */
+            /* Making the copy may run an audit hook, which may come here itself. */
             PyObject *made = rename_caller(anonymous.functions[shape], name);
             if (c->functions[shape])
                 Py_XDECREF(made);
@@ -130,15 +130,15 @@ static PyObject *caller_of(PyObject *fn, int shape)
     return anonymous.functions[shape];
 }
 
-/* Arguments of a vectorcall, in a buffer of its own where the tuple's items do not do. */
+/* Arguments of a vectorcall, in a buffer of their own if the tuple's items cannot serve. */
 typedef struct {
     PyObject **items, *few[8];
     Py_ssize_t n;           /* positional ones */
     PyObject *kwnames;
 } arguments;
 
-/* `first` (may be NULL), then args, then the values of kwargs (may be NULL): borrowed, kwargs is not changed
- * meanwhile. 0, or -1 with an exception set. */
+/* Lays out `first` (may be NULL), then args, then the values of kwargs (may be NULL). All are borrowed, and kwargs does
+ * not change meanwhile. 0, or -1 with an exception set. */
 static int lay_out(arguments *a, PyObject *first, PyObject *args, PyObject *kwargs)
 {
     Py_ssize_t n_args = PyTuple_GET_SIZE(args), n_kw = kwargs ? PyDict_GET_SIZE(kwargs) : 0, at = 0, pos = 0, name = 0;
@@ -176,7 +176,7 @@ static int lay_out(arguments *a, PyObject *first, PyObject *args, PyObject *kwar
     return 0;
 }
 
-/* One call site, whatever is called: movable.c relies on it. */
+/* There is one call site for every callable: movable.c relies on it. */
 __attribute__((noinline)) PyObject *golib_call(PyThreadState *ts, const void *owner, PyObject *fn, PyObject *args,
                                                PyObject *kwargs)
 {

@@ -1,8 +1,8 @@
-/* Reads .eh_frame: where a function begins and ends, and how to step from its frame to its caller's.
+/* Reads .eh_frame, which tells where a function begins and ends and how to step from its frame to its caller's.
  *
- * A small part of what an unwinder does: two registers (the frame pointer and the return address) and a CFA that is a
- * register plus a constant. Everything else (expressions, signal frames, other registers) is not understood, which
- * pins. libgcc finds the entry; it keeps the index of every loaded object.
+ * It does a small part of an unwinder's work: it follows two registers (the frame pointer and the return address) and a
+ * CFA that is a register plus a constant. It does not understand anything else (expressions, signal frames, other
+ * registers), and such a frame pins. libgcc, which keeps the index of every loaded object, finds the entry.
  */
 #include "internal.h"
 #include "movable.h"
@@ -189,7 +189,7 @@ static void restore_rule(machine *m, uint64_t reg)
         set_rule(&m->now, reg, m->initial.ret_rule, m->initial.ret_at);
 }
 
-/* Runs instructions until they describe a place after pc. 0: something unknown. */
+/* Runs instructions until they describe a place after pc. 0 if it meets an unknown one. */
 static int run(machine *m, const entry *e, const uint8_t *p, const uint8_t *end, const uint8_t *pc)
 {
     const uint8_t *loc = e->function.begin;

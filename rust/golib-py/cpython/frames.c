@@ -1,13 +1,13 @@
-/* Looking at the Python frames of another goroutine without the GIL.
+/* Reads the Python frames of another goroutine without the GIL.
  *
- * A goroutine that keeps the GIL in a long call of C lets nobody else have it, so nobody can ask the interpreter where
- * it is. Two ways need no GIL:
- * - The goroutine's own thread looks, in a signal handler. Its frames stand still meanwhile, and hold all that is read.
+ * While a goroutine keeps the GIL in a long call of C, no other thread can ask the interpreter where it is. Two ways need
+ * no GIL:
+ * - The goroutine's own thread looks, in a signal handler. Its frames do not change meanwhile and keep alive what is read.
  * - While the goroutine's state is detached, another thread looks with gil->mutex held. To attach the state again its
  *   thread needs that mutex, so it comes back only afterwards.
  *
  * # Invariants
- * 1. Nothing is allocated, no reference counted, no Python code run: a handler may have interrupted any of these.
+ * 1. Nothing here allocates, counts references or runs Python code: a handler may have interrupted any of these.
  */
 #include "handoff.h"
 #include "frames.h"
@@ -36,7 +36,7 @@ unsigned long golib_gil_holders_thread(PyThreadState *ts)
     return thread;
 }
 
-/* Writes the character to `out` in UTF-8; its length. */
+/* Writes the character to `out` in UTF-8 and returns its length. */
 static size_t utf8(Py_UCS4 c, char *out)
 {
     if (c < 0x80) {
@@ -51,7 +51,7 @@ static size_t utf8(Py_UCS4 c, char *out)
     return n;
 }
 
-/* Copies the end of a str as far as it fits. */
+/* Copies as much of the end of a str as fits. */
 static void copy_end(PyObject *text, char *out, size_t size)
 {
     *out = '\0';

@@ -1,4 +1,4 @@
-/* Looking at the Python frames of another goroutine without the GIL: for GOLIB_DEBUG=blocked. See frames.c. */
+/* Reads the Python frames of another goroutine without the GIL, for GOLIB_DEBUG=blocked. See frames.c. */
 #ifndef GOLIB_FRAMES_H
 #define GOLIB_FRAMES_H
 
@@ -9,7 +9,7 @@ typedef struct _ts PyThreadState;
 
 enum { GOLIB_PLACES = 12, GOLIB_FILE_BYTES = 256, GOLIB_NAME_BYTES = 96 };
 
-/* Where a frame is, in UTF-8. Long names lack their beginning. */
+/* A frame's place in the source, in UTF-8. Long names lack their beginning. */
 typedef struct golib_place {
     char file[GOLIB_FILE_BYTES];
     char function[GOLIB_NAME_BYTES];
@@ -24,11 +24,11 @@ typedef struct golib_places {
     golib_place at[GOLIB_PLACES];
 } golib_places;
 
-/* The attached state, NULL if the GIL is free; how often the GIL has changed hands by CPython's count; whether a thread
- * waits for it. Needs nothing. */
+/* The attached state, or NULL if the GIL is free; how often the GIL has changed hands by CPython's count; whether a
+ * thread waits for it. Callable without the GIL. */
 PyThreadState *golib_gil_holder(uint64_t *changes, int *is_wanted);
 
-/* The kernel's id of the thread on which `ts` is attached, 0 if it is not. Not for goroutines. Needs nothing. */
+/* The kernel's id of the thread on which `ts` is attached, 0 if it is not. Not for goroutines. Callable without the GIL. */
 unsigned long golib_gil_holders_thread(PyThreadState *ts);
 
 /* Notes the places of `ts` while it is attached on the calling thread, which runs its goroutine: also in a signal
@@ -36,8 +36,8 @@ unsigned long golib_gil_holders_thread(PyThreadState *ts);
  */
 int golib_places_within(PyThreadState *ts, PyObject *name, PyObject *function, golib_places *out);
 
-/* The same while `ts` is detached, from another thread without the GIL. `still(arg)` is asked whether its goroutine is
- * still outside the runtime, at a time at which it cannot come back. 0: it is attached, or `still` says no. */
+/* The same while `ts` is detached, from another thread and without the GIL. It asks `still(arg)` whether the goroutine is
+ * still outside the runtime, at a moment when it cannot come back. 0 if it is attached, or if `still` says no. */
 int golib_places_outside(PyThreadState *ts, PyObject *name, PyObject *function, int (*still)(void *), void *arg,
                          golib_places *out);
 

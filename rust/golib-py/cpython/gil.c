@@ -1,4 +1,4 @@
-/* Looking at the GIL from outside. */
+/* Tells the state of the GIL to threads that do not hold it. */
 #include "internal.h"
 
 int golib_gil_locked(void)

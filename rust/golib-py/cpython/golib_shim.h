@@ -1,8 +1,7 @@
 /* The only door between golib and CPython's private state.
  *
- * Everything that depends on the layout or the habits of one CPython version is behind these functions; versions.h is
- * the file that knows the versions, and nothing outside this folder does. CPython's own headers are not needed to use
- * this one.
+ * Everything that depends on the layout or the habits of one CPython version lies behind these functions; versions.h
+ * knows the versions, and nothing outside this folder does. Including this header does not require CPython's own.
  *
  * # Words
  * attached   a thread state is attached when it is the current one of an OS thread that holds the GIL. bound
@@ -39,8 +38,8 @@ int golib_shim_init(void);
  * loaded without initializing it again. */
 int golib_check_interpreter(void);
 
-/* Has the function that atexit.register() was called with last called as the last of those registered so far. 0, or -1
- * with an exception set. GIL held. */
+/* Moves the function that was registered last with atexit.register() to the end of the order in which those registered so
+ * far are called. 0, or -1 with an exception set. GIL held. */
 int golib_atexit_last(void);
 
 /* ---- tstate.c: one thread state per goroutine ---- */
@@ -92,7 +91,8 @@ void golib_ts_unlink_all(PyThreadState *except);
 /* The ident for goroutine number `goid`: never a pthread_t, but safe to be taken for one that is only read. GIL held.
  */
 unsigned long golib_ident_of(uint64_t goid);
-/* That of a state that no goroutine has: no thread's and no goroutine's, as safe as the others. Needs nothing. */
+/* The ident of a state that no goroutine has: never a thread's or a goroutine's, and as safe as theirs. Callable without
+ * the GIL. */
 unsigned long golib_ident_of_nobody(void);
 int golib_ident_is_goroutine(unsigned long ident);
 
@@ -114,7 +114,7 @@ void golib_thread_restore(PyThreadState *ts);
  * GIL, so other threads may have run in between. `from` must not be attached elsewhere before this returns. */
 void golib_ts_swap(PyThreadState *from, PyThreadState *to);
 
-/* The same if a few stores will do, without giving the GIL up: 1. 0: somebody wants something; nothing was done. */
+/* The same if a few stores suffice, without giving the GIL up: 1. 0 if a request is pending; then nothing was done. */
 int golib_ts_swap_at_once(PyThreadState *from, PyThreadState *to);
 
 /* The attached state, or NULL. */
@@ -125,38 +125,38 @@ int golib_swap_is_direct(void);
 
 /* ---- main_thread.c: run()'s main goroutine stands in for the main thread. GIL held, unless said otherwise ---- */
 
-/* On the main thread, whose state is attached: a goroutine will begin. */
+/* On the main thread, whose state is attached: the main goroutine is about to begin. */
 void golib_main_lend(PyThreadState *main_state);
 /* In that goroutine, its state attached: from here on it is the main thread for Python, wherever it runs. */
 void golib_main_begin(PyThreadState *ts);
-/* The main thread is what it was again. */
+/* The main thread has its part back for good. */
 void golib_main_end(void);
 
-/* On the main thread: it may run what there is for it itself, until `golib_main_give_again`. */
+/* On the main thread: it may run its pending handlers itself, until `golib_main_give_again`. */
 void golib_main_take_back(void);
 void golib_main_give_again(void);
 
-/* A signal may have come: the goroutine's eval loop sees it, if it runs any. Needs no GIL. */
+/* A signal may have come: makes the goroutine's eval loop look, if it runs one. Callable without the GIL. */
 void golib_main_tell(void);
 
-/* A signal's handler, or what Py_AddPendingCall left for the main thread, has not run yet. */
+/* Whether a signal handler, or a call of Py_AddPendingCall for the main thread, has yet to run. */
 int golib_main_has_news(void);
 
-/* The calling OS thread is the main thread for Python. */
+/* Whether the calling OS thread is the main thread for Python. */
 int golib_is_main_thread(void);
 
 /* ---- gil.c ---- */
 
-/* Somebody holds the GIL. Needs nothing; for sysmon. */
+/* Whether a thread holds the GIL. Callable without it; for sysmon. */
 int golib_gil_locked(void);
 
-/* The interpreter is going away: an attach from now on does not return. */
+/* Whether the interpreter is going away, so that an attach would not return. */
 int golib_finalizing(void);
 
 /* ---- vars.c: context variables ---- */
 
-/* The context variables for a goroutine that is spawned now: *out is a new reference to a copy of the current context,
- * or NULL when there is none or it is empty. 0, or -1 with an exception set. GIL held. */
+/* The context variables for a goroutine that is spawned now: *out is a new reference to a copy of the current context, or
+ * NULL if there is none or it is empty. 0, or -1 with an exception set. GIL held. */
 int golib_vars_copy(PyObject **out);
 
 /* Makes `ctx` (stolen, may be NULL) the context of `ts`. GIL held. */
@@ -171,11 +171,11 @@ PyObject *golib_call(PyThreadState *ts, const void *owner, PyObject *fn, PyObjec
 
 /* ---- hooks.c: trace and profile functions ---- */
 
-/* The goroutine `owner` will begin with the functions of the calling thread: 0, or -1 with an exception set. Later
- * take_back gives the thread those with which it ended, if it has. GIL held, the thread's own state attached. */
+/* Lets the goroutine `owner` begin with the calling thread's functions: 0, or -1 with an exception set. Once the goroutine
+ * has ended, take_back gives the thread the functions that it had last. GIL held, the thread's own state attached. */
 int golib_hooks_lend(const void *owner);
 void golib_hooks_take_back(const void *owner);
-/* In a forked child: only `owner` (may be NULL) is still there. */
+/* In a forked child: drops the records of all goroutines but `owner` (may be NULL). */
 void golib_hooks_after_fork(const void *owner);
 
 /* ---- movable.c ---- */
@@ -194,7 +194,7 @@ void golib_movable_prepare(void);
  * a record (both addresses NULL) it may not. */
 int golib_may_migrate(PyThreadState *ts, void *frame_address, void *return_address);
 
-/* How often the answer was yes by the short cut, after a whole walk, no. For tests. */
+/* How often the answer was yes by the short cut, yes after a whole walk, and no. For tests. */
 void golib_movable_counts(uint64_t out[3]);
 
 /* Entries in C (Rust has its own macro). Files that use these are compiled without sibling calls: the record must stay
@@ -242,15 +242,15 @@ typedef struct golib_runtime {
     int (*in_main_goroutine)(void);
     /* The pthread_t that runs the goroutine with this ident now, 0 if none does. */
     unsigned long (*pthread_of)(unsigned long ident);
-    /* A signal may have been noted by CPython without the main thread having been woken by the kernel. */
+    /* CPython may have noted a signal for which the kernel has not woken the main thread. */
     void (*signal_sent)(void);
-    /* The main goroutine has sent a signal to the process: returns when the main thread has received it. */
+    /* The main goroutine has sent the process a signal: returns once the main thread has received it. */
     void (*main_thread_turn)(void);
-    /* The main goroutine's OS thread blocks and lets through these signals from now on (bit n - 1 is signal n). */
+    /* The main goroutine's OS thread has begun to block some signals and to let others through (bit n - 1 is signal n). */
     void (*masks_changed)(uint64_t blocked, uint64_t unblocked);
-    /* The calling thread is about to fork: returns when no lock is held that nobody would release in the child. */
+    /* The calling thread is about to fork: returns once no lock is held that would stay locked in the child. */
     void (*before_fork)(void);
-    /* In a forked child, before CPython has done anything there: nothing of Python may run, or be made. */
+    /* In a forked child, before CPython has done anything there: no Python code may run, and no object may be made. */
     void (*after_fork)(void);
 } golib_runtime;
 
@@ -260,17 +260,17 @@ void golib_set_runtime(const golib_runtime *runtime);
  */
 int golib_identity_install(void);
 
-/* Has `hook` called in every forked child, directly behind threading's own hook and earlier ones of these. 0, or -1
- * with an exception set. GIL held. */
+/* Makes every forked child call `hook`, directly after threading's own hook and earlier hooks of this kind. 0, or -1 with
+ * an exception set. GIL held. */
 int golib_fork_hook_child(PyObject *hook);
 
 /* Ends the state that libraries keep for the goroutine on its OS thread; called after golib_ts_retire, still on the
  * goroutine's own stack. */
 void golib_identity_leave(PyThreadState *ts);
 
-/* The attached state has an entry in threading._active, from 3.13 on: 0, or -1 with an exception set. */
+/* Notes that the attached state has an entry in threading._active, from 3.13 on: 0, or -1 with an exception set. */
 int golib_identity_mark(PyThreadState *ts);
-/* For every state that is marked at its end: no dummy thread stays in threading._active. Called by golib_ts_drop. */
+/* At the end of a marked state: removes its dummy thread from threading._active. Called by golib_ts_drop. */
 void golib_identity_forget(PyThreadState *ts);
 
 #ifdef __cplusplus

@@ -12,9 +12,9 @@
  * queue, so beside two threads that never wait for anything a sleeper's 1 ms becomes 10 to 30 ms at the median and 100
  * ms in the tail (measured with threads alone, all versions). Goroutines are one of the two. So the OS thread that
  * swaps goroutines gives the GIL up by itself shortly before a waiter's patience ends (GIVE_PERCENT of the switch
- * interval), and queues again only after each of those who waited has had it (sit_out); also when the eval loop was
- * asked first and got the GIL back before them (seen_switches), and it lets a waiter pass that it overtook at the
- * holder's release.
+ * interval), and queues again only after every thread that waited has had it (sit_out). It does so, too, if the eval
+ * loop was asked first and got the GIL back before them (seen_switches), and it lets a waiter go first that it overtook
+ * at the holder's release.
  *
  * Rejected: broadcasting gil->cond (the winner is random, the tail stays).
  */
@@ -26,8 +26,7 @@ struct golib_manners golib_manners;
 
 enum { MOST_LOOKS = 10000, GIVE_PERCENT = 80 };
 
-/* GIL not held: returns when it has changed hands `turns` times since `start`, is free, or they have had their time.
- */
+/* GIL not held: returns once it has changed hands `turns` times since `start`, is free, or the time is over. */
 static void sit_out(struct _gil_runtime_state *gil, unsigned long start, unsigned turns)
 {
     enum { POLL_US = 100, SLACK_US = 1000, FREE_POLLS = 2 };
@@ -42,7 +41,7 @@ static void sit_out(struct _gil_runtime_state *gil, unsigned long start, unsigne
     }
 }
 
-/* Somebody has waited nearly long enough to ask. */
+/* Has a thread waited nearly long enough to ask for the GIL? */
 static int is_time_to_give(struct _gil_runtime_state *gil)
 {
     struct timespec now;
@@ -72,7 +71,7 @@ __attribute__((cold)) void golib_handoff(PyThreadState *from, PyThreadState *to)
         golib_swap_stores(from, to);
         return;
     }
-    golib_ts_detach(from);  /* if asked, this returns when somebody has taken the GIL */
+    golib_ts_detach(from);  /* if asked, this returns once a thread has taken the GIL */
     if (others >= 2 && (asked || stale || lost || give))
         sit_out(gil, start, others);
     else if (!asked && (stale || give))

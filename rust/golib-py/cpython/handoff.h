@@ -1,4 +1,4 @@
-/* Giving the GIL up between two goroutines: what a swap has to look at. The essay is in handoff.c. */
+/* What a swap checks to give the GIL up between two goroutines. The essay is in handoff.c. */
 #ifndef GOLIB_HANDOFF_H
 #define GOLIB_HANDOFF_H
 
@@ -6,17 +6,17 @@
 
 /* A swap's record of the other threads; guarded by the GIL. */
 struct golib_manners {
-    /* gil->switch_number as we left it. A difference: the eval loop has released the GIL and taken it again since. */
+    /* gil->switch_number as we left it. If it differs, the eval loop has released the GIL and taken it again since. */
     unsigned long seen_switches;
     /* Swaps since such a difference was noticed: a thread that has just lost the GIL takes a while to queue again. */
     unsigned looks;
-    /* When a waiter was first seen, CLOCK_MONOTONIC; 0: none is. */
+    /* When a waiter was first seen (CLOCK_MONOTONIC); 0 if there is none. */
     uint64_t waiting_since_ns;
 };
 
 extern struct golib_manners golib_manners GOLIB_OURS;
 
-/* The GIL has been taken by a way that is not a swap. */
+/* The GIL has been taken other than by a swap. */
 static inline void golib_manners_begin(struct _gil_runtime_state *gil)
 {
     golib_manners.seen_switches = gil->switch_number;
@@ -25,12 +25,12 @@ static inline void golib_manners_begin(struct _gil_runtime_state *gil)
 }
 
 #if defined(__GLIBC__)
-/* Where glibc counts the users of a condition variable: the number of the word, which glibc 2.41 changed. See init.c. */
+/* The number of the word in which glibc counts the users of a condition variable; glibc 2.41 changed it. See init.c. */
 extern unsigned golib_users_word GOLIB_OURS;
 #endif
 
-/* How many threads wait for the GIL: the users of its condition variable. musl keeps a list of them; the word looked at is
- * that of the one that waits longest, so however many there are, one is seen. Elsewhere nobody seems to wait. */
+/* How many threads wait for the GIL: the users of its condition variable. musl keeps a list of them, and the word read here
+ * belongs to the one that waits longest, so at most one is seen. With other C libraries no waiter is seen. */
 static inline unsigned golib_gil_waiters(struct _gil_runtime_state *gil)
 {
 #if defined(__GLIBC__)
@@ -44,7 +44,7 @@ static inline unsigned golib_gil_waiters(struct _gil_runtime_state *gil)
 #endif
 }
 
-/* Somebody asks for the GIL, and waits until it gets it. */
+/* Does a thread ask for the GIL, and wait until it gets it? */
 static inline int golib_gil_is_asked(PyThreadState *from)
 {
 #if GOLIB_DROP_BIT_IN_STATE
@@ -54,7 +54,7 @@ static inline int golib_gil_is_asked(PyThreadState *from)
 #endif
 }
 
-/* A request that was meant for an earlier run of `to`. */
+/* Does `to` have a request that was meant for an earlier run of it? */
 static inline int golib_gil_has_stale_request(PyThreadState *to)
 {
 #if GOLIB_DROP_BIT_IN_STATE
@@ -79,10 +79,10 @@ static inline int golib_gil_has_news(PyThreadState *to)
 #endif
 }
 
-/* Goes from `from` to `to` though somebody may want the GIL: gives it up if it is time. */
+/* Goes from `from` to `to` while another thread may want the GIL: gives it up if it is time. */
 void golib_handoff(PyThreadState *from, PyThreadState *to);
 
-/* swap.c: what detach and attach would leave behind. */
+/* swap.c: the stores that detach and attach would make. */
 void golib_swap_stores(PyThreadState *from, PyThreadState *to);
 
 #endif

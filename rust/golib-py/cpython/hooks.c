@@ -5,8 +5,8 @@
  * the caller: to a tracer the two look like one thread that called main.
  *
  * # Cost
- * threading keeps its functions in two globals. Nobody looks them up as long as the module's dict does not change:
- * until 3.11 the dict has a version, later ones tell a watcher. So a start without functions costs a comparison.
+ * threading keeps its functions in two globals, which need not be looked up again as long as the module's dict does not
+ * change. Until 3.11 a dict has a version, later ones tell a watcher. So a start without functions costs a comparison.
  *
  * # Invariants
  * 1. golib_hooks_seen equals *golib_hooks_version only if both globals were None when last looked at and no run()'s
@@ -27,7 +27,7 @@ typedef struct functions {
     PyObject *trace_arg, *profile_arg;  /* owned, may be NULL */
 } functions;
 
-/* The functions that a main goroutine takes from its caller, and then those that it leaves to it. */
+/* The functions that a main goroutine takes from its caller, and later those that it leaves to the caller. */
 typedef struct inheritance {
     struct inheritance *next;
     const void *owner;      /* the goroutine's handle, which the caller holds; not dereferenced */
@@ -106,8 +106,8 @@ static void release(functions *f)
     Py_XDECREF(old.profile_arg);
 }
 
-/* Gives the attached state these functions, unless it has them. An exception that is set stays. The previous ones are
- * dropped afterwards: 3.11 allows one PyEval_SetTrace in the process at a time, and a destructor may wait. */
+/* Gives the attached state these functions, unless it has them already. An exception that is set stays. The previous
+ * functions are dropped afterwards: 3.11 allows one PyEval_SetTrace in the process at a time, and a destructor may wait. */
 static void apply(PyThreadState *ts, const functions *f)
 {
     PyObject *kind, *value, *tb;
@@ -129,7 +129,7 @@ static int has_global(PyObject *global)
     return function && function != Py_None;
 }
 
-/* threading enters a new thread in its table before it sets the functions: debuggers look there. */
+/* threading enters a new thread in its table, where debuggers look, before it sets the functions. */
 static void enter_in_table(void)
 {
     PyObject *current = PyDict_GetItemString(threading_dict, "current_thread");    /* borrowed */
@@ -177,7 +177,7 @@ void golib_hooks_begin(PyThreadState *ts, const void *owner, int is_visible)
     static const functions none;
     uint64_t version = *golib_hooks_version;
     inheritance *mine = find(owner);
-    /* Functions may have been set for "all threads" while the state was in the pool. */
+    /* While the state was in the pool, functions may have been set for "all threads". */
     apply(ts, mine ? &mine->f : &none);
     if (mine)
         return;

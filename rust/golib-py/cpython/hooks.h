@@ -12,7 +12,7 @@ static inline int golib_hooks_has(const PyThreadState *ts)
     return ts->c_tracefunc || ts->c_profilefunc;
 }
 
-/* A state has functions, or one that begins may be given some. */
+/* Does the state have functions, or may a new one be given some? */
 static inline int golib_hooks_wanted(const PyThreadState *ts)
 {
     return *golib_hooks_version != golib_hooks_seen || golib_hooks_has(ts);
@@ -21,9 +21,9 @@ static inline int golib_hooks_wanted(const PyThreadState *ts)
 /* Finds threading's functions; 0, or -1 with an exception set. */
 int golib_hooks_install(void);
 
-/* Before a goroutine's function, if golib_hooks_wanted; behind it, if that was so or it has some. `owner` is its
- * handle. A goroutine without Python frames (of a function of golib's own) gets none of threading's. An exception that
- * is set stays. */
+/* Called before a goroutine's function if golib_hooks_wanted, and after it if that was so or the goroutine has functions.
+ * `owner` is its handle. A goroutine without Python frames, which runs one of golib's own functions, gets none of
+ * threading's. An exception that is set stays. */
 __attribute__((cold, noinline)) void golib_hooks_begin(PyThreadState *ts, const void *owner, int is_visible);
 __attribute__((cold, noinline)) void golib_hooks_end(PyThreadState *ts, const void *owner);
 

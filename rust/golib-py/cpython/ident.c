@@ -3,8 +3,8 @@
  * An ident must never equal an OS thread's, and code that takes it for one should not crash. CPython's fault handler
  * asks the C library for the name of every thread that it prints (3.14+), and glibc reads the thread's number from a
  * record at that address. So idents are odd (a pthread_t is an aligned address), and they are addresses in a mapping
- * of zeros that nobody writes: glibc finds a thread without a number there and gives up. It costs address space;
- * memory only where it is read.
+ * of zeros that is never written: glibc finds a thread without a number there and gives up. The mapping costs address
+ * space, and memory only where it is read.
  *
  * The mapping comes with the first goroutine and grows with their number: a byte each, doubled in place as long as the
  * addresses behind it are free and the process may have them. Where it cannot grow, and at 64 GiB, idents come round
@@ -15,16 +15,16 @@
 #include <sys/mman.h>
 
 enum {
-    /* The bytes behind the last ident that may be read: more than any C library's record of a thread. */
+    /* How many bytes after the last ident may be read: more than any C library's record of a thread. */
     RECORD_BYTES = 64 * 1024,
-    /* Without a mapping: the idents of some live goroutines may be equal, but none crashes. */
+    /* Used if there is no mapping: some live goroutines may then have equal idents, but none crashes. */
     LEAST_BYTES = 64 * 1024,
 };
 
 static const size_t FIRST_BYTES = (size_t)1 << 20;
 static const size_t MOST_BYTES = (size_t)1 << 36;
-/* Far from where the kernel puts anything by itself, so that there is room to grow. Where it has no such address, or
- * something is there, it chooses another one. */
+/* Far from where the kernel places mappings by itself, so that there is room to grow. If the CPU has no such address, or if
+ * it is taken, the kernel chooses another one. */
 static const uintptr_t PLACE = (uintptr_t)0x31 << 40;
 
 static char least[LEAST_BYTES + RECORD_BYTES];
@@ -47,7 +47,7 @@ static void begin(void)
     space_bytes = cannot_grow ? LEAST_BYTES : FIRST_BYTES;
 }
 
-/* Doubles the room, if that can be had. */
+/* Doubles the room, if possible. */
 static void grow(void)
 {
 #ifdef MAP_FIXED_NOREPLACE

@@ -7,7 +7,7 @@
  *
  * # Invariants
  * 1. Nothing is patched before the first go(); then all or nothing.
- * 2. On an ordinary thread every patched builtin does what it did.
+ * 2. On an ordinary thread every patched builtin does what it did before.
  * 3. A goroutine's ident never reaches the C library, which would take it for the address of a thread.
  */
 #include "hooks.h"
@@ -25,7 +25,8 @@ void golib_set_runtime(const golib_runtime *runtime)
 
 /* ---- patching ---- */
 
-/* `found` stands where the builtin `name` is looked for. gevent and eventlet put functions of their own there. */
+/* Raises the error for `found`, which stands where the builtin `name` should be: gevent and eventlet put functions of their
+ * own there. */
 static void complain(const char *name, PyObject *found)
 {
     PyObject *module = PyObject_GetAttrString(found, "__module__");
@@ -110,7 +111,7 @@ void golib_patches_take_back(void)
     applied = NULL;
 }
 
-/* Another interpreter's threads may read it meanwhile: it is written in one go. */
+/* One store, because another interpreter's threads may read it meanwhile. */
 static void set_function(golib_patch *patch, PyCFunction function)
 {
     __atomic_store_n(&patch->def->ml_meth, function, __ATOMIC_RELAXED);
@@ -146,14 +147,14 @@ void golib_patch_apply(golib_patch *patch)
 /* ---- get_ident ---- */
 
 #if GOLIB_DUMMIES_STAY
-/* Marks a state whose ident was asked for, in a field that CPython uses for threads that Python started only. */
+/* Marks a state whose ident was asked for, in a field that CPython uses only for threads that Python started. */
 static char ident_was_seen;
 #else
 /* Later versions have no such field; they mark the state's dict, which little else uses. */
 static PyObject *name_mark;
 #endif
-/* Made once: CPython's method cache keeps each name it was asked for by its address, and this is asked at the end of
- * every goroutine. */
+/* Made once: CPython's method cache keeps each name that it is asked for by its address, and every goroutine's end asks for
+ * these. */
 static PyObject *name_threading, *name_active;
 
 static PyObject *get_ident(PyObject *module, PyObject *unused)
@@ -172,7 +173,7 @@ static golib_patch patch_get_ident = {.name = "get_ident", .two = get_ident};
 
 #if GOLIB_DUMMIES_STAY
 
-/* get_ident() has marked it. */
+/* Whether get_ident() has marked the state. */
 int golib_identity_mark(PyThreadState *ts)
 {
     (void)ts;

@@ -3,7 +3,7 @@
  * A child that a thread forked ends as its main thread does: threading waits for the other threads first, if it finds
  * its own main thread alive. For a goroutine it finds a dummy there, or the parent's main thread.
  *
- * golib's hooks in the child come directly behind threading's, so that what a program registered before finds golib
+ * golib's hooks in the child run directly after threading's, so that hooks that the program registered earlier find golib
  * usable.
  */
 #include "patch.h"
@@ -30,9 +30,9 @@ static PyObject *before_fork(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* In a child of another thread than the main one, that one's state is gone, but on 3.11 and 3.12 not its memory, which lies
- * in the interpreter and passes for in use. CPython takes it for the first state that is made after the last one has gone,
- * and aborts. So it happens where the forking thread ends before a goroutine begins. Later versions empty that memory. */
+/* In a child that a thread other than the main one has forked, the main thread's state is gone. On 3.11 and 3.12 its memory,
+ * which lies in the interpreter, still looks used. CPython reuses that memory for the first state made after the last one has
+ * gone, and aborts: so it does if the forking thread ends before a goroutine begins. Later versions empty the memory. */
 static void empty_initial_state(void)
 {
 #if PY_VERSION_HEX < 0x030d0000
@@ -55,8 +55,8 @@ static void empty_initial_state(void)
 
 #if GOLIB_DUMMIES_STAY
 
-/* Later versions of threading do this themselves: the dummy becomes a main thread, with the lock that threading gives
- * back at the process's end. */
+/* Makes the dummy a main thread, with the lock that threading releases at the process's end. Later versions of threading do
+ * this themselves. */
 static int revive(PyObject *threading, PyObject *thread)
 {
     PyObject *lock = PyObject_GetAttrString(thread, "_tstate_lock");
@@ -82,7 +82,7 @@ static int revive(PyObject *threading, PyObject *thread)
 
 #else
 
-/* CPython has marked the handle of every thread as done whose ident is not the OS thread's. */
+/* CPython has marked as done the handle of every thread whose ident is not the OS thread's. */
 static int revive(PyObject *threading, PyObject *thread)
 {
     static const char *const attribute = PY_VERSION_HEX < 0x030e0000 ? "_handle" : "_os_thread_handle";
@@ -94,7 +94,7 @@ static int revive(PyObject *threading, PyObject *thread)
 
 #endif
 
-/* In the child, behind threading's own hook, which has made the thread that it found its main thread. */
+/* Runs in the child after threading's own hook, which has made the thread that it found the main thread. */
 static PyObject *in_child(PyObject *self, PyObject *unused)
 {
     PyObject *threading = threading_module();

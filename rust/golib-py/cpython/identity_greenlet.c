@@ -3,17 +3,17 @@
  * each goroutine is a thread: its greenlets cannot be switched to in another goroutine, nor after it has ended
  * (greenlet.error).
  *
- * # How it is seen
+ * # How the use is noticed
  * C++ makes a thread-local variable on the thread's first use of it, and registers how to destroy it at the thread's
- * end, by __cxa_thread_atexit. That import of greenlet's is replaced (identity_modules.c), so every way of using
- * greenlets is seen, gevent's and SQLAlchemy's C code included, and none costs anything after the first.
+ * end, by __cxa_thread_atexit. golib replaces that import of greenlet's (identity_modules.c), so it notices every way of
+ * using greenlets, gevent's and SQLAlchemy's C code included, and none costs anything after the first use.
  *
- * # Why not moved along
- * A word on the stack of a waiting greenlet, in greenlet's own functions, may be the variable's address.
+ * # Why the variable does not move along
+ * In greenlet's own functions, a word on the stack of a waiting greenlet may be the variable's address.
  *
  * # At the goroutine's end
- * The variable is destroyed, as at a thread's end, and greenlet's thread-local storage gets its first contents back:
- * the next goroutine on this thread that uses greenlets makes the variable anew, and is seen.
+ * The variable is destroyed, as at a thread's end, and greenlet's thread-local storage gets its initial contents back. So
+ * the next goroutine on this thread that uses greenlets makes the variable anew, and is noticed.
  */
 #include "patch.h"
 

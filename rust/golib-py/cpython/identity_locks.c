@@ -26,7 +26,7 @@ static PyObject *given_back(PyObject *result)
     return result;
 }
 
-/* Of a state (count, owner) as _release_save returns it: the count, 0 if it is something else. */
+/* The count in a state (count, owner) as _release_save returns it; 0 if the object is something else. */
 static int count_of(PyObject *state)
 {
     if (!state || !PyTuple_Check(state) || PyTuple_GET_SIZE(state) != 2)
@@ -48,7 +48,7 @@ static PyObject *as_it_is(PyObject *result)
     return result;
 }
 
-/* A lock that is made anew in a forked child: if this thread held it, it no longer does. */
+/* A forked child initialises the lock anew, so this thread no longer holds it. */
 static void forget_hold(PyObject *self)
 {
     PyObject *count = PyObject_CallMethod(self, "_recursion_count", NULL);
@@ -81,8 +81,7 @@ static void unmark(PyObject *self)
 
 GOLIB_WRAP(set_sentinel, "_set_sentinel", 1, unmark, as_it_is);
 
-/* _acquire_restore((count, owner)) would make the OS thread of the save the owner; the goroutine may have moved since.
- */
+/* _acquire_restore((count, owner)) would make the OS thread of the save the owner, but the goroutine may have moved. */
 static golib_patch rlock_restore;
 
 static PyObject *restore(PyObject *self, PyObject *arg)

@@ -1,9 +1,8 @@
-/* Notices imports of modules that are written in C: most are imported after the first go().
+/* Notices imports of modules written in C, most of which are imported after the first go().
  *
  * The importer makes such a module in two steps. _imp.create_dynamic loads its library, whose imports by name can then
- * be replaced (imports.c). Once exec_dynamic or exec_builtin has returned, the module has everything that it will
- * have, and nobody has used it yet. Modules that were imported before the first go() are found in the process and in
- * sys.modules.
+ * be replaced (imports.c). Once exec_dynamic or exec_builtin has returned, the module is complete and has not been used
+ * yet. Modules that were imported before the first go() are found in the process and in sys.modules.
  */
 #include "imports.h"
 #include "patch.h"
@@ -49,7 +48,7 @@ static PyObject *created(PyObject *module)
 
 GOLIB_WRAP(create_dynamic, "create_dynamic", 0, golib_nothing_before, created);
 
-/* Libraries that are no extension modules come by ctypes. */
+/* ctypes loads libraries that are not extension modules. */
 GOLIB_WRAP(ctypes_dlopen, "dlopen", 1, golib_nothing_before, created);
 
 static void ctypes_ready(PyObject *module)
@@ -60,8 +59,8 @@ static void ctypes_ready(PyObject *module)
 
 /* ---- when they are complete ---- */
 
-/* The functions that are called for each module, in the main interpreter. No import fails for our sake: an exception
- * that is left set is dropped. */
+/* The functions to call for each module, in the main interpreter. No import fails because of them: an exception that they
+ * leave set is dropped. */
 static const struct {
     const char *name;
     void (*ready)(PyObject *module);

@@ -97,7 +97,7 @@ static PyObject *taken_if_true(PyObject *self, PyObject *result)
     return result;
 }
 
-/* Was it counted for the running goroutine? */
+/* Is it counted for the running goroutine? */
 static int is_counted(PyObject *self)
 {
     unsigned long long goroutine = is_recursive(self) ? golib_current_goroutine() : 0;
@@ -111,7 +111,7 @@ static PyObject *given_back(PyObject *self, PyObject *result)
     return result;
 }
 
-/* In a forked child: nobody owns it there any more. */
+/* In a forked child it has no owner any more. */
 static void forget_hold(PyObject *self)
 {
     if (!is_counted(self))
@@ -135,7 +135,7 @@ GOLIB_WRAP_SELF(patch_release, "release", 0, golib_nothing_before, given_back);
 GOLIB_WRAP_SELF(patch_exit, "__exit__", 0, golib_nothing_before, given_back);
 GOLIB_WRAP_SELF(patch_after_fork, "_after_fork", 0, forget_hold, as_it_is);
 
-/* For a plain one, by goroutine: its taker, as long as somebody has it. */
+/* For a plain lock: is the caller the goroutine that took it, and is it still taken? */
 static PyObject *is_mine(PyObject *self, PyObject *unused);
 static golib_patch patch_is_mine = {.name = "_is_mine", .two = is_mine};
 

@@ -1,4 +1,4 @@
-/* Signals: functions that take the ident of a thread, and functions that send to the own process.
+/* Signals: functions that take a thread's ident, and functions that send a signal to their own process.
  *
  * signal.pthread_kill and time.pthread_getcpuclockid hand the ident to the C library, which crashes on a goroutine's:
  * they get the OS thread that runs the goroutine now, or raise ProcessLookupError when none does. A program with one
@@ -30,7 +30,7 @@ static PyObject *os_ident(PyObject *ident)
     return Py_NewRef(ident);
 }
 
-/* The calling goroutine may have sent a signal to its own process, and `result` came of it. */
+/* Called with the `result` of a call by which the goroutine may have sent a signal to its own process. */
 static PyObject *after_sending(PyObject *result)
 {
     const golib_runtime *runtime = golib_runtime_table;
@@ -42,7 +42,7 @@ static PyObject *after_sending(PyObject *result)
     return result;
 }
 
-/* CPython has noted a signal. */
+/* Called after CPython has noted a signal. */
 static PyObject *after_noting(PyObject *result)
 {
     if (golib_runtime_table->signal_sent && !golib_is_main_thread())
@@ -92,8 +92,8 @@ static uint64_t own_mask(void)
 
 static golib_patch patch_mask;
 
-/* A signal that the main goroutine blocks must not be delivered to the process: every thread that may run it, or that
- * gets the process's signals while it is parked, blocks the signal as well. */
+/* A signal that the main goroutine blocks must not be delivered to the process. So every thread that may run that goroutine,
+ * or that gets the process's signals while it is parked, blocks the signal as well. */
 static PyObject *mask_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
     const golib_runtime *runtime = golib_runtime_table;
@@ -111,8 +111,8 @@ static PyObject *mask_fast(PyObject *self, PyObject *const *args, Py_ssize_t n)
 
 static golib_patch patch_mask = {.name = "pthread_sigmask", .optional = 1, .fast = mask_fast};
 
-/* While the main thread has its part back for a moment, the main goroutine may return from its call: it is still the
- * main goroutine. */
+/* The main goroutine may return from its call while the main thread has its part back for a moment. It is the main goroutine
+ * all the same. */
 static void insist(void)
 {
     const golib_runtime *runtime = golib_runtime_table;

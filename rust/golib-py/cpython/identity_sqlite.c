@@ -1,6 +1,6 @@
-/* sqlite3 refuses a connection on another OS thread than the one that made it. A goroutine moves, so there
- * check_same_thread defaults to False; an explicit True keeps the goroutine on its thread until it ends or the
- * connection is closed, or collected in the goroutine itself: nobody else can give its hold back.
+/* sqlite3 refuses to use a connection on an OS thread other than the one that made it. Because a goroutine moves, it gets
+ * check_same_thread=False by default. An explicit True keeps the goroutine on its thread until it ends or the connection is
+ * closed, or collected in the goroutine itself: nothing else can release its hold.
  *
  * All ways to a connection (connect(), a factory of it, Connection and its subclasses called directly, __init__ called
  * again) lead through Connection's tp_init, which is what is replaced: in the slot, in the descriptor that super()
@@ -8,7 +8,7 @@
  */
 #include "patch.h"
 
-enum { POSITION = 4 };  /* of check_same_thread among the parameters */
+enum { POSITION = 4 }; /* of check_same_thread among the parameters */
 static const char parameter[] = "check_same_thread";
 
 static initproc original_init;
@@ -17,7 +17,7 @@ static golib_patch patch_close;
 
 /* ---- connections that hold their goroutine's thread ---- */
 
-/* The address of each, and the goroutine. Its number tells it from one that has its ident, or its thread, after it. */
+/* Maps each connection's address to its goroutine's number, which no later goroutine with the same ident or thread has. */
 static PyObject *owners;
 
 /* The connection is closed, made anew, or about to be freed. Keeps the exception that is set. */
@@ -72,17 +72,17 @@ static void hold_for(PyObject *connection)
 
 /* ---- making them ---- */
 
-/* Does the caller want the check? 1 or 0; -1 if he does not say. */
+/* Does the caller ask for the check? 1 or 0; -1 if the argument is absent. */
 static int wanted(PyObject *args, PyObject *kw)
 {
-    PyObject *given = NULL;     /* borrowed */
+    PyObject *given = NULL; /* borrowed */
     if (PyTuple_GET_SIZE(args) > POSITION)
         given = PyTuple_GET_ITEM(args, POSITION);
     else if (kw)
         given = PyDict_GetItemString(kw, parameter);
     int truth = given ? PyObject_IsTrue(given) : -1;
     if (given && truth < 0) {
-        PyErr_Clear();  /* the original meets it too, and raises it */
+        PyErr_Clear(); /* the original meets it too, and raises it */
         truth = 0;
     }
     return truth;
@@ -102,14 +102,14 @@ static int init(PyObject *self, PyObject *args, PyObject *kw)
     int result = original_init(self, args, all ? all : kw);
     Py_XDECREF(all);
     if (result == 0) {
-        let_go(self);   /* the lock taken by its earlier __init__ */
+        let_go(self); /* the lock taken by its earlier __init__ */
         if (check > 0)
             hold_for(self);
     }
     return result;
 }
 
-/* ---- seeing them come ---- */
+/* ---- noticing the module ---- */
 
 static void replace_in_subclasses(PyTypeObject *class)
 {
@@ -131,7 +131,7 @@ void golib_sqlite_ready(PyObject *module)
     PyObject *class = PyObject_GetAttrString(module, "Connection");
     PyObject *method = class && PyType_Check(class) ? PyObject_GetAttrString(class, "__init__") : NULL;
     PyTypeObject *type = (PyTypeObject *)class;
-    /* A connection of an unknown kind is left alone, and checks. */
+    /* A connection of an unknown kind is left alone and keeps its check. */
     if (method && type->tp_init != init && Py_IS_TYPE(method, &PyWrapperDescr_Type) &&
         ((PyWrapperDescrObject *)method)->d_wrapped == (void *)type->tp_init &&
         golib_patch_find(&patch_close, class) == 0) {

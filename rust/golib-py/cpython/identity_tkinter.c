@@ -1,15 +1,15 @@
 /* Tcl's interpreters belong to the OS thread that made them: calls from others are refused or sent to it, and the
  * process is aborted where one is deleted on another ("async handler deleted by the wrong thread").
  *
- * A goroutine that makes one (tkinter.Tk, tkinter.Tcl) stays on its thread until it ends or until the interpreter is
- * deleted in it. One that is dropped on another thread afterwards (a collector's, the main thread's at exit) cannot be
+ * A goroutine that makes an interpreter (tkinter.Tk, tkinter.Tcl) stays on its thread until it ends or deletes the
+ * interpreter. An interpreter that is dropped later on another thread (a collector's, or the main thread at exit) cannot be
  * deleted there: it stays in memory, and a warning says so.
  */
 #include "patch.h"
 
 #include <pthread.h>
 
-/* The address of each application -> its (goroutine, OS thread). */
+/* Maps each application's address to its (goroutine, OS thread). */
 static PyObject *owners;
 static destructor original_dealloc;
 

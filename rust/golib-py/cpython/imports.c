@@ -1,8 +1,8 @@
-/* The imports by name of loaded libraries, replaced in place.
+/* Replaces functions that loaded libraries import by name.
  *
  * A shared library calls a function of another one through a word of its own, which the dynamic linker has filled.
- * Another address in that word replaces the function for this library alone. A few libraries import what is asked for
- * here; to find that out costs a look at the names of all that a library imports.
+ * Another address in that word replaces the function for this library alone. Only a few libraries import the functions
+ * asked for here; finding that out takes a look at all names that a library imports.
  */
 #include "internal.h"
 #include "imports.h"
@@ -78,7 +78,7 @@ static int write_word(const library *lib, ElfW(Addr) word, void *value)
     int sealed = word >= (lib->relro_begin & ~(page_bytes - 1)) && word < lib->relro_end;
     if (sealed && mprotect((void *)page, page_bytes, PROT_READ | PROT_WRITE) != 0)
         return 0;
-    /* Release: another thread that reads the value calls the code to which it points. */
+    /* Release: another thread that reads the value calls the code that it points to. */
     __atomic_store_n((void **)word, value, __ATOMIC_RELEASE);
     if (sealed)
         mprotect((void *)page, page_bytes, PROT_READ);
@@ -118,7 +118,7 @@ static void replace_in(const library *lib, golib_import *imports, int n)
 
 /* ---- all of them ---- */
 
-/* Those that have been looked at, by where they lie. A place may have another library after one was unloaded. */
+/* The libraries that have been looked at, by address. After one is unloaded, another may lie at the same address. */
 static struct {
     ElfW(Addr) *at;
     size_t n, room;

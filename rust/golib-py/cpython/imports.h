@@ -1,4 +1,4 @@
-/* The imports by name of loaded libraries, replaced in place (imports.c). */
+/* Replaces functions that loaded libraries import by name (imports.c). */
 #ifndef GOLIB_IMPORTS_H
 #define GOLIB_IMPORTS_H
 
@@ -10,8 +10,8 @@ typedef struct golib_import {
     void *original; /* what the last of them held: the function itself where the dynamic linker binds at once */
 } golib_import;
 
-/* Replaces the imports of every library loaded since the last call, except the interpreter and this library. The same
- * table each time. GIL held. */
+/* Replaces the imports of every library loaded since the last call, except the interpreter and this library. Every call
+ * passes the same table. GIL held. */
 void golib_imports_replace(golib_import *imports, int n);
 
 #endif

@@ -1,4 +1,4 @@
-/* Start-up: does this build fit this interpreter? And where its end finds us. */
+/* Start-up, which checks that this build fits the interpreter; and the interpreter's end. */
 #include "patch_groups.h"
 #include "handoff.h"
 
@@ -7,7 +7,7 @@
 #include <gnu/libc-version.h>
 #endif
 
-/* By how much patch releases may have changed a thread state, in bytes; more is not a field but another state. */
+/* By how many bytes patch releases may change a thread state. A larger difference means another structure. */
 enum { MOST_GROWTH = 64 };
 
 #if defined(__GLIBC__)
@@ -15,7 +15,7 @@ enum { USERS_WORD_UNTIL_2_40 = 9, USERS_WORD_SINCE_2_41 = 7 };
 
 unsigned golib_users_word = USERS_WORD_UNTIL_2_40;
 
-/* The headers tell the layout of the glibc that this was compiled with; what counts is the one that runs. */
+/* The headers describe the glibc that this was compiled with, but the layout depends on the one that runs. */
 static void find_users_word(void)
 {
     char *minor;
@@ -33,7 +33,7 @@ int golib_check_interpreter(void)
     return -1;
 }
 
-/* Py_Finalize() was called after the import: everything kept of the interpreter is gone, and so are the threads'
+/* True once Py_Finalize() has been called after the import: everything kept of the interpreter is gone, as are the threads'
  * states. */
 static int interpreter_is_gone;
 
@@ -107,7 +107,7 @@ int golib_shim_init(void)
 
 #if PY_VERSION_HEX < 0x030e0000
 
-/* Called from the last of the array to the first. */
+/* The interpreter calls an array's functions from the last to the first. */
 int golib_atexit_last(void)
 {
     struct atexit_state *state = &PyInterpreterState_Get()->atexit;
@@ -122,7 +122,7 @@ int golib_atexit_last(void)
 
 #else
 
-/* A list, called from its first item to the last. */
+/* The interpreter calls a list's functions from the first to the last. */
 int golib_atexit_last(void)
 {
     PyObject *callbacks = PyInterpreterState_Get()->atexit.callbacks;   /* borrowed */

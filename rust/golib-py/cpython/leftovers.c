@@ -11,7 +11,7 @@
  */
 #include "internal.h"
 
-/* The references that a goroutine may leave behind, beside those of one version only. */
+/* Has the goroutine left references or settings behind in its state? */
 static inline int has_leftovers(const PyThreadState *ts)
 {
     uintptr_t any = (uintptr_t)ts->dict | (uintptr_t)ts->async_exc | (uintptr_t)ts->context |
@@ -35,7 +35,7 @@ static inline int has_leftovers(const PyThreadState *ts)
     return any != 0;
 }
 
-/* Whether the state is in the middle of something, so that it cannot be emptied from outside. */
+/* Whether the state is not in the middle of something, so that it can be emptied from outside. */
 static inline int is_whole(const PyThreadState *ts)
 {
     const _PyStackChunk *chunk = ts->datastack_chunk;
@@ -69,12 +69,12 @@ static int has_run_asyncio(PyThreadState *ts)
 static void drop_locals(PyThreadState *ts)
 {
 #if PY_VERSION_HEX >= 0x030d0000
-    /* CPython makes key and sentinel together when it finds no key: code that touches a local while the sentinel's
-     * weakref callbacks remove the values must find neither, as at a thread's end (PyThreadState_Clear). */
+    /* CPython makes key and sentinel together if it finds no key. So code that touches a local while the sentinel's weakref
+     * callbacks remove the values must find neither, as at a thread's end (PyThreadState_Clear). */
     Py_CLEAR(ts->threading_local_key);
     Py_CLEAR(ts->threading_local_sentinel);
 #endif
-    /* Destructors may have asked threading who they are; from 3.13 on the mark of that is in the dict. */
+    /* Destructors may have asked threading for the current thread; from 3.13 on the mark of that is in the dict. */
     golib_identity_forget(ts);
     Py_CLEAR(ts->dict);
 }
@@ -113,7 +113,7 @@ int golib_ts_drop(PyThreadState *ts)
 #endif
     drop_locals(ts);
     if (ts->context) {
-        /* ContextVar caches by state id and version: the next goroutine must not hit this one's values. */
+        /* ContextVar caches values by state id and version, and the next goroutine must not find this one's. */
         PyObject *context = ts->context;
         ts->context = NULL;
         ts->context_ver++;
@@ -140,7 +140,7 @@ int golib_ts_retire(PyThreadState *ts)
     if (GOLIB_UNLIKELY(has_leftovers(ts)))
         return -1;
 #ifdef GOLIB_CACHES_CHUNK
-    /* In an older interpreter than the headers the field is not there. */
+    /* An interpreter older than the headers lacks the field. */
     _PyStackChunk *chunk = golib_state_growth() >= 0 ? ts->datastack_cached_chunk : NULL;
     if (GOLIB_UNLIKELY(chunk != NULL)) {
         ts->datastack_cached_chunk = NULL;
@@ -151,7 +151,7 @@ int golib_ts_retire(PyThreadState *ts)
     return is_whole(ts);
 }
 
-/* The last round for a state that is refilled without end. */
+/* The last round for a state that is refilled endlessly. */
 static void drop_locals_for_good(PyThreadState *ts)
 {
 #if PY_VERSION_HEX >= 0x030d0000

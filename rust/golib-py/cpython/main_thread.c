@@ -1,13 +1,13 @@
 /* Which OS thread is CPython's main thread.
  *
- * CPython runs signal handlers, and what Py_AddPendingCall leaves, on one OS thread: _PyRuntime.main_thread. While
- * run() is under way on it, that thread waits in golib and runs no Python code; the main goroutine stands in for it.
- * main_thread is whatever OS thread that goroutine runs on, so that its calls are interrupted, run handlers and raise
- * what these raise, and signal.signal() works in it, as in a plain program. From 3.13 on the state main_tstate is told
- * of signals: it is the goroutine's, from run()'s beginning to its end.
+ * CPython runs signal handlers, and the calls of Py_AddPendingCall, on one OS thread: _PyRuntime.main_thread. During
+ * run() that thread waits in golib and runs no Python code; the main goroutine stands in for it. main_thread is then
+ * whatever OS thread the goroutine runs on, so that signals interrupt its calls, handlers run in it and raise in it, and
+ * signal.signal() works in it, as in a plain program. From 3.13 on CPython tells the state main_tstate of signals: it is
+ * the goroutine's, from the beginning of run() to its end.
  *
- * The kernel still delivers a process's signals to its first thread. That one wakes from its wait and disturbs the
- * goroutine (golib-py/src/module/run.rs).
+ * The kernel still delivers a process's signals to its first thread, which wakes from its wait and disturbs the goroutine
+ * (golib-py/src/module/run.rs).
  *
  * # Invariants
  * 1. golib_main and main_thread are written with the GIL held.
@@ -19,8 +19,8 @@
 
 golib_main_record golib_main;
 
-/* The eval loop of `ts` is now the one that is told. A teller that still reads the old state has already written what
- * it tells (SeqCst, with the order of CPython's C handler: it writes, then reads main_tstate). */
+/* From now on CPython tells the eval loop of `ts`. A teller that still reads the old state has already written its news
+ * (SeqCst, with the order of CPython's C handler: it writes, then reads main_tstate). */
 static void tell_from_now_on(PyThreadState *ts)
 {
 #if GOLIB_DROP_BIT_IN_STATE

@@ -54,8 +54,7 @@ static int is_partial(PyObject *fn)
     return !PyFunction_Check(fn) && !strcmp(Py_TYPE(fn)->tp_name, "functools.partial");
 }
 
-/* The function of which `fn` is a partial, or `fn` itself: a new reference, or NULL with an
- * exception. */
+/* The function inside the partial `fn`, or `fn` itself: a new reference, or NULL with an exception. */
 static PyObject *without_partials(PyObject *fn)
 {
     Py_INCREF(fn);

@@ -4,7 +4,7 @@
 
 typedef struct _object PyObject;
 
-/* Runs body(op), or puts it off when deallocations are nested too deep. `op` is untracked, `dealloc` its tp_dealloc,
+/* Runs body(op), or postpones it if deallocations are nested too deep. `op` is untracked; `dealloc` is its tp_dealloc,
  * which called this. */
 void golib_trashcan(PyObject *op, void (*dealloc)(PyObject *), void (*body)(PyObject *));
 
@@ -12,18 +12,17 @@ void golib_trashcan(PyObject *op, void (*dealloc)(PyObject *), void (*body)(PyOb
  * NULL if there is none. */
 PyObject *golib_origin(int skip, int *lasti);
 
-/* A function or method defined by `async def`. */
+/* Is it a function or method defined by `async def`? */
 int golib_is_async(PyObject *fn);
 
 /* The qualified name of a Python function or method, a new reference; NULL (no exception) for other callables. */
 PyObject *golib_qualname(PyObject *fn);
 
-/* The name of the module of a Python function, of a method or of a partial of either, a new reference; NULL (no
- * exception)
+/* The name of the module of a Python function, a method or a partial of either, a new reference; NULL (no exception)
    for other callables. */
 PyObject *golib_module_of(PyObject *fn);
 
-/* A signal came whose Python handler has not run yet. Needs nothing. */
+/* Whether a signal has come whose Python handler has not run yet. Callable without the GIL. */
 int golib_signal_tripped(void);
 
 #endif

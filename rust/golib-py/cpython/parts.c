@@ -1,8 +1,8 @@
-/* The parts of a function. Compilers split functions into what is used often and what is rarely used, and lay the
- * parts far from each other; each has an entry of its own in .eh_frame, and the parts jump into each other.
+/* Finds the parts of a function. Compilers split a function into often and rarely used parts and lay them far from each
+ * other. Each part has its own entry in .eh_frame, and the parts jump into each other.
  *
- * Where a jump out of a part lands in the middle of things, that is where a frame exists already, it lands in another
- * part; at a function's start it is a call whose own frame is gone.
+ * A jump out of a part that lands in the middle of code, where a frame already exists, leads to another part. A jump to a
+ * function's start is a call whose own frame is gone.
  */
 #include "internal.h"
 #include "movable.h"
@@ -29,7 +29,7 @@ static int is_in_some(const uint8_t *p, const golib_range *ranges, int n)
     return 0;
 }
 
-/* Adds the parts into which `parts[at]` jumps; how many there are then. */
+/* Adds the parts into which `parts[at]` jumps, and returns how many there are then. */
 static int add_targets(int at, golib_range *parts, int n, int most, const golib_range *texts, int n_texts)
 {
     golib_range part = parts[at], other;
@@ -56,7 +56,7 @@ int golib_parts_of(const void *pc, golib_range *out, int most)
     if (!golib_cfi_function(pc, &whole))
         return 0;
     n = add_part(whole, out, n, most);
-    for (int i = 0; i < n; i++)     /* grows while it is walked */
+    for (int i = 0; i < n; i++) /* grows while it is walked */
         n = add_targets(i, out, n, most, texts, n_texts);
     return n;
 }

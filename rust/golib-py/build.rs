@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SOURCES: &[&str] = &[
+    "a64_code.c",
+    "a64_insn.c",
     "arena.c",
     "buffered_scan.c",
     "call.c",
@@ -60,9 +62,11 @@ const SOURCES: &[&str] = &[
     "tls_scan.c",
     "tstate.c",
     "vars.c",
+    "x86_code.c",
     "x86_insn.c",
 ];
 const HEADERS: &[&str] = &[
+    "code.h",
     "frames.h",
     "golib_shim.h",
     "handoff.h",
@@ -78,6 +82,7 @@ const HEADERS: &[&str] = &[
     "patch_groups.h",
     "patch_socket.h",
     "patch_line.h",
+    "tls_calls.h",
     "versions.h",
 ];
 

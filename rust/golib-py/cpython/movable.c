@@ -147,19 +147,14 @@ static verdict judge(const void *pc)
     return PIN;
 }
 
-#if GOLIB_HAS_PERF_ARENAS && defined(__x86_64__)
+#if GOLIB_HAS_PERF_ARENAS
 
-/* A frame of `-X perf`'s trampolines, which are in no table: the code after the call shows how it is left. */
-static int trampoline_step(const uint8_t *ret, golib_step *step)
+/* How a frame of `-X perf`'s trampolines is left; they are in no table, but the code around the call shows it. */
+static int trampoline_frame(const uint8_t *ret, golib_step *step)
 {
+#if defined(__x86_64__)
     static const uint8_t add_and_return[] = {0x48, 0x83, 0xc4, 0x08, 0xc3}, pop_and_return[] = {0x5d, 0xc3};
-    int ours = 0;
-    for (const struct golib_perf_arena *a = golib_perf_arenas(); a && !ours; a = a->previous) {
-        if (a->next_free < a->begin || a->next_free > a->begin + a->size)
-            return 0;   /* not the record that we know */
-        ours = ret > a->begin && ret < a->next_free;
-    }
-    if (!ours || ret[-2] != 0xff || ret[-1] != 0xd1)    /* call *%rcx */
+    if (ret[-2] != 0xff || ret[-1] != 0xd1)     /* call *%rcx */
         return 0;
     *step = (golib_step){.cfa_off = 16, .ret_at = -8};
     if (!memcmp(ret, add_and_return, sizeof add_and_return))
@@ -167,6 +162,24 @@ static int trampoline_step(const uint8_t *ret, golib_step *step)
     step->fp_saved = 1;
     step->fp_at = -16;
     return !memcmp(ret, pop_and_return, sizeof pop_and_return);
+#elif defined(__aarch64__)
+    enum { BLR_X3 = 0xd63f0060, LDP_X29_X30 = 0xa8c17bfd };     /* ldp x29, x30, [sp], #16 */
+    uint32_t around[2];
+    memcpy(around, ret - 4, sizeof around);
+    *step = (golib_step){.cfa_off = 16, .ret_at = -8, .fp_saved = 1, .fp_at = -16};
+    return around[0] == BLR_X3 && around[1] == LDP_X29_X30;
+#endif
+}
+
+static int trampoline_step(const uint8_t *ret, golib_step *step)
+{
+    int ours = 0;
+    for (const struct golib_perf_arena *a = golib_perf_arenas(); a && !ours; a = a->previous) {
+        if (a->next_free < a->begin || a->next_free > a->begin + a->size)
+            return 0;   /* not the record that we know */
+        ours = ret > a->begin && ret < a->next_free;
+    }
+    return ours && trampoline_frame(ret, step);
 }
 
 #else

@@ -93,7 +93,7 @@ def _serve() -> None:
 
 def _disturb() -> None:
     """Interrupts the main thread's call, if a signal can."""
-    if signal.getsignal(signal.SIGURG) is _on_sigurg:
+    if hasattr(signal, "SIGURG") and signal.getsignal(signal.SIGURG) is _on_sigurg:
         ident = threading.main_thread().ident
         if ident is not None:
             signal.pthread_kill(ident, signal.SIGURG)
@@ -101,7 +101,7 @@ def _disturb() -> None:
 
 def handle_sigurg() -> None:
     """Lets SIGURG make the main thread serve, unless the program uses that signal itself."""
-    if signal.getsignal(signal.SIGURG) is signal.SIG_DFL:
+    if hasattr(signal, "SIGURG") and signal.getsignal(signal.SIGURG) is signal.SIG_DFL:
         signal.signal(signal.SIGURG, _on_sigurg)
 
 

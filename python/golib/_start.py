@@ -43,7 +43,7 @@ def handle_signals() -> None:
 
 def handle_sigquit() -> None:
     """Lets SIGQUIT print all goroutines, unless the program uses that signal itself."""
-    if signal.getsignal(signal.SIGQUIT) is signal.SIG_DFL:
+    if hasattr(signal, "SIGQUIT") and signal.getsignal(signal.SIGQUIT) is signal.SIG_DFL:
         signal.signal(signal.SIGQUIT, on_sigquit)
 
 

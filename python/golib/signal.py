@@ -29,12 +29,17 @@ class _Out(Protocol):
     def try_send(self, value: Any, /) -> bool: ...
 
 
+def _those(*names: str) -> set[int]:
+    """The signals of these names that the system has."""
+    return {getattr(signal, name) for name in names if hasattr(signal, name)}
+
+
 #: Signals that the kernel lets nobody catch.
-_NEVER = {signal.SIGKILL, signal.SIGSTOP}
+_NEVER = _those("SIGKILL", "SIGSTOP")
 #: Signals of a broken program: when a handler returns, the instruction is repeated.
-_FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+_FAULTS = _those("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL")
 #: Signals of a debugger, an abort() or a sandbox, and the runtime's own.
-_ONLY_BY_NAME = {signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS, signal.SIGURG}
+_ONLY_BY_NAME = _those("SIGTRAP", "SIGABRT", "SIGSYS", "SIGURG")
 _ALL = signal.valid_signals() - _NEVER - _FAULTS - _ONLY_BY_NAME
 
 # Only the main thread changes these two, entry by entry; its handler may read them at any moment.
@@ -318,7 +323,8 @@ def _watch_fork() -> None:
     global _fork_watched
     if not _fork_watched:
         _fork_watched = True
-        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
+        if hasattr(os, "register_at_fork"):  # Windows has no forks
+            os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
         _golib._hook_child(_after_fork_in_child)
 
 

@@ -7,66 +7,74 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SOURCES: &[&str] = &[
-    "a64_code.c",
-    "a64_insn.c",
     "arena.c",
-    "buffered_scan.c",
     "call.c",
-    "cfi.c",
     "frames.c",
     "gil.c",
     "handoff.c",
     "hooks.c",
-    "ident.c",
     "identity.c",
-    "identity_fork.c",
-    "identity_greenlet.c",
     "identity_locks.c",
     "identity_modules.c",
     "identity_semlock.c",
     "identity_signals.c",
     "identity_sqlite.c",
     "identity_tkinter.c",
-    "imports.c",
     "init.c",
     "leftovers.c",
     "main_thread.c",
-    "libraries.c",
     "movable.c",
     "object.c",
     "parts.c",
     "slot.c",
-    "patch_close.c",
     "patch_condition.c",
-    "patch_connect.c",
-    "patch_dns.c",
-    "patch_fds.c",
-    "patch_file.c",
-    "patch_children.c",
     "patch_groups.c",
-    "patch_os.c",
     "patch_elsewhere.c",
-    "patch_pipes.c",
-    "patch_sendfile.c",
-    "patch_timeouts.c",
-    "patch_whole.c",
-    "patch_select.c",
-    "patch_socket.c",
-    "patch_ssl.c",
     "patch_locks.c",
     "patch_queue.c",
     "patch_threads.c",
     "patch_time.c",
     "swap.c",
-    "tls_calls.c",
-    "tls_scan.c",
     "tstate.c",
     "vars.c",
-    "x86_code.c",
     "x86_insn.c",
 ];
+/// What only POSIX systems have, and what stands in its place on Windows.
+const POSIX: &[&str] = &[
+    "buffered_scan.c",
+    "cfi.c",
+    "ident.c",
+    "identity_fork.c",
+    "identity_greenlet.c",
+    "identity_kill.c",
+    "imports.c",
+    "libraries.c",
+    "patch_children.c",
+    "patch_close.c",
+    "patch_connect.c",
+    "patch_dns.c",
+    "patch_fds.c",
+    "patch_file.c",
+    "patch_os.c",
+    "patch_pipes.c",
+    "patch_select.c",
+    "patch_sendfile.c",
+    "patch_socket.c",
+    "patch_ssl.c",
+    "patch_timeouts.c",
+    "patch_whole.c",
+    "tls_calls.c",
+    "tls_scan.c",
+];
+const WINDOWS: &[&str] = &[
+    "cfi_windows.c",
+    "ident_windows.c",
+    "identity_windows.c",
+    "libraries_windows.c",
+    "tls_scan_windows.c",
+];
 const HEADERS: &[&str] = &[
-    "code.h",
+    "elf_objects.h",
     "frames.h",
     "golib_shim.h",
     "handoff.h",
@@ -82,7 +90,10 @@ const HEADERS: &[&str] = &[
     "patch_groups.h",
     "patch_socket.h",
     "patch_line.h",
-    "tls_calls.h",
+    "patch_table.h",
+    "port.h",
+    "port_posix.h",
+    "port_windows.h",
     "versions.h",
 ];
 
@@ -118,14 +129,30 @@ fn compile_shim() -> Result<(), String> {
     if state.contains("datastack_cached_chunk") {
         build.define("GOLIB_CACHES_CHUNK", None);
     }
-    for source in SOURCES {
+    let windows = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "windows");
+    let own = if windows { WINDOWS } else { POSIX };
+    for source in SOURCES.iter().chain(own) {
         println!("cargo::rerun-if-changed=cpython/{source}");
         build.file(Path::new("cpython").join(source));
     }
     for header in HEADERS {
         println!("cargo::rerun-if-changed=cpython/{header}");
     }
-    build.try_compile("golib_shim").map_err(|e| format!("the C shim does not compile: {e}"))
+    build.try_compile("golib_shim").map_err(|e| format!("the C shim does not compile: {e}"))?;
+    if windows {
+        link_interpreter();
+    }
+    Ok(())
+}
+
+/// On Windows every import names its library: the shim's come from the interpreter's DLL, by itself or its import library.
+fn link_interpreter() {
+    let config = pyo3_build_config::get();
+    if let Some(dir) = config.lib_dir() {
+        println!("cargo::rustc-link-search=native={dir}");
+    }
+    let version = config.version();
+    println!("cargo::rustc-link-lib=dylib=python{}{}", version.major, version.minor);
 }
 
 /// The directory of `Python.h`: `GOLIB_PYTHON_INCLUDE` if set (cross builds), else what the interpreter says.

@@ -17,22 +17,22 @@
 PyThreadState *golib_gil_holder(uint64_t *changes, int *is_wanted)
 {
     struct _gil_runtime_state *gil = golib_gil(PyInterpreterState_Main());
-    pthread_mutex_lock(&gil->mutex);
+    golib_mutex_lock(&gil->mutex);
     PyThreadState *holder = golib_gil_word(gil) > 0 ? GOLIB_LAST_HOLDER(gil) : NULL;
     *changes = gil->switch_number;
     *is_wanted = golib_gil_waiters(gil) || (holder && golib_gil_is_asked(holder));
-    pthread_mutex_unlock(&gil->mutex);
+    golib_mutex_unlock(&gil->mutex);
     return holder;
 }
 
 unsigned long golib_gil_holders_thread(PyThreadState *ts)
 {
     struct _gil_runtime_state *gil = golib_gil(PyInterpreterState_Main());
-    pthread_mutex_lock(&gil->mutex);
+    golib_mutex_lock(&gil->mutex);
     /* A thread frees its state after it has given the GIL up. */
     int is_attached = golib_gil_word(gil) > 0 && GOLIB_LAST_HOLDER(gil) == ts;
     unsigned long thread = is_attached ? ts->native_thread_id : 0;
-    pthread_mutex_unlock(&gil->mutex);
+    golib_mutex_unlock(&gil->mutex);
     return thread;
 }
 
@@ -115,13 +115,13 @@ int golib_places_outside(PyThreadState *ts, PyObject *name, PyObject *function, 
                          golib_places *out)
 {
     struct _gil_runtime_state *gil = golib_gil(PyInterpreterState_Main());
-    pthread_mutex_lock(&gil->mutex);
+    golib_mutex_lock(&gil->mutex);
     int is_attached = golib_gil_word(gil) > 0 && GOLIB_LAST_HOLDER(gil) == ts;
     int seen = !is_attached && still(arg);
     if (seen) {
         note(ts, out);
         copy_name(name, function, out->name, sizeof out->name);
     }
-    pthread_mutex_unlock(&gil->mutex);
+    golib_mutex_unlock(&gil->mutex);
     return seen;
 }

@@ -18,6 +18,6 @@ int golib_finalizing(void)
 void golib_gil_settle(PyInterpreterState *interp)
 {
     struct _gil_runtime_state *gil = golib_gil(interp);
-    pthread_mutex_lock(&gil->mutex);
-    pthread_mutex_unlock(&gil->mutex);
+    golib_mutex_lock(&gil->mutex);
+    golib_mutex_unlock(&gil->mutex);
 }

@@ -20,8 +20,6 @@
  */
 #include "handoff.h"
 
-#include <time.h>
-
 struct golib_manners golib_manners;
 
 enum { MOST_LOOKS = 10000, GIVE_PERCENT = 80 };
@@ -36,17 +34,14 @@ static void sit_out(struct _gil_runtime_state *gil, unsigned long start, unsigne
         if (__atomic_load_n(&gil->switch_number, __ATOMIC_RELAXED) - start >= turns)
             return;
         idle = golib_gil_word(gil) ? 0 : idle + 1;
-        struct timespec pause = {0, POLL_US * 1000};
-        nanosleep(&pause, NULL);
+        golib_pause_us(POLL_US);
     }
 }
 
 /* Has a thread waited nearly long enough to ask for the GIL? */
 static int is_time_to_give(struct _gil_runtime_state *gil)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    uint64_t now_ns = golib_monotonic_ns();
     if (!golib_manners.waiting_since_ns)
         golib_manners.waiting_since_ns = now_ns;
     return now_ns - golib_manners.waiting_since_ns >= (uint64_t)gil->interval * (1000 * GIVE_PERCENT / 100);

@@ -10,7 +10,7 @@ struct golib_manners {
     unsigned long seen_switches;
     /* Swaps since such a difference was noticed: a thread that has just lost the GIL takes a while to queue again. */
     unsigned looks;
-    /* When a waiter was first seen (CLOCK_MONOTONIC); 0 if there is none. */
+    /* When a waiter was first seen by the monotonic clock; 0 if there is none. */
     uint64_t waiting_since_ns;
 };
 
@@ -38,6 +38,9 @@ static inline unsigned golib_gil_waiters(struct _gil_runtime_state *gil)
 #elif defined(GOLIB_MUSL)
     enum { TAIL = 5 };
     return __atomic_load_n(&gil->cond.__u.__p[TAIL], __ATOMIC_RELAXED) != NULL;
+#elif defined(_WIN32) && PY_VERSION_HEX < 0x030d0000
+    int waiting = __atomic_load_n(&gil->cond.waiting, __ATOMIC_RELAXED);
+    return waiting > 0 ? (unsigned)waiting : 0;
 #else
     (void)gil;
     return 0;

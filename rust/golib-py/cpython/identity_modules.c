@@ -76,7 +76,7 @@ static const struct {
 
 enum { N_WATCHED = sizeof watched / sizeof *watched };
 
-static void tell(PyObject *module)
+static void tell_of(PyObject *module)
 {
     if (PyInterpreterState_Get() != PyInterpreterState_Main())
         return;     /* the patched types and the patches' state belong to the main interpreter */
@@ -94,7 +94,7 @@ static PyObject *executed(const golib_patch *patch, PyObject *self, PyObject *mo
 {
     PyObject *result = golib_call_two(patch, self, module);
     if (result)
-        tell(module);
+        tell_of(module);
     return result;
 }
 
@@ -127,7 +127,7 @@ void golib_modules_apply(void)
     for (int i = 0; modules && i < N_WATCHED; i++) {
         PyObject *module = PyDict_GetItemString(modules, watched[i].name);
         if (module)
-            tell(module);
+            tell_of(module);
     }
     golib_patch_apply(&create_dynamic);
     golib_patch_apply(&exec_dynamic);

@@ -7,8 +7,6 @@
  */
 #include "patch.h"
 
-#include <pthread.h>
-
 /* Maps each application's address to its (goroutine, OS thread). */
 static PyObject *owners;
 static destructor original_dealloc;
@@ -19,7 +17,7 @@ typedef struct {
 
 static unsigned long long this_thread(void)
 {
-    return (unsigned long long)(uintptr_t)pthread_self();
+    return golib_this_thread();
 }
 
 /* Takes the owner out of the table. No exception is set, and none is left. */

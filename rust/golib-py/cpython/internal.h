@@ -51,7 +51,7 @@ void golib_main_after_fork(PyThreadState *ts);
 /* `golib_main.state` resumes, attached on this OS thread; or it is about to leave the thread. */
 static inline void golib_main_comes(void)
 {
-    golib_main.thread = (unsigned long)pthread_self();
+    golib_main.thread = golib_this_thread();
     if (GOLIB_LIKELY(!golib_main.is_back)) {
         _PyRuntime.main_thread = golib_main.thread;
         GOLIB_MAIN_ATTACHED(golib_main.state);

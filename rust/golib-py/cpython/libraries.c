@@ -2,7 +2,7 @@
 #include "internal.h"
 #include "movable.h"
 
-#include <link.h>
+#include "elf_objects.h"
 
 const void *golib_dynamic_address(const struct dl_phdr_info *info, const ElfW(Dyn) *d)
 {

@@ -83,7 +83,7 @@ int golib_main_has_news(void)
 
 int golib_is_main_thread(void)
 {
-    return (unsigned long)pthread_self() == _PyRuntime.main_thread;
+    return golib_this_thread() == _PyRuntime.main_thread;
 }
 
 /* From 3.13 on CPython leaves main_tstate at the parent's, whose state it is about to free. */
@@ -92,6 +92,6 @@ void golib_main_after_fork(PyThreadState *ts)
     golib_main.state = NULL;
     golib_main.is_back = 0;
     golib_main.main_state = ts;
-    golib_main.main_thread = _PyRuntime.main_thread = (unsigned long)pthread_self();
+    golib_main.main_thread = _PyRuntime.main_thread = golib_this_thread();
     tell_from_now_on(ts);
 }

@@ -1,21 +1,20 @@
-/* The parts of the movability test: loaded objects (libraries.c), rules for stepping from frame to frame (cfi.c), the
- * parts of a function (parts.c), which functions of the interpreter keep thread-local addresses (tls_calls.c, tls_scan.c),
- * and which are those of buffered files (buffered_scan.c). What they ask of machine code is in code.h. */
+/* The parts of the movability test: loaded objects (libraries.c), rules for stepping from frame to frame (cfi.c; cfi_windows.c), the
+ * parts of a function (parts.c), which functions of the interpreter keep thread-local addresses (tls_calls.c, tls_scan.c,
+ * x86_insn.c), and which are those of buffered files (buffered_scan.c). */
 #ifndef GOLIB_MOVABLE_H
 #define GOLIB_MOVABLE_H
 
-#include <link.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* How to get from one frame to its caller's, at one return address. The CFA (canonical frame address) is the stack
  * pointer before the call; "fp" is the frame pointer register, which compilers also use for other things. */
 typedef struct golib_step {
-    uint8_t from_fp;        /* the CFA is counted from fp, not from the callee's CFA */
-    uint8_t fp_saved;       /* fp was saved at CFA + fp_at; otherwise it is unchanged */
+    uint8_t from_fp; /* the CFA is counted from fp, not from the callee's CFA */
+    uint8_t fp_saved; /* fp was saved at CFA + fp_at; otherwise it is unchanged */
     int32_t cfa_off;
     int32_t fp_at;
-    int32_t ret_at;         /* the return address is at CFA + ret_at */
+    int32_t ret_at; /* the return address is at CFA + ret_at */
 } golib_step;
 
 typedef struct golib_range {
@@ -26,22 +25,20 @@ typedef struct golib_range {
 int golib_cfi_function(const void *pc, golib_range *out);
 /* The step at pc (the call's own bytes, one before the return address). 0: not understood. */
 int golib_cfi_step(const void *pc, golib_step *out);
-/* 1: at pc, a function's frame does not exist yet, or no longer: what is there begins or ends one. */
-int golib_cfi_is_bare(const void *pc);
 
 /* The parts of the function around pc, which the compiler may have split: those that it jumps into. Count of them, the
  * first being where pc is; 0 if nothing is known. */
 int golib_parts_of(const void *pc, golib_range *out, int most);
 
-/* ---- libraries.c ---- */
+/* ---- libraries.c, libraries_windows.c ---- */
 
 enum { GOLIB_MOST_TEXTS = 8 };
 
 /* A loaded object, as the calling thread sees it. */
 typedef struct golib_library {
-    golib_range text[GOLIB_MOST_TEXTS];     /* its executable segments */
+    golib_range text[GOLIB_MOST_TEXTS]; /* its executable segments */
     int texts;
-    char *tls;                              /* this thread's block of its thread-local variables; NULL: none */
+    char *tls; /* this thread's block of its thread-local variables; NULL: none */
     size_t tls_bytes;
 } golib_library;
 
@@ -49,10 +46,6 @@ typedef struct golib_library {
 int golib_library_of(const void *address, golib_library *out);
 /* Its executable segments; count of them, at most `most`. */
 int golib_text_of(const void *address, golib_range *out, int most);
-
-/* The address in an entry of a library's dynamic section. glibc has relocated it, but not in the kernel's own library; musl
- * leaves it as it is in the file. */
-const void *golib_dynamic_address(const struct dl_phdr_info *info, const ElfW(Dyn) *d);
 
 /* The functions of the interpreter that may not be left to another OS thread while they run. Sets *ranges (sorted,
  * never freed); returns their number, or -1 if they cannot be found, in which case everything pins. GIL held, no lock:
@@ -76,5 +69,18 @@ int golib_range_compare(const void *a, const void *b);
 /* Every way in which the library around an address gets thread-local addresses is one that the scan follows. GIL held.
  * For tests; the scan asks it of the interpreter. */
 int golib_scan_knows(const void *address);
+
+/* ---- x86_insn.c ---- */
+
+/* The effect of one instruction on a set of registers that hold a thread-local address. */
+typedef struct golib_insn {
+    int length; /* 0: not understood */
+    enum { GOLIB_NEXT, GOLIB_CALL, GOLIB_JUMP, GOLIB_BRANCH, GOLIB_END, GOLIB_UNKNOWN_JUMP } flow;
+    const uint8_t *target; /* of a direct jump or branch */
+    uint16_t tainted; /* registers that hold such an address afterwards */
+    int spilled; /* it went to memory, or where we do not follow */
+} golib_insn;
+
+golib_insn golib_x86_decode(const uint8_t *at, const uint8_t *end, uint16_t tainted);
 
 #endif

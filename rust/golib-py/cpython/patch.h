@@ -9,6 +9,13 @@
 
 #include "internal.h"
 
+/* The section of functions of ours that goroutines may be moved away from (movable.c). */
+#if defined(__ELF__)
+#define GOLIB_MOVABLE_TEXT __attribute__((section("golib_movable"), noinline))
+#else
+#define GOLIB_MOVABLE_TEXT __attribute__((noinline))
+#endif
+
 typedef PyObject *(*golib_fast)(PyObject *, PyObject *const *, Py_ssize_t);
 typedef PyObject *(*golib_fast_kw)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
 typedef PyObject *(*golib_method)(PyObject *, PyTypeObject *, PyObject *const *, Py_ssize_t, PyObject *);
@@ -126,6 +133,9 @@ int golib_locks_find(void);
 void golib_locks_apply(void);
 int golib_signals_find(void);
 void golib_signals_apply(void);
+/* identity_kill.c; found and applied by the former. */
+int golib_kills_find(void);
+void golib_kills_apply(void);
 int golib_modules_find(void);
 void golib_modules_apply(void);
 

@@ -9,7 +9,6 @@
  * 1. From the look at the lock to the last change nothing gives the GIL up and no Python code runs: the types are exact, so
  *    an attribute is a value in a dict, and a waiter is a lock of CPython's or a Mutex of golib's.
  */
-#include "patch_fds.h"
 #include "patch_line.h"
 
 /* What golib._patched_threading passed. */

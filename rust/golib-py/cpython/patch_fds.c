@@ -179,12 +179,3 @@ PyObject *golib_fd_closed(void)
     errno = EBADF;
     return PyErr_SetFromErrno(PyExc_OSError);
 }
-
-int golib_small_int(PyObject *number)
-{
-    if (!PyLong_Check(number))
-        return -1;
-    int overflow;
-    long value = PyLong_AsLongAndOverflow(number, &overflow);
-    return overflow || value < 0 || value > INT_MAX ? -1 : (int)value;
-}

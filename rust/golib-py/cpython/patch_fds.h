@@ -22,7 +22,7 @@
 
 #include "patch_groups.h"
 
-#include <sys/uio.h>
+struct iovec;
 
 /* Of golib_fd_block: it cannot be polled, so the original has to block its thread. */
 enum { GOLIB_NOT_POLLABLE = 4 };
@@ -85,9 +85,6 @@ Py_ssize_t golib_fd_write_all(int fd, const char *data, Py_ssize_t n, const goli
 
 /* Raises OSError(EBADF). NULL. */
 PyObject *golib_fd_closed(void);
-/* An int (or enum) that fits a C int and is not negative, else -1; no exception is set, and no code runs. */
-int golib_small_int(PyObject *number);
-
 /* While a call works on a socket object that must not block, the object says so; this is what it said before. */
 typedef struct golib_fd_lent {
     int users;

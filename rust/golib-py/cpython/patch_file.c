@@ -12,13 +12,14 @@
  *    nothing across the call that belongs to an OS thread.
  * 2. The notes lie on the goroutine's stack, innermost first.
  */
-#define GOLIB_ENTRY __attribute__((section("golib_movable"), noinline))
+#define GOLIB_ENTRY GOLIB_MOVABLE_TEXT
 #include "patch_file.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/uio.h>
 
 /* What CPython's buffered objects begin with; probed. */
 typedef struct {

@@ -1,19 +1,12 @@
 /* Switching groups of patched builtins on and off; the rules are in patch_groups.h. */
 #include "patch_line.h"
+#include "patch_table.h"
 
 #include <math.h>
 #include <string.h>
 
-extern const golib_group golib_group_closing, golib_group_socket, golib_group_connect, golib_group_dns, golib_group_ssl,
-    golib_group_time, golib_group_select, golib_group_os, golib_group_file, golib_group_lock, golib_group_queue,
-    golib_group_thread, golib_group_subprocess, golib_group_sendfile, golib_group_timeouts;
-
 /* All groups. Each has a file of its own. */
-static const golib_group *const groups[] = {
-    &golib_group_closing, &golib_group_socket, &golib_group_connect,    &golib_group_dns,      &golib_group_ssl,
-    &golib_group_time,    &golib_group_select, &golib_group_os,         &golib_group_file,     &golib_group_lock,
-    &golib_group_queue,   &golib_group_thread, &golib_group_subprocess, &golib_group_sendfile, &golib_group_timeouts,
-};
+static const golib_group *const groups[] = GOLIB_GROUPS;
 enum { N_GROUPS = sizeof groups / sizeof *groups };
 
 static int is_patched[N_GROUPS];
@@ -36,7 +29,7 @@ void golib_set_waits(const golib_waits *waits)
 #define AS(type, function) ((type)(void (*)(void))(function))
 
 /* In the section of patch_file.c: it keeps nothing of an OS thread. */
-__attribute__((section("golib_movable"), noinline)) PyObject *golib_original(const golib_invocation *call)
+GOLIB_MOVABLE_TEXT PyObject *golib_original(const golib_invocation *call)
 {
     const golib_patch *p = &call->p->patch;
     switch (p->flags) {
@@ -86,6 +79,15 @@ Py_ssize_t golib_keywords(const golib_invocation *call)
     if (!call->kw)
         return 0;
     return PyDict_Check(call->kw) ? PyDict_GET_SIZE(call->kw) : PyTuple_GET_SIZE(call->kw);
+}
+
+int golib_small_int(PyObject *number)
+{
+    if (!PyLong_Check(number))
+        return -1;
+    int overflow;
+    long value = PyLong_AsLongAndOverflow(number, &overflow);
+    return overflow || value < 0 || value > INT_MAX ? -1 : (int)value;
 }
 
 int64_t golib_until(double seconds)
@@ -168,7 +170,7 @@ static int want(PyObject *name, int wanted[N_GROUPS])
         known = 1;
         wanted[g] = !is_patched[g];
         for (int k = 0; groups[g]->uses_fds && k < N_GROUPS; k++) {
-            if (groups[k] == &golib_group_closing)
+            if (groups[k] == GOLIB_CLOSING_GROUP)
                 wanted[k] = !is_patched[k];
         }
     }

@@ -58,6 +58,9 @@ PyObject *golib_argument(const golib_invocation *call, Py_ssize_t at, const char
 /* How many keyword arguments there are. */
 Py_ssize_t golib_keywords(const golib_invocation *call);
 
+/* An int (or enum) that fits a C int and is not negative, else -1; no exception is set, and no code runs. */
+int golib_small_int(PyObject *number);
+
 static inline void golib_came_by_two(golib_invocation *call, const golib_parking *p, PyObject *self, PyObject *arg)
 {
     *call = (golib_invocation){.p = p, .self = self, .packed = arg};

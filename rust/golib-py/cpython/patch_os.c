@@ -6,6 +6,7 @@
 #include "patch_fds.h"
 
 #include <limits.h>
+#include <sys/uio.h>
 
 static golib_fd_wait reading(int fd)
 {

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { UNKNOWN, MESSAGE, NOWAIT, REOPENED, IN_TURN, AT_ONCE };

@@ -10,12 +10,12 @@ static ptrdiff_t bound_offset;
 
 void golib_set_bound(PyThreadState *ts)
 {
-    *(PyThreadState **)(golib_thread_pointer() + bound_offset) = ts;
+    *(PyThreadState **)(golib_tls_base() + bound_offset) = ts;
 }
 
 PyThreadState *golib_bound(void)
 {
-    return *(PyThreadState **)(golib_thread_pointer() + bound_offset);
+    return *(PyThreadState **)(golib_tls_base() + bound_offset);
 }
 
 #else
@@ -24,17 +24,18 @@ ptrdiff_t golib_tss_offset;
 
 void golib_set_bound(PyThreadState *ts)
 {
-    pthread_setspecific(golib_tss_key(), ts);
+    golib_key_set(golib_tss_key(), ts);
 }
 
 PyThreadState *golib_bound(void)
 {
-    return pthread_getspecific(golib_tss_key());
+    return golib_key_get(golib_tss_key());
 }
 
 /* Looks for the one word of the C library's record of this thread that follows what the key is set to. */
 static void find_tss_slot(void)
 {
+    golib_tss_offset = golib_key_word(golib_tss_key());
 #if defined(__x86_64__) && defined(__GLIBC__)
     enum { RECORD_BYTES = 1536 };   /* the inline table of the first 32 keys lies before that */
     static char marks[2];
@@ -43,9 +44,9 @@ static void find_tss_slot(void)
     int n = 0;
     for (ptrdiff_t at = 0; at < RECORD_BYTES; at += (ptrdiff_t)sizeof(void *)) {
         void *volatile *word = (void *volatile *)(golib_thread_pointer() + at);
-        pthread_setspecific(golib_tss_key(), &marks[0]);
+        golib_key_set(golib_tss_key(), &marks[0]);
         int follows = *word == &marks[0];
-        pthread_setspecific(golib_tss_key(), &marks[1]);
+        golib_key_set(golib_tss_key(), &marks[1]);
         if (follows && *word == &marks[1]) {
             found = at;
             n++;
@@ -76,16 +77,13 @@ ptrdiff_t golib_slot_offset;
  * while none is. The word that keeps `other` then is the bound state. */
 static void find_slots(PyThreadState *now, PyThreadState *other)
 {
-    enum { MOST = 16, FARTHEST = 65536 };
+    enum { MOST = 16 };
     PyThreadState **candidates[MOST];
     int n = 0, current = 0, bound = 0;
     ptrdiff_t current_at = 0, bound_at = 0;
 
     golib_library python;
-    if (!golib_library_of((const void *)&PyThreadState_Get, &python) || !python.tls)
-        return;
-    /* A block far from the thread pointer is not static TLS: another thread's would be elsewhere. */
-    if (llabs(python.tls - golib_thread_pointer()) > FARTHEST)
+    if (!golib_library_of((const void *)&PyThreadState_Get, &python) || !golib_tls_is_found(python.tls))
         return;
     char *end = python.tls + python.tls_bytes;
     for (PyThreadState **p = (PyThreadState **)python.tls; (char *)(p + 1) <= end; p++) {
@@ -101,11 +99,11 @@ static void find_slots(PyThreadState *now, PyThreadState *other)
     PyThreadState_Swap(NULL);
     for (int i = 0; i < n; i++) {
         if (candidates[i] && *candidates[i] == NULL) {
-            current_at = (char *)candidates[i] - golib_thread_pointer();
+            current_at = (char *)candidates[i] - golib_tls_base();
             current++;
         }
         else if (candidates[i] && *candidates[i] == other) {
-            bound_at = (char *)candidates[i] - golib_thread_pointer();
+            bound_at = (char *)candidates[i] - golib_tls_base();
             bound++;
         }
     }

@@ -4,33 +4,21 @@
 
 #include "internal.h"
 
+#if defined(__ELF__)
 #define GOLIB_OURS __attribute__((visibility("hidden")))
-
-static inline char *golib_thread_pointer(void)
-{
-#if defined(__x86_64__)
-    char *tp;
-    __asm__("movq %%fs:0, %0" : "=r"(tp));
-    return tp;
-#elif defined(__aarch64__)
-    char *tp;
-    __asm__("mrs %0, tpidr_el0" : "=r"(tp));
-    return tp;
 #else
-#error "no thread pointer known for this CPU"
+#define GOLIB_OURS
 #endif
-}
 
 #if GOLIB_HAS_TLS_SLOT
 
-/* Byte offset of CPython's thread-local current-state pointer from the thread pointer; 0: not known. It is the same in
- * every thread because the variable lies in the static TLS block (checked: it is near the thread pointer), and attach
- * checks it again on each OS thread. */
+/* Byte offset of CPython's thread-local current-state pointer from golib_tls_base(); 0: not known. It is the same in
+ * every thread (golib_tls_is_found), and attach checks it again on each OS thread. */
 extern ptrdiff_t golib_slot_offset GOLIB_OURS;
 
 static inline PyThreadState **golib_slot(void)
 {
-    return (PyThreadState **)(golib_thread_pointer() + golib_slot_offset);
+    return (PyThreadState **)(golib_tls_base() + golib_slot_offset);
 }
 
 /* A swap may write the slot itself. */
@@ -54,9 +42,9 @@ static inline int golib_slot_is_known(void)
 #endif
 
 #if !GOLIB_BOUND_IN_SLOT
-/* Byte offset from the thread pointer of the word in which glibc keeps the value of CPython's key, the same in every
+/* Byte offset from the thread pointer of the word in which the C library keeps the value of CPython's key, the same in every
  * thread for the first keys of a process; 0: not known. A swap writes it (pthread_setspecific: 35 instructions and a
- * call through the PLT); the first bind on an OS thread goes through glibc, which notes there that the key is in use.
+ * call through the PLT); the first bind on an OS thread goes through it: glibc notes there that the key is in use.
  */
 extern ptrdiff_t golib_tss_offset GOLIB_OURS;
 #endif

@@ -8,7 +8,9 @@
  */
 #include "internal.h"
 
+#if GOLIB_HAS_STACK_LIMITS
 #include <dlfcn.h>
+#endif
 
 enum {
     /* Room for the frames of a goroutine that waits ten calls deep. The rest of the page is for its C frames: select
@@ -169,7 +171,7 @@ int golib_fork_init(void)
     static int registered;
     if (registered)
         return 0;
-    if (pthread_atfork(in_forking_parent, NULL, in_forked_child) != 0) {
+    if (golib_at_fork(in_forking_parent, in_forked_child) != 0) {
         PyErr_NoMemory();
         return -1;
     }

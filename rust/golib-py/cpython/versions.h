@@ -49,7 +49,7 @@
 #undef Py_BUILD_CORE
 #undef Py_BUILD_CORE_MODULE
 
-#include <pthread.h>
+#include "port.h"
 
 #define GOLIB_HAS_TLS_SLOT (PY_VERSION_HEX >= 0x030c0000)
 #define GOLIB_DROP_BIT_IN_STATE (PY_VERSION_HEX >= 0x030d0000)
@@ -177,11 +177,11 @@ static inline void golib_tell_main(PyInterpreterState *interp)
 }
 #endif
 
-/* Where an OS thread's bound state is kept: 3.15 has a thread-local slot for it, earlier versions a pthread key. */
+/* Where an OS thread's bound state is kept: 3.15 has a thread-local slot for it, earlier versions a key of the C library. */
 #define GOLIB_BOUND_IN_SLOT (PY_VERSION_HEX >= 0x030f0000)
 
 #if !GOLIB_BOUND_IN_SLOT
-static inline pthread_key_t golib_tss_key(void)
+static inline golib_key golib_tss_key(void)
 {
 #if GOLIB_HAS_TLS_SLOT
     return _PyRuntime.autoTSSkey._key;
@@ -204,7 +204,7 @@ static inline int golib_owns_warnings(const PyThreadState *ts)
 {
 #if PY_VERSION_HEX >= 0x030e0000
     unsigned long long owner = __atomic_load_n(&ts->interp->warnings.lock.thread, __ATOMIC_RELAXED);
-    return owner && owner == (unsigned long long)(uintptr_t)pthread_self();
+    return owner && owner == golib_this_thread();
 #else
     (void)ts;
     return 0;

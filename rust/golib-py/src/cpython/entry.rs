@@ -24,7 +24,7 @@ use std::os::raw::c_void;
 /// runs.
 ///
 /// ```text
-///   higher   | caller's frame  |<- cfa (on aarch64 the record names it)
+///   higher   | caller's frame  |
 ///            | return address  |   ret
 ///   Caller ->| frame pointer   |   frame (the caller's)
 /// ```
@@ -33,8 +33,6 @@ use std::os::raw::c_void;
 pub struct Caller {
     frame: *const c_void,
     ret: *const c_void,
-    #[cfg(target_arch = "aarch64")]
-    cfa: *const c_void,
 }
 
 impl Caller {
@@ -48,7 +46,7 @@ impl Caller {
 /// Defines an entry and its symbol; see the module's documentation.
 macro_rules! raw_entry {
     ($(#[$meta:meta])* $vis:vis fn $name:ident(iternext) => $target:path) => {
-        $crate::cpython::entry::raw_entry!(@asm "rsi", "x1", $name, $target);
+        $crate::cpython::entry::raw_entry!(@asm "rsi", "x1", "mov rdx, rbp", $name, $target);
         unsafe extern "C" {
             $(#[$meta])* $vis fn $name(slf: *mut ::pyo3::ffi::PyObject) -> *mut ::pyo3::ffi::PyObject;
         }
@@ -57,7 +55,7 @@ macro_rules! raw_entry {
         ) -> *mut ::pyo3::ffi::PyObject = $target;
     };
     ($(#[$meta:meta])* $vis:vis fn $name:ident(o) => $target:path) => {
-        $crate::cpython::entry::raw_entry!(@asm "rdx", "x2", $name, $target);
+        $crate::cpython::entry::raw_entry!(@asm "rdx", "x2", "mov r8, rbp", $name, $target);
         unsafe extern "C" {
             $(#[$meta])* $vis fn $name(
                 slf: *mut ::pyo3::ffi::PyObject, arg: *mut ::pyo3::ffi::PyObject,
@@ -68,7 +66,7 @@ macro_rules! raw_entry {
         ) -> *mut ::pyo3::ffi::PyObject = $target;
     };
     ($(#[$meta:meta])* $vis:vis fn $name:ident(fastcall) => $target:path) => {
-        $crate::cpython::entry::raw_entry!(@asm "rcx", "x3", $name, $target);
+        $crate::cpython::entry::raw_entry!(@asm "rcx", "x3", "mov r9, rbp", $name, $target);
         unsafe extern "C" {
             $(#[$meta])* $vis fn $name(
                 slf: *mut ::pyo3::ffi::PyObject, args: *mut *mut ::pyo3::ffi::PyObject, n: ::pyo3::ffi::Py_ssize_t,
@@ -80,7 +78,7 @@ macro_rules! raw_entry {
         ) -> *mut ::pyo3::ffi::PyObject = $target;
     };
     ($(#[$meta:meta])* $vis:vis fn $name:ident(keywords) => $target:path) => {
-        $crate::cpython::entry::raw_entry!(@asm "r8", "x4", $name, $target);
+        $crate::cpython::entry::raw_entry!(@asm "r8", "x4", "mov [rsp + 32], rbp", $name, $target);
         unsafe extern "C" {
             $(#[$meta])* $vis fn $name(
                 slf: *mut ::pyo3::ffi::PyObject, args: *const *mut ::pyo3::ffi::PyObject, n: ::pyo3::ffi::Py_ssize_t,
@@ -93,8 +91,8 @@ macro_rules! raw_entry {
         ) -> *mut ::pyo3::ffi::PyObject = $target;
     };
     // A call, not a jump: the record must stay on the stack while the target runs.
-    (@asm $x86:literal, $arm:literal, $name:ident, $target:path) => {
-        #[cfg(target_arch = "x86_64")]
+    (@asm $x86:literal, $arm:literal, $windows:literal, $name:ident, $target:path) => {
+        #[cfg(all(target_arch = "x86_64", not(windows)))]
         ::core::arch::global_asm!(
             ".text",
             ".p2align 4",
@@ -118,6 +116,29 @@ macro_rules! raw_entry {
             concat!(".size ", stringify!($name), ", . - ", stringify!($name)),
             target = sym $target,
         );
+        // The callee may use 32 bytes above its return address, and a fifth argument lies above those.
+        #[cfg(all(target_arch = "x86_64", windows))]
+        ::core::arch::global_asm!(
+            ".text",
+            ".p2align 4",
+            concat!(".def ", stringify!($name), "\n.scl 2\n.type 32\n.endef"),
+            concat!(".globl ", stringify!($name)),
+            concat!(".seh_proc ", stringify!($name)),
+            concat!(stringify!($name), ":"),
+            "push rbp",
+            ".seh_pushreg rbp",
+            "mov rbp, rsp",
+            "sub rsp, 48",
+            ".seh_stackalloc 48",
+            ".seh_endprologue",
+            $windows,
+            "call {target}",
+            "add rsp, 48",
+            "pop rbp",
+            "ret",
+            ".seh_endproc",
+            target = sym $target,
+        );
         #[cfg(target_arch = "aarch64")]
         ::core::arch::global_asm!(
             ".text",
@@ -127,17 +148,15 @@ macro_rules! raw_entry {
             concat!(".type ", stringify!($name), ", %function"),
             concat!(stringify!($name), ":"),
             ".cfi_startproc",
-            "stp x29, x30, [sp, #-32]!",
-            ".cfi_def_cfa_offset 32",
-            ".cfi_offset x29, -32",
-            ".cfi_offset x30, -24",
+            "stp x29, x30, [sp, #-16]!",
+            ".cfi_def_cfa_offset 16",
+            ".cfi_offset x29, -16",
+            ".cfi_offset x30, -8",
             "mov x29, sp",
             ".cfi_def_cfa_register x29",
-            "add x16, sp, #32",
-            "str x16, [sp, #16]",
             concat!("mov ", $arm, ", sp"),
             "bl {target}",
-            "ldp x29, x30, [sp], #32",
+            "ldp x29, x30, [sp], #16",
             ".cfi_def_cfa sp, 0",
             "ret",
             ".cfi_endproc",

@@ -5,10 +5,8 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::Write as _;
-use std::mem::{ManuallyDrop, MaybeUninit};
-use std::os::fd::FromRawFd;
+use std::mem::MaybeUninit;
 use std::ptr;
 
 use go_lib::runtime::embedder::{self, Holder, Overstay};
@@ -142,7 +140,12 @@ fn headline(overstay: Overstay, places: &Places, place: &str) -> String {
 
 /// To stderr, without the lock that std puts before it: a thread that forks must not leave it held.
 fn write(text: &str) {
+    #[cfg(unix)]
     // SAFETY: stderr is open as long as the program wants it; it is not closed here.
-    let mut stderr = ManuallyDrop::new(unsafe { File::from_raw_fd(2) });
+    let mut stderr = std::mem::ManuallyDrop::new(unsafe {
+        <std::fs::File as std::os::fd::FromRawFd>::from_raw_fd(2)
+    });
+    #[cfg(windows)]
+    let mut stderr = std::io::stderr();
     let _ = stderr.write_all(text.as_bytes()); // nowhere is left to report it
 }

@@ -16,11 +16,19 @@ use crate::ffi::python::none;
 use crate::ffi::refs::{New, Outcome, Raised, Ref};
 use crate::types::{group, patch};
 
+/// See `cpython::runtime::RuntimeTable`: what a fork calls.
+pub(super) const BEFORE: Option<unsafe extern "C" fn()> = Some(before_fork);
+pub(super) const CHILD: Option<unsafe extern "C" fn()> = Some(in_forked_child);
+
+unsafe extern "C" fn before_fork() {
+    embedder::before_fork();
+}
+
 /// In a forked child, before CPython has done anything there.
 ///
 /// # Safety
 /// See `cpython::runtime::RuntimeTable`.
-pub(crate) unsafe extern "C" fn in_forked_child() {
+unsafe extern "C" fn in_forked_child() {
     // SAFETY: called once in the child, by its only thread; no Python object is touched but for a flag of the handle.
     unsafe {
         let forker: Raw = embedder::current_host().cast();

@@ -47,8 +47,8 @@ static RUNTIME: RuntimeTable = RuntimeTable {
     signal_sent: Some(news::signal_sent),
     main_thread_turn: Some(news::main_thread_turn),
     masks_changed: Some(masks_changed),
-    before_fork: Some(before_fork),
-    after_fork: Some(super::fork::in_forked_child),
+    before_fork: super::fork::BEFORE,
+    after_fork: super::fork::CHILD,
 };
 
 /// Installs the hooks, once, before the first goroutine.
@@ -83,10 +83,6 @@ unsafe extern "C" fn pin(delta: c_int) {
     }
 }
 
-unsafe extern "C" fn before_fork() {
-    embedder::before_fork();
-}
-
 unsafe extern "C" fn current_goid() -> c_ulonglong {
     if embedder::current_host().is_null() {
         return 0;
@@ -104,7 +100,7 @@ unsafe extern "C" fn pthread_of(ident: c_ulong) -> c_ulong {
         if let Some(ts) = ThreadState::from_ptr(g.state().cast()) {
             // SAFETY: the GIL is held: a goroutine's state is not deleted meanwhile.
             if unsafe { ts.ident() } == ident {
-                found = g.pthread();
+                found = g.pthread() as c_ulong;
             }
         }
     });

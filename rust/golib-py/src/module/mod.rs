@@ -11,6 +11,10 @@
 
 mod blocked;
 mod exit;
+#[cfg(unix)]
+mod fork;
+#[cfg(windows)]
+#[path = "fork_windows.rs"]
 mod fork;
 mod functions;
 mod hooks;

@@ -12,6 +12,11 @@
 pub(crate) mod chan;
 pub(crate) mod context;
 pub(crate) mod group;
+#[cfg(unix)]
+pub(crate) mod net;
+// The runtime's poller serves none of a host's descriptors there.
+#[cfg(windows)]
+#[path = "net_windows.rs"]
 pub(crate) mod net;
 pub(crate) mod patch;
 pub(crate) mod select;

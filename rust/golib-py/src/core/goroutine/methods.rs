@@ -96,7 +96,7 @@ fn ident(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {
         return unsigned(gil, main_thread::ident());
     }
     // SAFETY: the token.
-    unsigned(gil, unsafe { tstate::ident_of(g.g().goid()) })
+    unsigned(gil, unsafe { tstate::ident_of(g.g().goid()) } as u64)
 }
 
 fn header(gil: Gil<'_>, g: &Object<Goroutine>) -> Outcome<New> {

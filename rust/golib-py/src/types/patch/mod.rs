@@ -9,6 +9,10 @@
 
 mod line;
 mod lot;
+#[cfg(unix)]
+mod polls;
+#[cfg(windows)]
+#[path = "polls_windows.rs"]
 mod polls;
 mod waits;
 

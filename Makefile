@@ -76,6 +76,10 @@ test-rust: ## the crate's tests, and its examples
 test-aarch64: ## the crate's tests, cross-built, under an emulator of the other CPU
 	.ci/test-aarch64
 
+.PHONY: test-seam-aarch64
+test-seam-aarch64: ## as test-seam, on Debian's CPython for aarch64 under an emulator
+	.ci/test-python-aarch64 --seam
+
 .PHONY: test-musl
 test-musl: .venv/.group-build .venv/.group-packages ## the crate's tests with musl instead of glibc (ARGS=--short: what depends on the C library)
 	.ci/test-musl $(ARGS)

@@ -3,6 +3,10 @@
 //! A look costs the Ps a part of their CPU, most of all where there is but one. A goroutine that seems blocked is looked
 //! at twice. The pause between is `SHORT_NS`, but `SOON_NS` while one goroutine after the other blocks: then the time
 //! to notice is what keeps all the others waiting.
+//!
+//! A kick costs the M that kicks a system call, and a switch. A server that rests between two bursts would kick a thousand
+//! times a second, and nothing would come of it. So once some kicks in a row were in vain, sysmon stays awake through such
+//! rests, at the longest pace that no kick ends.
 
 use crate::runtime::object::m::NEVER;
 
@@ -23,6 +27,10 @@ const KICKED_LOOKS: u32 = 10;
 const ROW: u32 = 3;
 /// Looks that come soon after each further one.
 const SOON_LOOKS: u32 = 10;
+/// How many kicks in a row must have been in vain before sysmon waits for none.
+const IN_VAIN: u32 = 8;
+/// Looks without anything to watch until it does again.
+const LULL_LOOKS: u32 = 10;
 
 /// The findings of a look at all Ps.
 #[derive(Clone, Copy, Default)]
@@ -46,22 +54,29 @@ pub(crate) struct Pace {
     since: u32,
     /// Looks left that come soon.
     pub(crate) soon: u32,
+    /// Kicks since a P was taken; looks running with nothing to watch since the last one.
+    in_vain: u32,
+    lull: u32,
     /// The next sleep, in ns.
     pub(crate) delay: i64,
 }
 
 impl Pace {
     pub(crate) fn new() -> Pace {
-        Pace { calm: 0, row: 0, since: BUSY_LOOKS, soon: 0, delay: SHORT_NS }
+        let since = BUSY_LOOKS;
+        Pace { calm: 0, row: 0, since, soon: 0, in_vain: 0, lull: 0, delay: SHORT_NS }
     }
 
     /// The sleep was ended: something waits now, or soon.
     pub(crate) fn kicked(&mut self) {
-        self.delay = if self.delay == NEVER {
+        self.in_vain = self.in_vain.saturating_add(1);
+        self.lull = 0;
+        self.delay = if self.delay == NEVER && self.in_vain < IN_VAIN {
             // After a rest anything may come.
             self.calm = BUSY_LOOKS - KICKED_LOOKS;
             SHORT_NS
         } else {
+            self.calm = self.calm.max(BUSY_LOOKS);
             // The Ps have been coming back by themselves, and this look tells whether they do.
             WAITING_NS / 2
         };
@@ -69,6 +84,12 @@ impl Pace {
 
     pub(crate) fn looked(&mut self, looked: &Looked, idle: bool) {
         self.calm = if looked.took { 0 } else { self.calm.saturating_add(1) };
+        if looked.took {
+            self.in_vain = 0;
+        }
+        let watches = looked.waiting && !idle;
+        self.lull = if watches { 0 } else { self.lull.saturating_add(1) };
+        let stays = !watches && self.in_vain >= IN_VAIN && self.lull < LULL_LOOKS;
         if looked.sat {
             self.row = if self.since < BUSY_LOOKS { self.row.saturating_add(1) } else { 1 };
             self.since = 0;
@@ -78,13 +99,14 @@ impl Pace {
         let soon = looked.sat && self.row >= ROW;
         self.soon = if soon { SOON_LOOKS } else { self.soon.saturating_sub(1) };
         self.delay = match () {
-            () if idle => NEVER,
+            () if idle && !stays => NEVER,
             () if self.soon > 0 => SOON_NS,
             () if looked.suspects || self.calm < BUSY_LOOKS => SHORT_NS,
+            () if stays => WAITING_NS,
             () if looked.waiting => self.delay.saturating_mul(2).min(WAITING_NS),
             () => self.delay.saturating_mul(2).min(LONG_NS),
         };
-        if idle {
+        if self.delay == NEVER {
             self.calm = 0;
         }
     }
@@ -93,8 +115,8 @@ impl Pace {
 #[cfg(all(test, not(golib_loom)))]
 mod tests {
     use super::{
-        Looked, Pace, BUSY_LOOKS, KICKED_LOOKS, NEVER, ROW, SHORT_NS, SOON_LOOKS, SOON_NS,
-        WAITING_NS,
+        Looked, Pace, BUSY_LOOKS, KICKED_LOOKS, LULL_LOOKS, NEVER, ROW, SHORT_NS, SOON_LOOKS,
+        SOON_NS, WAITING_NS,
     };
 
     const TOOK: Looked = Looked { took: true, sat: true, waiting: true, suspects: false };
@@ -110,22 +132,51 @@ mod tests {
         pace
     }
 
-    #[test]
-    fn looks_are_rare_while_the_ps_come_back_by_themselves() {
-        let mut pace = calm();
-        assert_eq!(pace.delay, WAITING_NS);
-        // A server between two bursts: the kick comes from the next burst, not from a goroutine that blocks.
-        let (mut looks, mut slept) = (0, 0);
+    /// A second of a server that rests between its bursts: each look is while it runs, or while it rests; a sleep that may be
+    /// kicked is. How many looks and kicks there were.
+    fn second_of_bursts(pace: &mut Pace, rests: bool) -> (u32, u32) {
+        let (mut looks, mut kicks, mut slept) = (0, 0, 0);
         while slept < 1_000_000_000 {
-            pace.looked(&NOTHING, false);
-            assert!(pace.delay > WAITING_NS, "{} cannot be kicked", pace.delay);
-            pace.kicked();
+            pace.looked(if looks % 2 == 0 { &NOTHING } else { &WAITING }, rests && looks % 2 == 0);
+            looks += 1;
+            if pace.delay > WAITING_NS {
+                pace.kicked();
+                kicks += 1;
+            }
             slept += pace.delay;
-            pace.looked(&WAITING, false);
-            slept += pace.delay;
-            looks += 2;
         }
-        assert!(looks < 2_500, "{looks} looks a second");
+        (looks, kicks)
+    }
+
+    #[test]
+    fn looks_are_rare_while_the_ps_come_back_by_themselves_and_nobody_kicks_in_vain() {
+        for rests in [false, true] {
+            let mut pace = calm();
+            assert_eq!(pace.delay, WAITING_NS);
+            second_of_bursts(&mut pace, rests);
+            let (looks, kicks) = second_of_bursts(&mut pace, rests);
+            assert!(looks <= 1_010 && kicks == 0, "{looks} looks, {kicks} kicks a second");
+            // It ends: sysmon sleeps for long.
+            for _ in 0..LULL_LOOKS {
+                assert_ne!(pace.delay, NEVER);
+                pace.looked(&NOTHING, true);
+            }
+            assert_eq!(pace.delay, NEVER);
+        }
+    }
+
+    #[test]
+    fn one_goroutine_that_blocks_makes_it_attentive_again() {
+        let mut pace = calm();
+        second_of_bursts(&mut pace, true);
+        pace.looked(&SUSPECTS, false);
+        assert_eq!(pace.delay, SHORT_NS);
+        pace.looked(&TOOK, false);
+        assert_eq!(pace.delay, SHORT_NS);
+        pace.looked(&NOTHING, true);
+        assert_eq!(pace.delay, NEVER);
+        pace.kicked();
+        assert_eq!(pace.delay, SHORT_NS);
     }
 
     #[test]

@@ -11,8 +11,8 @@
 //!
 //! # Invariants
 //! 1. sysmon never takes the interpreter except through the host's deadlock hook.
-//! 2. While nothing runs it sleeps until kicked, or for a minute; while something waits for a P that does not come
-//!    back, 1 ms at most.
+//! 2. While nothing runs it sleeps until kicked, or for a minute, but for the first milliseconds if kicks have been in vain
+//!    (`pace`); while something waits for a P that does not come back, 1 ms at most.
 //!
 //! Go: runtime/proc.go (sysmon, retake)
 

@@ -17,11 +17,14 @@ pub(crate) struct ReadyList {
     pub(crate) len: usize,
     /// One of them is the host's.
     pub(crate) has_host: bool,
+    /// One of them runs on any P.
+    pub(crate) has_go: bool,
 }
 
 impl ReadyList {
     pub(crate) fn new() -> Self {
-        ReadyList { first: ptr::null_mut(), last: ptr::null_mut(), len: 0, has_host: false }
+        let (first, last) = (ptr::null_mut(), ptr::null_mut());
+        ReadyList { first, last, len: 0, has_host: false, has_go: false }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -40,6 +43,7 @@ impl ReadyList {
         unsafe {
             (*gp).schedlink.set(ptr::null_mut());
             self.has_host |= (*gp).kind.get() == Kind::Host;
+            self.has_go |= (*gp).kind.get() == Kind::Go;
             if self.last.is_null() {
                 self.first = gp;
             } else {

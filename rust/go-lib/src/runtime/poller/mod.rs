@@ -5,6 +5,7 @@
 //! | `mod` | the queue's owner: polling, and the goroutines that a poll made ready |
 //! | `desc` | PollDesc: the hand-shake of a waiter with the poller, deadlines and close |
 //! | `pool` | where PollDescs live |
+//! | `naps` | how long the M that sleeps here stays out while it is not needed |
 //! | `error` | why a descriptor cannot be used |
 //!
 //! Descriptors for those who read and write are in `block::netpoll`. The kernel's side is `sys::poll`, whose header is the contract of a backend.
@@ -13,6 +14,7 @@
 //! - An M that looks for work and finds nothing near polls without waiting (`proc::find`).
 //! - One M of those that fall asleep does so in the poller, until the earliest timer (`proc::wake`).
 //! - sysmon polls if nobody has for 10 ms.
+//! - A sleeper whose findings another M has to run naps between two sleeps, and that M polls (`naps`).
 //!
 //! # Invariants
 //! 1. `waiters` counts the Gs that are in a PollDesc: added by the G before it can be found,
@@ -29,6 +31,7 @@
 
 pub(crate) mod desc;
 pub(crate) mod error;
+mod naps;
 pub(crate) mod pool;
 
 use std::io;
@@ -38,6 +41,7 @@ use crate::prim::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Orde
 use crate::runtime::object::lock::Locked;
 use crate::runtime::object::note::Note;
 use crate::runtime::object::readylist::ReadyList;
+use crate::runtime::poller::naps::Naps;
 use crate::runtime::poller::pool::Pool;
 use crate::sys::clock::nanotime;
 use crate::sys::poll::{Events, Poller, Until};
@@ -59,6 +63,7 @@ pub(crate) struct Netpoll {
     last_poll: AtomicI64,
     /// How often somebody did.
     polls: AtomicU64,
+    pub(crate) naps: Naps,
     pub(crate) pool: Pool,
     /// The thread that brings a descriptor of the parent's into a forked child's poller (`fd`).
     pub(crate) reviving: Locked<()>,
@@ -73,6 +78,7 @@ impl Netpoll {
             polling: AtomicBool::new(false),
             last_poll: AtomicI64::new(0),
             polls: AtomicU64::new(0),
+            naps: Naps::new(),
             pool: Pool::new(),
             reviving: Locked::new(()),
         }

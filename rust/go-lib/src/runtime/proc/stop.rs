@@ -10,6 +10,7 @@ use crate::prim::{heavy_fence, Ordering};
 use crate::runtime::clock::kernel_time;
 use crate::runtime::object::g::G;
 use crate::runtime::object::m::{M, NEVER};
+use crate::runtime::object::p::{P, PIDLE};
 use crate::runtime::proc::attach::detach;
 use crate::runtime::proc::lists::{
     acquirep, leave_idle_list, releasep, take_any_idle_p, take_idle_p, take_nextp,
@@ -17,7 +18,19 @@ use crate::runtime::proc::lists::{
 use crate::runtime::proc::wake::{reset_spinning, startm, wake_idle};
 use crate::runtime::proc::{checkdead, idle};
 use crate::runtime::sched::{sched, Sched};
+use crate::sys::clock::nanotime;
 use crate::sys::poll::Until;
+
+/// How a sleep on the idle list ended.
+#[derive(PartialEq, Eq)]
+enum Stopped {
+    /// The M has a P, or its thread ends.
+    Done,
+    /// A timer is due, or goroutines are ready, but no P is idle: the holders of Ps and sysmon will see it.
+    NoP,
+    /// Nothing is left to do for this M: what was ready is for another one.
+    Again,
+}
 
 /// Sleeps until somebody hands this M a P, or as the poller until the earliest timer. Without a P afterwards: it must
 /// look again, or its thread ends (`M::ends`).
@@ -25,14 +38,40 @@ pub(crate) fn stopm(m: &'static M) {
     let s = sched();
     // An M that lost its P while it looked for work (GOMAXPROCS shrank) stops looking.
     reset_spinning(m);
-    if !stop_until(m, s, s.earliest_timer()) {
-        // A timer is due, or goroutines are ready, but no P is idle: the holders of Ps and sysmon will see it.
-        stop_until(m, s, NEVER);
+    loop {
+        match stop_until(m, s, s.earliest_timer()) {
+            Stopped::Done => return,
+            Stopped::NoP => break,
+            Stopped::Again if nap(m, s) => return,
+            Stopped::Again => {}
+        }
     }
+    stop_until(m, s, NEVER);
 }
 
-/// As `stopm`; false: `until` has passed and there was no P to be had.
-fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
+/// Stays out of the network poller for a while, if it had better (`poller::naps`); true: somebody has handed this M a P.
+fn nap(m: &'static M, s: &'static Sched) -> bool {
+    if s.homes().any(|home| home.status.load(Ordering::Relaxed) == PIDLE) {
+        return false; // Nobody else would poll.
+    }
+    let turns = |sum: u32, home: &P| sum.wrapping_add(home.schedtick.load(Ordering::Relaxed));
+    let Some(ns) = s.netpoll.naps.refused(s.homes().fold(0, turns)) else {
+        return false;
+    };
+    let me = (m as *const M).cast_mut();
+    s.inner.lock().midle.push(me);
+    if !m.park.sleep_until((nanotime() + ns).min(kernel_time(s.earliest_timer())))
+        && leave_idle_list(s, me)
+    {
+        m.park.clear();
+        return false;
+    }
+    take_promised_p(m);
+    true
+}
+
+/// As `stopm`, with the time until which it sleeps.
+fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> Stopped {
     debug_assert!(m.attached.get().is_null());
     let me = (m as *const M).cast_mut();
     let in_netpoll;
@@ -71,11 +110,11 @@ fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
     }
     if until == NEVER {
         if !idle::sleep_or_end(m, s, patience) {
-            return true;
+            return Stopped::Done;
         }
     } else if !m.park.sleep_until(kernel_time(until)) && leave_idle_list(s, me) {
         m.park.clear();
-        return take_p_for_timers(m, s);
+        return done_if(take_p_for_timers(m, s));
     }
     m.park.clear();
     let p = take_nextp(m);
@@ -84,13 +123,21 @@ fn stop_until(m: &'static M, s: &'static Sched, mut until: i64) -> bool {
         if !leave_idle_list(s, me) {
             // Meanwhile somebody else took us with a P: that wakeup is still to come.
             take_promised_p(m);
-            return true;
+            return Stopped::Done;
         }
-        return take_p_for_timers(m, s);
+        return done_if(take_p_for_timers(m, s));
     }
     // SAFETY: handed to us.
     acquirep(m, unsafe { &*p });
-    true
+    Stopped::Done
+}
+
+fn done_if(has_p: bool) -> Stopped {
+    if has_p {
+        Stopped::Done
+    } else {
+        Stopped::NoP
+    }
 }
 
 /// Somebody took this M off the idle list: waits for the P that comes with it.
@@ -108,35 +155,48 @@ fn take_promised_p(m: &M) {
     acquirep(m, unsafe { &*p });
 }
 
-/// The rest of `stop_until` for the M that sleeps in the network poller. False: as there, or the ready goroutines
-/// resume where there are Ps.
-fn sleep_in_netpoll(m: &'static M, s: &'static Sched, until: i64) -> bool {
+/// The rest of `stop_until` for the M that sleeps in the network poller.
+fn sleep_in_netpoll(m: &'static M, s: &'static Sched, until: i64) -> Stopped {
     let ready = s
         .netpoll
         .sleep(&m.park, if until == NEVER { Until::Woken } else { Until::At(kernel_time(until)) });
     let me = (m as *const M).cast_mut();
+    // Timers are due, or goroutines are ready that any P may run. Otherwise there is nothing, or what only one P may run.
+    // (In a model a sleep in the poller ends at once, as if a timer were due.)
+    let is_due = cfg!(golib_loom) || kernel_time(s.earliest_timer()) <= nanotime();
+    let any_p = ready.has_go || is_due;
     let has_p = if leave_idle_list(s, me) {
         m.park.clear();
-        if ready.is_empty() || ready.has_host {
-            take_p_for_timers(m, s)
-        } else {
-            take_any_idle_p(m, s)
+        match () {
+            () if !any_p => ready.has_host && take_home(m, s),
+            () if ready.is_empty() || ready.has_host => take_p_for_timers(m, s),
+            () => take_any_idle_p(m, s),
         }
     } else {
         take_promised_p(m);
         true
     };
     if has_p {
+        s.netpoll.naps.served();
         ready.inject(m);
-    } else {
-        ready.inject_from_outside(s);
+        return Stopped::Done;
     }
-    has_p
+    ready.inject_from_outside(s);
+    if any_p {
+        Stopped::NoP
+    } else {
+        Stopped::Again
+    }
+}
+
+/// An idle P that runs the host's goroutines.
+fn take_home(m: &M, s: &Sched) -> bool {
+    s.homes().any(|home| take_idle_p(m, s, home))
 }
 
 /// An idle P for due timers: one that runs the host's goroutines if it can be had, for many of those sleep.
 fn take_p_for_timers(m: &M, s: &Sched) -> bool {
-    s.homes().any(|home| take_idle_p(m, s, home)) || take_any_idle_p(m, s)
+    take_home(m, s) || take_any_idle_p(m, s)
 }
 
 /// The migration soak: leaves `gp`, a host goroutine that the caller took from a queue, to another M, with the P. False:

@@ -12,7 +12,7 @@ import urllib.request
 import golib
 import pytest
 
-from support import on_thread, parked, start_poller
+from support import on_thread, parked, run_ok, start_poller
 
 start_poller()
 
@@ -177,6 +177,134 @@ def test_close_wakes_a_reader(tls):
     client.close()
     with pytest.raises(OSError, match="Bad file"):
         g.join(10)
+
+
+def test_a_call_leaves_the_descriptor_blocking(contexts):
+    """Other processes may share it."""
+    seen = []
+
+    def sni(tls, name, context):
+        seen.append(os.get_blocking(tls.fileno()))
+        nested(tls)
+
+    def nested(tls):
+        a, b = socket.socketpair()
+        with a, b:
+            g = golib.go(contexts[0].wrap_socket, a, server_side=True)
+            with contexts[1].wrap_socket(b, server_hostname="localhost") as other, g.join(10):
+                seen.append(os.get_blocking(other.fileno()))
+        seen.append(os.get_blocking(tls.fileno()))
+
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(PEM)
+    server.sni_callback = sni
+    a, b = socket.socketpair()
+    g = golib.go(server.wrap_socket, b, server_side=True)
+    with golib.go(contexts[1].wrap_socket, a, server_hostname="localhost").join(20), g.join(20):
+        assert seen == [True, True, True]
+
+
+def echo_all(tls, into):
+    """Reads in a goroutine, each time less than it asks for."""
+    client, server = tls
+    reply = bytearray(100) if into else None
+
+    def read():
+        return bytes(reply[: client.recv_into(reply)]) if into else client.recv(100)
+
+    def run():
+        for i in range(20):
+            server.sendall(b"%d" % i)
+            assert read() == b"%d" % i
+        late = golib.go(read)
+        parked(late, "IO wait")
+        server.sendall(b"late")
+        assert late.join(10) == b"late"
+        return read
+
+    return run
+
+
+@pytest.mark.parametrize("into", [False, True], ids=["recv", "recv_into"])
+def test_what_needs_no_byte_of_the_peer_is_answered_after_reads_that_took_all(tls, into):
+    client, server = tls
+    read = golib.go(echo_all(tls, into)).join(20)
+
+    def answers():
+        assert client.recv(0) == b""
+        assert client.recv_into(bytearray()) == 0
+        for wrong in ["x", None], [-1], [1, "x"]:
+            with pytest.raises((TypeError, ValueError)):
+                client._sslobj.read(*wrong)
+        client.settimeout(0.01)
+        for _ in range(2):
+            with pytest.raises(TimeoutError, match="read operation timed out"):
+                read()
+        client.settimeout(None)
+        ends = golib.go(server.unwrap)
+        end = [read(), read()]  # its descriptor stays open, and the peer says no more
+        client.unwrap()
+        ends.join(10)
+        return end
+
+    assert golib.go(answers).join(20) == [b"", b""]
+
+
+def test_a_second_tls_object_on_the_socket_shakes_hands_before_it_reads(contexts):
+    def run():
+        a, b = socket.socketpair()
+        for _ in range(3):
+            ends = [
+                (contexts[0].wrap_socket, b, True, None),
+                (contexts[1].wrap_socket, a, False, "localhost"),
+            ]
+            server, client = (
+                wrap(s, side, do_handshake_on_connect=False, server_hostname=name)
+                for wrap, s, side, name in ends
+            )
+            g = golib.go(client.recv, 100)
+            server.sendall(b"hello")
+            assert g.join(10) == b"hello"
+            g = golib.go(server.unwrap)
+            a = client.unwrap()
+            b = g.join(10)
+        a.close()
+        b.close()
+
+    golib.go(run).join(30)
+
+
+def test_unpatch_and_patch_again_with_a_read_under_way(contexts):
+    run_ok(f"""
+import golib, os, socket, ssl, threading
+golib.patch()
+server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+server.load_cert_chain({str(PEM)!r})
+client = ssl.create_default_context(cafile={str(PEM)!r})
+
+def pair():
+    a, b = socket.socketpair()
+    g = golib.go(server.wrap_socket, b, server_side=True)
+    return client.wrap_socket(a, server_hostname="localhost"), g.join()
+
+def main():
+    one, two = pair()
+    for _ in range(3):
+        g = golib.go(one.recv, 10)
+        while g.status() != "IO wait":
+            golib.gosched()
+        golib.unpatch()
+        two.sendall(b"x")
+        assert g.join() == b"x"
+        assert os.get_blocking(one.fileno())
+        golib.patch()
+        two.sendall(b"y")
+        assert one.recv(10) == b"y"
+    one.close()
+    two.close()
+
+golib.run(main)
+""")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -61,6 +61,7 @@ const POSIX: &[&str] = &[
     "patch_sendfile.c",
     "patch_socket.c",
     "patch_ssl.c",
+    "patch_ssl_io.c",
     "patch_timeouts.c",
     "patch_whole.c",
     "tls_calls.c",

@@ -13,5 +13,7 @@ typedef struct golib_import {
 /* Replaces the imports of every library loaded since the last call, except the interpreter and this library. Every call
  * passes the same table. GIL held. */
 void golib_imports_replace(golib_import *imports, int n);
+/* Replaces those of the one library that `address` lies in. GIL held. */
+void golib_imports_replace_at(const void *address, golib_import *imports, int n);
 
 #endif

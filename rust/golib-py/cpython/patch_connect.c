@@ -13,15 +13,17 @@ __attribute__((noinline)) static int kernel_set_nonblocking(int fd, int on)
     return fcntl(fd, F_SETFL, flags ^ O_NONBLOCK) == 0;
 }
 
-void golib_sock_lend(golib_sock *s, int fd)
+void golib_sock_lend(golib_sock *s, int fd, int with_flag)
 {
     golib_fd_lent *lent = golib_fd_lent_of(fd);
     if (!lent)
         return;
     if (lent->users++ == 0) {
         lent->timeout = s->timeout;
-        lent->flag_is_ours = s->timeout < 0 && kernel_set_nonblocking(fd, 1);
+        lent->flag_is_ours = 0;
     }
+    if (with_flag && lent->timeout < 0 && !lent->flag_is_ours)
+        lent->flag_is_ours = kernel_set_nonblocking(fd, 1);
     s->timeout = 0;
 }
 
@@ -92,7 +94,7 @@ __attribute__((noinline)) static PyObject *raise_errno(int error)
 /* What the original answers at once is the answer, be it an error. NULL without an exception: it is in progress. */
 static PyObject *begin(golib_invocation *call, golib_sock *s, int fd, int raises)
 {
-    golib_sock_lend(s, fd);
+    golib_sock_lend(s, fd, 1);
     PyObject *result = golib_original(call);
     golib_sock_take_back(s, fd);
     if (!result && raises)

@@ -85,11 +85,14 @@ Py_ssize_t golib_fd_write_all(int fd, const char *data, Py_ssize_t n, const goli
 
 /* Raises OSError(EBADF). NULL. */
 PyObject *golib_fd_closed(void);
-/* While a call works on a socket object that must not block, the object says so; this is what it said before. */
+/* While a call works on a socket object that must not block, the object says so; this is what it said before. And what is
+ * kept of it between two calls. */
 typedef struct golib_fd_lent {
     int users;
     int flag_is_ours; /* O_NONBLOCK was not set */
     int64_t timeout;
+    /* The TLS object whose last read took all that had come (patch_ssl.c). Only compared. */
+    const void *tls_emptied;
 } golib_fd_lent;
 
 /* Of a number that is registered, else NULL. Valid until the GIL is given up. */

@@ -203,7 +203,7 @@ static PyObject *attempt(golib_invocation *call, golib_sock *s, PyObject *const 
     int fd = s->fd;
     if (golib_sock_timeout(s) < 0)
         return golib_call_original(call->p, call, call->self, args, n);
-    golib_sock_lend(s, fd);
+    golib_sock_lend(s, fd, 1);
     PyObject *result = golib_call_original(call->p, call, call->self, args, n);
     golib_sock_take_back(s, fd);
     return result;
@@ -348,9 +348,11 @@ static PyObject *recv_body(golib_invocation *call, const golib_caller *record)
 {
     golib_sock *s = (golib_sock *)call->self;
     golib_fd_wait w;
+    if (!golib_on_goroutine())
+        return golib_original(call);
     int room = call->n >= 1 ? golib_small_int(call->args[0]) : -1;
     int flags = call->n == 1 ? 0 : call->n == 2 ? golib_small_int(call->args[1]) : -1;
-    if (room <= 0 || room > SCRATCH || flags < 0 || flags & ~MSG_PEEK || !golib_sock_may_wait(s))
+    if (room <= 0 || room > SCRATCH || flags < 0 || flags & ~MSG_PEEK || !golib_sock_blocks(s))
         return plain_body(call, record);
     if (golib_sock_begin(&w, s, GOLIB_READ) != GOLIB_WOKEN)
         return golib_original(call);
@@ -365,8 +367,10 @@ static PyObject *recv_into_body(golib_invocation *call, const golib_caller *reco
     golib_sock *s = (golib_sock *)call->self;
     golib_fd_wait w;
     Py_buffer view;
+    if (!golib_on_goroutine())
+        return golib_original(call);
     int want = call->n == 2 ? golib_small_int(call->args[1]) : 0;
-    if (call->n < 1 || call->n > 2 || golib_keywords(call) || want < 0 || !golib_sock_may_wait(s))
+    if (call->n < 1 || call->n > 2 || golib_keywords(call) || want < 0 || !golib_sock_blocks(s))
         return plain_body(call, record);
     if (PyObject_GetBuffer(call->args[0], &view, PyBUF_WRITABLE) < 0) {
         PyErr_Clear();
@@ -429,8 +433,10 @@ static PyObject *send_any(golib_invocation *call, int all, const golib_caller *r
     golib_fd_wait w;
     Py_buffer view;
     Py_ssize_t sent = 0;
+    if (!golib_on_goroutine())
+        return golib_original(call);
     int flags = call->n == 1 ? 0 : call->n == 2 ? golib_small_int(call->args[1]) : -1;
-    if (flags < 0 || flags & NOT_MINE || !golib_sock_may_wait(s))
+    if (flags < 0 || flags & NOT_MINE || !golib_sock_blocks(s))
         return golib_original(call);
     if (PyObject_GetBuffer(call->args[0], &view, PyBUF_SIMPLE) < 0) {
         PyErr_Clear();

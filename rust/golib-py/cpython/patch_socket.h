@@ -21,10 +21,16 @@ static inline int64_t golib_sock_timeout(const golib_sock *s)
     return GOLIB_UNLIKELY(lent && lent->users) ? lent->timeout : s->timeout;
 }
 
+/* A call of a goroutine's may wait. */
+static inline int golib_sock_blocks(const golib_sock *s)
+{
+    return s->fd >= 0 && golib_sock_timeout(s) != 0;
+}
+
 /* The call is a goroutine's, and may wait. */
 static inline int golib_sock_may_wait(const golib_sock *s)
 {
-    return golib_on_goroutine() && s->fd >= 0 && golib_sock_timeout(s) != 0;
+    return golib_on_goroutine() && golib_sock_blocks(s);
 }
 
 /* A wait of `s` in `mode`, with its timeout. GOLIB_WOKEN, or GOLIB_NOT_POLLABLE. */
@@ -32,9 +38,9 @@ int golib_sock_begin(golib_fd_wait *w, golib_sock *s, int mode);
 /* 0: try again; -1 with an exception set: TimeoutError, OSError(EBADF) if it was closed, or what left the wait. */
 int golib_sock_block(golib_fd_wait *w, golib_sock *s, const golib_caller *record);
 
-/* For the moment of one call the socket object says that it does not block, and its descriptor does not; others see its own
- * timeout. The descriptor is registered. */
-void golib_sock_lend(golib_sock *s, int fd);
+/* For the moment of one call the socket object says that it does not block, and, `with_flag`, its descriptor does not; others
+ * see its own timeout. The descriptor is registered. */
+void golib_sock_lend(golib_sock *s, int fd, int with_flag);
 void golib_sock_take_back(golib_sock *s, int fd);
 
 /* The number of bytes received, or -1 with an exception set. */
@@ -49,6 +55,16 @@ int golib_sock_transmit(golib_sock *s, golib_fd_wait *w, const Py_buffer *data, 
 /* When a wait that begins now is over, and what is raised then. */
 int64_t golib_sock_until(const golib_sock *s, const golib_fd_wait *w);
 void golib_sock_timed_out(const golib_sock *s);
+
+/* ---- patch_ssl_io.c ---- */
+
+/* From here on OpenSSL's calls of this thread on `fd` do not block, whatever its flags. 0: it cannot be told so. */
+int golib_ssl_io_begin(int fd, int *outer);
+/* After a begin that gave 1, with its `outer`, on the same thread. */
+void golib_ssl_io_end(int outer);
+/* OpenSSL's imports are replaced, and are its own again. */
+void golib_ssl_io_apply(void);
+void golib_ssl_io_take_back(void);
 
 /* ---- patch_whole.c ---- */
 

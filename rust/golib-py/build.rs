@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SOURCES: &[&str] = &[
+    "a64_insn.c",
     "arena.c",
     "call.c",
     "frames.c",
@@ -41,6 +42,7 @@ const SOURCES: &[&str] = &[
 ];
 /// What only POSIX systems have, and what stands in its place on Windows.
 const POSIX: &[&str] = &[
+    "a64_code.c",
     "buffered_scan.c",
     "cfi.c",
     "ident.c",
@@ -66,6 +68,7 @@ const POSIX: &[&str] = &[
     "patch_whole.c",
     "tls_calls.c",
     "tls_scan.c",
+    "x86_code.c",
 ];
 const WINDOWS: &[&str] = &[
     "cfi_windows.c",
@@ -75,6 +78,7 @@ const WINDOWS: &[&str] = &[
     "tls_scan_windows.c",
 ];
 const HEADERS: &[&str] = &[
+    "code.h",
     "elf_objects.h",
     "frames.h",
     "golib_shim.h",
@@ -95,6 +99,7 @@ const HEADERS: &[&str] = &[
     "port.h",
     "port_posix.h",
     "port_windows.h",
+    "tls_calls.h",
     "versions.h",
 ];
 

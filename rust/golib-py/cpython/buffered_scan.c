@@ -5,7 +5,7 @@
  * their own. The objects' types lead to the functions; helpers are found by their callers and by where they keep the owner.
  */
 #include "internal.h"
-#include "movable.h"
+#include "code.h"
 #include "patch_file.h"
 
 #include <stdlib.h>
@@ -86,32 +86,13 @@ int golib_buffered_find(void)
     return 0;
 }
 
-#if defined(__x86_64__)
-
-/* Does the code after a call that asks for the thread store the answer where a buffered file keeps its owner? */
-static int notes_owner(const uint8_t *call)
-{
-    enum { NEAR = 24 };
-    const uint8_t *next = call + (*call == 0xe8 ? 5 : 6);
-    for (const uint8_t *p = next; p < next + NEAR; p++) {
-        /* mov %rax, disp8(%reg); %rsp and %r12 take one byte more */
-        if ((p[0] & 0xfe) == 0x48 && p[1] == 0x89 && (p[2] & 0xf8) == 0x40 &&
-            p[(p[2] & 7) == 4 ? 4 : 3] == golib_buffered_owner)
-            return 1;
-    }
-    return 0;
-}
-
 /* Does a function of buffered files call (or end with) the one that begins here? */
 static int is_called_by_buffered(const uint8_t *function)
 {
     for (int i = 0; i < known.n; i++) {
-        for (const uint8_t *p = known.ranges[i].begin; p + 5 <= known.ranges[i].end; p++) {
-            int32_t off;
-            if (*p != 0xe8 && *p != 0xe9)
-                continue;
-            memcpy(&off, p + 1, 4);
-            if (p + 5 + off == function)
+        const golib_range *range = &known.ranges[i];
+        for (const uint8_t *p = range->begin; p + GOLIB_DIRECT_BYTES <= range->end; p += GOLIB_CODE_ALIGN) {
+            if (golib_direct_target(p) == function)
                 return 1;
         }
     }
@@ -124,7 +105,8 @@ static int is_called_by_buffered(const uint8_t *function)
 static int add_helper(const uint8_t *asker)
 {
     golib_range parts[MOST_PARTS];
-    int n = notes_owner(asker) ? golib_parts_of(asker, parts, MOST_PARTS) : 0, is_helper = 0;
+    int keeps = golib_answer_is_kept_at(asker, golib_buffered_owner), is_helper = 0;
+    int n = keeps ? golib_parts_of(asker, parts, MOST_PARTS) : 0;
     for (int i = 0; i < n; i++)
         is_helper |= is_called_by_buffered(parts[i].begin);
     for (int i = 0; i < n && is_helper; i++) {
@@ -155,8 +137,6 @@ int golib_buffered_add_helpers(const uint8_t *const *askers, int n)
     qsort(known.ranges, (size_t)known.n, sizeof *known.ranges, golib_range_compare);
     return 1;
 }
-
-#endif
 
 int golib_scan_buffered(const golib_range **ranges)
 {

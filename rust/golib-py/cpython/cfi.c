@@ -9,10 +9,11 @@
 
 #include <string.h>
 
+/* BARE_CFA: how far the CFA is from the stack pointer at a function's first instruction. */
 #if defined(__x86_64__)
-enum { REG_FP = 6, REG_SP = 7, REG_RET = 16 };
+enum { REG_FP = 6, REG_SP = 7, REG_RET = 16, BARE_CFA = 8 };
 #elif defined(__aarch64__)
-enum { REG_FP = 29, REG_SP = 31, REG_RET = 30 };
+enum { REG_FP = 29, REG_SP = 31, REG_RET = 30, BARE_CFA = 0 };
 #else
 #error "DWARF register numbers of this CPU"
 #endif
@@ -235,6 +236,9 @@ static int run(machine *m, const entry *e, const uint8_t *p, const uint8_t *end,
         case 0x13: r->cfa_off = sleb(&p) * e->data_align; break;
         case 0x14: reg = uleb(&p); uleb(&p); set_rule(r, reg, LOST, 0); break;
         case 0x15: reg = uleb(&p); sleb(&p); set_rule(r, reg, LOST, 0); break;
+#if defined(__aarch64__)
+        case 0x2d: break;       /* the return address is signed from here on, or no longer; the walk strips either */
+#endif
         case 0x2e: uleb(&p); break;                                                 /* size of pushed arguments */
         default: return 0;
         }
@@ -248,18 +252,30 @@ static int run(machine *m, const entry *e, const uint8_t *p, const uint8_t *end,
     return 1;
 }
 
-int golib_cfi_step(const void *pc, golib_step *out)
+/* The rules at pc. 0: not understood. */
+static int row_at(const void *pc, machine *m)
 {
     entry e;
-    machine m;
-    memset(&m, 0, sizeof m);
-    m.now.cfa_lost = 1;
+    memset(m, 0, sizeof *m);
+    m->now.cfa_lost = 1;
     if (!find_entry(pc, &e))
         return 0;
-    if (!run(&m, &e, e.initial, e.initial_end, (const uint8_t *)UINTPTR_MAX))
+    if (!run(m, &e, e.initial, e.initial_end, (const uint8_t *)UINTPTR_MAX))
         return 0;
-    m.initial = m.now;
-    if (!run(&m, &e, e.code, e.code_end, pc))
+    m->initial = m->now;
+    return run(m, &e, e.code, e.code_end, pc);
+}
+
+int golib_cfi_is_bare(const void *pc)
+{
+    machine m;
+    return row_at(pc, &m) && !m.now.cfa_lost && m.now.cfa_reg == REG_SP && m.now.cfa_off == BARE_CFA;
+}
+
+int golib_cfi_step(const void *pc, golib_step *out)
+{
+    machine m;
+    if (!row_at(pc, &m))
         return 0;
     const row *r = &m.now;
     if (r->cfa_lost || (r->cfa_reg != REG_SP && r->cfa_reg != REG_FP) || r->ret_rule != AT_CFA || r->fp_rule == LOST)

@@ -106,3 +106,9 @@ int golib_cfi_step(const void *pc, golib_step *out)
     }
     return 0;
 }
+
+int golib_cfi_is_bare(const void *pc)
+{
+    golib_step step;
+    return golib_cfi_step(pc, &step) && step.cfa_off == 8;
+}

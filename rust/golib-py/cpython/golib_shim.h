@@ -180,10 +180,14 @@ void golib_hooks_after_fork(const void *owner);
 
 /* ---- movable.c ---- */
 
-/* The frame record of one of our C-level entries, as pushed by its prologue: where it was called from. */
+/* Where one of our C-level entries was called from. On x86-64 it is the frame record that the entry's prologue pushed, so
+ * the entry's CFA is its end. On aarch64 a compiler puts that record anywhere in the frame, so this is a copy. */
 typedef struct golib_caller {
     void *frame;    /* the caller's frame pointer */
     void *ret;      /* the caller's return address */
+#if defined(__aarch64__)
+    void *cfa;      /* the caller's stack pointer */
+#endif
 } golib_caller;
 
 /* Collects the facts that the walks need, with the GIL held and no lock; until then the answer is no.
@@ -199,7 +203,12 @@ void golib_movable_counts(uint64_t out[3]);
 
 /* Entries in C (Rust has its own macro). Files that use these are compiled without sibling calls: the record must stay
  * on the stack while `target` runs. */
+#if defined(__aarch64__)
+#define GOLIB_HERE                                                                                                     \
+    (&(const golib_caller){*(void **)__builtin_frame_address(0), __builtin_return_address(0), __builtin_dwarf_cfa()})
+#else
 #define GOLIB_HERE ((const golib_caller *)__builtin_frame_address(0))
+#endif
 #define GOLIB_ENTRY_O(name, target)                                                                                    \
     PyObject *target(PyObject *, PyObject *, const golib_caller *);                                                    \
     PyObject *name(PyObject *self, PyObject *arg)                                                                      \

@@ -5,23 +5,13 @@
  * asked for here; finding that out takes a look at all names that a library imports.
  */
 #include "internal.h"
-#include "imports.h"
-#include "movable.h"
-
-#include <elf.h>
 #include "elf_objects.h"
+#include "imports.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#if defined(__x86_64__)
-enum { JUMP_SLOT = R_X86_64_JUMP_SLOT, GLOB_DAT = R_X86_64_GLOB_DAT };
-#elif defined(__aarch64__)
-enum { JUMP_SLOT = R_AARCH64_JUMP_SLOT, GLOB_DAT = R_AARCH64_GLOB_DAT };
-#else
-#error "relocations of this CPU"
-#endif
 
 /* ---- one library ---- */
 
@@ -92,7 +82,7 @@ static int replace_symbol(const library *lib, size_t symbol, void *value, void *
         const ElfW(Rela) *r = lib->tables[t].begin;
         for (size_t i = 0; r && i < lib->tables[t].bytes / sizeof *r; i++) {
             unsigned type = (unsigned)ELF64_R_TYPE(r[i].r_info);
-            if (ELF64_R_SYM(r[i].r_info) != symbol || (type != JUMP_SLOT && type != GLOB_DAT))
+            if (ELF64_R_SYM(r[i].r_info) != symbol || (type != GOLIB_JUMP_SLOT && type != GOLIB_GLOB_DAT))
                 continue;
             ElfW(Addr) word = lib->info->dlpi_addr + r[i].r_offset;
             *original = *(void **)word;

@@ -31,6 +31,28 @@ enum { TABLE_BITS = 12, TABLE_SIZE = 1 << TABLE_BITS, MOST_FRAMES = 4096, MOST_T
 
 typedef enum { UNKNOWN, GO_ON, EVAL, INSIDE, END, PIN } verdict;
 
+/* Where the stack of an entry's caller begins. */
+static inline const char *cfa_of(const golib_caller *caller)
+{
+#if defined(__aarch64__)
+    return caller->cfa;
+#else
+    return (const char *)(caller + 1);
+#endif
+}
+
+/* A return address without the signature that its function may have given it. */
+static inline const void *without_signature(const void *ret)
+{
+#if defined(__aarch64__)
+    register const void *x30 __asm__("x30") = ret;
+    __asm__("hint #7" : "+r"(x30));     /* xpaclri; nothing on a CPU that knows no signatures */
+    return x30;
+#else
+    return ret;
+#endif
+}
+
 typedef struct {
     const void *ret;
     golib_step step;
@@ -130,19 +152,14 @@ static verdict judge(const void *pc)
     return PIN;
 }
 
-#if GOLIB_HAS_PERF_ARENAS && defined(__x86_64__)
+#if GOLIB_HAS_PERF_ARENAS
 
-/* A frame of `-X perf`'s trampolines, which are in no table: the code after the call shows how it is left. */
-static int trampoline_step(const uint8_t *ret, golib_step *step)
+/* How a frame of `-X perf`'s trampolines is left; they are in no table, but the code around the call shows it. */
+static int trampoline_frame(const uint8_t *ret, golib_step *step)
 {
+#if defined(__x86_64__)
     static const uint8_t add_and_return[] = {0x48, 0x83, 0xc4, 0x08, 0xc3}, pop_and_return[] = {0x5d, 0xc3};
-    int ours = 0;
-    for (const struct golib_perf_arena *a = golib_perf_arenas(); a && !ours; a = a->previous) {
-        if (a->next_free < a->begin || a->next_free > a->begin + a->size)
-            return 0;   /* not the record that we know */
-        ours = ret > a->begin && ret < a->next_free;
-    }
-    if (!ours || ret[-2] != 0xff || ret[-1] != 0xd1)    /* call *%rcx */
+    if (ret[-2] != 0xff || ret[-1] != 0xd1)     /* call *%rcx */
         return 0;
     *step = (golib_step){.cfa_off = 16, .ret_at = -8};
     if (!memcmp(ret, add_and_return, sizeof add_and_return))
@@ -150,6 +167,24 @@ static int trampoline_step(const uint8_t *ret, golib_step *step)
     step->fp_saved = 1;
     step->fp_at = -16;
     return !memcmp(ret, pop_and_return, sizeof pop_and_return);
+#elif defined(__aarch64__)
+    enum { BLR_X3 = 0xd63f0060, LDP_X29_X30 = 0xa8c17bfd };     /* ldp x29, x30, [sp], #16 */
+    uint32_t around[2];
+    memcpy(around, ret - 4, sizeof around);
+    *step = (golib_step){.cfa_off = 16, .ret_at = -8, .fp_saved = 1, .fp_at = -16};
+    return around[0] == BLR_X3 && around[1] == LDP_X29_X30;
+#endif
+}
+
+static int trampoline_step(const uint8_t *ret, golib_step *step)
+{
+    int ours = 0;
+    for (const struct golib_perf_arena *a = golib_perf_arenas(); a && !ours; a = a->previous) {
+        if (a->next_free < a->begin || a->next_free > a->begin + a->size)
+            return 0;   /* not the record that we know */
+        ours = ret > a->begin && ret < a->next_free;
+    }
+    return ours && trampoline_frame(ret, step);
 }
 
 #else
@@ -215,9 +250,9 @@ static outcome end_walk(const PyThreadState *ts, outcome way, int inside)
     return way;
 }
 
-static outcome walk(const PyThreadState *ts, const char *frame, const void *ret, const char *top)
+static outcome walk(const PyThreadState *ts, const golib_caller *caller, const void *ret, const char *top)
 {
-    const char *cfa = frame + sizeof(golib_caller), *fp = ((const golib_caller *)frame)->frame;
+    const char *cfa = cfa_of(caller), *fp = caller->frame;
     const char *outermost = top - places.room, *last_eval = NULL;
     int inside = 0;
     for (int n = 0; n < MOST_FRAMES; n++) {
@@ -240,7 +275,7 @@ static outcome walk(const PyThreadState *ts, const char *frame, const void *ret,
         }
         if (k->step.fp_saved)
             fp = *(const char *const *)(next + k->step.fp_at);
-        ret = *(const void *const *)(next + k->step.ret_at);
+        ret = without_signature(*(const void *const *)(next + k->step.ret_at));
         cfa = next;
     }
     return PINNED;
@@ -255,17 +290,18 @@ void golib_movable_counts(uint64_t out[3])
     out[2] = counts[PINNED];
 }
 
-__attribute__((noinline)) static int walk_all(PyThreadState *ts, const char *frame, const void *ret)
+__attribute__((noinline)) static int walk_all(PyThreadState *ts, const golib_caller *caller, const void *ret)
 {
-    outcome way = GOLIB_LIKELY(places.ready) ? walk(ts, frame, ret, stack_top(ts)) : PINNED;
+    outcome way = GOLIB_LIKELY(places.ready) ? walk(ts, caller, ret, stack_top(ts)) : PINNED;
     counts[way]++;
     return way != PINNED;
 }
 
 int golib_may_migrate(PyThreadState *ts, void *frame_address, void *return_address)
 {
-    const golib_caller *frame = frame_address;
-    if (GOLIB_UNLIKELY(!frame || golib_owns_warnings(ts))) {
+    const golib_caller *caller = frame_address;
+    return_address = (void *)without_signature(return_address);
+    if (GOLIB_UNLIKELY(!caller || golib_owns_warnings(ts))) {
         counts[PINNED]++;   /* the caller is unknown, or the thread's lock is held */
         return 0;
     }
@@ -273,11 +309,11 @@ int golib_may_migrate(PyThreadState *ts, void *frame_address, void *return_addre
     const _PyStackChunk *chunk = ts->datastack_chunk;
     /* The common case, without a walk: called by the outermost eval loop. */
     if (GOLIB_LIKELY(k->ret == return_address && k->verdict == EVAL && golib_chunk_is_in_stack(chunk))) {
-        const char *cfa = (k->step.from_fp ? (const char *)frame->frame : (const char *)(frame + 1)) + k->step.cfa_off;
+        const char *cfa = (k->step.from_fp ? (const char *)caller->frame : cfa_of(caller)) + k->step.cfa_off;
         if (GOLIB_LIKELY(cfa == (const char *)chunk - places.room)) {
             counts[SHORT_CUT]++;
             return 1;
         }
     }
-    return walk_all(ts, frame_address, return_address);
+    return walk_all(ts, caller, return_address);
 }

@@ -1,6 +1,6 @@
 /* The parts of the movability test: loaded objects (libraries.c), rules for stepping from frame to frame (cfi.c; cfi_windows.c), the
- * parts of a function (parts.c), which functions of the interpreter keep thread-local addresses (tls_calls.c, tls_scan.c,
- * x86_insn.c), and which are those of buffered files (buffered_scan.c). */
+ * parts of a function (parts.c), which functions of the interpreter keep thread-local addresses (tls_calls.c, tls_scan.c),
+ * and which are those of buffered files (buffered_scan.c). What they ask of machine code is in code.h. */
 #ifndef GOLIB_MOVABLE_H
 #define GOLIB_MOVABLE_H
 
@@ -25,6 +25,8 @@ typedef struct golib_range {
 int golib_cfi_function(const void *pc, golib_range *out);
 /* The step at pc (the call's own bytes, one before the return address). 0: not understood. */
 int golib_cfi_step(const void *pc, golib_step *out);
+/* 1: at pc, a function's frame does not exist yet, or no longer: what is there begins or ends one. */
+int golib_cfi_is_bare(const void *pc);
 
 /* The parts of the function around pc, which the compiler may have split: those that it jumps into. Count of them, the
  * first being where pc is; 0 if nothing is known. */
@@ -69,18 +71,5 @@ int golib_range_compare(const void *a, const void *b);
 /* Every way in which the library around an address gets thread-local addresses is one that the scan follows. GIL held.
  * For tests; the scan asks it of the interpreter. */
 int golib_scan_knows(const void *address);
-
-/* ---- x86_insn.c ---- */
-
-/* The effect of one instruction on a set of registers that hold a thread-local address. */
-typedef struct golib_insn {
-    int length; /* 0: not understood */
-    enum { GOLIB_NEXT, GOLIB_CALL, GOLIB_JUMP, GOLIB_BRANCH, GOLIB_END, GOLIB_UNKNOWN_JUMP } flow;
-    const uint8_t *target; /* of a direct jump or branch */
-    uint16_t tainted; /* registers that hold such an address afterwards */
-    int spilled; /* it went to memory, or where we do not follow */
-} golib_insn;
-
-golib_insn golib_x86_decode(const uint8_t *at, const uint8_t *end, uint16_t tainted);
 
 #endif

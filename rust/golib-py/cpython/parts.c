@@ -5,7 +5,7 @@
  * function's start is a call whose own frame is gone.
  */
 #include "internal.h"
-#include "movable.h"
+#include "code.h"
 
 static int add_part(golib_range part, golib_range *parts, int n, int most)
 {
@@ -17,8 +17,6 @@ static int add_part(golib_range part, golib_range *parts, int n, int most)
         parts[n++] = part;
     return n;
 }
-
-#if defined(__x86_64__)
 
 static int is_in_some(const uint8_t *p, const golib_range *ranges, int n)
 {
@@ -33,15 +31,14 @@ static int is_in_some(const uint8_t *p, const golib_range *ranges, int n)
 static int add_targets(int at, golib_range *parts, int n, int most, const golib_range *texts, int n_texts)
 {
     golib_range part = parts[at], other;
-    golib_step at_target;
     for (const uint8_t *p = part.begin; p < part.end;) {
-        golib_insn in = golib_x86_decode(p, part.end, 0);
-        p += in.length ? in.length : 1;
+        golib_insn in = golib_decode(p, part.end, 0);
+        p += in.length ? in.length : GOLIB_CODE_ALIGN;
         if (!in.target || is_in_some(in.target, parts, n) || !is_in_some(in.target, texts, n_texts))
             continue;
         if (!golib_cfi_function(in.target, &other))
             continue;
-        if (golib_cfi_step(in.target, &at_target) && !at_target.from_fp && at_target.cfa_off == 8)
+        if (golib_cfi_is_bare(in.target))
             continue;
         n = add_part(other, parts, n, most);
     }
@@ -60,14 +57,3 @@ int golib_parts_of(const void *pc, golib_range *out, int most)
         n = add_targets(i, out, n, most, texts, n_texts);
     return n;
 }
-
-#else
-
-/* No decoder for this CPU. */
-int golib_parts_of(const void *pc, golib_range *out, int most)
-{
-    golib_range whole;
-    return golib_cfi_function(pc, &whole) ? add_part(whole, out, 0, most) : 0;
-}
-
-#endif

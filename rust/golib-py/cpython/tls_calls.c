@@ -1,24 +1,19 @@
 /* Where the interpreter calls the C library's functions that return a thread-local address, or that say which thread this
- * is.
+ * is, and where it gets such an address by itself: what its relocations tell of that.
  *
  * It calls them through pointers that the dynamic linker fills: by a call through the pointer, or by one of a stub, a jump
- * through it. The text is three megabytes, so 16 bytes of it are looked at together, and the few stubs are found first:
- * looking at each call's target would fetch a cache line for each.
+ * through it. Where such calls are in the text, x86_code.c and a64_code.c find.
  */
 #include "tls_calls.h"
 
-#if defined(__x86_64__)
-
-#include <elf.h>
-#include <emmintrin.h>
 #include "elf_objects.h"
+
 #include <string.h>
 
 static const char *const getter_names[] = {"__tls_get_addr", "__errno_location", NULL};
 static const char *const ident_names[] = {"pthread_self", "PyThread_get_thread_ident", "PyThread_get_thread_ident_ex",
                                           NULL};
 
-/* Functions that return a thread-local address, and those that say which thread this is. */
 golib_callees golib_getting = {.names = getter_names};
 golib_callees golib_asking = {
     .names = ident_names,
@@ -30,24 +25,12 @@ golib_callees golib_asking = {
 #endif
         },
 };
+golib_descriptors golib_described;
 
 struct module_search {
     ElfW(Addr) address;
     int unknown; /* a thread-local address may be had in a way that the scan does not know */
 };
-
-/* 1: it is one of these, and there is no room for it. */
-static int note_slot(golib_callees *these, const char *name, const void *slot)
-{
-    for (int i = 0; these->names[i]; i++) {
-        if (strcmp(name, these->names[i]))
-            continue;
-        if (these->n == GOLIB_MOST_SLOTS)
-            return 1;
-        these->slots[these->n++] = slot;
-    }
-    return 0;
-}
 
 static int is_name_of(const golib_callees *these, const char *name)
 {
@@ -58,8 +41,33 @@ static int is_name_of(const golib_callees *these, const char *name)
     return 0;
 }
 
-/* Fills the slots from the relocations of the module around an address. Not known are descriptors of thread-local
- * variables (-mtls-dialect=gnu2), and the address of a function that returns one where it is data. */
+/* 1: there is no room for it. */
+static int note_slot(const void **slots, int *n, const void *slot)
+{
+    if (*n == GOLIB_MOST_SLOTS)
+        return 1;
+    slots[(*n)++] = slot;
+    return 0;
+}
+
+/* Notes what the scan has to know about a slot. 1: a thread-local address may be had by it in a way that it does not know. */
+static int note_relocation(unsigned type, const char *name, const void *slot)
+{
+    int is_getter = is_name_of(&golib_getting, name), unknown = 0;
+    switch (golib_slot_kind_of(type, is_getter)) {
+    case GOLIB_SLOT_IRRELEVANT: return 0;
+    case GOLIB_SLOT_UNKNOWN: return 1;
+    case GOLIB_SLOT_OF_DESCRIPTOR: return note_slot(golib_described.slots, &golib_described.n, slot);
+    case GOLIB_SLOT_OF_FUNCTION:
+        if (is_getter)
+            unknown |= note_slot(golib_getting.slots, &golib_getting.n, slot);
+        if (is_name_of(&golib_asking, name))
+            unknown |= note_slot(golib_asking.slots, &golib_asking.n, slot);
+    }
+    return unknown;
+}
+
+/* Fills the slots from the relocations of the module around an address. */
 static int find_slots(struct dl_phdr_info *module, size_t size, void *arg)
 {
     struct module_search *search = arg;
@@ -98,10 +106,7 @@ static int find_slots(struct dl_phdr_info *module, size_t size, void *arg)
             unsigned type = ELF64_R_TYPE(r[i].r_info);
             const char *name = names + symbols[ELF64_R_SYM(r[i].r_info)].st_name;
             const void *slot = (const void *)(module->dlpi_addr + r[i].r_offset);
-            if (type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT)
-                search->unknown |= note_slot(&golib_getting, name, slot) | note_slot(&golib_asking, name, slot);
-            else
-                search->unknown |= type == R_X86_64_TLSDESC || is_name_of(&golib_getting, name);
+            search->unknown |= note_relocation(type, name, slot);
         }
     }
     return 1;
@@ -110,135 +115,21 @@ static int find_slots(struct dl_phdr_info *module, size_t size, void *arg)
 int golib_scan_knows(const void *address)
 {
     golib_callees were[2] = {golib_getting, golib_asking};
+    golib_descriptors described = golib_described;
     struct module_search search = {(ElfW(Addr))address, 0};
     int found_it = dl_iterate_phdr(find_slots, &search);
     golib_getting = were[0];
     golib_asking = were[1];
+    golib_described = described;
     return found_it && !search.unknown;
-}
-
-static int is_slot(const golib_callees *these, const uint8_t *next, const uint8_t *rel)
-{
-    int32_t off;
-    memcpy(&off, rel, 4);
-    for (int i = 0; i < these->n; i++) {
-        if ((const uint8_t *)these->slots[i] == next + off)
-            return 1;
-    }
-    return 0;
-}
-
-/* The bytes among the 16 from p on that are `first` and followed by `second`, bits outside `mask` not counted. */
-static inline __m128i pairs(const uint8_t *p, int first, int second, int mask)
-{
-    __m128i at = _mm_loadu_si128((const __m128i *)p), next = _mm_loadu_si128((const __m128i *)(p + 1));
-    next = _mm_and_si128(next, _mm_set1_epi8((char)mask));
-    return _mm_and_si128(_mm_cmpeq_epi8(at, _mm_set1_epi8((char)first)),
-                         _mm_cmpeq_epi8(next, _mm_set1_epi8((char)second)));
-}
-
-/* Calls `look` with each place in the text at which a bit of starts(place) is set. It ends 32 bytes before the text. */
-static inline __attribute__((always_inline)) void for_each_start(const golib_range *text,
-                                                                 __m128i (*starts)(const uint8_t *),
-                                                                 void (*look)(const uint8_t *, const golib_range *))
-{
-    for (const uint8_t *p = text->begin; p + 32 < text->end; p += 16) {
-        unsigned bits = (unsigned)_mm_movemask_epi8(starts(p));
-        for (; bits; bits &= bits - 1) {
-            const uint8_t *at = p + __builtin_ctz(bits);
-            if (at + 32 < text->end)
-                look(at, text);
-        }
-    }
-}
-
-/* jmp *slot(%rip) */
-static inline __m128i stub_starts(const uint8_t *p)
-{
-    return pairs(p, 0xff, 0x25, 0xff);
-}
-
-/* A stub was left out, for lack of room. */
-static int is_full;
-
-static void note_stub(golib_callees *these, const uint8_t *jump)
-{
-    if (!is_slot(these, jump + 6, jump + 2))
-        return;
-    if (these->n_stubs == GOLIB_MOST_STUBS)
-        is_full = 1;
-    else
-        these->stubs[these->n_stubs++] = jump;
-}
-
-static void look_for_stub(const uint8_t *jump, const golib_range *text)
-{
-    (void)text;
-    note_stub(&golib_getting, jump);
-    note_stub(&golib_asking, jump);
-}
-
-/* Does a call to `target` go through one of the slots? An endbr64 and a prefix may precede the jump. */
-static inline int is_stub(const golib_callees *these, const uint8_t *target)
-{
-    static const uint8_t endbr[4] = {0xf3, 0x0f, 0x1e, 0xfa};
-    for (int i = 0; i < these->n_stubs; i++) {
-        const uint8_t *jump = these->stubs[i];
-        if (target > jump || jump - target > 5)
-            continue;
-        if (jump - target >= 4 && !memcmp(target, endbr, 4))
-            target += 4;
-        if (jump - target == 1 && *target == 0xf2)
-            target++;
-        if (target == jump)
-            return 1;
-    }
-    return 0;
-}
-
-int golib_calls_one(const golib_callees *these, const uint8_t *p, const uint8_t **next)
-{
-    if (*p == 0xe8) {
-        int32_t off;
-        memcpy(&off, p + 1, 4);
-        *next = p + 5;
-        for (int i = 0; i < GOLIB_MOST_OWN && these->own[i]; i++) {
-            if (*next + off == (const uint8_t *)these->own[i])
-                return 1;
-        }
-        return is_stub(these, *next + off);
-    }
-    *next = p + 6;
-    return p[0] == 0xff && p[1] == 0x15 && is_slot(these, p + 6, p + 2);
-}
-
-/* A call, a call *slot(%rip), or the thread pointer's segment before a 64-bit instruction. */
-static inline __m128i starts_of_interest(const uint8_t *p)
-{
-    __m128i calls = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)p), _mm_set1_epi8((char)0xe8));
-    return _mm_or_si128(_mm_or_si128(calls, pairs(p, 0xff, 0x15, 0xff)), pairs(p, 0x64, 0x48, 0xfb));
-}
-
-void golib_calls_each(const golib_range *text, void (*look)(const uint8_t *, const golib_range *))
-{
-    for_each_start(text, starts_of_interest, look);
 }
 
 int golib_calls_find(const void *interpreter, const golib_range *texts, int n)
 {
     struct module_search search = {(ElfW(Addr))interpreter, 0};
+    int has_room = 1;
     dl_iterate_phdr(find_slots, &search);
     for (int i = 0; i < n && !search.unknown; i++)
-        for_each_start(&texts[i], stub_starts, look_for_stub);
-    return search.unknown || is_full ? -1 : 0;
+        has_room &= golib_stubs_find(&texts[i]);
+    return search.unknown || !has_room ? -1 : 0;
 }
-
-#else
-
-int golib_scan_knows(const void *address)
-{
-    (void)address;
-    return 0;
-}
-
-#endif

@@ -2,16 +2,14 @@
  *
  * 1. Those that keep a thread-local address (of the current state, of errno) in a saved register or in memory across a
  *    call: after the call they would use the old thread's variable. Compilers do that where the address is worth keeping:
- *    in shared builds of 3.12+, where it takes a call to find. Found by following each such address through the machine
- *    code until it is dead; a function in which that cannot be followed counts too.
+ *    in shared builds of 3.12+, where it takes a call to find, and on aarch64. Found by following each such address through the
+ *    machine code until it is dead; a function in which that cannot be followed counts too.
  * 2. Those that ask which OS thread they run on, found by the calls that ask. The eval loop asks too (3.11), but keeps no
  *    answer. Those of buffered files are listed apart (buffered_scan.c).
  *
- * Found once, at the first go(): two milliseconds for the bytes of the interpreter's text, of which sixteen are looked at
- * together.
+ * Found once, at the first go(): two milliseconds for the bytes of the interpreter's text.
  */
 #include "internal.h"
-#include "movable.h"
 #include "tls_calls.h"
 
 #include <stdlib.h>
@@ -37,69 +35,125 @@ static void add(golib_range range)
         found.ranges[found.n++] = range;
 }
 
-#if defined(__x86_64__)
+/* Calls that an address outlives, in functions that may be left at others. */
+static struct {
+    golib_range ranges[MOST_RANGES];
+    int n;
+} calls;
 
-/* Is a thread-local address in a register after the instruction at p? Its register, or -1; *next is what follows. */
-static int address_made_at(const uint8_t *p, const uint8_t **next)
+static void add_call(golib_range call)
 {
-    if (*p == 0xe8 || (p[0] == 0xff && p[1] == 0x15))
-        return golib_calls_one(&golib_getting, p, next) ? 0 : -1;
-    /* mov %fs:0, %reg and add %fs:0, %reg */
-    if (p[0] == 0x64 && (p[1] & 0xfb) == 0x48 && (p[2] == 0x8b || p[2] == 0x03) && (p[3] & 0xc7) == 0x04 &&
-        p[4] == 0x25 && !p[5] && !p[6] && !p[7] && !p[8]) {
-        *next = p + 9;
-        return ((p[3] >> 3) & 7) | ((p[1] & 4) ? 8 : 0);
+    for (int i = calls.n; i-- > 0;) {
+        if (calls.ranges[i].begin == call.begin)
+            return;
     }
-    return -1;
+    if (calls.n == MOST_RANGES)
+        found.full = 1;
+    else
+        calls.ranges[calls.n++] = call;
 }
 
-/* rbx, rbp, r12 to r15: they outlive a call. rdi, rsi, rdx, rcx, r8, r9: they hand the address on, and the callee may
- * keep it; its frame lies above ours as long as it runs, so pinning us pins it. */
-#define LIVE_ACROSS_CALL (0xf028u | 0x03c6u)
+/* Places to follow an address from, with the registers that hold it there. */
+typedef struct {
+    struct {
+        const uint8_t *at;
+        uint32_t tainted;
+    } all[MOST_STATES];
+    int n, done;
+} worklist;
+
+/* 0: there is no room. */
+static int follow_later(worklist *work, const uint8_t *at, uint32_t tainted)
+{
+    for (int i = 0; i < work->n; i++) {
+        if (work->all[i].at == at && (work->all[i].tainted | tainted) == work->all[i].tainted)
+            return 1;
+    }
+    if (work->n == MOST_STATES)
+        return 0;
+    work->all[work->n].at = at;
+    work->all[work->n++].tainted = tainted;
+    return 1;
+}
+
+/* Takes the next place that is left. 0: there is none. */
+static int follow_next(worklist *work, const uint8_t **at, uint32_t *tainted)
+{
+    if (work->done == work->n)
+        return 0;
+    *at = work->all[work->done].at;
+    *tainted = work->all[work->done++].tainted;
+    return 1;
+}
+
+/* The instruction at p; 0: the address cannot be followed past it. */
+static int decode_within(const uint8_t *p, uint32_t tainted, const golib_range *text, golib_insn *in)
+{
+    if (p < text->begin || p + 16 > text->end)
+        return 0;
+    *in = golib_decode(p, text->end, tainted);
+    return in->length && !in->spilled && in->flow != GOLIB_UNKNOWN_JUMP;
+}
+
+/* Are these registers read from `at` on? They hold an address across a call. */
+static int is_read_after(const uint8_t *at, uint32_t tainted, const golib_range *text)
+{
+    static worklist work;
+    const uint8_t *p;
+    golib_insn in;
+    work.n = work.done = 0;
+    follow_later(&work, at, tainted);
+    while (follow_next(&work, &p, &tainted)) {
+        while (tainted) {
+            if (!decode_within(p, tainted, text, &in) || in.is_read)
+                return 1;
+            tainted = in.tainted & (in.flow == GOLIB_CALL ? GOLIB_SAVED_BY_CALLEE : ~0u);
+            if (in.target && !follow_later(&work, in.target, tainted))
+                return 1;
+            if (in.flow == GOLIB_JUMP || in.flow == GOLIB_END)
+                break;
+            p += in.length;
+        }
+    }
+    return 0;
+}
+
+/* An address is in these registers at the call at p. What is neither saved nor an argument is dead after it. The callee may
+ * keep what it is handed; its frame lies above its caller's while it runs, so pinning the caller pins it.
+ *
+ * Where most registers are saved ones, compilers compute an address early and leave it in one of them, read or not. There
+ * only the calls count after which it is read. And nearly every register is an argument's: an address in any but the first
+ * is a leftover, since CPython hands none to a function. 1: the function keeps it. */
+static int is_kept_by_call(worklist *work, const uint8_t *p, const golib_insn *in, const golib_range *text)
+{
+    uint32_t saved = in->tainted & GOLIB_SAVED_BY_CALLEE;
+    const uint8_t *next = p + in->length;
+    if (!GOLIB_JUDGES_CALLS)
+        return saved || (in->tainted & GOLIB_ARGUMENTS);
+    if ((in->tainted & GOLIB_FIRST_ARGUMENT) || (saved && is_read_after(next, saved, text)))
+        add_call((golib_range){p, next});
+    return saved && !follow_later(work, next, saved);
+}
 
 /* Follows an address in `reg` from `at` until it is dead. 1: it outlives a call, or cannot be followed. */
 static int is_kept(const uint8_t *at, int reg, const golib_range *text)
 {
-    static struct {
-        const uint8_t *at;
-        uint16_t tainted;
-    } states[MOST_STATES];
-    int n = 0, done = 0;
-    states[n].at = at;
-    states[n++].tainted = (uint16_t)(1u << reg);
-    while (done < n) {
-        const uint8_t *p = states[done].at;
-        uint16_t tainted = states[done++].tainted;
+    static worklist work;
+    const uint8_t *p;
+    uint32_t tainted;
+    golib_insn in;
+    work.n = work.done = 0;
+    follow_later(&work, at, 1u << reg);
+    while (follow_next(&work, &p, &tainted)) {
         while (tainted) {
-            if (p < text->begin || p + 16 > text->end)
-                return 1;
-            golib_insn in = golib_x86_decode(p, text->end, tainted);
-            if (!in.length || in.spilled)
+            if (!decode_within(p, tainted, text, &in))
                 return 1;
             tainted = in.tainted;
-            if (in.flow == GOLIB_CALL) {
-                if (tainted & LIVE_ACROSS_CALL)
-                    return 1;
-                break;  /* the others are dead after a call */
-            }
-            if (in.flow == GOLIB_END)
-                break;
-            if (in.flow == GOLIB_UNKNOWN_JUMP)
+            if (in.flow == GOLIB_CALL && is_kept_by_call(&work, p, &in, text))
                 return 1;
-            if (in.flow == GOLIB_NEXT) {
-                p += in.length;
-                continue;
-            }
-            for (int i = 0; i < n; i++) {
-                if (states[i].at == in.target && (states[i].tainted | tainted) == states[i].tainted)
-                    goto known;
-            }
-            if (n == MOST_STATES)
+            if (in.target && !follow_later(&work, in.target, tainted))
                 return 1;
-            states[n].at = in.target;
-            states[n++].tainted = tainted;
-        known:
-            if (in.flow == GOLIB_JUMP)
+            if (in.flow == GOLIB_CALL || in.flow == GOLIB_JUMP || in.flow == GOLIB_END)
                 break;
             p += in.length;
         }
@@ -120,14 +174,14 @@ static void look_at(const uint8_t *p, const golib_range *text)
 {
     const uint8_t *next;
     int reg;
-    if (*p != 0x64 && golib_calls_one(&golib_asking, p, &next)) {
+    if (golib_calls_one(&golib_asking, p, &next)) {
         if (askers.n < MOST_ASKERS)
             askers.at[askers.n++] = p;
         else
             found.full = 1;
         return;
     }
-    if ((reg = address_made_at(p, &next)) < 0)
+    if ((reg = golib_address_made_at(p, text, &next)) < 0)
         return;
     if (p >= last_found.begin && p < last_found.end)
         return;
@@ -171,6 +225,10 @@ static int scan_code(const void *interpreter)
         return -1;
     for (int i = 0; i < n; i++)
         golib_calls_each(&texts[i], look_at);
+    for (int i = 0; i < golib_described.n; i++) {
+        if (!(golib_described.used >> i & 1))
+            return -1;      /* used in a way that is not known */
+    }
     add_other_parts(0, NULL, 0);
     int first = found.n;
     if (!golib_buffered_add_helpers(askers.at, askers.n))
@@ -181,19 +239,10 @@ static int scan_code(const void *interpreter)
             add(asks);
     }
     add_other_parts(first, eval, n_eval);
+    for (int i = 0; i < calls.n; i++)
+        add(calls.ranges[i]);
     return 0;
 }
-
-#else
-
-/* No decoder for this CPU: the eval loop too may keep a thread-local address, so every wait pins. */
-static int scan_code(const void *interpreter)
-{
-    (void)interpreter;
-    return -1;
-}
-
-#endif
 
 /* Ranges may contain each other (a cluster of buffered functions contains one that keeps errno's address). */
 static void merge(void)

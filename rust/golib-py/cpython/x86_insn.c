@@ -6,7 +6,7 @@
  * could have moved, never the other way round.
  */
 #include "internal.h"
-#include "movable.h"
+#include "code.h"
 
 #include <string.h>
 
@@ -221,13 +221,13 @@ static int read_operands(const uint8_t *at, const uint8_t *end, operands *o, con
     return p <= end ? (int)(p - at) : 0;
 }
 
-static uint16_t with(uint16_t set, int reg, int tainted)
+static uint32_t with(uint32_t set, int reg, int tainted)
 {
-    uint16_t bit = (uint16_t)(1u << reg);
-    return tainted ? set | bit : set & (uint16_t)~bit;
+    uint32_t bit = 1u << reg;
+    return tainted ? set | bit : set & ~bit;
 }
 
-static int has(uint16_t set, int reg)
+static int has(uint32_t set, int reg)
 {
     return reg >= 0 && (set >> reg & 1);
 }
@@ -247,7 +247,7 @@ static int rm_is_general_0f(uint8_t op)
            op == 0xc4 || (op >= 0xa3 && op <= 0xad) || (op >= 0xaf && op <= 0xc1);
 }
 
-static void effects_0f(const operands *o, golib_insn *in, uint16_t t)
+static void effects_0f(const operands *o, golib_insn *in, uint32_t t)
 {
     int in_rm = o->mod == 3 && rm_is_general_0f(o->op) && has(t, o->rm);
     int in_reg = reg_is_general_0f(o->op) && has(t, o->reg);
@@ -267,7 +267,7 @@ static void effects_0f(const operands *o, golib_insn *in, uint16_t t)
         in->spilled = 1;
 }
 
-static void effects_1(const operands *o, golib_insn *in, uint16_t t)
+static void effects_1(const operands *o, golib_insn *in, uint32_t t)
 {
     uint8_t op = o->op;
     int in_rm = o->has_modrm && o->mod == 3 && has(t, o->rm);
@@ -344,7 +344,7 @@ static const uint8_t *relative(const uint8_t *imm, int size)
     return imm + size + off;
 }
 
-golib_insn golib_x86_decode(const uint8_t *at, const uint8_t *end, uint16_t tainted)
+golib_insn golib_decode(const uint8_t *at, const uint8_t *end, uint32_t tainted)
 {
     golib_insn in = {.flow = GOLIB_NEXT, .tainted = tainted};
     operands o;

@@ -1,20 +1,37 @@
 /* A scheduler of two hundred lines to try the shim without the rest of golib: `harness.go(fn, *args)`, `gosched()`,
  * `run(ms)`. With one M goroutines are swapped on one OS thread; with more, every movable goroutine is handed to the
- * next M at each gosched. No timers, no exit handling; x86_64 only. What the tests ask and measure is in harness_probes.c.
+ * next M at each gosched. No timers, no exit handling. What the tests ask and measure is in harness_probes.c.
  * See run.py. */
 #include "harness.h"
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 enum { MS = 8 };
 static size_t stack_bytes = 1 << 20;
 void harness_switch(void **save, void *to);
+#if defined(__x86_64__)
+enum { SWITCH_WORDS = 8, SWITCH_TO = 6 };
 __asm__(".text\n.globl harness_switch\n.hidden harness_switch\nharness_switch:\n"
         "pushq %rbp\n pushq %rbx\n pushq %r12\n pushq %r13\n pushq %r14\n pushq %r15\n"
         "movq %rsp,(%rdi)\n movq %rsi,%rsp\n"
         "popq %r15\n popq %r14\n popq %r13\n popq %r12\n popq %rbx\n popq %rbp\n ret\n");
+#elif defined(__aarch64__)
+enum { SWITCH_WORDS = 20, SWITCH_TO = 1 };
+__asm__(".text\n.globl harness_switch\n.hidden harness_switch\nharness_switch:\n"
+        "sub sp, sp, #160\n stp x29, x30, [sp]\n stp x19, x20, [sp, #16]\n stp x21, x22, [sp, #32]\n"
+        "stp x23, x24, [sp, #48]\n stp x25, x26, [sp, #64]\n stp x27, x28, [sp, #80]\n"
+        "stp d8, d9, [sp, #96]\n stp d10, d11, [sp, #112]\n stp d12, d13, [sp, #128]\n stp d14, d15, [sp, #144]\n"
+        "mov x9, sp\n str x9, [x0]\n mov sp, x1\n"
+        "ldp x29, x30, [sp]\n ldp x19, x20, [sp, #16]\n ldp x21, x22, [sp, #32]\n"
+        "ldp x23, x24, [sp, #48]\n ldp x25, x26, [sp, #64]\n ldp x27, x28, [sp, #80]\n"
+        "ldp d8, d9, [sp, #96]\n ldp d10, d11, [sp, #112]\n ldp d12, d13, [sp, #128]\n ldp d14, d15, [sp, #144]\n"
+        "add sp, sp, #160\n ret\n");
+#else
+#error "a switch for this CPU"
+#endif
 
 static __thread M *tls_m;
 M *__attribute__((noinline)) harness_m(void)
@@ -91,10 +108,9 @@ static void start(G *g)
     golib_ts_set_vars(g->ts, g->ctx);
     g->ctx = NULL;
     uint64_t *sp = (uint64_t *)golib_ts_arm(g->ts, g->stack + 4096, g->stack + stack_bytes);
-    *--sp = 0;
-    *--sp = (uint64_t)gmain;
-    for (int i = 0; i < 6; i++)
-        *--sp = 0;
+    sp -= SWITCH_WORDS;
+    memset(sp, 0, SWITCH_WORDS * sizeof *sp);
+    sp[SWITCH_TO] = (uint64_t)gmain;
     g->sp = sp;
     g->done = 0;
 }

@@ -24,7 +24,7 @@ use std::os::raw::c_void;
 /// runs.
 ///
 /// ```text
-///   higher   | caller's frame  |
+///   higher   | caller's frame  |<- cfa (on aarch64 the record names it)
 ///            | return address  |   ret
 ///   Caller ->| frame pointer   |   frame (the caller's)
 /// ```
@@ -33,6 +33,8 @@ use std::os::raw::c_void;
 pub struct Caller {
     frame: *const c_void,
     ret: *const c_void,
+    #[cfg(target_arch = "aarch64")]
+    cfa: *const c_void,
 }
 
 impl Caller {
@@ -148,15 +150,17 @@ macro_rules! raw_entry {
             concat!(".type ", stringify!($name), ", %function"),
             concat!(stringify!($name), ":"),
             ".cfi_startproc",
-            "stp x29, x30, [sp, #-16]!",
-            ".cfi_def_cfa_offset 16",
-            ".cfi_offset x29, -16",
-            ".cfi_offset x30, -8",
+            "stp x29, x30, [sp, #-32]!",
+            ".cfi_def_cfa_offset 32",
+            ".cfi_offset x29, -32",
+            ".cfi_offset x30, -24",
             "mov x29, sp",
             ".cfi_def_cfa_register x29",
+            "add x16, sp, #32",
+            "str x16, [sp, #16]",
             concat!("mov ", $arm, ", sp"),
             "bl {target}",
-            "ldp x29, x30, [sp], #16",
+            "ldp x29, x30, [sp], #32",
             ".cfi_def_cfa sp, 0",
             "ret",
             ".cfi_endproc",

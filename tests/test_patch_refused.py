@@ -120,3 +120,22 @@ print(sorted(golib.patched()))
 """
     )
     assert out == "True\n[]\nTrue\n['time']\n"
+
+
+def test_a_cpython_that_is_built_without_ssl_is_patched_all_the_same() -> None:
+    out = run_ok(
+        """
+import sys
+sys.modules["_ssl"] = None
+import socket
+import golib
+from support import parked
+golib.patch()
+a, b = socket.socketpair()
+g = parked(golib.go(a.recv, 1), "IO wait")
+b.send(b"x")
+print(g.join())
+golib.unpatch()
+"""
+    )
+    assert out == "b'x'\n"

@@ -134,8 +134,24 @@ static int find(golib_parking *p)
     return found;
 }
 
+/* 1: this CPython is built without the module that the group is about, so there is nothing to patch. -1: an exception. */
+static int is_absent(const golib_group *group)
+{
+    PyObject *module = group->may_lack ? PyImport_ImportModule(group->may_lack) : NULL;
+    Py_XDECREF(module);
+    if (module || !group->may_lack)
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError))
+        return -1;
+    PyErr_Clear();
+    return 1;
+}
+
 static int prepare(const golib_group *group)
 {
+    int absent = is_absent(group);
+    if (absent)
+        return absent < 0 ? -1 : 0;
     for (int i = 0; i < group->n_calls; i++) {
         if (find(group->calls[i]) < 0)
             return -1;

@@ -130,6 +130,7 @@ static inline void golib_came_by_two(golib_invocation *call, const golib_parking
 typedef struct golib_group {
     /* Several tables may have one name. A name with a dot is for golib's own use (patch_groups.c). */
     const char *name;
+    const char *may_lack;       /* a module that CPython may be built without; without it the group patches nothing. Or NULL */
     int uses_fds;               /* it waits for descriptors: who closes one has to say so */
     golib_parking *const *calls;
     int n_calls;

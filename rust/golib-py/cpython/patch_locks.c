@@ -10,56 +10,63 @@
 
 /* ---- layouts ---- */
 
-#if PY_VERSION_HEX >= 0x030e0000
-
+/* From 3.14 on, and in later releases of 3.13: one binary has to know both there. */
 typedef struct {
-    PyObject_HEAD PyMutex mutex;
-} lock_object;
+    PyObject_HEAD uint8_t bits; /* a PyMutex */
+} mutex_lock;
+
+/* Before. */
+typedef struct {
+    PyObject_HEAD PyThread_type_lock lock;
+    PyObject *weakrefs;
+    char locked;
+} older_lock;
+
+#if PY_VERSION_HEX >= 0x030e0000
+enum { is_older = 0 };
+#elif PY_VERSION_HEX >= 0x030d0000
+static int is_older;    /* probed */
+#else
+enum { is_older = 1 };
+#endif
 
 enum { LOCKED = 1 };
 
 static int looks_locked(PyObject *self)
 {
-    return __atomic_load_n(&((lock_object *)self)->mutex._bits, __ATOMIC_RELAXED) & LOCKED;
+    if (is_older)
+        return ((older_lock *)self)->locked != 0;
+    return __atomic_load_n(&((mutex_lock *)self)->bits, __ATOMIC_RELAXED) & LOCKED;
 }
 
-/* Takes the lock if it is free. */
-static int take(PyObject *self)
+static int take_older(older_lock *l)
 {
-    uint8_t *bits = &((lock_object *)self)->mutex._bits, now = __atomic_load_n(bits, __ATOMIC_RELAXED);
-    /* The other bit says that threads wait; it stays. Acquire: pairs with the unlock of whoever had it. */
-    return !(now & LOCKED) &&
-           __atomic_compare_exchange_n(bits, &now, (uint8_t)(now | LOCKED), 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
-}
-
-#else
-
-typedef struct {
-    PyObject_HEAD PyThread_type_lock lock;
-    PyObject *weakrefs;
-    char locked;
-} lock_object;
-
-static int looks_locked(PyObject *self)
-{
-    return ((lock_object *)self)->locked != 0;
-}
-
-static int take(PyObject *self)
-{
-    lock_object *l = (lock_object *)self;
     if (l->locked || PyThread_acquire_lock(l->lock, NOWAIT_LOCK) != 1)
         return 0;
     l->locked = 1;
     return 1;
 }
 
-#endif
+/* Takes the lock if it is free. */
+static int take(PyObject *self)
+{
+    if (is_older)
+        return take_older((older_lock *)self);
+    uint8_t *bits = &((mutex_lock *)self)->bits, now = __atomic_load_n(bits, __ATOMIC_RELAXED);
+    /* The other bit says that threads wait; it stays. Acquire: pairs with the unlock of whoever had it. */
+    return !(now & LOCKED) &&
+           __atomic_compare_exchange_n(bits, &now, (uint8_t)(now | LOCKED), 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
 
 static PyObject *not_blocking;      /* the arguments (False,), made once: they are needed for each acquire */
 static PyObject *no_arguments;
 /* Of the main interpreter; the group keeps references. */
 static PyTypeObject *lock_type, *rlock_type;
+
+static Py_ssize_t bytes_of_lock(void)
+{
+    return (Py_ssize_t)(is_older ? sizeof(older_lock) : sizeof(mutex_lock));
+}
 
 static PyObject *probe_failed(void)
 {
@@ -67,7 +74,7 @@ static PyObject *probe_failed(void)
         PyErr_Format(
             PyExc_RuntimeError,
             "golib.patch: this CPython (%s) lays a _thread.lock out in an unknown way (%zd bytes, expected %zd)",
-            PY_VERSION, lock_type ? lock_type->tp_basicsize : 0, (Py_ssize_t)sizeof(lock_object));
+            Py_GetVersion(), lock_type ? lock_type->tp_basicsize : 0, bytes_of_lock());
     return NULL;
 }
 
@@ -82,7 +89,10 @@ static int is_locked(PyObject *lock)
 /* Takes a lock by take(), and asks CPython what it thinks of it. */
 static PyObject *probe_with(PyObject *lock)
 {
-    if (lock_type->tp_basicsize != sizeof(lock_object) || is_locked(lock) != 0 || !take(lock) || is_locked(lock) != 1 ||
+#if PY_VERSION_HEX >= 0x030d0000 && PY_VERSION_HEX < 0x030e0000
+    is_older = lock_type->tp_basicsize == sizeof(older_lock);
+#endif
+    if (lock_type->tp_basicsize != bytes_of_lock() || is_locked(lock) != 0 || !take(lock) || is_locked(lock) != 1 ||
         take(lock))
         return probe_failed();
     PyObject *r = PyObject_CallMethod(lock, "release", NULL);

@@ -216,6 +216,7 @@ static golib_parking *const calls[] = {&ssl_read, &ssl_write, &ssl_handshake, &s
 
 const golib_group golib_group_ssl = {
     .name = "ssl",
+    .may_lack = "_ssl",
     .uses_fds = 1,
     GOLIB_GROUP_CALLS(calls),
     .probe = probe,

@@ -84,6 +84,10 @@ test-seam-aarch64: ## as test-seam, on Debian's CPython for aarch64 under an emu
 test-musl: .venv/.group-build .venv/.group-packages ## the crate's tests with musl instead of glibc (ARGS=--short: what depends on the C library)
 	.ci/test-musl $(ARGS)
 
+.PHONY: test-python-musl
+test-python-musl: .venv/.group-build .venv/.group-packages ## the Python tests with musl, on a CPython that is built for it (VERSION=3.13; ARGS go to pytest)
+	.ci/test-python-foreign musl $(ARGS)
+
 .PHONY: test-windows
 test-windows: ## the crate's tests for Windows, cross-built, under Wine (ARGS=--short: the switch, stacks, channels and sockets)
 	.ci/test-windows $(ARGS)
@@ -194,7 +198,7 @@ wheel: $(VENV)/.group-build ## an sdist, and a wheel built from it for this mach
 	$(env) CARGO_TARGET_DIR=$(abspath $(target_dir)) maturin build --release --sdist --out target/dist
 
 .PHONY: wheels
-wheels: .venv/.group-build .venv/.group-packages ## an sdist, and manylinux wheels for 3.11 to 3.15, each checked (ARGS="3.13": only those)
+wheels: .venv/.group-build .venv/.group-packages ## an sdist, and manylinux and musllinux wheels for 3.11 to 3.15, each checked (ARGS="musllinux 3.13": only those)
 	.ci/wheels $(ARGS)
 
 .PHONY: check-packages

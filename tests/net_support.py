@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import golib
 import golib.net as net
+import pytest
+
+if TYPE_CHECKING:
+    import ssl
 
 #: The networks of streams that this machine has.
 STREAMS = ["tcp", "tcp4", "tcp6", "unix"]
@@ -66,6 +69,7 @@ def certificate() -> tuple[str, str]:
 @cache
 def server_context() -> ssl.SSLContext:
     """A server's context with that certificate."""
+    ssl = pytest.importorskip("ssl", reason="this CPython has no ssl")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate())
     return context
@@ -74,4 +78,5 @@ def server_context() -> ssl.SSLContext:
 @cache
 def client_context() -> ssl.SSLContext:
     """A context that trusts that certificate only."""
+    ssl = pytest.importorskip("ssl", reason="this CPython has no ssl")
     return ssl.create_default_context(cafile=certificate()[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
+import sysconfig
 
 import pytest
 
@@ -96,7 +97,13 @@ def check():
 """
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12")
+needs_trampolines = pytest.mark.skipif(
+    not sysconfig.get_config_var("PY_HAVE_PERF_TRAMPOLINE"),
+    reason="this CPython has no stack trampolines (3.12, not for every system)",
+)
+
+
+@needs_trampolines
 @pytest.mark.parametrize("switch", ["perf", "perf_jit"])
 def test_waits_under_x_perf_move(switch: str, tmp_path: pathlib.Path) -> None:
     if switch == "perf_jit" and sys.version_info < (3, 13):
@@ -112,7 +119,7 @@ def test_waits_under_x_perf_move(switch: str, tmp_path: pathlib.Path) -> None:
     assert (result.rc, result.err) == (0, ""), result
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12")
+@needs_trampolines
 def test_waits_move_while_stack_trampolines_come_and_go() -> None:
     run_ok(
         WAITERS

@@ -7,7 +7,6 @@ import importlib.util
 import os
 import pathlib
 import socket
-import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -120,6 +119,8 @@ def test_redis_cli_talks_to_a_server_of_ours() -> None:
 
 
 def test_the_standard_librarys_clients() -> None:
+    ssl = pytest.importorskip("ssl", reason="this CPython has no ssl")
+
     def plain(port: int) -> bytes:
         with socket.create_connection(("127.0.0.1", port), 10) as s, s.makefile("rwb") as f:
             f.write(b"abc\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import ssl
 
 import golib
 import golib.net as net
@@ -13,6 +12,8 @@ import pytest
 
 from net_support import client_context, listening, pair, server_context
 from support import Thread, eventually, parked
+
+ssl = pytest.importorskip("ssl", reason="this CPython has no ssl")
 
 
 def test_a_client_that_does_not_trust_the_server_fails_in_dial():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import pathlib
-import ssl
 from collections.abc import Callable, Iterator
 
 import golib
@@ -14,6 +13,7 @@ from support import start_poller
 
 start_poller()
 
+ssl = pytest.importorskip("ssl", reason="this CPython has no ssl")
 requests = pytest.importorskip("requests")
 httpx = pytest.importorskip("httpx")
 urllib3 = pytest.importorskip("urllib3")

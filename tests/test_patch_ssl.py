@@ -6,7 +6,6 @@ import http.server
 import os
 import pathlib
 import socket
-import ssl
 import urllib.request
 
 import golib
@@ -15,6 +14,8 @@ import pytest
 from support import on_thread, parked, run_ok, start_poller
 
 start_poller()
+
+ssl = pytest.importorskip("ssl", reason="this CPython has no ssl")
 
 PEM = pathlib.Path(__file__).with_name("localhost.pem")
 

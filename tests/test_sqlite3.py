@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 import textwrap
 
@@ -11,6 +10,8 @@ import pytest
 from golib import go, gosched
 
 from support import MIGRATE, Thread, run_ok
+
+sqlite3 = pytest.importorskip("sqlite3", reason="this CPython has no sqlite3")
 
 
 def test_a_sqlite3_connection_follows_the_goroutine_that_made_it():

@@ -390,7 +390,7 @@ def test_errno_of_a_ctypes_call_is_the_callers_own():
 def test_the_rounding_of_floating_point_is_each_goroutines_own():
     import ctypes
 
-    libm = ctypes.CDLL("libm.so.6")
+    libm = ctypes.CDLL(None)
     nearest, upward = 0, 0x800
     turns = Chan()
 

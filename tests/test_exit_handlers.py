@@ -321,3 +321,53 @@ def test_children_of_children_keep_nothing_of_those_before_them() -> None:
         golib.run(main)
         """)
     assert out == "0\n"
+
+
+@pytest.mark.parametrize("start", ["program()", "golib.run(program)", "in_a_child()"])
+@pytest.mark.parametrize(
+    "steps",
+    {
+        "reports it slowly": "wg.go(int, 'unread')",
+        "is still in its finally block": "go(finishes_later)",
+    }.items(),
+    ids=lambda pair: pair[0],
+)
+def test_an_exception_on_its_way_when_the_program_ends_is_reported(
+    steps: tuple[str, str], start: str
+) -> None:
+    result = run_script(f"""
+        import os, sys, time
+        import golib
+        from golib import go
+
+        wg = golib.sync.WaitGroup()
+        def finishes_later():
+            wg.add(1)
+            begun.send(None)
+            try:
+                int("unread")
+            finally:
+                wg.done()
+                end = time.monotonic() + 0.01
+                while time.monotonic() < end:
+                    pass
+        def report(g, error):
+            time.sleep(0.05)
+            print(error, file=sys.stderr)
+        def program():
+            {steps[1]}
+            if "finishes_later" in {steps[1]!r}:
+                begun.recv()
+            wg.wait()
+        def in_a_child():
+            if os.fork() == 0:
+                golib.run(program)
+                sys.exit()
+            os.wait()
+        begun = golib.Chan(1)
+        if "wg.go" in {steps[1]!r}:
+            golib.set_panic_handler(report)
+        {start}
+        """)
+    assert (result.rc, result.out) == (0, ""), result
+    assert result.err.count("invalid literal") == 1, result

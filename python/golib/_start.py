@@ -15,6 +15,10 @@ __all__ = ["started"]
 
 #: How many seconds the exit waits for goroutines that hold locks of logging's handlers.
 _PATIENCE = 0.2
+#: How many seconds the exit gives goroutines that are running, any of which may be on its way to fail.
+_LAST_STEPS = 0.05
+#: How many seconds it gives the reports that goroutines are making.
+_LAST_REPORTS = 1.0
 
 
 def started() -> None:
@@ -62,8 +66,38 @@ def at_exit() -> None:
 
     Exit handlers that were registered before the first goroutine run after it.
     """
-    _golib._report_unread()
+    report_unread()
     spare_logging()
+
+
+def report_unread() -> None:
+    """Reports what ended goroutines, also those that are still on their way to the end.
+
+    `WaitGroup.done` in a `finally` lets the program end before the exception has left its goroutine.
+    """
+    try:
+        with _golib.shield():
+            if _golib._in_goroutine():
+                _golib.sleep(0)
+            else:
+                let_run()
+    finally:
+        give_up = _golib._monotonic() + _LAST_REPORTS
+        while _golib._report_unread() and _golib._monotonic() < give_up:
+            with _golib.shield():
+                _golib.sleep(0.0002)
+
+
+def let_run() -> None:
+    """Lets goroutines that are running come to their next wait, or their end; not for long."""
+    give_up = _golib._monotonic() + _LAST_STEPS
+    idle = 0
+    while idle < 2 and _golib._monotonic() < give_up:  # once may be a P on its way between threads
+        now = _golib.stats()
+        if now["goroutines"] == 0:
+            return
+        idle = idle + 1 if now["idle_procs"] >= now["procs"] else 0
+        _golib.sleep(0.0002)
 
 
 class _Child:
@@ -81,7 +115,7 @@ def watch_end_of_process() -> None:
 
     def register(_: object) -> None:
         global _child
-        util.Finalize(None, _golib._report_unread, exitpriority=-100)
+        util.Finalize(None, report_unread, exitpriority=-100)
         _child = None  # it has served: a child's children have one of their own
 
     # multiprocessing has forgotten the parent's finalizers by then. It keeps this one while the object is alive.

@@ -6,7 +6,7 @@ use crate::cpython;
 use crate::ffi::class::Object;
 use crate::ffi::gil::Gil;
 use crate::ffi::methods::{Method, Module};
-use crate::ffi::python::{attribute, call1, import_from, none};
+use crate::ffi::python::{attribute, call1, import_from, none, unsigned};
 use crate::ffi::refs::{New, Outcome, Raised, Ref};
 
 /// Registers [`at_exit`] to run after all of the program's exit handlers, whenever those are registered, because they may
@@ -44,10 +44,10 @@ fn at_exit(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
     Ok(none(gil))
 }
 
-/// `_golib._report_unread()`: reports exceptions that nobody has read.
+/// `_golib._report_unread()`: reports exceptions that nobody has read; how many reports others are making.
 fn report_unread(gil: Gil<'_>, _: &Object<Module>) -> Outcome<New> {
     goroutine::report_unread(gil);
-    Ok(none(gil))
+    unsigned(gil, goroutine::reports_in_progress(gil))
 }
 
 /// The function `_at_exit`.

@@ -16,7 +16,7 @@ use pyo3::ffi;
 
 use super::child;
 use super::handle::{Goroutine, GOROUTINE};
-use super::unread::{self, finalize};
+use super::unread::finalize;
 use crate::core::context::ambient;
 use crate::cpython::ThreadState;
 use crate::ffi::class::{this, Object};
@@ -35,9 +35,6 @@ const MOST_ROUNDS: u32 = 1000;
 /// On the goroutine's own stack, `ts` attached; no frame of its function is left.
 #[inline]
 pub(super) unsafe fn end(gil: Gil<'_>, g: &Object<Goroutine>, ts: ThreadState) -> bool {
-    if g.unread.get(gil.exclusive()) && g.object().is_shared(gil) {
-        unread::remember(gil, g);
-    }
     // SAFETY: as the caller says; by 1 the runtime's reference is ours to give back.
     unsafe {
         let retired = if is_bare(gil, g) { ts.retire() } else { None };

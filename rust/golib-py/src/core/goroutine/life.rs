@@ -2,7 +2,7 @@
 
 use super::handle::Goroutine;
 use super::name::name_of;
-use super::{child, end, stand_in};
+use super::{child, end, stand_in, unread};
 use crate::bridge::main_thread;
 use crate::core::context::ambient;
 use crate::core::context::entry::Member;
@@ -96,7 +96,7 @@ fn end_holder(gil: Gil<'_>, g: &Object<Goroutine>) -> Option<Member> {
 
 #[cold]
 #[inline(never)]
-fn finish_with_error(gil: Gil<'_>, g: &Goroutine) {
+fn finish_with_error(gil: Gil<'_>, g: &Object<Goroutine>) {
     let x = gil.exclusive();
     let Some(error) = take_error(gil) else { return };
     // SAFETY: found at import, and kept.
@@ -108,6 +108,8 @@ fn finish_with_error(gil: Gil<'_>, g: &Goroutine) {
         release(gil, g.result.put(x, Some(none(gil))));
         return;
     }
-    g.unread.set(x, !is(cancelled) && !is(system_exit()));
+    if !is(cancelled) && !is(system_exit()) {
+        unread::remember(gil, g);
+    }
     release(gil, g.error.put(x, Some(error)));
 }

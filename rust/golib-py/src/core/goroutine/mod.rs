@@ -47,4 +47,4 @@ pub(crate) use spawn::{
     check_function, ensure_started, functions, prepare, rest_of_call, start_goroutine,
     vars_for_spawn, Spec, Vars,
 };
-pub(crate) use unread::{forget_unread, is_unread, report_unread};
+pub(crate) use unread::{forget_unread, is_unread, report_unread, reports_in_progress};

@@ -1,11 +1,12 @@
 //! Exceptions that ended goroutines and that nobody has read. Each is reported when its handle dies, or at exit.
 //!
 //! # Invariants
-//! 1. `UNREAD` has every handle that outlived its goroutine and is `unread`, by the goroutine's number, borrowed: a handle
-//!    is taken out before it dies. It is used with the GIL held, and no Python code runs while it is locked.
+//! 1. `UNREAD` has every handle that is `unread`, by the goroutine's number, borrowed: a handle is taken out before it dies.
+//!    It is used with the GIL held, and no Python code runs while it is locked.
 
 use std::collections::BTreeMap;
 use std::ptr;
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::handle::{Goroutine, GoroutineObj};
@@ -27,10 +28,14 @@ fn unread() -> std::sync::MutexGuard<'static, BTreeMap<u64, Handle>> {
     UNREAD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Somebody keeps the handle of a goroutine that has failed, and is `unread`.
+/// How many reports are being made, with the GIL held; below 0 in a child that was forked inside one.
+static REPORTS: AtomicIsize = AtomicIsize::new(0);
+
+/// An exception has ended the goroutine: to be read, or reported when the handle dies, or at exit.
 #[cold]
 #[inline(never)]
-pub(super) fn remember(_gil: Gil<'_>, g: &Object<Goroutine>) {
+pub(super) fn remember(gil: Gil<'_>, g: &Object<Goroutine>) {
+    g.unread.set(gil.exclusive(), true);
     unread().insert(g.g().goid(), Handle(g.object().as_raw()));
 }
 
@@ -65,11 +70,18 @@ fn report(gil: Gil<'_>, g: &Object<Goroutine>) {
     let error = g.error.get(gil).unwrap_or_else(|| none(gil));
     // SAFETY: found before the first goroutine, and kept.
     let uncaught = unsafe { Ref::borrowed(UNCAUGHT.get()) };
+    REPORTS.fetch_add(1, Ordering::Relaxed);
     match call2(gil, uncaught, g.object(), error.get()) {
         Ok(nothing) => nothing.release(gil),
         Err(_) => write_unraisable(gil, g.object()),
     }
+    REPORTS.fetch_sub(1, Ordering::Relaxed);
     error.release(gil);
+}
+
+/// How many reports others are making at this moment, which the end of the process would cut off.
+pub(crate) fn reports_in_progress(_gil: Gil<'_>) -> u64 {
+    REPORTS.load(Ordering::Relaxed).max(0) as u64
 }
 
 /// Reports an exception that nobody has read and nobody can read any more. Runs Python code, which may keep the handle.
@@ -143,6 +155,7 @@ fn unread_up_to(gil: Gil<'_>, last: Option<u64>) -> Option<New> {
 /// # Safety
 /// The only thread; nothing of Python may run.
 pub(crate) unsafe fn forget_unread() {
+    REPORTS.store(0, Ordering::Relaxed);
     for handle in std::mem::take(&mut *unread()).into_values() {
         // SAFETY: by 1 the handle is alive; only a flag is written, by the only thread.
         unsafe { this::<Goroutine>(handle.0).unread.set(Gil::assume().exclusive(), false) };

@@ -6,9 +6,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import textwrap
 from pathlib import Path
 
+import golib
 import pytest
+from golib import go
 
 from support import SLACK, run_ok, script_environment
 
@@ -252,3 +255,31 @@ def test_the_next_interpreter_of_a_process_works_without_golib(
         timeout=60 * SLACK,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+
+
+def test_what_a_sub_interpreter_drops_in_a_goroutine_is_freed_at_once():
+    interpreters = pytest.importorskip("_interpreters")
+    code = """
+        class Nest:
+            def __init__(self, inner): self.inner = inner
+            def __del__(self): gone.append(1)
+        gone = []
+        nest = None
+        for _ in range(20):
+            nest = [Nest(nest)]
+        del nest
+        def deep(n):
+            return n and deep(n - 1)
+        deep(500)
+        assert len(gone) == 20, gone
+        """
+
+    def task():
+        interpreter = interpreters.create()
+        try:
+            return interpreters.exec(interpreter, textwrap.dedent(code))
+        finally:
+            interpreters.destroy(interpreter)
+
+    for failed in (go(task).join(), golib.run(task), task()):
+        assert failed is None, failed

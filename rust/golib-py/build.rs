@@ -49,6 +49,7 @@ const POSIX: &[&str] = &[
     "identity_fork.c",
     "identity_greenlet.c",
     "identity_kill.c",
+    "identity_stack.c",
     "imports.c",
     "libraries.c",
     "patch_children.c",

@@ -123,6 +123,7 @@ int golib_modules_find(void)
 void golib_modules_apply(void)
 {
     replace_imports();
+    golib_stack_apply();
     PyObject *modules = PyImport_GetModuleDict();   /* borrowed, as is what is in it */
     for (int i = 0; modules && i < N_WATCHED; i++) {
         PyObject *module = PyDict_GetItemString(modules, watched[i].name);

@@ -1,5 +1,5 @@
-/* The parts of identity.c for which Windows has nothing, or nothing yet: no process forks, and greenlet's thread-local objects
- * are not followed. */
+/* The parts of identity.c for which Windows has nothing, or nothing yet: no process forks, greenlet's thread-local objects
+ * are not followed, and states of other interpreters ask the system for their stack. */
 #include "imports.h"
 #include "patch.h"
 
@@ -45,6 +45,10 @@ void golib_imports_replace(golib_import *imports, int n)
 {
     (void)imports;
     (void)n;
+}
+
+void golib_stack_apply(void)
+{
 }
 
 void golib_identity_leave(PyThreadState *ts)

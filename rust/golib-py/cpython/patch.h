@@ -138,6 +138,7 @@ int golib_kills_find(void);
 void golib_kills_apply(void);
 int golib_modules_find(void);
 void golib_modules_apply(void);
+void golib_stack_apply(void);
 
 /* Called once a module is complete and before anybody uses it; see identity_modules.c. */
 void golib_semlock_ready(PyObject *module);

@@ -17,6 +17,24 @@ class socket(_socket.socket):
 _socket.socket = socket
 """
 
+#: Without a timeout they do not wait for what they are told.
+SOCKETS_WAIT = """
+import _socket
+class socket(_socket.socket):
+    def settimeout(self, seconds):
+        super().settimeout(0 if seconds < 1 else seconds)
+_socket.socket = socket
+"""
+
+TLS_WAITS = """
+import socket
+class Socket(socket.socket):
+    def settimeout(self, seconds):
+        super().settimeout(0)
+real = socket.socketpair
+socket.socketpair = lambda: tuple(Socket(fileno=s.detach()) for s in real())
+"""
+
 FILE = """
 import _io
 class FileIO(_io.FileIO):
@@ -83,6 +101,8 @@ CASES = {
     "socket": ("socket", SOCKET, "socket objects"),
     "a group that needs sockets": ("time', 'socket", SOCKET, "socket objects"),
     "file": ("os", FILE, "file objects"),
+    "sockets that wait otherwise": ("socket", SOCKETS_WAIT, "sockets do not wait"),
+    "TLS that waits otherwise": ("ssl", TLS_WAITS, "TLS does not wait"),
     "TLS": ("ssl", TLS, "TLS objects"),
     "poll": ("select", POLL, "poll objects"),
     "epoll": ("select", EPOLL, "poll objects"),

@@ -1,4 +1,4 @@
-"""CPython's own tests under golib.patch(): `python tests/cpython/run.py [--modes …] [--quick] [--jobs n] [module …]`.
+"""CPython's own tests under golib.patch(): `python tests/cpython/run.py [--modes …] [--quick] [--jobs n] [--limit s] [module …]`.
 
 Every class of tests runs in a process of its own, once on plain CPython and once for each mode, on the same machine. A test
 that passes plainly and not in a mode is a difference. Differences that have a reason stand in DIFFERENCES, one line each;
@@ -11,9 +11,11 @@ Modes: `main` (in run's main goroutine), `goroutine` (in an ordinary one), `thre
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -97,8 +99,9 @@ DIFFERENCES: dict[str, str] = {
     "threads test.test_threading.ThreadTests.test_ident_of_no_threading_threads": "a goroutine leaves no dummy thread behind in threading._active",
 }
 
-#: Seconds for one class.
-LIMIT = 90
+#: Seconds for one class, and those that its process has to say where it hangs.
+LIMIT = 120
+LAST_WORDS = 10
 
 CLASSES = """
 import importlib, pkgutil, sys, unittest
@@ -116,9 +119,8 @@ for of in names:
 
 ONE = """
 import faulthandler, importlib, json, os, sys, unittest
-mode, name, class_name, out, limit = sys.argv[1:6]
+mode, name, class_name, out = sys.argv[1:5]
 faulthandler.enable()
-faulthandler.dump_traceback_later(float(limit), exit=True)
 import test.support
 test.support.use_resources = ["network", "subprocess"]
 module = importlib.import_module(name)
@@ -133,7 +135,7 @@ def body():
     getattr(module, "setUpModule", lambda: None)()
     try:
         suite = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(module, class_name))
-        result = unittest.TextTestRunner(resultclass=Result, verbosity=1).run(suite)
+        result = unittest.TextTestRunner(resultclass=Result, verbosity=2).run(suite)
     finally:
         getattr(module, "tearDownModule", lambda: None)()
         unittest.doModuleCleanups()
@@ -161,28 +163,63 @@ def classes_of(module: str) -> list[tuple[str, str]]:
     return [(of, name) for of, name in lines]
 
 
-def run_class(mode: str, module: str, name: str, into: Path) -> tuple[set[str], dict[str, str]]:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process that hangs, after it has shown its stacks, and whatever it has started.
+
+    faulthandler's own timer would look at the stacks of threads that run, and crash even in plain CPython.
+    """
+    process.send_signal(signal.SIGABRT)
+    try:
+        process.wait(LAST_WORDS)
+    except subprocess.TimeoutExpired:
+        pass
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def status_of(arguments: list[str], here: Path, said: Path, limit: float) -> int | None:
+    """The exit status of the tests of one class; None if they hang. What they print goes to the file `said`."""
+    command = [sys.executable, "-W", "ignore", "-c", ONE, *arguments]
+    with said.open("wb") as output:
+        # Not a pipe: a child that outlives the tests would keep it open.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=here,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(limit)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            end(process)
+
+
+def run_class(
+    mode: str, module: str, name: str, into: Path, limit: float
+) -> tuple[set[str], dict[str, str]]:
     """(what passed, what failed and how); a process that does not end well fails as a whole."""
     here = into / f"{module}.{name}.{mode}"
     here.mkdir()
-    out = here / "out.json"
-    arguments = [mode, module, name, str(out), str(LIMIT)]
-    whole = f"{module}.{name}"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", ONE, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=LIMIT + 20,
-            cwd=here,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as hang:
-        return set(), {whole: f"hangs: {str(hang.stderr)[-1500:]}"}
-    if not out.exists():
-        return set(), {whole: f"status {done.returncode}: {done.stderr[-1500:]}"}
-    found = json.loads(out.read_text())
-    return set(found["passed"]), found["failed"]
+    out, said = into / f"{here.name}.json", into / f"{here.name}.txt"
+    status = status_of([mode, module, name, str(out)], here, said, limit)
+    if status == 0 and out.exists():
+        found = json.loads(out.read_text())
+        return set(found["passed"]), found["failed"]
+    how = "hangs" if status is None else f"status {status}"
+    last = said.read_text(errors="replace")[-3000:]
+    return set(), {f"{module}.{name}": f"{how}: {last}"}
+
+
+def run_modes(
+    modes: list[str], module: str, name: str, into: Path, limit: float
+) -> dict[str, tuple[set[str], dict[str, str]]]:
+    """What run_class says of each mode, one after the other: a class may need a port of its own."""
+    return {mode: run_class(mode, module, name, into, limit) for mode in modes}
 
 
 def reason(mode: str, test: str) -> str | None:
@@ -197,30 +234,30 @@ def differences(mode: str, failed: dict[str, str], plain: dict[str, str]) -> Ite
             continue
         line = reason(mode, test)
         if not line:
-            shown = "\n    ".join(text.splitlines()[-8:])
+            shown = "\n    ".join(text.splitlines()[-(30 if text.startswith("hangs") else 8) :])
             print(f"DIFFERS {mode} {test}\n    {shown}", flush=True)
         yield line or ""
 
 
-def compare(modules: list[str], modes: list[str], jobs: int) -> int:
+def compare(modules: list[str], modes: list[str], jobs: int, limit: float) -> int:
     """Runs all of it; the number of differences without a reason."""
     unexplained = 0
     used: set[str] = set()
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(jobs) as pool:
         for module in modules:
             counts = dict.fromkeys(["plain", *modes], 0)
-            asked = {
-                (mode, of, name): pool.submit(run_class, mode, of, name, Path(directory))
+            asked = [
+                pool.submit(run_modes, list(counts), of, name, Path(directory), limit)
                 for of, name in classes_of(module)
-                for mode in counts
-            }
-            for (mode, of, name), future in asked.items():
-                passed, failed = future.result()
-                counts[mode] += len(passed)
-                if mode != "plain":
-                    lines = list(differences(mode, failed, asked["plain", of, name].result()[1]))
-                    used.update(lines)
-                    unexplained += lines.count("")
+            ]
+            for future in asked:
+                outcomes = future.result()
+                for mode, (passed, failed) in outcomes.items():
+                    counts[mode] += len(passed)
+                    if mode != "plain":
+                        lines = list(differences(mode, failed, outcomes["plain"][1]))
+                        used.update(lines)
+                        unexplained += lines.count("")
             print(module, *(f"{mode} {n}" for mode, n in counts.items()), flush=True)
     if modules == MODULES and modes == MODES:
         for line in sorted(DIFFERENCES.keys() - used):
@@ -232,12 +269,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--jobs", type=int, default=2, help="how many classes run at once")
+    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one class")
     parser.add_argument("--quick", action="store_true", help="a short selection")
     parser.add_argument("modules", nargs="*")
     options = parser.parse_args()
     os.environ.pop("PYTHONWARNINGS", None)
     modules = options.modules or (QUICK if options.quick else MODULES)
-    return 1 if compare(modules, options.modes.split(","), options.jobs) else 0
+    return 1 if compare(modules, options.modes.split(","), options.jobs, options.limit) else 0
 
 
 if __name__ == "__main__":

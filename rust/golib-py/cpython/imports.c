@@ -62,10 +62,15 @@ static int read_library(library *lib, const struct dl_phdr_info *info)
     return lib->symbols && lib->names && lib->n_undefined;
 }
 
-static int write_word(const library *lib, ElfW(Addr) word, void *value)
+static int is_sealed(const library *lib, ElfW(Addr) word)
+{
+    ElfW(Addr) page_bytes = (ElfW(Addr))sysconf(_SC_PAGESIZE);
+    return word >= (lib->relro_begin & ~(page_bytes - 1)) && word < lib->relro_end;
+}
+
+static int write_word(ElfW(Addr) word, void *value, int sealed)
 {
     ElfW(Addr) page_bytes = (ElfW(Addr))sysconf(_SC_PAGESIZE), page = word & ~(page_bytes - 1);
-    int sealed = word >= (lib->relro_begin & ~(page_bytes - 1)) && word < lib->relro_end;
     if (sealed && mprotect((void *)page, page_bytes, PROT_READ | PROT_WRITE) != 0)
         return 0;
     /* Release: another thread that reads the value calls the code that it points to. */
@@ -86,7 +91,7 @@ static int replace_symbol(const library *lib, size_t symbol, void *value, void *
                 continue;
             ElfW(Addr) word = lib->info->dlpi_addr + r[i].r_offset;
             *original = *(void **)word;
-            replaced += write_word(lib, word, value);
+            replaced += write_word(word, value, is_sealed(lib, word));
         }
     }
     return replaced;
@@ -181,26 +186,66 @@ void golib_imports_replace(golib_import *imports, int n)
     dl_iterate_phdr(look_at, &sweep);
 }
 
-struct place {
+/* ---- those of one library, to be restored ---- */
+
+struct word_search {
+    golib_import_words *words;
     const void *address;
-    golib_import *imports;
-    int n;
+    const char *symbol;
 };
 
-static int look_there(struct dl_phdr_info *info, size_t size, void *arg)
+static void find_in(const library *lib, golib_import_words *words, const char *symbol)
 {
-    struct place *place = arg;
+    for (int t = 0; t < 2; t++) {
+        const ElfW(Rela) *r = lib->tables[t].begin;
+        for (size_t i = 0; r && i < lib->tables[t].bytes / sizeof *r && words->n < GOLIB_MOST_WORDS; i++) {
+            unsigned type = (unsigned)ELF64_R_TYPE(r[i].r_info);
+            if ((type != GOLIB_JUMP_SLOT && type != GOLIB_GLOB_DAT) ||
+                strcmp(lib->names + lib->symbols[ELF64_R_SYM(r[i].r_info)].st_name, symbol) != 0)
+                continue;
+            ElfW(Addr) word = lib->info->dlpi_addr + r[i].r_offset;
+            words->at[words->n].word = (void **)word;
+            words->at[words->n++].is_sealed = is_sealed(lib, word);
+        }
+    }
+}
+
+static int look_for_words(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    struct word_search *search = arg;
     library lib;
     (void)size;
-    if (!contains(info, place->address))
+    if (!contains(info, search->address))
         return 0;
-    if (read_library(&lib, info))
-        replace_in(&lib, place->imports, place->n);
+    read_library(&lib, info);
+    if (lib.symbols && lib.names)
+        find_in(&lib, search->words, search->symbol);
     return 1;
 }
 
-void golib_imports_replace_at(const void *address, golib_import *imports, int n)
+int golib_import_find(golib_import_words *words, const void *address, const char *symbol)
 {
-    struct place place = {address, imports, n};
-    dl_iterate_phdr(look_there, &place);
+    struct word_search search = {words, address, symbol};
+    *words = (golib_import_words){0};
+    dl_iterate_phdr(look_for_words, &search);
+    return words->n;
+}
+
+void golib_import_write(golib_import_words *words, void *replacement)
+{
+    for (int i = 0; i < words->n; i++) {
+        void *before = __atomic_load_n(words->at[i].word, __ATOMIC_RELAXED);
+        if (before != replacement && write_word((ElfW(Addr))words->at[i].word, replacement, words->at[i].is_sealed))
+            words->at[i].before = before;
+    }
+}
+
+void golib_import_restore(golib_import_words *words, void *replacement)
+{
+    for (int i = 0; i < words->n; i++) {
+        void *before = words->at[i].before;
+        words->at[i].before = NULL;
+        if (before && __atomic_load_n(words->at[i].word, __ATOMIC_RELAXED) == replacement)
+            write_word((ElfW(Addr))words->at[i].word, before, words->at[i].is_sealed);
+    }
 }

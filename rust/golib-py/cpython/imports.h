@@ -13,7 +13,22 @@ typedef struct golib_import {
 /* Replaces the imports of every library loaded since the last call, except the interpreter and this library. Every call
  * passes the same table. GIL held. */
 void golib_imports_replace(golib_import *imports, int n);
-/* Replaces those of the one library that `address` lies in. GIL held. */
-void golib_imports_replace_at(const void *address, golib_import *imports, int n);
+
+/* The words through which one library calls one function. */
+enum { GOLIB_MOST_WORDS = 4 };
+typedef struct golib_import_words {
+    struct {
+        void **word, *before;   /* before: NULL while the word is as it was found */
+        int is_sealed;          /* read-only since the library was relocated */
+    } at[GOLIB_MOST_WORDS];
+    int n;
+} golib_import_words;
+
+/* Finds those of the library around `address`, be it the interpreter; how many there are. GIL held, as below. */
+int golib_import_find(golib_import_words *words, const void *address, const char *symbol);
+/* Has them lead to `replacement`, or, if they do, to where they led before. A word that leads elsewhere by now is somebody
+ * else's. */
+void golib_import_write(golib_import_words *words, void *replacement);
+void golib_import_restore(golib_import_words *words, void *replacement);
 
 #endif

@@ -1,40 +1,15 @@
-/* golib.patch("socket"): connect and connect_ex; and a socket object that does not block for the moment of one call. */
+/* golib.patch("socket"): connect and connect_ex. */
 #include "patch_socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 
-__attribute__((noinline)) static int kernel_set_nonblocking(int fd, int on)
+__attribute__((noinline)) static void kernel_set_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || !(flags & O_NONBLOCK) == !on)
-        return 0;
-    return fcntl(fd, F_SETFL, flags ^ O_NONBLOCK) == 0;
-}
-
-void golib_sock_lend(golib_sock *s, int fd, int with_flag)
-{
-    golib_fd_lent *lent = golib_fd_lent_of(fd);
-    if (!lent)
-        return;
-    if (lent->users++ == 0) {
-        lent->timeout = s->timeout;
-        lent->flag_is_ours = 0;
-    }
-    if (with_flag && lent->timeout < 0 && !lent->flag_is_ours)
-        lent->flag_is_ours = kernel_set_nonblocking(fd, 1);
-    s->timeout = 0;
-}
-
-void golib_sock_take_back(golib_sock *s, int fd)
-{
-    golib_fd_lent *lent = s->fd == fd ? golib_fd_lent_of(fd) : NULL;
-    if (!lent || !lent->users || --lent->users)
-        return; /* closed meanwhile, or another one works on it */
-    if (lent->flag_is_ours)
-        kernel_set_nonblocking(fd, 0);
-    s->timeout = lent->timeout;
+    if (flags >= 0 && !(flags & O_NONBLOCK))
+        fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
 __attribute__((noinline)) static int kernel_error_of(int fd)
@@ -92,31 +67,44 @@ __attribute__((noinline)) static PyObject *raise_errno(int error)
 }
 
 /* What the original answers at once is the answer, be it an error. NULL without an exception: it is in progress. */
-static PyObject *begin(golib_invocation *call, golib_sock *s, int fd, int raises)
+static PyObject *begin(golib_invocation *call, golib_sock *s, int raises)
 {
-    golib_sock_lend(s, fd, 1);
+    golib_nowait once;
+    int fd = s->fd;
+    golib_nowait_begin(&once, fd);
     PyObject *result = golib_original(call);
-    golib_sock_take_back(s, fd);
-    if (!result && raises)
+    golib_nowait_end(&once);
+    if (s->fd == fd && s->timeout >= 0)
+        kernel_set_nonblocking(fd); /* another thread set the timeout meanwhile: the end of the call undid that */
+    if (once.wanted >= 0) {
+        Py_CLEAR(result);
+        PyErr_Clear();
+    }
+    else if (!result && raises)
         is_in_progress();
     else if (result && !raises && PyLong_AsLong(result) == EINPROGRESS)
         Py_CLEAR(result);
     return result;
 }
 
+/* Some connections are made at once. A local one is, or waits for room in the backlog, of which no poll tells. */
+static int may_take_long(const golib_sock *s)
+{
+    return s->family != AF_UNIX && s->type != SOCK_DGRAM && s->type != SOCK_RAW;
+}
+
 static PyObject *connect_any(golib_invocation *call, int raises, const golib_caller *record)
 {
     golib_sock *s = (golib_sock *)call->self;
     golib_fd_wait w;
-    /* A local socket's connection is made at once, or waits for room in the backlog, of which no poll tells. */
-    if (!golib_sock_may_wait(s) || s->family == AF_UNIX || golib_sock_begin(&w, s, GOLIB_WRITE) != GOLIB_WOKEN)
+    if (!golib_sock_may_wait(s) || !may_take_long(s) || golib_sock_begin(&w, s, GOLIB_WRITE) != GOLIB_WOKEN)
         return golib_original(call);
     golib_fd_prepare(&w); /* a new socket has an edge */
-    PyObject *result = begin(call, s, w.fd, raises);
+    PyObject *result = begin(call, s, raises);
     if (result || PyErr_Occurred())
         return result;
     int error = wait_connected(&w, s, record);
-    if (error == 0 && golib_sock_timeout(s) < 0)
+    if (error == 0 && s->timeout < 0)
         kernel_settle(w.fd);
     golib_fd_done(&w);
     if (error < 0 && !raises && PyErr_ExceptionMatches(PyExc_TimeoutError)) {

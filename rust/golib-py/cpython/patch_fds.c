@@ -9,8 +9,8 @@
 typedef struct {
     void *pd;               /* NULL: not registered */
     uint64_t serial;        /* no other registration has it */
-    int turn[2];            /* by 3 */
-    golib_fd_lent lent;
+    int turn[GOLIB_N_TURNS]; /* by 3 */
+    const void *tls_emptied;
 } entry;
 
 /* By number. Guarded by the main interpreter's GIL. */
@@ -52,8 +52,8 @@ static void clear(entry *e)
 {
     void *pd = e->pd;
     *e = (entry){0};
-    golib_lot_wake(line_of(pd, GOLIB_READ), INT_MAX);
-    golib_lot_wake(line_of(pd, GOLIB_WRITE), INT_MAX);
+    for (int turn = 0; turn < GOLIB_N_TURNS; turn++)
+        golib_lot_wake(line_of(pd, turn), INT_MAX);
 }
 
 void golib_fd_forget(int fd)
@@ -76,9 +76,9 @@ void golib_fds_in_child(void)
         memset(entries, 0, (size_t)n_entries * sizeof *entries);
 }
 
-golib_fd_lent *golib_fd_lent_of(int fd)
+const void **golib_fd_tls_emptied(int fd)
 {
-    return fd >= 0 && fd < n_entries && entries[fd].pd ? &entries[fd].lent : NULL;
+    return fd >= 0 && fd < n_entries && entries[fd].pd ? &entries[fd].tls_emptied : NULL;
 }
 
 int golib_fd_find(golib_fd_wait *w)

@@ -27,6 +27,9 @@ struct iovec;
 /* Of golib_fd_block: it cannot be polled, so the original has to block its thread. */
 enum { GOLIB_NOT_POLLABLE = 4 };
 
+/* A turn that is none of a direction's: in OpenSSL, which lets nobody else into the same connection. */
+enum { GOLIB_INSIDE = GOLIB_WRITE + 1, GOLIB_N_TURNS };
+
 typedef struct golib_fd_wait {
     int fd, mode;
     int64_t until;
@@ -85,17 +88,8 @@ Py_ssize_t golib_fd_write_all(int fd, const char *data, Py_ssize_t n, const goli
 
 /* Raises OSError(EBADF). NULL. */
 PyObject *golib_fd_closed(void);
-/* While a call works on a socket object that must not block, the object says so; this is what it said before. And what is
- * kept of it between two calls. */
-typedef struct golib_fd_lent {
-    int users;
-    int flag_is_ours; /* O_NONBLOCK was not set */
-    int64_t timeout;
-    /* The TLS object whose last read took all that had come (patch_ssl.c). Only compared. */
-    const void *tls_emptied;
-} golib_fd_lent;
-
-/* Of a number that is registered, else NULL. Valid until the GIL is given up. */
-golib_fd_lent *golib_fd_lent_of(int fd);
+/* Where a registered number has the TLS object whose last read took all that had come (patch_ssl.c), which is only compared;
+ * NULL: it is not registered. Valid until the GIL is given up. */
+const void **golib_fd_tls_emptied(int fd);
 
 #endif

@@ -61,7 +61,23 @@ int golib_sock_block(golib_fd_wait *w, golib_sock *s, const golib_caller *record
     return answer(golib_fd_block(w, record), w, s);
 }
 
-static int take_turn(golib_fd_wait *w, golib_sock *s, const golib_caller *record)
+int golib_sock_block_for(golib_fd_wait *w, golib_sock *s, const golib_caller *record)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    set_until(w, s);
+    int outcome = golib_fd_block(w, record);
+    if (outcome == GOLIB_TIMED_OUT) {
+        PyErr_Restore(type, value, traceback);
+        return -1;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return answer(outcome, w, s);
+}
+
+int golib_sock_take_turn(golib_fd_wait *w, golib_sock *s, const golib_caller *record)
 {
     set_until(w, s);
     return answer(golib_fd_take_turn(w, record), w, s);
@@ -103,12 +119,12 @@ int golib_sock_probe(void)
 
 typedef struct {
     int mode;
-    int flags_at;           /* the place of the argument `flags`; -1: it has none */
+    int flags_at;           /* the place of the argument `flags` */
     int flags_after;        /* sendto(data[, flags], address): it is flags only if something follows it */
     int iterables;          /* how many of the first arguments are iterated */
 } manner;
 
-static const manner accepting = {GOLIB_READ, -1, 0, 0}, receiving = {GOLIB_READ, 1, 0, 0},
+static const manner receiving = {GOLIB_READ, 1, 0, 0},
                     receiving_into = {GOLIB_READ, 2, 0, 0}, receiving_message_into = {GOLIB_READ, 2, 0, 1},
                     sending_to = {GOLIB_WRITE, 1, 1, 0}, sending_message = {GOLIB_WRITE, 2, 0, 2};
 
@@ -118,7 +134,7 @@ enum { MOST_ARGS = 8, NOT_MINE = MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE };
 static int flags_of(const golib_invocation *call)
 {
     const manner *m = call->p->detail;
-    if (m->flags_at < 0 || (m->flags_after && call->n <= m->flags_at + 1))
+    if (m->flags_after && call->n <= m->flags_at + 1)
         return 0;
     PyObject *flags = golib_argument(call, m->flags_at, "flags");
     int bits = flags ? golib_small_int(flags) : 0;
@@ -171,41 +187,13 @@ static int with_dont_wait(PyObject *args[MOST_ARGS], int at, int flags)
     return args[at] ? 1 : -1;
 }
 
-/* A socket that listens; what does not is refused at once. */
-__attribute__((noinline)) static int listens(int fd)
+PyObject *golib_sock_attempt(golib_invocation *call, PyObject *const *args, Py_ssize_t n, int *waits)
 {
-    int yes = 0;
-    socklen_t size = sizeof yes;
-    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) == 0 && yes;
-}
-
-/* The kernel has no accept that does not block whatever the flags of the socket, which other processes may share. So one
- * goroutine at a time looks and accepts: what it has seen, no other one takes before it. */
-static PyObject *wait_and_accept(golib_invocation *call, const golib_caller *record)
-{
-    golib_sock *s = (golib_sock *)call->self;
-    golib_fd_wait w;
-    if (golib_sock_begin(&w, s, GOLIB_READ) != GOLIB_WOKEN)
-        return golib_original(call);
-    int left = take_turn(&w, s, record) < 0;
-    if (!left)
-        golib_fd_prepare(&w);
-    while (!left && !golib_fd_is_ready(w.fd, GOLIB_READ))
-        left = golib_sock_block(&w, s, record) < 0;
-    PyObject *result = left ? NULL : golib_original(call);
-    golib_fd_done(&w);
-    return result;
-}
-
-/* One call that does not block. With a timeout the descriptor does not, and the object says so for the moment of it. */
-static PyObject *attempt(golib_invocation *call, golib_sock *s, PyObject *const *args, Py_ssize_t n)
-{
-    int fd = s->fd;
-    if (golib_sock_timeout(s) < 0)
-        return golib_call_original(call->p, call, call->self, args, n);
-    golib_sock_lend(s, fd, 1);
+    golib_nowait once;
+    golib_nowait_begin(&once, ((golib_sock *)call->self)->fd);
     PyObject *result = golib_call_original(call->p, call, call->self, args, n);
-    golib_sock_take_back(s, fd);
+    golib_nowait_end(&once);
+    *waits = !result && (once.wanted >= 0 || PyErr_ExceptionMatches(PyExc_BlockingIOError));
     return result;
 }
 
@@ -214,14 +202,13 @@ static PyObject *until_done(golib_invocation *call, PyObject *const *args, Py_ss
     golib_sock *s = (golib_sock *)call->self;
     golib_fd_wait w;
     PyObject *result;
+    int waits;
     if (golib_sock_begin(&w, s, ((const manner *)call->p->detail)->mode) != GOLIB_WOKEN)
         return golib_original(call);
     golib_fd_prepare(&w);
-    while (!(result = attempt(call, s, args, n)) && PyErr_ExceptionMatches(PyExc_BlockingIOError)) {
-        PyErr_Clear();
-        if (golib_sock_block(&w, s, record) < 0)
-            break;
-    }
+    do
+        result = golib_sock_attempt(call, args, n, &waits);
+    while (waits && golib_sock_block_for(&w, s, record) == 0);
     golib_fd_done(&w);
     return result;
 }
@@ -291,8 +278,6 @@ static PyObject *plain_body(golib_invocation *call, const golib_caller *record)
     int flags;
     if (!golib_sock_may_wait(s) || !without_keywords(call, &plain, args) || (flags = flags_of(&plain)) < 0)
         return golib_original(call);
-    if (m->flags_at < 0)
-        return golib_sock_timeout(s) > 0 || listens(s->fd) ? wait_and_accept(call, record) : golib_original(call);
     if (plain.n < 1 + m->flags_after || plain.n >= MOST_ARGS)
         return golib_original(call);
     if (flags & MSG_WAITALL && golib_sock_moves_all(s))
@@ -446,7 +431,7 @@ static PyObject *send_any(golib_invocation *call, int all, const golib_caller *r
         PyBuffer_Release(&view);
         return golib_original(call);
     }
-    int failed = golib_sock_transmit(s, &w, &view, flags, !all && golib_sock_timeout(s) > 0, &sent, record);
+    int failed = golib_sock_transmit(s, &w, &view, flags, !all && s->timeout > 0, &sent, record);
     PyBuffer_Release(&view);
     golib_fd_done(&w);
     if (failed < 0 && !all && sent > 0 && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
@@ -484,16 +469,31 @@ SOCKET(sock_send, "send", send_body, NULL);
 SOCKET(sock_sendall, "sendall", sendall_body, NULL);
 SOCKET(sock_sendto, "sendto", plain_body, &sending_to);
 SOCKET(sock_sendmsg, "sendmsg", plain_body, &sending_message);
-SOCKET(sock_accept, "_accept", plain_body, &accepting);
 
-static golib_parking *const calls[] = {
-    &sock_recv, &sock_recv_into, &sock_recvfrom, &sock_recvfrom_into, &sock_recvmsg, &sock_recvmsg_into,
-    &sock_send, &sock_sendall,   &sock_sendto,   &sock_sendmsg,       &sock_accept,
-};
+static golib_parking *const calls[] = {&sock_recv,    &sock_recv_into,    &sock_recvfrom, &sock_recvfrom_into,
+                                       &sock_recvmsg, &sock_recvmsg_into, &sock_send,     &sock_sendall,
+                                       &sock_sendto,  &sock_sendmsg};
+
+static int probe(void)
+{
+    return golib_sock_probe() < 0 ? -1 : golib_nowait_probe_sockets((const void *)sock_recv.patch.original);
+}
+
+static void applied(void)
+{
+    golib_nowait_apply(GOLIB_OF_SOCKET);
+}
+
+static void taken_back(void)
+{
+    golib_nowait_take_back(GOLIB_OF_SOCKET);
+}
 
 const golib_group golib_group_socket = {
     .name = "socket",
     GOLIB_GROUP_CALLS(calls),
     .uses_fds = 1,
-    .probe = golib_sock_probe,
+    .probe = probe,
+    .applied = applied,
+    .taken_back = taken_back,
 };

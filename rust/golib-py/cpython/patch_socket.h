@@ -3,6 +3,7 @@
 #define GOLIB_PATCH_SOCKET_H
 
 #include "patch_fds.h"
+#include "patch_nowait.h"
 
 /* What CPython's socket objects begin with; the same from 3.11 to 3.15, and probed. */
 typedef struct {
@@ -14,17 +15,10 @@ typedef struct {
 /* Checks that; 0, or -1 with a RuntimeError set. */
 int golib_sock_probe(void);
 
-/* Its own timeout, also while that is lent to OpenSSL. */
-static inline int64_t golib_sock_timeout(const golib_sock *s)
-{
-    const golib_fd_lent *lent = golib_fd_lent_of(s->fd);
-    return GOLIB_UNLIKELY(lent && lent->users) ? lent->timeout : s->timeout;
-}
-
 /* A call of a goroutine's may wait. */
 static inline int golib_sock_blocks(const golib_sock *s)
 {
-    return s->fd >= 0 && golib_sock_timeout(s) != 0;
+    return s->fd >= 0 && s->timeout != 0;
 }
 
 /* The call is a goroutine's, and may wait. */
@@ -38,10 +32,15 @@ int golib_sock_begin(golib_fd_wait *w, golib_sock *s, int mode);
 /* 0: try again; -1 with an exception set: TimeoutError, OSError(EBADF) if it was closed, or what left the wait. */
 int golib_sock_block(golib_fd_wait *w, golib_sock *s, const golib_caller *record);
 
-/* For the moment of one call the socket object says that it does not block, and, `with_flag`, its descriptor does not; others
- * see its own timeout. The descriptor is registered. */
-void golib_sock_lend(golib_sock *s, int fd, int with_flag);
-void golib_sock_take_back(golib_sock *s, int fd);
+/* As above, for golib_fd_take_turn. */
+int golib_sock_take_turn(golib_fd_wait *w, golib_sock *s, const golib_caller *record);
+/* An original has been refused what it would have had to wait for, with the exception that is set: waits. 0: try again; -1: as
+ * above, but if the time is over the exception stays. */
+int golib_sock_block_for(golib_fd_wait *w, golib_sock *s, const golib_caller *record);
+
+/* One call of the original that does not block: by its flags, or because there is a timeout, by which CPython polls first
+ * (patch_nowait.h). `*waits`: it would block, with an exception set. */
+PyObject *golib_sock_attempt(golib_invocation *call, PyObject *const *args, Py_ssize_t n, int *waits);
 
 /* The number of bytes received, or -1 with an exception set. */
 Py_ssize_t golib_sock_receive(golib_sock *s, golib_fd_wait *w, void *to, Py_ssize_t room, int flags,
@@ -55,16 +54,6 @@ int golib_sock_transmit(golib_sock *s, golib_fd_wait *w, const Py_buffer *data, 
 /* When a wait that begins now is over, and what is raised then. */
 int64_t golib_sock_until(const golib_sock *s, const golib_fd_wait *w);
 void golib_sock_timed_out(const golib_sock *s);
-
-/* ---- patch_ssl_io.c ---- */
-
-/* From here on OpenSSL's calls of this thread on `fd` do not block, whatever its flags. 0: it cannot be told so. */
-int golib_ssl_io_begin(int fd, int *outer);
-/* After a begin that gave 1, with its `outer`, on the same thread. */
-void golib_ssl_io_end(int outer);
-/* OpenSSL's imports are replaced, and are its own again. */
-void golib_ssl_io_apply(void);
-void golib_ssl_io_take_back(void);
 
 /* ---- patch_whole.c ---- */
 

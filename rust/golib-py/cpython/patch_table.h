@@ -20,16 +20,16 @@ extern const golib_group golib_group_time, golib_group_lock, golib_group_queue, 
 
 #else
 
-extern const golib_group golib_group_closing, golib_group_socket, golib_group_connect, golib_group_dns, golib_group_ssl,
-    golib_group_select, golib_group_os, golib_group_file, golib_group_subprocess, golib_group_sendfile,
-    golib_group_timeouts;
+extern const golib_group golib_group_closing, golib_group_socket, golib_group_accept, golib_group_connect,
+    golib_group_dns, golib_group_ssl, golib_group_select, golib_group_os, golib_group_file, golib_group_subprocess,
+    golib_group_sendfile, golib_group_timeouts;
 
 #define GOLIB_GROUPS                                                                                                   \
     {                                                                                                                  \
         &golib_group_closing,    &golib_group_socket,   &golib_group_connect,  &golib_group_dns,                       \
         &golib_group_ssl,        &golib_group_time,     &golib_group_select,   &golib_group_os,                        \
         &golib_group_file,       &golib_group_lock,     &golib_group_queue,    &golib_group_thread,                    \
-        &golib_group_subprocess, &golib_group_sendfile, &golib_group_timeouts,                                         \
+        &golib_group_subprocess, &golib_group_sendfile, &golib_group_timeouts, &golib_group_accept,                    \
     }
 #define GOLIB_CLOSING_GROUP (&golib_group_closing)
 

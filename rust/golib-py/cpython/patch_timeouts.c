@@ -20,7 +20,7 @@ __attribute__((noinline)) static int64_t kernel_timeout(int fd, int mode)
 
 int64_t golib_sock_until(const golib_sock *s, const golib_fd_wait *w)
 {
-    int64_t timeout = golib_sock_timeout(s);
+    int64_t timeout = s->timeout;
     if (GOLIB_UNLIKELY(are_used) && timeout < 0)
         timeout = kernel_timeout(w->fd, w->mode);
     return timeout > 0 ? golib_waits_table->now() + timeout : GOLIB_FOR_EVER;
@@ -28,7 +28,7 @@ int64_t golib_sock_until(const golib_sock *s, const golib_fd_wait *w)
 
 void golib_sock_timed_out(const golib_sock *s)
 {
-    if (golib_sock_timeout(s) >= 0)
+    if (s->timeout >= 0)
         PyErr_SetString(PyExc_TimeoutError, "timed out");
     else {
         errno = EAGAIN;

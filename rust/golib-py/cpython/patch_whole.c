@@ -9,7 +9,7 @@
 
 int golib_sock_moves_all(const golib_sock *s)
 {
-    return golib_sock_timeout(s) < 0 && s->type == SOCK_STREAM;
+    return s->timeout < 0 && s->type == SOCK_STREAM;
 }
 
 /* 0: the exception stays. */

@@ -80,6 +80,10 @@ test-aarch64: ## the crate's tests, cross-built, under an emulator of the other 
 test-seam-aarch64: ## as test-seam, on Debian's CPython for aarch64 under an emulator
 	.ci/test-python-aarch64 --seam
 
+.PHONY: test-python-aarch64
+test-python-aarch64: .venv/.group-build .venv/.group-packages ## the Python tests there, which takes long: name files (VERSION=3.13; ARGS go to pytest)
+	.ci/test-python-foreign aarch64 $(ARGS)
+
 .PHONY: test-musl
 test-musl: .venv/.group-build .venv/.group-packages ## the crate's tests with musl instead of glibc (ARGS=--short: what depends on the C library)
 	.ci/test-musl $(ARGS)
@@ -198,7 +202,7 @@ wheel: $(VENV)/.group-build ## an sdist, and a wheel built from it for this mach
 	$(env) CARGO_TARGET_DIR=$(abspath $(target_dir)) maturin build --release --sdist --out target/dist
 
 .PHONY: wheels
-wheels: .venv/.group-build .venv/.group-packages ## an sdist, and manylinux and musllinux wheels for 3.11 to 3.15, each checked (ARGS="musllinux 3.13": only those)
+wheels: .venv/.group-build .venv/.group-packages ## an sdist, and manylinux and musllinux wheels for 3.11 to 3.15, each checked (ARGS="musllinux 3.13", ARGS="aarch64 3.13": only those)
 	.ci/wheels $(ARGS)
 
 .PHONY: check-packages

@@ -186,6 +186,30 @@ void golib_imports_replace(golib_import *imports, int n)
     dl_iterate_phdr(look_at, &sweep);
 }
 
+struct place {
+    const void *address;
+    golib_import *imports;
+    int n;
+};
+
+static int look_there(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    struct place *place = arg;
+    library lib;
+    (void)size;
+    if (!contains(info, place->address))
+        return 0;
+    if (read_library(&lib, info))
+        replace_in(&lib, place->imports, place->n);
+    return 1;
+}
+
+void golib_imports_replace_at(const void *address, golib_import *imports, int n)
+{
+    struct place place = {address, imports, n};
+    dl_iterate_phdr(look_there, &place);
+}
+
 /* ---- those of one library, to be restored ---- */
 
 struct word_search {

@@ -328,6 +328,9 @@ def wait(pid):
 """
 
 
+#: The C library is musl.
+MUSL = "musl" in (sysconfig.get_config_var("SOABI") or "")
+
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 

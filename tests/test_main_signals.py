@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support import SLACK, finish, run_ok, run_script, signal_at, start_script
+from support import MUSL, SLACK, finish, run_ok, run_script, signal_at, start_script
 
 STARTS = {"run": "golib.run(main)", "plain": "main()"}
 
@@ -86,6 +86,8 @@ PROGRAM = textwrap.dedent("""
 
 @pytest.mark.parametrize("call", list(CALLS))
 def test_ctrl_c_interrupts_the_call_and_what_encloses_it_is_left_in_order(call):
+    if call == "sigtimedwait" and MUSL:
+        pytest.skip("musl's sigtimedwait goes on after a signal, so CPython's does as well")
     process = start_script(PROGRAM.format(call=CALLS[call], start=STARTS["run"]))
     sent = signal_at(process, "ready")
     result = finish(process, 20)

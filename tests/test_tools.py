@@ -45,7 +45,7 @@ def needs(package):
     found = importlib.util.find_spec(package.replace("-", "_")) or shutil.which(
         package, path=str(Path(sys.executable).parent)
     )
-    return pytest.mark.skipif(not found, reason=f"{package} has no wheel for this Python")
+    return pytest.mark.skipif(not found, reason=f"this Python has no {package}")
 
 
 @pytest.fixture
@@ -67,6 +67,7 @@ def run(*arguments):
 
 
 @needs("coverage")
+@needs("_sqlite3")
 @pytest.mark.parametrize("core", ["ctrace", "pytrace", "sysmon"])
 def test_coverage_counts_the_lines_of_goroutines_and_of_main(program, tmp_path, monkeypatch, core):
     if core == "sysmon" and sys.version_info < (3, 12):

@@ -25,6 +25,10 @@ NEEDS = {
     "rpds_maps": "rpds",
     "lxml_callbacks": "lxml",
     "tcl_interpreters": "_tkinter",
+    "sqlite3_functions": "_sqlite3",
+    "one_sqlite3_connection_for_many": "_sqlite3",
+    "callables_in_c_as_goroutines": "_sqlite3",
+    "connections_made_without_connect": "_sqlite3",
 }
 
 

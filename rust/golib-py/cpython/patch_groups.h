@@ -130,13 +130,14 @@ static inline void golib_came_by_two(golib_invocation *call, const golib_parking
 typedef struct golib_group {
     /* Several tables may have one name. A name with a dot is for golib's own use (patch_groups.c). */
     const char *name;
-    const char *may_lack;       /* a module that CPython may be built without; without it the group patches nothing. Or NULL */
-    int uses_fds;               /* it waits for descriptors: who closes one has to say so */
+    const char
+        *may_lack; /* a module that CPython may be built without; without it the group patches nothing. Or NULL */
+    int uses_fds; /* it waits for descriptors: who closes one has to say so */
     golib_parking *const *calls;
     int n_calls;
     /* Checks layouts; 0, or -1 with a RuntimeError set that says which is unknown. May be NULL, as the next two. */
     int (*probe)(void);
-    void (*applied)(void);      /* the entries have been swapped */
+    void (*applied)(void); /* the entries have been swapped */
     /* They are CPython's again. Not called when the interpreter has ended: its types and thread states went with it,
      * and nobody waits. */
     void (*taken_back)(void);

@@ -112,10 +112,16 @@ fn the_earlier_deadline_rules() {
 #[test]
 fn a_cancelled_timeout_does_not_exceed_its_deadline() {
     every_way(|_| {
+        let began = Instant::now();
         let (ctx, cancel) = with_timeout(&background(), SHORT);
         cancel.cancel();
+        let first = ctx.err();
+        // On a machine that is slower than the timeout, the deadline came first.
+        if began.elapsed() < SHORT {
+            assert_eq!(first, CANCELLED);
+        }
         go_lib::sleep(2 * SHORT);
-        assert_eq!(ctx.err(), CANCELLED);
+        assert_eq!(ctx.err(), first);
     });
 }
 

@@ -208,8 +208,7 @@ static int waits_as_known(PyObject *wrapped, const golib_sock *sock)
     PyObject *done = PyObject_CallMethod(wrapped, "do_handshake", NULL);
     golib_nowait_end(&once);
     int timed_out = !done && PyErr_ExceptionMatches(PyExc_TimeoutError);
-    if (timed_out)
-        PyErr_Clear();
+    PyErr_Clear();
     Py_XDECREF(done);
     return timed_out && once.wanted == GOLIB_READ && once.asked >= 3;
 }

@@ -359,6 +359,8 @@ def test_under_run_and_ctrl_c():
                 print("left")
             a.send(b"x")
             print(b.recv(1))
+            a.close()
+            b.close()
         golib.run(main)
     """)
     assert out == "left\nb'x'\n"
@@ -377,6 +379,8 @@ def test_a_forked_child_uses_the_sockets_of_its_parent():
                 print(g.join())
                 os.waitpid(pid, 0)
                 print(b.recv(1))
+                a.close()
+                b.close()
             else:
                 c, d = socket.socketpair()
                 g = golib.go(d.recv, 1)

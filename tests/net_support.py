@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,8 +18,18 @@ import pytest
 if TYPE_CHECKING:
     import ssl
 
+
+def has_ipv6() -> bool:
+    """Whether this machine has IPv6, if only within itself."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 #: The networks of streams that this machine has.
-STREAMS = ["tcp", "tcp4", "tcp6", "unix"]
+STREAMS = ["tcp", "tcp4", *(["tcp6"] if has_ipv6() else []), "unix"]
 
 
 @contextlib.contextmanager

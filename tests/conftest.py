@@ -12,6 +12,7 @@ import asyncio
 import gc
 import importlib
 import os
+import pathlib
 import random
 import signal
 import sys
@@ -24,6 +25,7 @@ import golib.runtime
 import golib.signal
 import pytest
 
+import windows
 from support import PLACES, Tracked
 from watchdog import Watchdog
 
@@ -76,8 +78,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(skip)
+    windows.skip(items)
     items.sort(key=lambda item: item.nodeid)
     random.Random(config.stash[_seed_key]).shuffle(items)
+
+
+def pytest_ignore_collect(collection_path: pathlib.Path) -> bool | None:
+    return True if windows.leave_out(collection_path.name) else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in windows.report():
+        terminalreporter.write_line(line)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -94,7 +106,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     golib.aio.run_async(asyncio.sleep(0))  # starts golib's own event loop
     golib.aio.Executor(1).shutdown()  # imports its module
     golib.go(int).join()
-    golib.net.listen("127.0.0.1:0").close()  # the poller
+    if "net" in golib.__all__:
+        golib.net.listen("127.0.0.1:0").close()  # the poller
     for _ in range(2):  # the servants of the alarms: one that acts, one that waits meanwhile
         with golib.timeout(0.001, raises=False):
             golib.sleep(5)
@@ -138,7 +151,7 @@ class Footprint(NamedTuple):
         return cls(
             golib.num_goroutine(),
             len(sys._current_frames()),
-            len(os.listdir("/proc/self/fd")),
+            _entries("/proc/self/fd"),
             mine,
             Tracked.alive,
             golib._golib._strangers(),
@@ -149,6 +162,11 @@ class Footprint(NamedTuple):
 
 
 _OURS = frozenset({"golib", "_golib"})
+
+
+def _entries(folder: str) -> int:
+    """How many there are; 0 on Windows, where nothing says so."""
+    return 0 if windows.HERE else len(os.listdir(folder))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -198,7 +216,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
             f"the test left something behind\nbefore {before}\nafter  {after}\n{dump}",
             pytrace=False,
         )
-    threads = len(os.listdir("/proc/self/task"))
+    threads = _entries("/proc/self/task")
     if threads > MAX_OS_THREADS:
         pytest.fail(f"{threads} OS threads, at most {MAX_OS_THREADS} expected", pytrace=False)
     return result

@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 import golib
 import pytest
 
+import windows
+
 #: How long a state may take on a busy machine before it counts as "never".
 PATIENCE = 20.0
 
@@ -136,6 +138,7 @@ def run_loop(main: Callable[[], Any]) -> Any:
 
 def kill(number: int) -> None:
     """Sends this process a signal."""
+    windows.needs_signals()
     os.kill(os.getpid(), number)
 
 
@@ -203,6 +206,8 @@ class Output(NamedTuple):
 
 def script_environment(env: dict[str, str] | None = None) -> dict[str, str]:
     """This process's environment without golib's switches, with `tests` importable, with `env` added."""
+    if (env or {}).get("GOLIB_DEBUG") == MIGRATE["GOLIB_DEBUG"]:
+        windows.needs_moves()
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("GOLIB_", "GOMAXPROCS"))}
     here = os.path.dirname(os.path.abspath(__file__))
     clean["PYTHONPATH"] = os.pathsep.join(filter(None, [here, clean.get("PYTHONPATH", "")]))
@@ -240,7 +245,8 @@ def finish(process: subprocess.Popen[str], timeout: float = 60.0) -> Output:
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGQUIT)
+        if not windows.HERE:
+            process.send_signal(signal.SIGQUIT)
         try:
             out, err = process.communicate(timeout=2)
         except subprocess.TimeoutExpired:
@@ -302,6 +308,7 @@ def wait_line(process: subprocess.Popen[str], text: str, timeout: float = PATIEN
 
 def signal_at(process: subprocess.Popen[str], line: str, number: int = signal.SIGINT) -> float:
     """Sends the script a signal when it has written `line` and begun to wait; returns the time of sending."""
+    windows.needs_signals()
     wait_line(process, line)
     time.sleep(0.1)  # no state tells from outside that the wait has begun
     sent = time.monotonic()
@@ -336,6 +343,8 @@ needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C 
 
 def extension_module(source: str, name: str, into: pathlib.Path) -> str:
     """Compiles an extension module, perhaps one of a package; returns the folder to import it from."""
+    if windows.HERE:
+        pytest.skip("on Windows: it compiles an extension module, and no compiler is there")
     *package, last = name.split(".")
     folder = into.joinpath(*package)
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,11 +7,14 @@ detection off. The run writes how many seconds the test may take and the test's 
 from __future__ import annotations
 
 import os
+import queue
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,14 +45,37 @@ class Watchdog:
         self._process.wait()
 
 
+def chunks() -> Callable[[float | None], bytes | None]:
+    """What comes by stdin: a function that returns b"" at its end, and None if nothing comes within the seconds given."""
+    if sys.platform != "win32":
+        return lambda seconds: os.read(0, 4096) if select.select([0], [], [], seconds)[0] else None
+    got: queue.Queue[bytes] = queue.Queue()
+
+    def read() -> None:
+        while True:
+            chunk = os.read(0, 4096)
+            got.put(chunk)
+            if not chunk:
+                return
+
+    def within(seconds: float | None) -> bytes | None:
+        try:
+            return got.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
+    threading.Thread(target=read, daemon=True).start()
+    return within
+
+
 def main(run: int) -> None:
     seconds, test, text = 0.0, "", b""
+    read = chunks()
     while True:
-        wait = seconds or None
-        if not select.select([0], [], [], wait)[0]:
+        chunk = read(seconds or None)
+        if chunk is None:
             end(run, test)
             return
-        chunk = os.read(0, 4096)
         if not chunk:
             return  # the run is over
         *lines, text = (text + chunk).split(b"\n")
@@ -60,13 +86,16 @@ def main(run: int) -> None:
 
 def end(run: int, test: str) -> None:
     """Makes golib print all goroutines and faulthandler all threads, then kills the processes that are left."""
+    print(f"\n==== hangs: {test}; all goroutines:", file=sys.stderr, flush=True)
+    if sys.platform == "win32":
+        os.kill(run, signal.SIGTERM)  # which ends it at once
+        return
     children = [
         int(pid)
         for task in Path(f"/proc/{run}/task").iterdir()
         for pid in (task / "children").read_text().split()
         if int(pid) != os.getpid()
     ]
-    print(f"\n==== hangs: {test}; all goroutines:", file=sys.stderr, flush=True)
     for number in (signal.SIGQUIT, signal.SIGABRT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.kill(run, number)

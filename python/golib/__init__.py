@@ -20,7 +20,7 @@ from golib import _supported as _supported  # isort: split
 import typing as _typing
 
 # signal and time are left out of __all__: a star import would hide the standard library's.
-from golib import aio, context, runtime, sync
+from golib import _golib, aio, context, runtime, sync
 from golib import signal as signal
 from golib import time as time
 from golib._errors import Cancelled, ChanClosed, CloseOfClosed, Deadlock, Goexit, SendOnClosed
@@ -109,4 +109,6 @@ if _typing.TYPE_CHECKING:
 
 # Imported when it is used: it needs the modules socket and, for TLS, ssl.
 _answer(globals(), lazy=("net",))
+if not hasattr(_golib, "ConnBase"):  # on Windows golib.net is missing
+    __all__.remove("net")  # noqa: PYI056 (type checkers shall see it)
 _supported.remember(__name__)

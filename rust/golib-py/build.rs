@@ -153,10 +153,13 @@ fn compile_shim() -> Result<(), String> {
     Ok(())
 }
 
-/// On Windows every import names its library: the shim's come from the interpreter's DLL, by itself or its import library.
+/// On Windows every import names its library: the shim's come from the interpreter's DLL, by itself or its import library,
+/// which lies in `GOLIB_PYTHON_LIB` (cross builds), else where the interpreter says.
 fn link_interpreter() {
+    println!("cargo::rerun-if-env-changed=GOLIB_PYTHON_LIB");
     let config = pyo3_build_config::get();
-    if let Some(dir) = config.lib_dir() {
+    let dir = std::env::var("GOLIB_PYTHON_LIB").ok().or_else(|| config.lib_dir().map(str::to_owned));
+    if let Some(dir) = dir {
         println!("cargo::rustc-link-search=native={dir}");
     }
     let version = config.version();

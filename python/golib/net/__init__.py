@@ -18,6 +18,11 @@ b'42\\n'
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError("golib.net is not available on Windows")
+
 from golib._golib import wait_readable, wait_writable
 from golib.net._conn import Conn
 from golib.net._dial import dial

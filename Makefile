@@ -93,8 +93,17 @@ test-python-musl: .venv/.group-build .venv/.group-packages ## the Python tests w
 	.ci/test-python-foreign musl $(ARGS)
 
 .PHONY: test-windows
-test-windows: ## the crate's tests for Windows, cross-built, under Wine (ARGS=--short: the switch, stacks, channels and sockets)
+test-windows: .venv/.group-build ## the tests for Windows, cross-built, under Wine: the crate's, then golib's (ARGS=--short: the crate's switch, stacks, channels and sockets)
 	.ci/test-windows $(ARGS)
+	$(if $(ARGS),,.ci/test-windows-python)
+
+.PHONY: test-windows-python
+test-windows-python: .venv/.group-build ## golib's part of test-windows (VERSIONS=3.13; ARGS go to pytest)
+	.ci/test-windows-python $(ARGS)
+
+.PHONY: wheel-windows
+wheel-windows: .venv/.group-build ## wheels for Windows, cross-built, each tried under Wine (ARGS=3.13: only that)
+	.ci/wheel-windows $(ARGS)
 
 .PHONY: check-targets
 check-targets: .venv/.group-packages ## the crate for other systems (ARGS=--link: down to programs)

@@ -78,7 +78,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(skip)
-    windows.skip(items)
     items.sort(key=lambda item: item.nodeid)
     random.Random(config.stash[_seed_key]).shuffle(items)
 
@@ -186,6 +185,9 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
     report = yield
+    lacking = windows.lacks(call.excinfo.value) if call.excinfo else None
+    if lacking:
+        report.outcome, report.longrepr = "skipped", (str(item.path), 0, lacking)
     if call.when == "call":
         item.stash[_passed] = report.passed
     return report

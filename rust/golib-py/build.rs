@@ -158,7 +158,8 @@ fn compile_shim() -> Result<(), String> {
 fn link_interpreter() {
     println!("cargo::rerun-if-env-changed=GOLIB_PYTHON_LIB");
     let config = pyo3_build_config::get();
-    let dir = std::env::var("GOLIB_PYTHON_LIB").ok().or_else(|| config.lib_dir().map(str::to_owned));
+    let dir =
+        std::env::var("GOLIB_PYTHON_LIB").ok().or_else(|| config.lib_dir().map(str::to_owned));
     if let Some(dir) = dir {
         println!("cargo::rustc-link-search=native={dir}");
     }

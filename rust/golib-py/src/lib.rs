@@ -20,7 +20,10 @@
     clippy::missing_safety_doc,
     reason = "slots and methods: what CPython promises to each kind"
 )]
-#![cfg_attr(windows, allow(dead_code, unused_imports, reason = "what only forks, signals and sockets use"))]
+#![cfg_attr(
+    windows,
+    allow(dead_code, unused_imports, reason = "what only forks, signals and sockets use")
+)]
 
 mod bridge;
 mod core;

@@ -15,12 +15,21 @@ enum { USERS_WORD_UNTIL_2_40 = 9, USERS_WORD_SINCE_2_41 = 7 };
 
 unsigned golib_users_word = USERS_WORD_UNTIL_2_40;
 
+/* Reads digits. With newer headers strtoul is a function that older glibc lacks. */
+static unsigned read_number(const char **p)
+{
+    unsigned n = 0;
+    for (; **p >= '0' && **p <= '9'; ++*p)
+        n = n * 10 + (unsigned)(**p - '0');
+    return n;
+}
+
 /* The headers describe the glibc that this was compiled with, but the layout depends on the one that runs. */
 static void find_users_word(void)
 {
-    char *minor;
-    unsigned long major = strtoul(gnu_get_libc_version(), &minor, 10);
-    if (major > 2 || (major == 2 && *minor == '.' && strtoul(minor + 1, NULL, 10) >= 41))
+    const char *version = gnu_get_libc_version();
+    unsigned major = read_number(&version);
+    if (major > 2 || (major == 2 && *version++ == '.' && read_number(&version) >= 41))
         golib_users_word = USERS_WORD_SINCE_2_41;
 }
 #endif

@@ -1,5 +1,5 @@
-/* Replacing a builtin in place: the PyMethodDef that a builtin function or method descriptor points to gets another
- * function of the same flags. Code that has imported the builtin, or specialised a call to it, gets the new one.
+/* Replaces a builtin in place: the PyMethodDef that a builtin function or method descriptor points to gets another
+ * function with the same flags. Code that has imported the builtin, or specialised a call to it, calls the new one.
  *
  * A PyMethodDef carries no data, so every patched builtin needs functions of its own, one per way of passing
  * arguments, because that differs between CPython's versions. GOLIB_WRAP writes them for the common case: call the
@@ -36,12 +36,12 @@ typedef struct golib_patch {
     struct golib_patch *next;
 } golib_patch;
 
-/* Looks the builtin up in a module or type, and chooses the wrapper. 0, or -1 with an exception set: it is missing, is
- * no builtin, or takes its arguments in a way for which there is no wrapper. */
+/* Looks the builtin up in a module or type, and chooses the wrapper. 0, or -1 with an exception set if it is missing, is
+ * not a builtin, or takes its arguments in a way for which there is no wrapper. */
 int golib_patch_find(golib_patch *patch, PyObject *holder);
 /* Swaps the function, for as long as the interpreter lives. */
 void golib_patch_apply(golib_patch *patch);
-/* Swaps it, and back: what golib.patch() does (patch_groups.c). */
+/* Swaps the function and, on the next call, swaps it back, for golib.patch() (patch_groups.c). */
 void golib_patch_swap(golib_patch *patch);
 void golib_patch_swap_back(golib_patch *patch);
 /* Undoes all of them: static tables outlive the interpreter, and another one would call us. */
@@ -121,7 +121,7 @@ static inline unsigned long long golib_current_goroutine(void)
     return golib_runtime_table->goroutine();
 }
 
-/* The running goroutine took (+) or released (-) a lock or object that C keys by OS thread. */
+/* The running goroutine has taken (+) or released (-) a lock or object that C keys by OS thread. */
 static inline void golib_pin(int delta)
 {
     if (delta && golib_runtime_table->pin)
@@ -140,7 +140,7 @@ int golib_modules_find(void);
 void golib_modules_apply(void);
 void golib_stack_apply(void);
 
-/* Called once a module is complete and before anybody uses it; see identity_modules.c. */
+/* Called once a module is complete and before anything uses it; see identity_modules.c. */
 void golib_semlock_ready(PyObject *module);
 void golib_sqlite_ready(PyObject *module);
 void golib_tkinter_ready(PyObject *module);
@@ -150,7 +150,7 @@ void golib_greenlet_ready(PyObject *module);
 
 /* In place of __cxa_thread_atexit, for greenlet. */
 int golib_greenlet_registers(void (*destroy)(void *), void *object, void *library);
-/* What that import was; NULL: not seen yet. */
+/* The function that the import led to; NULL if it has not been seen yet. */
 void *golib_greenlet_registrar(void);
 /* Whether golib can tell which goroutines use greenlets; known before golib_greenlet_ready. */
 void golib_greenlet_known(int known);
@@ -162,7 +162,7 @@ int golib_forks_watch(void);
  * have a lock that their state releases. */
 #define GOLIB_DUMMIES_STAY (PY_VERSION_HEX < 0x030d0000)
 
-/* Takes the mark "its ident was asked for" from a state: true if it had it. CPython takes that field for its own. */
+/* Removes the mark "its ident was asked for" from a state; true if the state had it. The field is CPython's own. */
 int golib_identity_unmark(PyThreadState *ts);
 
 #endif

@@ -1,9 +1,10 @@
 /* golib.patch("subprocess"): os.wait, wait3, waitpid, wait4 and waitid, and so subprocess.Popen.wait; os.system.
  *
- * A goroutine that would wait asks the original without waiting first: whatever that answers or refuses at once is the answer.
- * Else it waits, and asks again: for the end of one child by a descriptor of the process (pidfd); for any child, one of a group,
- * or one that stops, by a goroutine that is in the kernel's waitid. That leaves the child as it is (WNOWAIT), and serves all who
- * wait for the same: one thread for all of them, and nothing is lost for those who leave.
+ * A goroutine that would wait first asks the original without waiting: whatever that answers or refuses at once is the answer.
+ * Otherwise the goroutine waits and asks again. For the end of one child it waits for a descriptor of the process (pidfd). For
+ * any child, one of a group, or one that stops, it waits for another goroutine, which calls the kernel's waitid. That call leaves
+ * the child as it is (WNOWAIT) and serves every goroutine that waits for the same children: all of them need one thread, and a
+ * goroutine that leaves loses nothing.
  */
 #include "patch_elsewhere.h"
 #include "patch_fds.h"
@@ -14,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The number of the argument; -1 if it is none that fits, without an exception: the original says so. */
+/* The argument as a number; -1 without an exception if it does not fit, since the original reports that. */
 static long number(PyObject *argument)
 {
     long value = PyLong_Check(argument) ? PyLong_AsLong(argument) : -1;
@@ -23,7 +24,7 @@ static long number(PyObject *argument)
     return value;
 }
 
-/* By 4 of patch_groups.h: -errno if it cannot be had. */
+/* Not inlined, by 4 of patch_groups.h. -errno if the process cannot be opened. */
 __attribute__((noinline)) static int open_process(long pid)
 {
     long fd = syscall(SYS_pidfd_open, (pid_t)pid, 0);
@@ -35,7 +36,7 @@ __attribute__((noinline)) static void close_process(int fd)
     close(fd);
 }
 
-/* As golib_fd_wait_ready, with a descriptor of its own. */
+/* Like golib_fd_wait_ready, with a descriptor of its own. */
 static int wait_for_end(int fd, const golib_caller *record)
 {
     golib_fd_wait w = {.fd = fd, .mode = GOLIB_READ, .until = GOLIB_FOR_EVER};
@@ -45,7 +46,7 @@ static int wait_for_end(int fd, const golib_caller *record)
     return outcome;
 }
 
-/* The child has not ended: what waitpid, wait4 (a tuple that begins with 0) and waitid (None) return then. */
+/* Does the result say that the child has not ended? waitpid and wait4 return a tuple that begins with 0, waitid None. */
 static int is_pending(PyObject *result)
 {
     if (result == Py_None)
@@ -67,7 +68,7 @@ static PyObject *wait_for(const golib_invocation *call, long pid, Py_ssize_t las
         Py_CLEAR(result);
         int fd = open_process(pid);
         if (fd == -ESRCH)
-            continue;   /* somebody else has waited for it meanwhile */
+            continue;   /* another caller has waited for it meanwhile */
         if (fd < 0) {
             result = golib_original(call);
             break;
@@ -94,7 +95,7 @@ typedef struct watcher {
     int options;
 } watcher;
 
-/* Those that are in the kernel; the main interpreter's GIL guards them. */
+/* The watchers that are in the kernel; the main interpreter's GIL guards the list. */
 static watcher *watchers;
 
 __attribute__((noinline)) static void kernel_watch(const watcher *w)
@@ -104,7 +105,7 @@ __attribute__((noinline)) static void kernel_watch(const watcher *w)
     Py_END_ALLOW_THREADS
 }
 
-/* In a goroutine of its own. Whatever came of it, who waits asks again. */
+/* Runs in a goroutine of its own. Whatever the outcome, the waiters ask the original again. */
 static void watch(void *argument)
 {
     watcher *w = argument, **at = &watchers;
@@ -117,7 +118,7 @@ static void watch(void *argument)
     PyMem_Free(w);
 }
 
-/* The one that watches these; a new one if there is none. NULL with an exception set. */
+/* The watcher of these children; a new one if there is none. NULL with an exception set. */
 static watcher *watcher_of(const watcher *wanted)
 {
     for (watcher *w = watchers; w; w = w->next) {
@@ -139,7 +140,7 @@ static watcher *watcher_of(const watcher *wanted)
     return NULL;
 }
 
-/* Calls `p` with these arguments, of which `last` are the options, until there is an answer. */
+/* Calls `p` with these arguments, of which the one at `last` holds the options, until there is an answer. */
 static PyObject *wait_for_any(const golib_parking *p, const golib_invocation *call, PyObject *const *given,
                               Py_ssize_t last, int options, const watcher *wanted, const golib_caller *record)
 {
@@ -159,7 +160,7 @@ static PyObject *wait_for_any(const golib_parking *p, const golib_invocation *ca
 
 enum { STOPS = WUNTRACED | WCONTINUED };
 
-/* As waitpid names them: whom to watch. */
+/* The children that waitpid's arguments name. */
 static watcher watched(long pid, int options)
 {
     watcher w = {.options = WEXITED | (options & STOPS)};
@@ -227,7 +228,7 @@ static PyObject *waitid_body(golib_invocation *call, const golib_caller *record)
     return wait_for_any(call->p, call, call->args, 2, (int)options, &wanted, record);
 }
 
-/* The C library's, in a thread; who leaves leaves the command to its end. */
+/* Calls the C library's system() in a thread. A goroutine that leaves does not end the command. */
 static PyObject *system_body(golib_invocation *call, const golib_caller *record)
 {
     static golib_elsewhere_limit limit = {.most = INT_MAX};

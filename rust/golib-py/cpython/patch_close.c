@@ -1,5 +1,5 @@
-/* What takes a number away from a file: who waits there is woken with EBADF, and the poller forgets it. Patched together with
- * any group that waits for descriptors. */
+/* The calls that take a number away from a file. Goroutines that wait there wake with EBADF, and the poller forgets the number.
+ * These builtins are patched together with any group that waits for descriptors. */
 #include "patch_socket.h"
 
 static PyObject *close_body(golib_invocation *call, const golib_caller *record)

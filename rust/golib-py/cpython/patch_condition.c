@@ -1,9 +1,9 @@
-/* threading.Condition and threading.Event, for golib.patch("lock"): what needs no wait. queue.Queue, Semaphore and Barrier are
- * made of these.
+/* threading.Condition and threading.Event, for golib.patch("lock"): the operations that need no wait. queue.Queue, Semaphore and
+ * Barrier are made of these.
  *
- * The standard library's are Python functions that call each other and the lock. Here each is one step under the GIL. So the
- * lock of an event need not be taken where it is free: nobody could tell. Where somebody holds it, and where an object is not
- * exactly of the standard library's types with a plain lock, the functions of golib._patched_threading do all of it.
+ * The standard library has Python functions that call each other and the lock. Here each is one step under the GIL. So an event's
+ * lock need not be taken while it is free: no other thread could tell. While the lock is held, and for an object that is not
+ * exactly of the standard library's types with a plain lock, the functions of golib._patched_threading do the whole operation.
  *
  * # Invariants
  * 1. From the look at the lock to the last change nothing gives the GIL up and no Python code runs: the types are exact, so
@@ -11,10 +11,10 @@
  */
 #include "patch_line.h"
 
-/* What golib._patched_threading passed. */
+/* The objects that golib._patched_threading has passed. */
 static struct {
     PyObject *condition, *event, *mutex; /* types */
-    PyObject *notify, *set, *clear; /* the functions that do all of it */
+    PyObject *notify, *set, *clear; /* the functions that do the whole operation */
 } known;
 
 enum { LOCK, WAITERS, FLAG, COND, ENTER, EXIT, APPEND, POPLEFT, RELEASE, TRY_LOCK, N_NAMES };
@@ -57,8 +57,8 @@ static PyObject *condition_exit(PyObject *self, PyObject *const *args, Py_ssize_
     return result;
 }
 
-/* The lock of a condition (a new reference) that is in that state; NULL without an exception: it is not, or not of the usual
- * kind. */
+/* The lock of a condition (a new reference) if it is in that state; NULL without an exception if it is not, or if it is not of
+ * the usual kind. */
 static PyObject *lock_of(PyObject *condition, int state)
 {
     if ((PyObject *)Py_TYPE(condition) != known.condition)
@@ -72,7 +72,7 @@ static PyObject *lock_of(PyObject *condition, int state)
     return NULL;
 }
 
-/* Notifies the first `n` of those who wait. By 1. 0, or -1 with an exception set. */
+/* Notifies the first `n` waiters, by 1. 0, or -1 with an exception set. */
 static int notify(PyObject *condition, Py_ssize_t n)
 {
     PyObject *waiters = PyObject_GetAttr(condition, names[WAITERS]), *waiter, *released;
@@ -98,7 +98,7 @@ static int notify(PyObject *condition, Py_ssize_t n)
     return left < 0 ? -1 : 0;
 }
 
-/* Has a function of golib._patched_threading do all of it. */
+/* Lets a function of golib._patched_threading do the whole operation. */
 static PyObject *in_python(PyObject *function, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *keywords)
 {
     enum { MOST = 4 };
@@ -123,7 +123,7 @@ static PyObject *condition_notify(PyObject *self, PyObject *const *args, Py_ssiz
     Py_RETURN_NONE;
 }
 
-/* A new waiter in the line of a condition. By 1. */
+/* Adds a new waiter to a condition's line, by 1. */
 static PyObject *new_waiter(PyObject *condition)
 {
     PyObject *waiters = PyObject_GetAttr(condition, names[WAITERS]);
@@ -138,7 +138,7 @@ static PyObject *new_waiter(PyObject *condition)
     return waiter;
 }
 
-/* _golib._wait_begins(condition): a goroutine gives up the lock, and has a waiter in the line. None: the caller is to do it. */
+/* _golib._wait_begins(condition): gives up the lock and adds a waiter to the line. None if the caller must do so itself. */
 PyObject *golib_wait_begins(PyObject *module, PyObject *condition)
 {
     (void)module;
@@ -155,7 +155,7 @@ PyObject *golib_wait_begins(PyObject *module, PyObject *condition)
 
 /* ---- Event ---- */
 
-/* The condition of an event (a new reference) whose lock is free; NULL without an exception, as above. */
+/* An event's condition (a new reference) if its lock is free; else NULL without an exception. */
 static PyObject *condition_of(PyObject *event)
 {
     if ((PyObject *)Py_TYPE(event) != known.event)
@@ -170,7 +170,7 @@ static PyObject *condition_of(PyObject *event)
     return condition;
 }
 
-/* _golib._event_wait_begins(event): True if it is set; a waiter in its line. None: the caller is to do it. */
+/* _golib._event_wait_begins(event): True if it is set, else a waiter in its line. None if the caller must do so itself. */
 PyObject *golib_event_wait_begins(PyObject *module, PyObject *event)
 {
     (void)module;

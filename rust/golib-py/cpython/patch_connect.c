@@ -19,7 +19,7 @@ __attribute__((noinline)) static int kernel_error_of(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? errno : error;
 }
 
-/* The kernel calls the socket connected only after it was told so once more; a blocking connect has done that. */
+/* The kernel considers the socket connected only after one more connect; a blocking connect does that by itself. */
 __attribute__((noinline)) static void kernel_settle(int fd)
 {
     struct sockaddr_storage peer;
@@ -28,7 +28,7 @@ __attribute__((noinline)) static void kernel_settle(int fd)
         connect(fd, (struct sockaddr *)&peer, size);
 }
 
-/* The exception that is set says that the connection is being made; it is cleared then. */
+/* Does the exception that is set say that the connection is in progress? If so, clears it. */
 static int is_in_progress(void)
 {
     PyObject *type, *value, *traceback;
@@ -50,7 +50,7 @@ static int is_in_progress(void)
     return 1;
 }
 
-/* Waits for the connection that is being made: its error, or -1 with an exception set. */
+/* Waits for a connection in progress. Returns its error, or -1 with an exception set. */
 static int wait_connected(golib_fd_wait *w, golib_sock *s, const golib_caller *record)
 {
     while (!golib_fd_is_ready(w->fd, GOLIB_WRITE)) {
@@ -66,7 +66,7 @@ __attribute__((noinline)) static PyObject *raise_errno(int error)
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
-/* What the original answers at once is the answer, be it an error. NULL without an exception: it is in progress. */
+/* Returns what the original answers at once, be it an error. NULL without an exception if the connection is in progress. */
 static PyObject *begin(golib_invocation *call, golib_sock *s, int raises)
 {
     golib_nowait once;

@@ -1,7 +1,8 @@
 /* golib.patch("dns"): getaddrinfo, gethostbyname, gethostbyname_ex, gethostbyaddr, getnameinfo.
  *
- * The C library looks names up in the thread that asks. So another goroutine asks, in a thread of its own, and only so many
- * do at once; a number needs no look-up. Whoever waits for the answer is parked, and can leave; the look-up then runs to its end for nobody.
+ * The C library looks a name up in the thread that asks. So another goroutine asks, in a thread of its own, and a limited number
+ * do so at once. A numeric address needs no look-up. The goroutine that waits for the answer is parked and can leave; the look-up
+ * then runs to its end and its answer is dropped.
  */
 #include "patch_elsewhere.h"
 
@@ -9,7 +10,7 @@
 
 static golib_elsewhere_limit limit = {.most = 10};
 
-/* No host, or an address in numbers: answered at once. */
+/* Is it no host, or a numeric address, which is answered at once? */
 static int is_numeric(PyObject *host)
 {
     unsigned char address[sizeof(struct in6_addr)];
@@ -40,7 +41,7 @@ static void in_child(void)
     limit.running = 0;
 }
 
-/* They look up the name of an address. */
+/* The functions that look up the name of an address. */
 static const char reverse[] = "";
 GOLIB_PARKS(getaddrinfo, "_socket", NULL, "getaddrinfo", look_up_body, 0, NULL);
 GOLIB_PARKS(gethostbyname, "_socket", NULL, "gethostbyname", look_up_body, 0, NULL);

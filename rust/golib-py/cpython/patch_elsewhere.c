@@ -3,7 +3,7 @@
 
 static PyObject *go, *run;
 
-/* What is to be done, in a capsule. */
+/* A function to be called, in a capsule. */
 typedef struct {
     void (*work)(void *);
     void *argument;
@@ -55,7 +55,7 @@ int golib_elsewhere_do(void (*work)(void *), void *argument)
 
 /* ---- a builtin's call ---- */
 
-/* In a capsule that the two goroutines share. */
+/* A call, in a capsule that the two goroutines share. */
 typedef struct {
     golib_invocation call;
     golib_elsewhere_limit *limit;
@@ -110,7 +110,7 @@ static void no_longer(golib_elsewhere_limit *limit)
     golib_lot_wake(limit, 1);
 }
 
-/* In the goroutine that calls; the capsule is its own. */
+/* Runs in the goroutine that makes the call and owns the capsule. */
 static void make_call(void *capsule)
 {
     shared_call *c = PyCapsule_GetPointer(capsule, call_name);

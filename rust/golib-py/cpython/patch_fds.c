@@ -1,4 +1,4 @@
-/* Which descriptors the poller knows, and who waits for them; the rules are in patch_fds.h. */
+/* The descriptors that the poller knows, and the turns to wait for them; the rules are in patch_fds.h. */
 #include "patch_fds.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@ typedef struct {
     const void *tls_emptied;
 } entry;
 
-/* By number. Guarded by the main interpreter's GIL. */
+/* The entries, by number; guarded by the main interpreter's GIL. */
 static entry *entries;
 static int n_entries;
 static uint64_t last_serial;
@@ -35,14 +35,14 @@ static int grow(int fd)
     return 1;
 }
 
-/* The entry with the registration of `w`; NULL: it was forgotten. */
+/* The entry with the registration of `w`; NULL if it has been forgotten. */
 static entry *entry_of(const golib_fd_wait *w)
 {
     entry *e = w->fd < n_entries ? &entries[w->fd] : NULL;
     return e && e->pd && e->serial == w->serial ? e : NULL;
 }
 
-/* Whom those who queue for a turn wait for. */
+/* The address at which goroutines queue for a turn. */
 static const void *line_of(void *pd, int mode)
 {
     return (const char *)pd + mode;
@@ -87,7 +87,7 @@ int golib_fd_find(golib_fd_wait *w)
         return GOLIB_NOT_POLLABLE;
     entry *e = &entries[w->fd];
     if (e->pd && !w->is_known && !golib_waits_table->poll_rearm(e->pd, w->fd)) {
-        golib_waits_table->poll_abandon(e->pd);     /* somebody has closed it behind our back */
+        golib_waits_table->poll_abandon(e->pd);     /* it was closed behind our back */
         clear(e);
     }
     if (!e->pd) {
@@ -103,13 +103,13 @@ int golib_fd_find(golib_fd_wait *w)
     return GOLIB_WOKEN;
 }
 
-/* The registration may be another descriptor's by now, if this one was closed while the GIL was away. */
+/* If the descriptor was closed while the GIL was away, the registration may already be another's. */
 int golib_fd_prepare(golib_fd_wait *w)
 {
     return entry_of(w) && golib_waits_table->poll_prepare(w->pd, w->mode);
 }
 
-/* By 3. GOLIB_WOKEN with `*queued`: it took waiting. */
+/* Takes the turn, by 3. Sets `*queued` if that took a wait. */
 static int take_turn(golib_fd_wait *w, int *queued, const golib_caller *record)
 {
     for (;;) {
@@ -161,7 +161,7 @@ void golib_fd_done(golib_fd_wait *w)
 __attribute__((noinline)) int golib_fd_is_ready(int fd, int mode)
 {
     struct pollfd p = {.fd = fd, .events = mode == GOLIB_READ ? POLLIN | POLLPRI : POLLOUT};
-    return poll(&p, 1, 0) != 0;     /* an error is the original's to tell */
+    return poll(&p, 1, 0) != 0;     /* the original reports an error */
 }
 
 int golib_fd_wait_ready(golib_fd_wait *w, const golib_caller *record)

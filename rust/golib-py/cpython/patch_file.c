@@ -1,11 +1,11 @@
 /* golib.patch("file"): buffered files, and files of pipes.
  *
  * A buffered file holds a lock while it calls the file below it, and remembers which OS thread holds it. A goroutine that
- * waits down there would have to keep that thread. Instead the goroutine notes which files it is inside of; when it parks,
- * they are told that the goroutine has them (movable.c), and it may go on elsewhere. Who comes meanwhile waits for its turn
- * here rather than for the lock.
+ * waits down there would have to keep that thread. Instead the goroutine notes which files it is inside of. When it parks,
+ * the files get the goroutine as their owner (movable.c), so it may resume on another thread. A goroutine that comes
+ * meanwhile waits for its turn here rather than for the lock.
  *
- * FileIO, below, reads and writes what can be polled as os.read and os.write do.
+ * FileIO, the file below, reads and writes descriptors that can be polled as os.read and os.write do.
  *
  * # Invariants
  * 1. The functions that call an original with a goroutine's frames above it lie in the section `golib_movable`: they keep
@@ -39,7 +39,7 @@ const size_t golib_buffered_owner = offsetof(buffered, owner);
 _Static_assert(offsetof(buffered, owner) < 128, "tls_scan.c looks for a short offset");
 _Static_assert(sizeof(unsigned long) == sizeof(void *), "an owner is a word");
 
-/* A look from time to time: a thread that was inside before the group was patched does not say when it leaves. */
+/* How often to look: a thread that was inside before the group was patched does not announce that it leaves. */
 enum { LOOK_NS = 50000000 };
 
 static int is_inside(const golib_held *held, const buffered *file)
@@ -51,7 +51,7 @@ static int is_inside(const golib_held *held, const buffered *file)
     return 0;
 }
 
-/* Waits until nobody is inside. 0, or -1 with an exception set. */
+/* Waits until no other goroutine or thread is inside. 0, or -1 with an exception set. */
 __attribute__((noinline, cold)) static int wait_for_turn(golib_held *held, buffered *file, const golib_caller *record)
 {
     while (file->owner) {
@@ -165,7 +165,7 @@ static int descriptor(const golib_invocation *call, int mode)
     return may == Py_True ? fd : -1;
 }
 
-/* All until the end, in pieces. */
+/* Reads until the end, in pieces. */
 static PyObject *read_all(const golib_invocation *call, int fd, const golib_caller *record)
 {
     enum { PIECE = 65536 };
@@ -220,7 +220,7 @@ static PyObject *read_body(golib_invocation *call, const golib_caller *record)
     return fd >= 0 && golib_fd_is_stream(fd) ? read_all(call, fd, record) : golib_original(call);
 }
 
-/* What a transfer came to: its number, the original's answer, or NULL with an exception set. */
+/* A transfer's result as an object: its number, the original's answer, or NULL with an exception set. */
 static PyObject *number_of(const golib_invocation *call, Py_ssize_t done)
 {
     return done >= 0 ? PyLong_FromSsize_t(done) : done == GOLIB_FD_ORIGINAL ? golib_original(call) : NULL;

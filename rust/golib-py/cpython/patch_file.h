@@ -1,4 +1,4 @@
-/* Buffered files that a goroutine is inside of. */
+/* The buffered files that a goroutine is inside of. */
 #ifndef GOLIB_PATCH_FILE_H
 #define GOLIB_PATCH_FILE_H
 
@@ -10,7 +10,7 @@ typedef struct golib_held {
     struct golib_held *next;
 } golib_held;
 
-/* Where in a buffered file lies the OS thread that is inside. */
+/* The offset, in a buffered file, of the OS thread that is inside. */
 extern const size_t golib_buffered_owner;
 
 /* The goroutine with this ident parks inside these files: they are the goroutine's, and no OS thread's. */

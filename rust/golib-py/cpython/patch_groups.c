@@ -100,7 +100,7 @@ int64_t golib_until(double seconds)
 
 /* ---- finding ---- */
 
-/* What has the builtin: a module, a type, or the type of what "name()" returns. New reference. */
+/* The holder of the builtin: a module, a type, or the type of the object that "name()" returns. New reference. */
 static PyObject *holder_of(const golib_parking *p)
 {
     PyObject *module = PyImport_ImportModule(p->module), *holder = NULL;
@@ -176,7 +176,7 @@ static void apply(int g)
         group->applied();
 }
 
-/* Notes the tables of a group, and what it needs besides. 0, or -1 with an exception set. */
+/* Notes the tables of a group, and the groups that it needs. 0, or -1 with an exception set. */
 static int want(PyObject *name, int wanted[N_GROUPS])
 {
     int known = 0;

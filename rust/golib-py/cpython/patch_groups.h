@@ -1,4 +1,4 @@
-/* Builtins that block, replaced in place so that on a goroutine they park: what golib.patch() switches on and off.
+/* Builtins that block, replaced in place so that they park on a goroutine: golib.patch() switches them on and off.
  *
  * A group (patch_time.c, patch_socket.c, …) is a table of entries. GOLIB_PARKS writes an entry for each way in which
  * CPython may pass the arguments, since that differs between its versions; each entry leaves its frame record for the
@@ -13,13 +13,13 @@
  *     }
  *
  * # Invariants
- * 1. ml_flags never change, and nothing is ever freed: a goroutine may sit in a body when its entry is taken back. The
- *    original stays known for that reason, too.
+ * 1. ml_flags never change, and nothing is ever freed: a goroutine may be inside a body when its entry is taken back. For the
+ *    same reason the original stays known.
  * 2. On an ordinary thread, and in another interpreter, a body calls the original and touches nothing of ours.
- * 3. A group is looked for and probed as a whole before anything of it changes.
- * 4. A body keeps nothing across a wait that belongs to its OS thread. errno is one such thing: the compiler may keep
- *    its address. A system call is made in a function that is not inlined, and returns -errno.
- * 5. The identity patches (identity.c) come first, so they lie below these and stay when these are taken back.
+ * 3. A whole group is found and probed before any part of it changes.
+ * 4. A body keeps nothing that belongs to its OS thread across a wait. errno belongs to the thread: the compiler may keep its
+ *    address. So a function that is not inlined makes the system call and returns -errno.
+ * 5. The identity patches (identity.c) are installed first, so they lie below these and stay when these are taken back.
  */
 #ifndef GOLIB_PATCH_GROUPS_H
 #define GOLIB_PATCH_GROUPS_H
@@ -36,7 +36,7 @@ typedef struct golib_parking {
     int applied;
 } golib_parking;
 
-/* A call as it came. */
+/* A call, with its arguments as they came. */
 typedef struct golib_invocation {
     const golib_parking *p;
     PyObject *self;
@@ -47,7 +47,7 @@ typedef struct golib_invocation {
     PyTypeObject *cls;          /* METH_METHOD */
 } golib_invocation;
 
-/* Calls what the builtin did before, with the arguments as they came. */
+/* Calls the function that the builtin had before, with the arguments as they came. */
 PyObject *golib_original(const golib_invocation *call);
 /* Calls another builtin's original, or the same with other positional arguments. `like` gives the class for
  * METH_METHOD. */
@@ -74,7 +74,7 @@ static inline void golib_came_by_two(golib_invocation *call, const golib_parking
     }
 }
 
-/* Where the entries of a file lie; patch_file.c has a reason to say otherwise. */
+/* The section in which a file's entries lie; patch_file.c has a reason for another. */
 #ifndef GOLIB_ENTRY
 #define GOLIB_ENTRY
 #endif
@@ -135,11 +135,11 @@ typedef struct golib_group {
     int uses_fds; /* it waits for descriptors: who closes one has to say so */
     golib_parking *const *calls;
     int n_calls;
-    /* Checks layouts; 0, or -1 with a RuntimeError set that says which is unknown. May be NULL, as the next two. */
+    /* Checks layouts; 0, or -1 with a RuntimeError that names the unknown one. May be NULL, like the next two. */
     int (*probe)(void);
     void (*applied)(void); /* the entries have been swapped */
-    /* They are CPython's again. Not called when the interpreter has ended: its types and thread states went with it,
-     * and nobody waits. */
+    /* The entries are CPython's again. Not called if the interpreter has ended: its types and thread states went with it,
+     * and nothing waits. */
     void (*taken_back)(void);
     /* In a forked child, before CPython has done anything there: no Python object may be touched. */
     void (*in_child)(void);
@@ -150,65 +150,65 @@ typedef struct golib_group {
 /* Patches these groups (a sequence of str) and those patched before stay; all or nothing. 0, or -1 with an exception
  * set. */
 int golib_groups_apply(PyObject *names);
-/* Every pointer as it was before. */
+/* Restores every pointer. */
 void golib_groups_take_back(void);
-/* New tuples of names: those that there are, those that are patched. */
+/* New tuples of names: of all groups, and of those that are patched. */
 PyObject *golib_groups_known(void);
 PyObject *golib_groups_patched(void);
 void golib_groups_in_child(void);
-/* The interpreter has ended, and with it whatever a group would look at. */
+/* Has the interpreter ended, and with it everything that a group would look at? */
 int golib_interpreter_is_gone(void);
 
-/* ---- what the bodies ask of the runtime (src/types/patch); the GIL is held ---- */
+/* ---- the runtime's functions for the bodies (src/types/patch); the GIL is held ---- */
 
 enum { GOLIB_READ = 0, GOLIB_WRITE = 1 };
 #define GOLIB_FOR_EVER INT64_MAX
-/* Outcomes of waits; below 0: an exception is set. */
+/* Outcomes of waits; a negative one means that an exception is set. */
 enum { GOLIB_WOKEN = 0, GOLIB_TIMED_OUT = 1, GOLIB_CLOSED = 2 };
-/* What a dump says of a goroutine that waits in the lot. */
+/* The wait reason that a dump shows for a goroutine in the lot. */
 enum { GOLIB_FOR_LOCK = 0, GOLIB_FOR_SEMAPHORE = 1, GOLIB_FOR_VALUE = 2, GOLIB_FOR_IO = 3 };
-/* Ways to wait in the lot: before those who wait already; not to be left by cancellation or a signal. */
+/* Ways to wait in the lot: before those that already wait; not to be left by cancellation or a signal. */
 enum { GOLIB_AT_FRONT = 1, GOLIB_NOT_LEFT = 2 };
 
 typedef struct golib_waits {
-    /* The caller runs on a goroutine's stack. */
+    /* Whether the caller runs on a goroutine's stack. */
     int (*on_goroutine)(void);
-    /* Nanoseconds of the monotonic clock, in which `until` is given. */
+    /* The time of the monotonic clock, in which `until` is given, in nanoseconds. */
     int64_t (*now)(void);
     int (*sleep)(int64_t until, const golib_caller *record);
     int (*gosched)(const golib_caller *record);
-    /* A registration for a descriptor, which may have been known under its number; 0 or -errno. */
+    /* Makes a registration for a descriptor, whose number may have had one before; 0 or -errno. */
     int (*poll_open)(int fd, void **registration);
-    /* The kernel still has this registration under this number. */
+    /* Whether the kernel still has this registration under this number. */
     int (*poll_rearm)(void *registration, int fd);
-    /* An operation begins; 1: it would be in vain. */
+    /* Called when an operation begins; 1 if it would be in vain. */
     int (*poll_prepare)(void *registration, int mode);
-    /* A read has taken all there was. */
+    /* Called after a read that has taken everything. */
     void (*poll_drained)(void *registration);
     int (*poll_wait)(void *registration, int mode, int64_t until, const golib_caller *record);
-    /* Ends it, waking who waits: before the number is closed, and after. */
+    /* End the registration and wake its waiters: before the number is closed, and after. */
     void (*poll_release)(void *registration, int fd);
     void (*poll_abandon)(void *registration);
-    /* Where the running goroutine keeps its list of files that it is inside of (patch_file.h). */
+    /* The running goroutine's list of the files that it is inside of (patch_file.h). */
     struct golib_held **(*held)(void);
-    /* The lot: waits until somebody calls `lot_wake` with the same address. The wait counts for a deadlock. */
+    /* The lot: waits until `lot_wake` is called with the same address. The wait counts towards a deadlock. */
     int (*lot_wait)(const void *address, int64_t until, int reason, int ways, const golib_caller *record);
-    /* Wakes the first `n` of those who wait there. Only in the main interpreter. */
+    /* Wakes the first `n` goroutines that wait there. Only in the main interpreter. */
     void (*lot_wake)(const void *address, int n);
-    /* How many wait in the lot: 0 spares a call of lot_wake. */
+    /* How many goroutines wait in the lot: 0 spares a call of lot_wake. */
     const int64_t *lot_count;
 } golib_waits;
 
 extern const golib_waits *golib_waits_table;
 void golib_set_waits(const golib_waits *waits);
 
-/* The calling thread runs the main interpreter: what the bodies keep belongs to it. */
+/* Does the calling thread run the main interpreter, to which everything that the bodies keep belongs? */
 static inline int golib_in_main_interpreter(void)
 {
     return PyInterpreterState_Get() == PyInterpreterState_Main();
 }
 
-/* By 2. */
+/* See 2. */
 static inline int golib_on_goroutine(void)
 {
     return golib_waits_table->on_goroutine() && golib_in_main_interpreter();
@@ -221,7 +221,7 @@ static inline void golib_lot_wake(const void *address, int n)
         golib_waits_table->lot_wake(address, n);
 }
 
-/* When `seconds` from now is over, rounded up; GOLIB_FOR_EVER if that is out of reach. */
+/* The time `seconds` from now, rounded up; GOLIB_FOR_EVER if that is out of reach. */
 int64_t golib_until(double seconds);
 
 #endif

@@ -1,10 +1,10 @@
 /* golib.patch("lock"): _thread.lock and _thread.RLock, and so all of threading and queue.Queue.
  *
- * On a goroutine a lock that is taken is waited for in a line. An ordinary thread waits in CPython's own way; whoever gives the
- * lock back wakes one of each kind, and the quicker one has it. Calls that do not wait, and wrong ones, are the original's.
+ * A goroutine waits in a line for a lock that is taken; an ordinary thread waits in CPython's own way. A release wakes one waiter
+ * of each kind, and the quicker one gets the lock. The original handles calls that do not wait, and wrong ones.
  *
- * Until 3.12 C code gives a lock back that threading.Thread.join waits for: at a thread's end, by a function that the thread's
- * state names (on_delete). That function is replaced by one that also wakes the line.
+ * Until 3.12 C code releases the lock that threading.Thread.join waits for: at a thread's end, through a function that the
+ * thread's state names (on_delete). golib replaces that function with one that also wakes the line.
  */
 #include "patch_line.h"
 
@@ -53,14 +53,14 @@ static int take(PyObject *self)
     if (is_older)
         return take_older((older_lock *)self);
     uint8_t *bits = &((mutex_lock *)self)->bits, now = __atomic_load_n(bits, __ATOMIC_RELAXED);
-    /* The other bit says that threads wait; it stays. Acquire: pairs with the unlock of whoever had it. */
+    /* The other bit, which says that threads wait, stays. Acquire: pairs with the previous holder's unlock. */
     return !(now & LOCKED) &&
            __atomic_compare_exchange_n(bits, &now, (uint8_t)(now | LOCKED), 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
 static PyObject *not_blocking;      /* the arguments (False,), made once: they are needed for each acquire */
 static PyObject *no_arguments;
-/* Of the main interpreter; the group keeps references. */
+/* The main interpreter's types; the group keeps references to them. */
 static PyTypeObject *lock_type, *rlock_type;
 
 static Py_ssize_t bytes_of_lock(void)
@@ -86,7 +86,7 @@ static int is_locked(PyObject *lock)
     return locked;
 }
 
-/* Takes a lock by take(), and asks CPython what it thinks of it. */
+/* Takes a lock by take(), and asks CPython whether it is locked. */
 static PyObject *probe_with(PyObject *lock)
 {
 #if PY_VERSION_HEX >= 0x030d0000 && PY_VERSION_HEX < 0x030e0000
@@ -132,7 +132,8 @@ static int probe(void)
 
 /* ---- arguments ---- */
 
-/* Is this acquire(blocking=True, timeout=-1) to wait, and until when? 1; 0: the original answers at once; -1: an exception. */
+/* May this acquire(blocking=True, timeout=-1) wait, and until when? 1 if so; 0 if the original answers at once; -1 with an
+ * exception set. */
 static int is_to_wait(const golib_invocation *call, int64_t *until)
 {
     const double most = (double)PY_TIMEOUT_MAX / 1e6;
@@ -184,7 +185,7 @@ static PyObject *acquire_originally(const golib_parking *p, PyObject *self, int6
     return result;
 }
 
-/* Both kinds of lock: at once if nobody stands in line and it is free, else by the line. */
+/* For both kinds of lock: takes a free lock at once if no goroutine is in line, else lines up. */
 static inline __attribute__((always_inline)) PyObject *acquire(golib_invocation *call, const golib_caller *record,
                                                                const golib_parking *original, int (*attempt)(void *))
 {
@@ -221,7 +222,7 @@ GOLIB_PARKS(lock_exit, "_thread", "allocate_lock()", "__exit__", golib_gives_bod
 
 static golib_parking rlock_acquire;
 
-/* By the original, which knows owner and count. */
+/* Asks the original, which knows owner and count. */
 static int attempt_rlock(void *self)
 {
     golib_invocation call = {.p = &rlock_acquire,
@@ -240,7 +241,7 @@ static PyObject *rlock_acquire_body(golib_invocation *call, const golib_caller *
     return acquire(call, record, &rlock_acquire, attempt_rlock);
 }
 
-/* What _release_save returned: the count. 0: it is something else. */
+/* The count in what _release_save returned; 0 for any other object. */
 static long count_in(PyObject *state)
 {
     long count =
@@ -249,7 +250,7 @@ static long count_in(PyObject *state)
     return count > 0 ? count : 0;
 }
 
-/* Condition.wait takes its lock back: nothing but a deadlock ends that. */
+/* Condition.wait takes its lock back, which only a deadlock can end early. */
 static PyObject *rlock_restore_body(golib_invocation *call, const golib_caller *record)
 {
     PyObject *self = call->self;
@@ -285,7 +286,7 @@ GOLIB_PARKS(rlock_restore, "_thread", "RLock", "_acquire_restore", rlock_restore
 
 static int is_applied;
 
-/* A call of one of two entries without arguments; 0: the lock is of another kind. */
+/* Makes a call without arguments of one of two entries; 0 if the lock is of another kind. */
 static int call_without_arguments(golib_invocation *call, PyObject *lock, golib_parking *plain,
                                   golib_parking *recursive)
 {
@@ -321,7 +322,7 @@ int golib_lock_state(PyObject *lock)
 
 /* ---- taking a lock back from Python code (golib._patched_threading) ---- */
 
-/* _golib._take_lock_back(lock): False if it is no lock of this kind, or these are not patched. */
+/* _golib._take_lock_back(lock): False if it is not a lock of these kinds, or they are not patched. */
 GOLIB_ENTRY_O(golib_entry_take_lock_back, golib_take_lock_back)
 
 PyObject *golib_take_lock_back(PyObject *module, PyObject *lock, const golib_caller *record)
@@ -345,7 +346,7 @@ PyObject *golib_take_lock_back(PyObject *module, PyObject *lock, const golib_cal
 
 static void (*release_sentinel)(void *);
 
-/* A thread's end. `data` is a weak reference to the lock, which the original takes over. */
+/* Called at a thread's end. `data` is a weak reference to the lock, which the original takes over. */
 static void thread_ends(void *data)
 {
     PyObject *lock = PyWeakref_CheckRef((PyObject *)data) ? PyWeakref_GET_OBJECT((PyObject *)data) : Py_None;
@@ -355,7 +356,7 @@ static void thread_ends(void *data)
     Py_DECREF(lock);
 }
 
-/* Has the line woken when the thread of `ts` ends. Whatever else stands there is left alone. */
+/* Makes the end of `ts`'s thread wake the line. Any other function that stands there is left alone. */
 static void watch_end(PyThreadState *ts)
 {
     if (ts->on_delete && ts->on_delete != thread_ends && (!release_sentinel || release_sentinel == ts->on_delete)) {

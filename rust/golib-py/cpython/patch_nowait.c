@@ -152,15 +152,9 @@ typedef struct {
 #define HOOK(library_, name) {.library = library_, .symbol = #name, .replacement = (void *)name##_once}
 
 static hook hooks[] = {
-    HOOK(GOLIB_OF_SOCKET, poll),
-    HOOK(GOLIB_OF_SOCKET, connect),
-    HOOK(GOLIB_OF_SSL, poll),
-    HOOK(GOLIB_OF_SSL, PyEval_SaveThread),
-    HOOK(GOLIB_OF_CRYPTO, read),
-    HOOK(GOLIB_OF_CRYPTO, write),
-    HOOK(GOLIB_OF_CRYPTO, recv),
-    HOOK(GOLIB_OF_CRYPTO, send),
-    HOOK(GOLIB_OF_CRYPTO, recvmsg),
+    HOOK(GOLIB_OF_SOCKET, poll),           HOOK(GOLIB_OF_SOCKET, connect), HOOK(GOLIB_OF_SSL, poll),
+    HOOK(GOLIB_OF_SSL, PyEval_SaveThread), HOOK(GOLIB_OF_CRYPTO, read),    HOOK(GOLIB_OF_CRYPTO, write),
+    HOOK(GOLIB_OF_CRYPTO, recv),           HOOK(GOLIB_OF_CRYPTO, send),    HOOK(GOLIB_OF_CRYPTO, recvmsg),
     HOOK(GOLIB_OF_CRYPTO, sendmsg),
 };
 enum { N_HOOKS = sizeof hooks / sizeof *hooks };
@@ -201,7 +195,7 @@ const void *golib_nowait_crypto(const void *address)
     Dl_info around;
     void *handle = dladdr(address, &around) ? dlopen(around.dli_fname, RTLD_LAZY | RTLD_NOLOAD) : NULL;
     if (!handle)
-        handle = dlopen(NULL, RTLD_LAZY);   /* the program itself */
+        handle = dlopen(NULL, RTLD_LAZY); /* the program itself */
     const void *crypto = handle ? dlsym(handle, "BIO_s_socket") : NULL;
     if (handle)
         dlclose(handle);

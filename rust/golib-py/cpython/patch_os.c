@@ -1,7 +1,7 @@
 /* golib.patch("os"): os.read, os.readinto, os.write, os.readv, os.writev and os.eventfd_read on what can be polled.
  *
- * A read waits until there is something. A write to a pipe or socket of more than it holds goes in parts, and the result is
- * that of one call. A descriptor that does not block already (O_NONBLOCK) is left alone, and so is a regular file.
+ * A read waits until there is something. A write of more than a pipe or socket holds goes in parts, with the result of one call.
+ * A descriptor that is already non-blocking (O_NONBLOCK) is left alone, as is a regular file.
  */
 #include "patch_fds.h"
 
@@ -22,7 +22,7 @@ static int descriptor(const golib_invocation *call, Py_ssize_t n, int mode)
     return fd >= 0 && golib_fd_blocks(fd, mode) ? fd : -1;
 }
 
-/* os.read(fd, length): the length is converted first, once, and what is wrong or empty is answered at once. */
+/* os.read(fd, length). The length is converted first, once; wrong and empty reads are answered at once. */
 static PyObject *read_body(golib_invocation *call, const golib_caller *record)
 {
     int fd = descriptor(call, 2, GOLIB_READ);
@@ -44,7 +44,7 @@ static PyObject *read_body(golib_invocation *call, const golib_caller *record)
     return result;
 }
 
-/* Reads into these parts, of which the caller has the buffers. */
+/* Reads into these parts, whose buffers the caller holds. */
 static PyObject *read_parts(golib_invocation *call, int fd, struct iovec *parts, int n, const golib_caller *record)
 {
     golib_fd_wait w = reading(fd);
@@ -86,7 +86,7 @@ static void release(buffers *b)
     PyMem_Free(b->parts);
 }
 
-/* The sequence's buffers to read into. Without room, without an exception: the original is to answer. */
+/* The sequence's buffers to read into. If there is no room, without an exception: the original answers. */
 static buffers buffers_of(PyObject *sequence)
 {
     Py_ssize_t n = PySequence_Check(sequence) ? PySequence_Size(sequence) : -1;
@@ -122,7 +122,7 @@ static PyObject *readv_body(golib_invocation *call, const golib_caller *record)
     return result;
 }
 
-/* A counter, as os.eventfd makes one. */
+/* os.eventfd_read(fd) */
 static PyObject *eventfd_read_body(golib_invocation *call, const golib_caller *record)
 {
     unsigned long long value = 0;
@@ -139,7 +139,7 @@ static PyObject *eventfd_read_body(golib_invocation *call, const golib_caller *r
     return result;
 }
 
-/* A write of these bytes, which the call was given. */
+/* Writes these bytes, which the call was given. */
 static PyObject *write_bytes(const golib_invocation *call, int fd, const void *data, Py_ssize_t n,
                              const golib_caller *record)
 {
@@ -173,7 +173,7 @@ static PyObject *write_body(golib_invocation *call, const golib_caller *record)
     return result;
 }
 
-/* The sequence's buffers in one; NULL without an exception: the original is to answer. */
+/* The sequence's buffers joined in one; NULL without an exception if the original must answer. */
 static PyObject *joined(PyObject *sequence)
 {
     PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);

@@ -1,7 +1,7 @@
-/* Reading and writing what blocks and can be polled: for os.read and os.write, and for the files above them.
+/* Reads and writes of blocking descriptors that can be polled, for os.read, os.write and the files above them.
  *
- * The kernel is asked not to wait, for this one call: the descriptor's flags are shared with others, who may count on them.
- * How it is asked depends on the file, and on the kernel's age; whichever way is refused, the next one is tried:
+ * The kernel is asked not to wait for this one call, since others share the descriptor's flags and may rely on them. How to ask
+ * depends on the file and on the kernel's age; if one way is refused, the next is tried:
  *
  * | way | of |
  * |---|---|
@@ -25,17 +25,17 @@
 
 enum { UNKNOWN, MESSAGE, NOWAIT, REOPENED, IN_TURN, AT_ONCE };
 
-/* Of a try: it would have to wait. */
+/* The result of a try that would have to wait. */
 enum { AGAIN = -3 };
 
-/* Up to so many bytes go with the GIL held. */
+/* Up to this many bytes are moved with the GIL held. */
 enum { LARGE = 65536 };
 
 #ifndef RWF_NOWAIT
 #define RWF_NOWAIT 8
 #endif
 
-/* Waiting for it may make sense: it is open in that direction and blocks. */
+/* Can it be waited for? It must be open in that direction and blocking. */
 __attribute__((noinline)) int golib_fd_blocks(int fd, int mode)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -116,7 +116,7 @@ static Py_ssize_t try_large(const golib_fd_wait *w, struct iovec *parts, int n)
     Py_END_ALLOW_THREADS return done;
 }
 
-/* The kernel refuses that way of asking. */
+/* Does the kernel refuse that way of asking? */
 static int is_refused(const golib_fd_wait *w, Py_ssize_t done)
 {
     if (w->way == MESSAGE)
@@ -162,7 +162,7 @@ static Py_ssize_t try_once(golib_fd_wait *w, struct iovec *parts, int n, const g
     return w->way == IN_TURN ? wait_in_turn(w, record) : GOLIB_FD_ORIGINAL;
 }
 
-/* After AGAIN: 0, or as a transfer. */
+/* Waits after AGAIN: 0, or a transfer's results. */
 static int wait_to_try(golib_fd_wait *w, const golib_caller *record)
 {
     int outcome = golib_fd_block(w, record);
@@ -187,7 +187,7 @@ Py_ssize_t golib_fd_transfer(golib_fd_wait *w, struct iovec *parts, int n, const
     }
 }
 
-/* The room for what is read is not kept while it waits. */
+/* Keeps no memory for the result while it waits. */
 int golib_fd_read(golib_fd_wait *w, Py_ssize_t n, PyObject **result, const golib_caller *record)
 {
     for (;;) {
@@ -218,7 +218,7 @@ __attribute__((noinline)) static Py_ssize_t kernel_write(int fd, const char *dat
     Py_END_ALLOW_THREADS return written < 0 ? -error : written;
 }
 
-/* A write that may block. The kernel tells that there is room when a page fits, so a part is a page. */
+/* A write that may block. The kernel reports room once a page fits, so a part is a page. */
 static Py_ssize_t write_part(int fd, const struct iovec *part)
 {
     Py_ssize_t done = kernel_write(fd, part->iov_base, part->iov_len > PIPE_BUF ? PIPE_BUF : part->iov_len);
@@ -242,7 +242,7 @@ Py_ssize_t golib_fd_write_all(int fd, const char *data, Py_ssize_t n, const goli
     }
     golib_fd_done(&w);
     if (done < 0 && written && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-        PyErr_Clear();      /* as the kernel has it: the next call tells, and the next wait of a cancellation */
+        PyErr_Clear();      /* as in the kernel, the next call reports the error, and the next wait a cancellation */
         done = 0;
     }
     return done < 0 ? -1 : written;

@@ -26,7 +26,7 @@ static int attempt_get(void *argument)
     return w->value ? 1 : -1;
 }
 
-/* get(block=True, timeout=None): 1: it may wait until `*until`; 0: the original answers at once; -1: an exception. */
+/* get(block=True, timeout=None): 1 if it may wait until `*until`; 0 if the original answers at once; -1 with an exception set. */
 static int is_to_wait(const golib_invocation *call, int64_t *until)
 {
     *until = GOLIB_FOR_EVER;
@@ -49,7 +49,7 @@ static int is_to_wait(const golib_invocation *call, int64_t *until)
     return 1;
 }
 
-/* The rest of a wait, after the patch was taken back; also for the exception when the time is over. */
+/* The rest of a wait after the patch was taken back; also raises the exception when the time is over. */
 static PyObject *get_originally(const golib_invocation *call, int64_t until)
 {
     int64_t left = until == GOLIB_FOR_EVER ? 0 : until - golib_waits_table->now();

@@ -1,7 +1,7 @@
 /* golib.patch("select"): select.select, poll objects, epoll objects; so the module selectors.
  *
- * Each is asked without waiting first, so what is wrong or ready is answered at once. One descriptor is waited for as itself;
- * several by an epoll instance of the call's own, which can itself be waited for. In the end the answer is CPython's.
+ * Each is first asked without waiting, so wrong calls and ready descriptors are answered at once. A single descriptor is waited
+ * for as itself; several go into an epoll instance of the call's own, which can itself be waited for. CPython gives the answer.
  */
 #include "patch_fds.h"
 
@@ -36,7 +36,7 @@ __attribute__((noinline)) static int kernel_add(int epoll, int fd, uint32_t even
     return epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &e) == 0 ? 0 : -errno;
 }
 
-/* Adds a descriptor; 0: it cannot be polled. */
+/* Adds a descriptor; 0 if it cannot be polled. */
 static int add(watch *w, int fd, int events)
 {
     if (w->n++ == 0) {
@@ -52,7 +52,7 @@ static int add(watch *w, int fd, int events)
     return kernel_add(w->own, fd, (uint32_t)events) == 0;
 }
 
-/* Waits until something may have happened. As golib_fd_block. */
+/* Waits until something may have happened. Like golib_fd_block. */
 static int wait_for(watch *w, int64_t until, golib_fd_wait *wait, const golib_caller *record)
 {
     if (w->n == 0)
@@ -80,7 +80,7 @@ static void leave(watch *w, golib_fd_wait *wait)
     }
 }
 
-/* What the call returns after its last wait came to `outcome`; takes `result`. */
+/* The call's result after its last wait had this `outcome`; takes `result` over. */
 static PyObject *answer(const golib_invocation *call, int outcome, PyObject *result)
 {
     if (outcome < 0)
@@ -90,7 +90,7 @@ static PyObject *answer(const golib_invocation *call, int outcome, PyObject *res
     return result;
 }
 
-/* When a timeout argument in units of `unit` seconds is over. 0: not to be waited for, or for the original to refuse. */
+/* When a timeout argument in units of `unit` seconds is over. 0 if there is nothing to wait for, or if the original refuses it. */
 static int64_t until_of(PyObject *timeout, double unit, int negative_is_ever)
 {
     if (!timeout || timeout == Py_None)
@@ -121,7 +121,7 @@ static int any_ready(PyObject *result)
     return 0;
 }
 
-/* 0: something cannot be polled. */
+/* 0 if one of them cannot be polled. */
 static int add_lists(watch *w, PyObject *const lists[3])
 {
     static const int events[3] = {POLLIN, POLLOUT, POLLPRI};
@@ -170,7 +170,7 @@ static PyObject *select_body(golib_invocation *call, const golib_caller *record)
         return golib_original(call);
     golib_invocation again = *call;
     int known = 1;
-    /* An iterator is used up once; a list may change while it is looked at. */
+    /* An iterator can be read only once, and a list may change while it is looked at. */
     for (int i = 0; known > 0 && i < 3; i++) {
         if (PyList_Check(call->args[i]) || PyTuple_Check(call->args[i]))
             args[i] = Py_NewRef(call->args[i]);

@@ -32,11 +32,11 @@ __attribute__((noinline)) static int64_t kernel_seek(int fd, int64_t at, int whe
 
 typedef struct {
     int out, in;
-    int64_t offset;         /* below 0: where the file is */
+    int64_t offset;         /* below 0: the file's own position */
     Py_ssize_t count;
 } sending;
 
-/* A number that fits; -1 without an exception: the original is to answer. */
+/* The argument as a number; -1 without an exception if the original must answer. */
 static int64_t number(PyObject *argument)
 {
     long long value = PyLong_Check(argument) ? PyLong_AsLongLong(argument) : -1;
@@ -59,7 +59,7 @@ static int is_to_wait(const golib_invocation *call, sending *s)
     return s->offset >= 0;
 }
 
-/* Some of it: how much, 0 at the end of the file, -1 with an exception set. */
+/* Sends a piece and returns its size; 0 at the end of the file, -1 with an exception set. */
 static Py_ssize_t send_piece(const sending *s, Py_ssize_t sent, char *room, const golib_caller *record)
 {
     Py_ssize_t n = s->count - sent < PIECE ? s->count - sent : PIECE;
@@ -87,7 +87,7 @@ static PyObject *sendfile_body(golib_invocation *call, const golib_caller *recor
     if (call->args[2] == Py_None)
         kernel_seek(s.in, s.offset + sent, SEEK_SET);
     if (done < 0 && sent && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-        PyErr_Clear(); /* as the kernel has it: the next call tells */
+        PyErr_Clear(); /* as in the kernel, the next call reports it */
         done = 0;
     }
     return done < 0 ? NULL : PyLong_FromSsize_t(sent);

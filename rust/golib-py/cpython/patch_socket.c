@@ -1,14 +1,14 @@
 /* golib.patch("socket"): the methods of socket objects.
  *
- * An operation is tried without waiting, and waits for the poller where it would block. What the kernel refuses at once is
- * refused at once that way, too. A user's O_NONBLOCK is not touched: MSG_DONTWAIT serves instead; a socket with a timeout
- * has the flag anyway, and CPython polls first, so what comes first there is the wait.
+ * An operation is tried without waiting, and waits for the poller where it would block. So the kernel's immediate errors remain
+ * immediate. A user's O_NONBLOCK is not touched: MSG_DONTWAIT serves instead. A socket with a timeout has the flag anyway, and
+ * CPython polls before it tries, so the wait comes first there.
  *
  * # Invariants
  * 1. A socket object whose descriptor was registered is marked: its error handler is ours. A new object has CPython's, so
  *    the mark says that this object, and not only this number, is known to the poller. Whatever takes the descriptor away
  *    from the object forgets the registration (patch_fds.h, 2).
- * 2. `scratch` is used between two points at which the GIL may go, never over one.
+ * 2. `scratch` is used only between two points at which the GIL may be given up, never across one.
  */
 #include "patch_socket.h"
 
@@ -35,7 +35,7 @@ int golib_sock_begin(golib_fd_wait *w, golib_sock *s, int mode)
     return outcome;
 }
 
-/* What the outcome of a wait means for the caller: 0, or -1 with an exception set. */
+/* Turns the outcome of a wait into the caller's: 0, or -1 with an exception set. */
 static int answer(int outcome, const golib_fd_wait *w, const golib_sock *s)
 {
     if (outcome == GOLIB_TIMED_OUT) {
@@ -124,13 +124,13 @@ typedef struct {
     int iterables;          /* how many of the first arguments are iterated */
 } manner;
 
-static const manner receiving = {GOLIB_READ, 1, 0, 0},
-                    receiving_into = {GOLIB_READ, 2, 0, 0}, receiving_message_into = {GOLIB_READ, 2, 0, 1},
-                    sending_to = {GOLIB_WRITE, 1, 1, 0}, sending_message = {GOLIB_WRITE, 2, 0, 2};
+static const manner receiving = {GOLIB_READ, 1, 0, 0}, receiving_into = {GOLIB_READ, 2, 0, 0},
+                    receiving_message_into = {GOLIB_READ, 2, 0, 1}, sending_to = {GOLIB_WRITE, 1, 1, 0},
+                    sending_message = {GOLIB_WRITE, 2, 0, 2};
 
 enum { MOST_ARGS = 8, NOT_MINE = MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE };
 
-/* The flags of a call: -1: the original is to answer at once. */
+/* The flags of a call; -1 if the original must answer at once. */
 static int flags_of(const golib_invocation *call)
 {
     const manner *m = call->p->detail;
@@ -141,7 +141,7 @@ static int flags_of(const golib_invocation *call)
     return bits < 0 || bits & NOT_MINE ? -1 : bits;
 }
 
-/* CPython raises its event before it looks at the buffers. -1, the exception stays. */
+/* Raises CPython's audit event, which comes before it looks at the buffers. -1 if a hook refuses; the exception stays. */
 static int audit_refused(const golib_invocation *call)
 {
     PyObject *type, *value, *traceback;
@@ -153,8 +153,8 @@ static int audit_refused(const golib_invocation *call)
     return -1;
 }
 
-/* The arguments of a call without keywords, with its flags in their place and room for MSG_DONTWAIT. What is iterated is
- * so once, although the call may be made more than once. 1; 0: the original is to answer; -1 with an exception set. */
+/* Lays out the arguments of a call without keywords, with its flags in their place and room for MSG_DONTWAIT. Iterables are read
+ * once, although the call may be made more than once. 1; 0 if the original must answer; -1 with an exception set. */
 static int lay_out(const golib_invocation *call, PyObject *args[MOST_ARGS], Py_ssize_t *n)
 {
     const manner *m = call->p->detail;
@@ -213,7 +213,7 @@ static PyObject *until_done(golib_invocation *call, PyObject *const *args, Py_ss
     return result;
 }
 
-/* Tries until it does not block. */
+/* Tries until the call does not block. */
 static PyObject *try_and_wait(golib_invocation *call, int flags, const golib_caller *record)
 {
     PyObject *args[MOST_ARGS] = {0}, *result = NULL;
@@ -230,8 +230,8 @@ static PyObject *try_and_wait(golib_invocation *call, int flags, const golib_cal
     return result;
 }
 
-/* recv_into and recvfrom_into take keywords. `plain` has their values among its positional arguments, and remains what the
- * original can be called with. 0: the original is to answer. */
+/* recv_into and recvfrom_into take keywords. `plain` gets their values as positional arguments, with which the original can also
+ * be called. 0 if the original must answer. */
 static int without_keywords(const golib_invocation *call, golib_invocation *plain, PyObject *args[3])
 {
     static const char *const names[3] = {"buffer", "nbytes", "flags"};
@@ -249,7 +249,7 @@ static int without_keywords(const golib_invocation *call, golib_invocation *plai
 
 static golib_parking sock_recv, sock_recv_into;
 
-/* A call with MSG_WAITALL, of a socket for which that counts. */
+/* A call with MSG_WAITALL, on a socket to which that flag applies. */
 static PyObject *receive_all(const golib_invocation *call, int flags, const golib_caller *record)
 {
     golib_sock *s = (golib_sock *)call->self;
@@ -359,7 +359,7 @@ static PyObject *recv_into_body(golib_invocation *call, const golib_caller *reco
         return plain_body(call, record);
     if (PyObject_GetBuffer(call->args[0], &view, PyBUF_WRITABLE) < 0) {
         PyErr_Clear();
-        return golib_original(call);    /* and raises, in its words */
+        return golib_original(call);    /* which raises its own error */
     }
     if (want > view.len || view.len == 0 || golib_sock_begin(&w, s, GOLIB_READ) != GOLIB_WOKEN) {
         PyBuffer_Release(&view);
@@ -435,7 +435,7 @@ static PyObject *send_any(golib_invocation *call, int all, const golib_caller *r
     PyBuffer_Release(&view);
     golib_fd_done(&w);
     if (failed < 0 && !all && sent > 0 && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-        PyErr_Clear();      /* as the kernel has it: the next call tells. Cancelled is told by the next wait */
+        PyErr_Clear();      /* as in the kernel, the next call reports the error; the next wait raises Cancelled */
         failed = 0;
     }
     if (failed < 0)

@@ -12,7 +12,7 @@ typedef struct {
     int64_t timeout;        /* nanoseconds; below 0: none; 0: it does not block */
 } golib_sock;
 
-/* Checks that; 0, or -1 with a RuntimeError set. */
+/* Checks the layout; 0, or -1 with a RuntimeError set. */
 int golib_sock_probe(void);
 
 /* A call of a goroutine's may wait. */
@@ -21,15 +21,15 @@ static inline int golib_sock_blocks(const golib_sock *s)
     return s->fd >= 0 && s->timeout != 0;
 }
 
-/* The call is a goroutine's, and may wait. */
+/* Is the call made on a goroutine, and may it wait? */
 static inline int golib_sock_may_wait(const golib_sock *s)
 {
     return golib_on_goroutine() && golib_sock_blocks(s);
 }
 
-/* A wait of `s` in `mode`, with its timeout. GOLIB_WOKEN, or GOLIB_NOT_POLLABLE. */
+/* Prepares a wait for `s` in `mode`, with its timeout. Returns GOLIB_WOKEN or GOLIB_NOT_POLLABLE. */
 int golib_sock_begin(golib_fd_wait *w, golib_sock *s, int mode);
-/* 0: try again; -1 with an exception set: TimeoutError, OSError(EBADF) if it was closed, or what left the wait. */
+/* 0 to try again; -1 with an exception set: TimeoutError, OSError(EBADF) if it was closed, or whatever ended the wait. */
 int golib_sock_block(golib_fd_wait *w, golib_sock *s, const golib_caller *record);
 
 /* As above, for golib_fd_take_turn. */
@@ -45,24 +45,24 @@ PyObject *golib_sock_attempt(golib_invocation *call, PyObject *const *args, Py_s
 /* The number of bytes received, or -1 with an exception set. */
 Py_ssize_t golib_sock_receive(golib_sock *s, golib_fd_wait *w, void *to, Py_ssize_t room, int flags,
                               const golib_caller *record);
-/* Sends all, or at least something if `partial`. 0; -1 with an exception set: `*sent` bytes went. */
+/* Sends everything, or at least something if `partial`. 0, or -1 with an exception set; `*sent` bytes were sent. */
 int golib_sock_transmit(golib_sock *s, golib_fd_wait *w, const Py_buffer *data, int flags, int partial,
                         Py_ssize_t *sent, const golib_caller *record);
 
 /* ---- patch_timeouts.c ---- */
 
-/* When a wait that begins now is over, and what is raised then. */
+/* The time at which a wait that begins now is over, and the exception raised then. */
 int64_t golib_sock_until(const golib_sock *s, const golib_fd_wait *w);
 void golib_sock_timed_out(const golib_sock *s);
 
 /* ---- patch_whole.c ---- */
 
-/* A stream that blocks without a timeout: MSG_WAITALL counts, and sendmsg sends all. */
+/* Is it a stream that blocks without a timeout? Then MSG_WAITALL applies, and sendmsg sends everything. */
 int golib_sock_moves_all(const golib_sock *s);
 /* recv and recv_into with MSG_WAITALL. */
 PyObject *golib_sock_recv_all(golib_sock *s, Py_ssize_t room, const golib_caller *record);
 PyObject *golib_sock_recv_all_into(golib_sock *s, const Py_buffer *view, Py_ssize_t room, const golib_caller *record);
-/* After sendmsg, whose result it takes: sends what that left of the buffers (a list or tuple). */
+/* Called after sendmsg, whose result it takes over: sends the rest of the buffers (a list or tuple). */
 PyObject *golib_sock_send_rest(golib_sock *s, PyObject *buffers, int flags, PyObject *result,
                                const golib_caller *record);
 

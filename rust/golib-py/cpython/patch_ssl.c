@@ -16,7 +16,7 @@
 
 static PyObject *want_read, *want_write;
 
-/* The socket object below; NULL: memory buffers are, or it is gone. Borrowed. */
+/* The socket object below, borrowed; NULL if there are memory buffers instead, or if it is gone. */
 static golib_sock *sock_below(PyObject *ssl)
 {
     PyObject *ref = *(PyObject **)((char *)ssl + sizeof(PyObject));
@@ -119,9 +119,7 @@ static void set_until(golib_fd_wait w[], int mode, const golib_sock *s)
 {
     if (w[mode].until)
         return;
-    w[mode].until = w[!mode].until     ? w[!mode].until
-                    : s->timeout > 0 ? golib_sock_until(s, &w[mode])
-                                     : GOLIB_FOR_EVER;
+    w[mode].until = w[!mode].until ? w[!mode].until : s->timeout > 0 ? golib_sock_until(s, &w[mode]) : GOLIB_FOR_EVER;
 }
 
 /* Waits before the first attempt: 1; 0: the time is over, which the attempt tells; -1 with an exception set. */
@@ -289,8 +287,9 @@ static int probe(void)
         return -1;
     if (known == 2)
         return 0;
-    PyErr_SetString(PyExc_RuntimeError, known ? "golib.patch: this CPython's TLS does not wait as golib knows it"
-                                              : "golib.patch: this CPython's TLS objects are not laid out as golib knows them");
+    PyErr_SetString(PyExc_RuntimeError,
+                    known ? "golib.patch: this CPython's TLS does not wait as golib knows it"
+                          : "golib.patch: this CPython's TLS objects are not laid out as golib knows them");
     return -1;
 }
 

@@ -1,4 +1,4 @@
-/* golib.patch(thread=True): what starts a thread starts a goroutine (golib._goroutine_threads). */
+/* golib.patch(thread=True): builtins that start a thread start a goroutine instead (golib._goroutine_threads). */
 #include "patch_groups.h"
 
 /* Calls golib._goroutine_threads.`name` with the arguments of the call. */
@@ -36,7 +36,7 @@ static PyObject *start(golib_invocation *call, const char *name)
 static PyObject *start_new_body(golib_invocation *call, const golib_caller *record)
 {
     (void)record;
-    /* The original says what is wrong with their number. */
+    /* The original reports a wrong number of arguments. */
     if (call->n < 2 || call->n > 3)
         return golib_original(call);
     return start(call, "start_new_thread");
@@ -48,7 +48,7 @@ static PyObject *start_joinable_body(golib_invocation *call, const golib_caller 
     return start(call, "start_joinable_thread");
 }
 
-/* How many threads run: the goroutines among them are not CPython's. */
+/* How many threads run, including goroutines, which CPython does not count. */
 static PyObject *count_body(golib_invocation *call, const golib_caller *record)
 {
     (void)record;
@@ -71,7 +71,7 @@ static golib_parking *const calls[] = {&start_new_thread, &start_new, &start_joi
 
 const golib_group golib_group_thread = {.name = "thread", GOLIB_GROUP_CALLS(calls)};
 
-/* Reports the exception that is set as the one by which a thread of `function` ended. */
+/* Reports the exception that is set as the one that ended a thread of `function`. */
 void golib_thread_failed(PyObject *function)
 {
 #if PY_VERSION_HEX >= 0x030d0000

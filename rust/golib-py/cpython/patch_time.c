@@ -1,13 +1,13 @@
 /* golib.patch("time"): time.sleep. */
 #include "patch_groups.h"
 
-/* What CPython reads as it is. */
+/* Is it of a type that CPython reads directly? */
 static int is_number(PyObject *seconds)
 {
     return PyFloat_Check(seconds) || PyLong_CheckExact(seconds);
 }
 
-/* What it converts first. The rest it refuses. */
+/* Is it of a type that CPython converts first? It refuses all others. */
 static int is_converted(PyObject *seconds)
 {
     if (is_number(seconds))
@@ -18,7 +18,7 @@ static int is_converted(PyObject *seconds)
     return GOLIB_SLEEPS_REAL_NUMBERS && as_number && as_number->nb_float;
 }
 
-/* 0: until `*until`; 1: the original is to answer at once. */
+/* 0 if the sleep ends at `*until`; 1 if the original must answer at once. */
 static int ends_at(PyObject *seconds, int64_t *until)
 {
     const double most = 9e9;    /* CPython refuses what does not fit its 64 bits of nanoseconds */
@@ -33,7 +33,7 @@ static int ends_at(PyObject *seconds, int64_t *until)
     return 0;
 }
 
-/* The event that CPython raises first; it has been raised if the original is to answer after a conversion. */
+/* Raises CPython's audit event, which comes first. If the original must answer after a conversion, it has been raised. */
 static int audit(PyObject *seconds)
 {
 #if GOLIB_SLEEP_IS_AUDITED
@@ -52,7 +52,7 @@ static PyObject *sleep_until(int64_t until, const golib_caller *record)
     Py_RETURN_NONE;
 }
 
-/* Of an object that has to be converted, which happens once. */
+/* Sleeps for an object that must be converted, which happens once. */
 static PyObject *sleep_converted(golib_invocation *call, const golib_caller *record)
 {
     PyObject *seconds = call->packed;

@@ -1,12 +1,12 @@
-/* golib.patch("socket"): the kernel's own timeouts, which setsockopt(SO_RCVTIMEO) and SO_SNDTIMEO set. After one of them a call
- * fails with EAGAIN. They are asked for once setsockopt was called for one: it costs a system call for each wait. */
+/* golib.patch("socket"): the kernel's own timeouts, which setsockopt(SO_RCVTIMEO) and SO_SNDTIMEO set. When one has passed, a
+ * call fails with EAGAIN. Reading them costs a system call for each wait, so they are read only after the first such setsockopt. */
 #include "patch_socket.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
-/* Somebody has set one. Guarded by the GIL. */
+/* True once such a timeout has been set. Guarded by the GIL. */
 static int are_used;
 
 __attribute__((noinline)) static int64_t kernel_timeout(int fd, int mode)

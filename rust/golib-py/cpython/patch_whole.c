@@ -1,7 +1,8 @@
-/* golib.patch("socket"): calls that are to move all of what they are given, on a socket that blocks without a timeout.
+/* golib.patch("socket"): calls that move everything that they are given, on a socket that blocks without a timeout.
  *
- * recv and recv_into with MSG_WAITALL, and sendmsg. The kernel goes on until all is there or gone; a call that does not wait
- * moves what it can, and the rest is for us. As the kernel has it, what was moved is the answer if something ends it midway.
+ * These are recv and recv_into with MSG_WAITALL, and sendmsg. In a blocking call the kernel continues until everything has been
+ * moved; a call that does not wait moves what it can, and the rest is up to us. As with the kernel, the result is the number of
+ * bytes moved if something ends the call midway.
  */
 #include "patch_socket.h"
 
@@ -12,7 +13,7 @@ int golib_sock_moves_all(const golib_sock *s)
     return s->timeout < 0 && s->type == SOCK_STREAM;
 }
 
-/* 0: the exception stays. */
+/* Is the number of bytes moved the answer? If not, the exception stays. */
 static int is_answer(Py_ssize_t moved)
 {
     if (!moved || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
@@ -21,7 +22,7 @@ static int is_answer(Py_ssize_t moved)
     return 1;
 }
 
-/* Receives `room` bytes, or those until the end; -1 with an exception set. */
+/* Receives `room` bytes, or all until the end of the stream; -1 with an exception set. */
 static Py_ssize_t fill(golib_sock *s, char *to, Py_ssize_t room, const golib_caller *record)
 {
     golib_fd_wait w;
@@ -56,7 +57,7 @@ PyObject *golib_sock_recv_all_into(golib_sock *s, const Py_buffer *view, Py_ssiz
     return got < 0 ? NULL : PyLong_FromSsize_t(got);
 }
 
-/* How many bytes the buffers have; -1 if somebody has changed them meanwhile. */
+/* How many bytes the buffers hold; -1 if they have been changed meanwhile. */
 static Py_ssize_t size_of(PyObject *buffers)
 {
     Py_ssize_t size = 0;
@@ -72,7 +73,7 @@ static Py_ssize_t size_of(PyObject *buffers)
     return size;
 }
 
-/* What the buffers have after the first `sent` bytes. */
+/* Sends the buffers' bytes after the first `sent`. */
 static int send_from(golib_sock *s, PyObject *buffers, int flags, Py_ssize_t *sent, const golib_caller *record)
 {
     golib_fd_wait w;

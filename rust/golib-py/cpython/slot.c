@@ -5,7 +5,7 @@
 
 #if GOLIB_BOUND_IN_SLOT
 
-/* As golib_slot_offset, of the bound state. */
+/* Like golib_slot_offset, for the bound state. */
 static ptrdiff_t bound_offset;
 
 void golib_set_bound(PyThreadState *ts)
@@ -165,7 +165,7 @@ int golib_swap_init(void)
     return 0;
 }
 
-/* The slot belongs to the holder of the GIL, which the caller must be. */
+/* The slot belongs to the GIL's holder, which the caller must be. */
 PyThreadState *golib_ts_current(void)
 {
     return __atomic_load_n(golib_slot(), __ATOMIC_RELAXED);

@@ -21,7 +21,7 @@ static inline PyThreadState **golib_slot(void)
     return (PyThreadState **)(golib_tls_base() + golib_slot_offset);
 }
 
-/* A swap may write the slot itself. */
+/* May a swap write the slot itself? */
 static inline int golib_slot_is_known(void)
 {
     return golib_slot_offset != 0;
@@ -51,7 +51,7 @@ extern ptrdiff_t golib_tss_offset GOLIB_OURS;
 
 void golib_set_bound(PyThreadState *ts);
 
-/* Binds `ts` where something is bound already. */
+/* Binds `ts` on a thread that already has a bound state. */
 static inline __attribute__((always_inline)) void golib_rebind(PyThreadState *ts)
 {
 #if !GOLIB_BOUND_IN_SLOT
@@ -63,7 +63,7 @@ static inline __attribute__((always_inline)) void golib_rebind(PyThreadState *ts
     golib_set_bound(ts);
 }
 
-/* `ts` has been attached on this OS thread: forgets what turns out not to hold here. */
+/* Called once `ts` has been attached on this OS thread: forgets offsets that prove wrong here. */
 static inline void golib_slot_check(PyThreadState *ts)
 {
 #if GOLIB_HAS_TLS_SLOT

@@ -2,7 +2,7 @@
  *
  * PyThreadState_Swap costs 50 ns from 3.12 on, because it releases and retakes the GIL. None of that is needed while
  * an OS thread goes from one goroutine to the next: golib_ts_swap writes the same fields that detach and attach would
- * leave behind, and goes the long way (handoff.c) only when somebody has asked for something.
+ * write, and takes the long way (handoff.c) only if there is a request.
  *
  * # What a swap must keep (CPython's detach + attach, less the GIL)
  * 1. the current-state slot, `state`, `active`, `holds_gil`; the binding (PyGILState_Check compares the two).
@@ -49,8 +49,7 @@ void golib_thread_restore(PyThreadState *ts)
 
 /* ---- the swap ---- */
 
-/* The fields as detach and attach would leave them. `from` first, so that the compiler merges the stores to its bits.
- */
+/* Writes the fields as detach and attach would. `from` comes first, so that the compiler merges the stores to its bits. */
 static inline __attribute__((always_inline)) void swap_stores(struct _gil_runtime_state *gil, PyThreadState *from,
                                                               PyThreadState *to)
 {
@@ -91,7 +90,7 @@ int golib_ts_swap_at_once(PyThreadState *from, PyThreadState *to)
 {
     struct _gil_runtime_state *gil = golib_gil(from->interp);
     unsigned long switches = __atomic_load_n(&gil->switch_number, __ATOMIC_RELAXED);
-    /* One sum and one branch: all of it is nearly always 0. */
+    /* One sum and one branch, because all of the reasons are nearly always 0. */
     uint64_t reasons = (uint64_t)golib_gil_is_asked(from) | (uint64_t)golib_gil_has_stale_request(to) |
                        (uint64_t)golib_gil_has_news(to) | golib_gil_waiters(gil) | golib_manners.waiting_since_ns |
                        (switches ^ golib_manners.seen_switches);

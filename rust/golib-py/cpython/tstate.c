@@ -1,4 +1,4 @@
-/* One thread state per goroutine: making and arming it, and its first chunk of Python frames.
+/* The thread state of each goroutine: how it is made and armed, and its first chunk of Python frames.
  *
  * # The first datastack chunk
  * CPython keeps Python frames in chunks of 16 KiB that it maps one by one. A goroutine's first chunk lies in the top
@@ -67,7 +67,7 @@ typedef int (*set_stack_protection)(PyThreadState *, void *, size_t);
 
 static void set_limits(PyThreadState *ts, char *lo, char *hi)
 {
-    /* Not in the first releases of 3.14; then the fields themselves, with CPython's margins. */
+    /* The first releases of 3.14 lack it; then the fields themselves are set, with CPython's margins. */
     static set_stack_protection set;
     static int looked;
     if (!looked) {
@@ -158,7 +158,7 @@ static void in_forked_child(void)
 {
     if (golib_runtime_table->after_fork)
         golib_runtime_table->after_fork();
-    /* A C library may fork without the GIL. Until 3.11 the current state is then another thread's. */
+    /* A C library may fork without the GIL. On 3.11 the current state is then another thread's. */
     PyThreadState *current = golib_ts_current();
     if (!current || current != golib_bound() || current->interp != PyInterpreterState_Main())
         return;

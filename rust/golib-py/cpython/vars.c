@@ -6,7 +6,7 @@ int golib_vars_copy(PyObject **out)
     PyThreadState *ts = golib_ts_current();
     PyContext *now = (PyContext *)ts->context;
     *out = NULL;
-    /* No context and an empty one are the same to a reader, and cost nothing. */
+    /* To a reader no context and an empty one are the same; neither costs anything. */
     if (!now || (now->ctx_vars && now->ctx_vars->h_count == 0))
         return 0;
     *out = PyContext_CopyCurrent();     /* O(1): the copy shares the map */

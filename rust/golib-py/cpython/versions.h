@@ -1,9 +1,9 @@
 /* The differences between CPython 3.11 and 3.15, under one set of names.
  *
- * Everything that can have one name for all versions has it here. The other `#if PY_VERSION_HEX`s stand where the
- * difference is only a step of something (the fields of a state to be looked at and cleared, an exception handed
- * over). A new minor version starts with this file: compile, read what moved, look at every other `#if`, run
- * cpython/tests (make test-seam).
+ * Everything that can have one name for all versions has it here. Other files have an `#if PY_VERSION_HEX` only where the
+ * difference is a single step of theirs (fields of a state to look at and clear, an exception to hand over). To support a new
+ * minor version, start with this file: compile, read what has moved, look at every other `#if`, and run cpython/tests
+ * (make test-seam).
  *
  * | | 3.11 | 3.12 | 3.13 | 3.14 | 3.15 |
  * |---|---|---|---|---|---|
@@ -106,7 +106,7 @@ static inline _PyInterpreterFrame *golib_newest_frame(PyThreadState *ts)
 #endif
 }
 
-/* The code that a frame runs, borrowed; NULL: it runs none, or not yet. */
+/* The code that a frame runs, borrowed; NULL if it runs none, or none yet. */
 static inline PyCodeObject *golib_frame_code(_PyInterpreterFrame *f)
 {
     if (_PyFrame_IsIncomplete(f))
@@ -118,7 +118,7 @@ static inline PyCodeObject *golib_frame_code(_PyInterpreterFrame *f)
 #endif
 }
 
-/* The eval loop of `ts` would do something else before its next instruction. */
+/* Has the eval loop of `ts` something else to do before its next instruction? */
 static inline int golib_eval_is_wanted(PyThreadState *ts)
 {
 #if GOLIB_DROP_BIT_IN_STATE
@@ -128,9 +128,8 @@ static inline int golib_eval_is_wanted(PyThreadState *ts)
 #endif
 }
 
-/* Signals and what Py_AddPendingCall leaves are for the main thread. Until 3.12 the flag by which the eval loop sees
- * them is the interpreter's, computed by whichever thread looked last; from 3.13 on it is a bit of one state,
- * main_tstate. */
+/* Are there signals, or calls of Py_AddPendingCall, for the main thread? Until 3.12 the flag that tells the eval loop belongs to
+ * the interpreter, and whichever thread looked last has computed it; from 3.13 on it is a bit of one state, main_tstate. */
 static inline int golib_main_calls(PyInterpreterState *interp)
 {
 #if GOLIB_DROP_BIT_IN_STATE
@@ -155,7 +154,7 @@ static inline int golib_tripped(void)
 #endif
 }
 
-/* Has the eval loop of the main thread see what there is for it. */
+/* Makes the eval loop of the main thread look for signals and calls. */
 #if GOLIB_DROP_BIT_IN_STATE
 #define GOLIB_MAIN_TSTATE _PyRuntime.main_tstate
 #define GOLIB_TELLS(ts) (ts)

@@ -14,7 +14,7 @@
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP };
 
-/* Operands of one instruction. */
+/* The operands of an instruction. */
 typedef struct {
     int map;            /* 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A */
     uint8_t op;
@@ -77,9 +77,9 @@ static int has_modrm_1(uint8_t op)
            op == 0xf7 || op == 0xfe || op == 0xff;
 }
 
-/* What the two functions above say of each one-byte opcode: whether a modrm byte follows, and the immediate's bytes
- * without prefixes, ASK if that takes more than the opcode. Filled at the first use: they are asked for each instruction
- * of the eval loop. */
+/* The answers of the two functions above for each one-byte opcode: whether a modrm byte follows, and how many bytes the
+ * immediate has without prefixes (ASK if the opcode alone does not tell). Filled at the first use, because the answers are
+ * needed for each instruction of the eval loop. */
 enum { ASK = -2 };
 static struct {
     int8_t has_modrm, immediate;

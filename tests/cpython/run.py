@@ -72,6 +72,10 @@ DIFFERENCES: dict[str, str] = {
     "goroutine test.test_socket.*nterrupted*": MAIN,
     "goroutine test.test_socketserver.SocketWriterTest.test_write": MAIN,
     "goroutine test.test_wsgiref.IntegrationTests.test_interrupted_write": MAIN,
+    "goroutine test.test_subprocess.*.test_communicate_eintr": MAIN,
+    "goroutine test.test_subprocess.POSIXProcessTestCase.test_kill": MAIN,
+    "goroutine test.test_subprocess.POSIXProcessTestCase.test_send_signal": MAIN,
+    "goroutine test.test_subprocess.POSIXProcessTestCase.test_terminate": MAIN,
     "goroutine test.test_concurrent_futures.*.test_gh105829_*": MAIN,
     "goroutine test.test_concurrent_futures.*.test_hang_gh94440": MAIN,
     # asyncio's watchers of children set a handler for SIGCHLD until 3.13.

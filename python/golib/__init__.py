@@ -110,5 +110,5 @@ if _typing.TYPE_CHECKING:
 # Imported when it is used: it needs the modules socket and, for TLS, ssl.
 _answer(globals(), lazy=("net",))
 if not hasattr(_golib, "ConnBase"):  # on Windows golib.net is missing
-    __all__.remove("net")  # noqa: PYI056 (type checkers shall see it)
+    del __all__[__all__.index("net")]  # not remove(): type checkers would follow that
 _supported.remember(__name__)

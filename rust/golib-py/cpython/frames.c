@@ -8,11 +8,21 @@
  *
  * # Invariants
  * 1. Nothing here allocates, counts references or runs Python code: a handler may have interrupted any of these.
+ * 2. A handler trusts no newest frame until 3.12. There each eval loop has a record of its own (_PyCFrame), which it publishes
+ *    before it has written it, and which still names a frame whose chunk has been freed. So the record's frames count only if
+ *    they lead to those of the record before. Whether memory is there is asked of the kernel.
  */
 #include "handoff.h"
 #include "frames.h"
 
 #include <string.h>
+
+#if PY_VERSION_HEX < 0x030d0000 && defined(__linux__)
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 PyThreadState *golib_gil_holder(uint64_t *changes, int *is_wanted)
 {
@@ -84,10 +94,60 @@ static void copy_name(PyObject *name, PyObject *function, char *out, size_t size
         memmove(out, at + sizeof mark - 1, strlen(at + sizeof mark - 1) + 1);
 }
 
-static void note(PyThreadState *ts, golib_places *out)
+#if PY_VERSION_HEX < 0x030d0000 && defined(__linux__)
+/* Asks the kernel to sleep, for no time, while the word has a certain value: it reads the word itself. */
+static int is_readable(const void *at)
+{
+    static const struct timespec no_time;
+    int before = errno;
+    int yes = syscall(SYS_futex, (uintptr_t)at & ~(uintptr_t)3, FUTEX_WAIT_PRIVATE, ~0, &no_time, NULL, 0) == 0 ||
+              errno != EFAULT;
+    errno = before;
+    return yes;
+}
+
+static int is_all_readable(const void *at, size_t size)
+{
+    return at && (uintptr_t)at % sizeof(void *) == 0 && is_readable(at) && is_readable((const char *)at + size - 1);
+}
+
+/* A frame, or a dead one whose memory is as it was. */
+static int is_frame(const _PyInterpreterFrame *f)
+{
+    if (!is_all_readable(f, sizeof *f) || !is_all_readable(f->f_code, sizeof *f->f_code))
+        return 0;
+    const PyObject *code = (const PyObject *)f->f_code;
+    return Py_TYPE(code) == &PyCode_Type && Py_REFCNT(code) > 0 && Py_REFCNT(code) <= UINT32_MAX;
+}
+
+/* 0: the newest record is not written yet, or its frame is gone. */
+static int newest_frame_within(PyThreadState *ts, _PyInterpreterFrame **newest)
+{
+    enum { MOST = 10000 };
+    const _PyCFrame *record = ts->cframe;
+    *newest = record->current_frame;
+    if (record == &ts->root_cframe)
+        return 1;
+    if (!is_all_readable(record->previous, sizeof *record))
+        return 0;
+    const _PyInterpreterFrame *f = *newest, *end = record->previous->current_frame;
+    for (int i = 0; f != end && i < MOST && is_frame(f); i++)
+        f = f->previous;
+    return f == end;
+}
+#else
+static int newest_frame_within(PyThreadState *ts, _PyInterpreterFrame **newest)
+{
+    *newest = golib_newest_frame(ts);
+    return 1;
+}
+#endif
+
+/* Notes `f` and the frames below it. */
+static void note(_PyInterpreterFrame *f, golib_places *out)
 {
     out->n = out->has_more = 0;
-    for (_PyInterpreterFrame *f = golib_newest_frame(ts); f; f = f->previous) {
+    for (; f; f = f->previous) {
         PyCodeObject *code = golib_frame_code(f);
         if (!code)
             continue;
@@ -104,9 +164,10 @@ static void note(PyThreadState *ts, golib_places *out)
 
 int golib_places_within(PyThreadState *ts, PyObject *name, PyObject *function, golib_places *out)
 {
-    if (golib_ts_current() != ts || golib_bound() != ts)
+    _PyInterpreterFrame *newest;
+    if (golib_ts_current() != ts || golib_bound() != ts || !newest_frame_within(ts, &newest))
         return 0;
-    note(ts, out);
+    note(newest, out);
     copy_name(name, function, out->name, sizeof out->name);
     return 1;
 }
@@ -119,7 +180,7 @@ int golib_places_outside(PyThreadState *ts, PyObject *name, PyObject *function, 
     int is_attached = golib_gil_word(gil) > 0 && GOLIB_LAST_HOLDER(gil) == ts;
     int seen = !is_attached && still(arg);
     if (seen) {
-        note(ts, out);
+        note(golib_newest_frame(ts), out);
         copy_name(name, function, out->name, sizeof out->name);
     }
     golib_mutex_unlock(&gil->mutex);

@@ -32,7 +32,8 @@ PyThreadState *golib_gil_holder(uint64_t *changes, int *is_wanted);
 unsigned long golib_gil_holders_thread(PyThreadState *ts);
 
 /* Notes the places of `ts` while it is attached on the calling thread, which runs its goroutine: also in a signal
- * handler. 0: it is not attached there. `name` (may be NULL) is the goroutine's name, `function` (may be NULL) what it runs.
+ * handler. 0: it is not attached there, or its frames cannot be told at this instant. `name` (may be NULL) is the
+ * goroutine's name, `function` (may be NULL) what it runs.
  */
 int golib_places_within(PyThreadState *ts, PyObject *name, PyObject *function, golib_places *out);
 

@@ -37,6 +37,7 @@ extern PyMethodDef harness_probes[];
 /* Those of places.c. */
 PyObject *h_places(PyObject *self, PyObject *function);
 PyObject *h_places_of_other(PyObject *self, PyObject *still);
+PyObject *h_look_often(PyObject *self, PyObject *on);
 PyObject *h_gil_waiters(PyObject *self, PyObject *x);
 
 #endif

@@ -150,6 +150,7 @@ PyMethodDef harness_probes[] = {
     {"knows", h_knows, METH_O, NULL},
     {"places", h_places, METH_O, NULL},
     {"places_of_other", h_places_of_other, METH_O, NULL},
+    {"look_often", h_look_often, METH_O, NULL},
     {"gil_waiters", h_gil_waiters, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

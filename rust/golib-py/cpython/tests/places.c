@@ -4,6 +4,9 @@
 #include "frames.h"
 #include "handoff.h"
 
+#include <pthread.h>
+#include <signal.h>
+
 static PyObject *list_of(const golib_places *places)
 {
     PyObject *list = PyList_New(0);
@@ -57,4 +60,54 @@ PyObject *h_places_of_other(PyObject *self, PyObject *still)
     if (!golib_places_outside(ts, NULL, NULL, yes, &answer, &places))
         Py_RETURN_NONE;
     return list_of(&places);
+}
+
+/* ---- a thread that is looked at all the time ---- */
+
+static struct {
+    PyThreadState *ts;
+    pthread_t looked_at, looker;
+    unsigned long looks, seen; /* asked for; those that saw the state attached */
+    int ends;
+} often;
+
+static void look(int signal)
+{
+    golib_places places;
+    (void)signal;
+    often.seen += golib_places_within(often.ts, NULL, NULL, &places);
+    __atomic_add_fetch(&often.looks, 1, __ATOMIC_RELEASE);
+}
+
+static void *keep_looking(void *unused)
+{
+    (void)unused;
+    while (!__atomic_load_n(&often.ends, __ATOMIC_ACQUIRE)) {
+        unsigned long before = __atomic_load_n(&often.looks, __ATOMIC_ACQUIRE);
+        pthread_kill(often.looked_at, SIGURG);
+        while (__atomic_load_n(&often.looks, __ATOMIC_ACQUIRE) == before &&
+               !__atomic_load_n(&often.ends, __ATOMIC_ACQUIRE))
+            ;
+    }
+    return NULL;
+}
+
+/* look_often(True): from now on the calling thread's frames are noted in a signal handler, as often as can be.
+ * look_often(False): ends that; how many looks saw them. */
+PyObject *h_look_often(PyObject *self, PyObject *on)
+{
+    (void)self;
+    if (PyObject_IsTrue(on)) {
+        struct sigaction action = {.sa_handler = look, .sa_flags = SA_RESTART};
+        sigaction(SIGURG, &action, NULL);
+        often.ts = PyThreadState_Get();
+        often.looked_at = pthread_self();
+        often.ends = 0;
+        if (pthread_create(&often.looker, NULL, keep_looking, NULL) != 0)
+            return PyErr_Format(PyExc_RuntimeError, "no thread");
+        Py_RETURN_NONE;
+    }
+    __atomic_store_n(&often.ends, 1, __ATOMIC_RELEASE);
+    pthread_join(often.looker, NULL);
+    return PyLong_FromUnsignedLong(often.seen);
 }

@@ -101,6 +101,34 @@ assert places[0][1:] == ("sleeps", sleeps.__code__.co_firstlineno), places
 assert h.places_of_other(False) is None
 thread.join()
 """,
+    "a look in a signal handler survives whatever it interrupts": """
+import functools, random, re, time
+r = random.Random(1)
+def deeper(depth):
+    if depth == 0: return
+    def again(*_):
+        deeper(depth - 1)
+        return 1
+    r.choice(ways)(again)
+ways = [
+    lambda f: len(list(map(f, [0]))),
+    lambda f: len(sorted([1, 2], key=f)),
+    lambda f: len(re.sub("a", lambda _: str(f()), "xa")),
+    lambda f: functools.reduce(f, [1, 2]),
+    lambda f: max([1, 2], key=f),
+    lambda f: next(filter(f, [1])),
+    lambda f: f(),
+    lambda f: exec(compile("f()", "new.py", "exec"), {"f": f}),
+    lambda f: next(f() for _ in "x"),
+]
+def plain(n): return plain(n - 1) if n else 0
+h.look_often(True)
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    deeper(r.randrange(12))
+    plain(r.randrange(300))
+assert h.look_often(False) > 1000
+""",
     "ways to thread-local addresses that the scan does not follow are refused": """
 import ctypes, os, pathlib, platform, subprocess, sys, tempfile
 def knows(source, *flags):

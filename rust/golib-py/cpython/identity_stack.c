@@ -28,9 +28,9 @@ static int stack_of(pthread_t thread, pthread_attr_t *attr)
 
 void golib_stack_apply(void)
 {
-    static golib_import question = {"pthread_getattr_np", NULL, (void *)stack_of, 0, NULL};
-    if (!question.replaced)
-        golib_imports_replace_at((const void *)&PyEval_EvalCode, &question, 1);
+    static golib_import_words question;
+    if (!question.n && golib_import_find(&question, (const void *)&PyEval_EvalCode, "pthread_getattr_np"))
+        golib_import_write(&question, (void *)stack_of);
 }
 
 #else

@@ -80,21 +80,32 @@ static int write_word(ElfW(Addr) word, void *value, int sealed)
     return 1;
 }
 
-static int replace_symbol(const library *lib, size_t symbol, void *value, void **original)
+/* Calls `act` for each word through which the library calls a function, with the function's symbol. */
+static void for_each_word(const library *lib,
+                          void (*act)(const library *lib, size_t symbol, ElfW(Addr) word, void *arg), void *arg)
 {
-    int replaced = 0;
     for (int t = 0; t < 2; t++) {
         const ElfW(Rela) *r = lib->tables[t].begin;
         for (size_t i = 0; r && i < lib->tables[t].bytes / sizeof *r; i++) {
             unsigned type = (unsigned)ELF64_R_TYPE(r[i].r_info);
-            if (ELF64_R_SYM(r[i].r_info) != symbol || (type != GOLIB_JUMP_SLOT && type != GOLIB_GLOB_DAT))
-                continue;
-            ElfW(Addr) word = lib->info->dlpi_addr + r[i].r_offset;
-            *original = *(void **)word;
-            replaced += write_word(word, value, is_sealed(lib, word));
+            if (type == GOLIB_JUMP_SLOT || type == GOLIB_GLOB_DAT)
+                act(lib, ELF64_R_SYM(r[i].r_info), lib->info->dlpi_addr + r[i].r_offset, arg);
         }
     }
-    return replaced;
+}
+
+struct replacing {
+    size_t symbol;
+    golib_import *import;
+};
+
+static void replace_word(const library *lib, size_t symbol, ElfW(Addr) word, void *arg)
+{
+    const struct replacing *what = arg;
+    if (symbol != what->symbol)
+        return;
+    what->import->original = *(void **)word;
+    what->import->replaced += write_word(word, what->import->replacement, is_sealed(lib, word));
 }
 
 static void replace_in(const library *lib, golib_import *imports, int n)
@@ -106,7 +117,7 @@ static void replace_in(const library *lib, golib_import *imports, int n)
         for (int i = 0; i < n; i++) {
             if (!strcmp(name, imports[i].symbol) &&
                 (!imports[i].only_in || strstr(lib->info->dlpi_name, imports[i].only_in)))
-                imports[i].replaced += replace_symbol(lib, s, imports[i].replacement, &imports[i].original);
+                for_each_word(lib, replace_word, &(struct replacing){s, &imports[i]});
         }
     }
 }
@@ -186,30 +197,6 @@ void golib_imports_replace(golib_import *imports, int n)
     dl_iterate_phdr(look_at, &sweep);
 }
 
-struct place {
-    const void *address;
-    golib_import *imports;
-    int n;
-};
-
-static int look_there(struct dl_phdr_info *info, size_t size, void *arg)
-{
-    struct place *place = arg;
-    library lib;
-    (void)size;
-    if (!contains(info, place->address))
-        return 0;
-    if (read_library(&lib, info))
-        replace_in(&lib, place->imports, place->n);
-    return 1;
-}
-
-void golib_imports_replace_at(const void *address, golib_import *imports, int n)
-{
-    struct place place = {address, imports, n};
-    dl_iterate_phdr(look_there, &place);
-}
-
 /* ---- those of one library, to be restored ---- */
 
 struct word_search {
@@ -218,20 +205,14 @@ struct word_search {
     const char *symbol;
 };
 
-static void find_in(const library *lib, golib_import_words *words, const char *symbol)
+static void note_word(const library *lib, size_t symbol, ElfW(Addr) word, void *arg)
 {
-    for (int t = 0; t < 2; t++) {
-        const ElfW(Rela) *r = lib->tables[t].begin;
-        for (size_t i = 0; r && i < lib->tables[t].bytes / sizeof *r && words->n < GOLIB_MOST_WORDS; i++) {
-            unsigned type = (unsigned)ELF64_R_TYPE(r[i].r_info);
-            if ((type != GOLIB_JUMP_SLOT && type != GOLIB_GLOB_DAT) ||
-                strcmp(lib->names + lib->symbols[ELF64_R_SYM(r[i].r_info)].st_name, symbol) != 0)
-                continue;
-            ElfW(Addr) word = lib->info->dlpi_addr + r[i].r_offset;
-            words->at[words->n].word = (void **)word;
-            words->at[words->n++].is_sealed = is_sealed(lib, word);
-        }
-    }
+    const struct word_search *search = arg;
+    golib_import_words *words = search->words;
+    if (words->n == GOLIB_MOST_WORDS || strcmp(lib->names + lib->symbols[symbol].st_name, search->symbol) != 0)
+        return;
+    words->at[words->n].word = (void **)word;
+    words->at[words->n++].is_sealed = is_sealed(lib, word);
 }
 
 static int look_for_words(struct dl_phdr_info *info, size_t size, void *arg)
@@ -243,7 +224,7 @@ static int look_for_words(struct dl_phdr_info *info, size_t size, void *arg)
         return 0;
     read_library(&lib, info);
     if (lib.symbols && lib.names)
-        find_in(&lib, search->words, search->symbol);
+        for_each_word(&lib, note_word, search);
     return 1;
 }
 

@@ -14,9 +14,6 @@ typedef struct golib_import {
  * passes the same table. GIL held. */
 void golib_imports_replace(golib_import *imports, int n);
 
-/* Replaces those of the one library that `address` lies in. GIL held. */
-void golib_imports_replace_at(const void *address, golib_import *imports, int n);
-
 /* The words through which one library calls one function. */
 enum { GOLIB_MOST_WORDS = 4 };
 typedef struct golib_import_words {

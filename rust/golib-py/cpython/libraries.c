@@ -43,16 +43,3 @@ int golib_library_of(const void *address, golib_library *out)
     struct search search = {(ElfW(Addr))address, out};
     return dl_iterate_phdr(look, &search);
 }
-
-int golib_text_of(const void *address, golib_range *out, int most)
-{
-    golib_library library;
-    int n = 0;
-    if (!golib_library_of(address, &library))
-        return 0;
-    while (n < library.texts && n < most) {
-        out[n] = library.text[n];
-        n++;
-    }
-    return n;
-}

@@ -38,16 +38,3 @@ int golib_tls_is_found(const char *block)
     }
     return 0;
 }
-
-int golib_text_of(const void *address, golib_range *out, int most)
-{
-    golib_library library;
-    int n = 0;
-    if (!golib_library_of(address, &library))
-        return 0;
-    while (n < library.texts && n < most) {
-        out[n] = library.text[n];
-        n++;
-    }
-    return n;
-}

@@ -82,6 +82,19 @@ static inline int is_in(const void *p, const golib_range *range)
     return (const uint8_t *)p >= range->begin && (const uint8_t *)p < range->end;
 }
 
+int golib_text_of(const void *address, golib_range *out, int most)
+{
+    golib_library library;
+    int n = 0;
+    if (!golib_library_of(address, &library))
+        return 0;
+    while (n < library.texts && n < most) {
+        out[n] = library.text[n];
+        n++;
+    }
+    return n;
+}
+
 /* At the first go() rather than at import: it looks at every byte of the interpreter's code. And not later: a walk is
  * made in the middle of a park, with the lock of what is waited for held, where no Python code may run. */
 void golib_movable_prepare(void)

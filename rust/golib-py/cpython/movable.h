@@ -46,7 +46,7 @@ typedef struct golib_library {
 
 /* The one around an address. 0: there is none. */
 int golib_library_of(const void *address, golib_library *out);
-/* Its executable segments; count of them, at most `most`. */
+/* Its executable segments; count of them, at most `most`. In movable.c, for every system. */
 int golib_text_of(const void *address, golib_range *out, int most);
 
 /* The functions of the interpreter that may not be left to another OS thread while they run. Sets *ranges (sorted,

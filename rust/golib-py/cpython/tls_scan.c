@@ -17,40 +17,26 @@
 
 enum { MOST_RANGES = 4096, MOST_STATES = 2048, MOST_TEXTS = 8, MOST_ASKERS = 512, MOST_PARTS = 32 };
 
-static struct {
+typedef struct {
     golib_range ranges[MOST_RANGES];
     int n;
-    int full;
-} found;
+} range_list;
 
-static void add(golib_range range)
+/* Functions; and calls that an address outlives, in functions that may be left at others. */
+static range_list found, calls;
+/* A list had no room for a range. */
+static int is_full;
+
+static void add(range_list *list, golib_range range)
 {
-    for (int i = 0; i < found.n; i++) {
-        if (found.ranges[i].begin == range.begin)
+    for (int i = list->n; i-- > 0;) {
+        if (list->ranges[i].begin == range.begin)
             return;
     }
-    if (found.n == MOST_RANGES)
-        found.full = 1;
+    if (list->n == MOST_RANGES)
+        is_full = 1;
     else
-        found.ranges[found.n++] = range;
-}
-
-/* Calls that an address outlives, in functions that may be left at others. */
-static struct {
-    golib_range ranges[MOST_RANGES];
-    int n;
-} calls;
-
-static void add_call(golib_range call)
-{
-    for (int i = calls.n; i-- > 0;) {
-        if (calls.ranges[i].begin == call.begin)
-            return;
-    }
-    if (calls.n == MOST_RANGES)
-        found.full = 1;
-    else
-        calls.ranges[calls.n++] = call;
+        list->ranges[list->n++] = range;
 }
 
 /* Places to follow an address from, with the registers that hold it there. */
@@ -131,7 +117,7 @@ static int is_kept_by_call(worklist *work, const uint8_t *p, const golib_insn *i
     if (!GOLIB_JUDGES_CALLS)
         return saved || (in->tainted & GOLIB_ARGUMENTS);
     if ((in->tainted & GOLIB_FIRST_ARGUMENT) || (saved && is_read_after(next, saved, text)))
-        add_call((golib_range){p, next});
+        add(&calls, (golib_range){p, next});
     return saved && !follow_later(work, next, saved);
 }
 
@@ -178,7 +164,7 @@ static void look_at(const uint8_t *p, const golib_range *text)
         if (askers.n < MOST_ASKERS)
             askers.at[askers.n++] = p;
         else
-            found.full = 1;
+            is_full = 1;
         return;
     }
     if ((reg = golib_address_made_at(p, text, &next)) < 0)
@@ -189,7 +175,7 @@ static void look_at(const uint8_t *p, const golib_range *text)
     /* One that cannot be walked pins anyway. */
     if (is_kept(next, reg, text) && golib_cfi_function(p, &function)) {
         last_found = function;
-        add(function);
+        add(&found, function);
     }
 }
 
@@ -210,7 +196,7 @@ static void add_other_parts(int first, const golib_range *but, int n_but)
         int n = golib_parts_of(found.ranges[i].begin, parts, MOST_PARTS);
         for (int k = 0; k < n; k++) {
             if (!is_one_of(&parts[k], but, n_but))
-                add(parts[k]);
+                add(&found, parts[k]);
         }
     }
 }
@@ -232,15 +218,15 @@ static int scan_code(const void *interpreter)
     add_other_parts(0, NULL, 0);
     int first = found.n;
     if (!golib_buffered_add_helpers(askers.at, askers.n))
-        found.full = 1;
+        is_full = 1;
     for (int i = 0; i < askers.n; i++) {
         if (golib_cfi_function(askers.at[i], &asks) && !is_one_of(&asks, eval, n_eval) &&
             !golib_is_of_buffered(asks.begin))
-            add(asks);
+            add(&found, asks);
     }
     add_other_parts(first, eval, n_eval);
     for (int i = 0; i < calls.n; i++)
-        add(calls.ranges[i]);
+        add(&found, calls.ranges[i]);
     return 0;
 }
 
@@ -264,7 +250,7 @@ int golib_scan_immovable(const golib_range **ranges)
     static int result = -2;
     if (result == -2) {
         result = -1;
-        if (golib_buffered_find() == 0 && scan_code((const void *)&PyEval_EvalCode) == 0 && !found.full) {
+        if (golib_buffered_find() == 0 && scan_code((const void *)&PyEval_EvalCode) == 0 && !is_full) {
             qsort(found.ranges, (size_t)found.n, sizeof *found.ranges, golib_range_compare);
             merge();
             result = found.n;
